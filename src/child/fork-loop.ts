@@ -1,0 +1,242 @@
+/**
+ * What the fork server does once it is warm: forks a child per request, reaps it, reports it.
+ *
+ *   parent ──requests──▶ poll ──fork──▶ child ──last word──▶ board ┐
+ *      ▲                  ▲ │                                     │
+ *      └──────reports─────┴─┴── reap (wait4: CPU, memory) ◀───────┘
+ *
+ * It never goes back to its event loop: it sleeps in poll(2), so no callback of the worker's module can run between
+ * two forks. It is the only process that outlives a killed parent, and so the one that cleans up after it.
+ */
+import { readFileSync, rmSync } from "node:fs";
+import { getHeapStatistics } from "node:v8";
+import { CHANNEL_FD, type ChildReport, encodeLine, type Order, type Request, type WorkerSource } from "../protocol.js";
+import { Board, BOARD_BYTES, CELL_COUNT } from "./board.js";
+import { readLines, send, sendLine } from "./channel.js";
+import { ForkedChild } from "./forked-child.js";
+import { type Libc, RUSAGE_BYTES, SIGKILL } from "./libc.js";
+import type { LoadedWorker } from "./run-item.js";
+import type { Ending } from "./watch-exit.js";
+
+interface Running {
+  readonly pid: number;
+  /** Readable once the process has ended. Signals would not do: another thread could take the SIGCHLD. */
+  readonly pidfd: number;
+  readonly cell: number;
+  readonly request: Request;
+  readonly tries: number;
+}
+
+const POLLIN = 1;
+const POLLFD_BYTES = 8;
+const SIGSEGV = 11;
+/** A child that dies by SIGSEGV before it has begun has run none of the user's code, so forking again is safe. */
+const MAX_TRIES = 3;
+
+/** V8 ends by SIGILL, SIGTRAP or SIGABRT when it gets no memory. */
+const CRASH_SIGNALS = new Set([4, 5, 6]);
+const HEAP_LIMIT_BYTES = getHeapStatistics().heap_size_limit;
+/** V8 gives up close to its limit, and what it had reserved need not all have been resident. */
+const NEAR_LIMIT = 0.6;
+
+export class ForkLoop {
+  readonly #libc: Libc;
+  readonly #board: Board;
+  readonly #child: ForkedChild;
+  readonly #running: Running[] = [];
+  readonly #queue: { readonly request: Request; readonly tries: number }[] = [];
+  /** Ids in the queue that the parent has been told wait. */
+  readonly #waiting = new Set<string>();
+  readonly #directories = new Set<string>();
+  readonly #records = Buffer.alloc(POLLFD_BYTES * (CELL_COUNT + 1));
+  readonly #status = Buffer.alloc(4);
+  readonly #usage = Buffer.alloc(RUSAGE_BYTES);
+  #exitListeners: NodeJS.ExitListener[] = [];
+  #oomKills = countOomKills();
+
+  constructor(libc: Libc, worker: LoadedWorker, source: WorkerSource) {
+    this.#libc = libc;
+    this.#board = new Board(libc.sharedMemory(BOARD_BYTES));
+    this.#child = new ForkedChild(libc, this.#board, worker, source);
+  }
+
+  /** Serves until the parent is gone. Returns in a child only, whose event loop then goes on. */
+  serve(lines: readonly string[]): void {
+    // What the worker's module wants done when its process ends is done once, here, and not by every child.
+    this.#exitListeners = process.rawListeners("exit") as NodeJS.ExitListener[];
+    process.removeAllListeners("exit");
+
+    this.#follow(lines);
+    for (;;) {
+      if (this.#forkAll()) return;
+      this.#libc.poll(this.#pollRecords(), this.#running.length + 1);
+      // From the end, because reaping takes an entry out.
+      for (let i = this.#running.length; i > 0; i -= 1) {
+        if (this.#hasNews(i)) this.#reap(i - 1);
+      }
+      if (!this.#hasNews(0)) continue;
+      const more = readLines();
+      if (!more) return this.#end();
+      this.#follow(more);
+    }
+  }
+
+  /** Runs at the end of a process: of this one, or of a child. */
+  onExit(ending: Ending, code: number): void {
+    this.#child.onExit(ending, code);
+  }
+
+  #pollRecords(): Buffer {
+    this.#writeRecord(0, CHANNEL_FD);
+    for (let i = 0; i < this.#running.length; i += 1) this.#writeRecord(i + 1, this.#running[i]!.pidfd);
+    return this.#records;
+  }
+
+  /** struct pollfd: int fd, short events, short revents. */
+  #writeRecord(position: number, fd: number): void {
+    this.#records.writeInt32LE(fd, position * POLLFD_BYTES);
+    this.#records.writeInt32LE(POLLIN, position * POLLFD_BYTES + 4);
+  }
+
+  #hasNews(position: number): boolean {
+    return this.#records.readInt16LE(position * POLLFD_BYTES + 6) !== 0;
+  }
+
+  #follow(lines: readonly string[]): void {
+    for (const line of lines) {
+      const message = JSON.parse(line) as Order | Request;
+      if (!("do" in message)) this.#queue.push({ request: message, tries: 1 });
+      else if (message.do === "kill") this.#kill(message.id, message.signal);
+      else if (message.do === "scratch") this.#directories.add(message.directory);
+      else if (message.do === "forget") this.#directories.delete(message.directory);
+    }
+  }
+
+  /** Forks for every queued request, as far as the system lets it. `true` in a child. */
+  #forkAll(): boolean {
+    while (this.#queue.length > 0) {
+      const { request, tries } = this.#queue[0]!;
+      const cell = this.#board.take();
+      const pid = cell === undefined ? -1 : this.#libc.fork();
+      if (pid === 0) {
+        this.#child.begin(request, cell!, this.#running.map((each) => each.pidfd));
+        return true;
+      }
+      const pidfd = pid === -1 ? -1 : this.#libc.openPidfd(pid);
+      if (cell === undefined || pidfd === -1) {
+        const errno = this.#libc.errno();
+        if (cell !== undefined) this.#board.giveBack(cell);
+        if (pid > 0) this.#abandon(pid);
+        if (!this.#postpone(request.id, errno)) break;
+        continue;
+      }
+      this.#queue.shift();
+      if (this.#waiting.delete(request.id)) send({ id: request.id, started: true });
+      this.#running.push({ pid, pidfd, cell, request, tries });
+    }
+    return false;
+  }
+
+  /** Out of descriptors: a child that cannot be watched must not run. */
+  #abandon(pid: number): void {
+    this.#libc.kill(pid, SIGKILL);
+    this.#libc.wait(pid, this.#status, this.#usage);
+  }
+
+  /** No process could be made (EAGAIN, ENOMEM, a pids limit): waits for one to end, unless none is there. */
+  #postpone(id: string, errno: number): boolean {
+    if (this.#running.length > 0) {
+      if (!this.#waiting.has(id)) send({ id, waiting: errno });
+      this.#waiting.add(id);
+      return false;
+    }
+    this.#queue.shift();
+    this.#waiting.delete(id);
+    send({ id, unstarted: errno });
+    return true;
+  }
+
+  #kill(id: string, signal: number): void {
+    const child = this.#running.find((each) => each.request.id === id);
+    if (child) {
+      // The group, with all the child has started; it may not have made its group yet.
+      if (this.#libc.kill(-child.pid, signal) === -1) this.#libc.kill(child.pid, signal);
+      return;
+    }
+    const queued = this.#queue.findIndex((each) => each.request.id === id);
+    if (queued === -1) return;
+    this.#queue.splice(queued, 1);
+    this.#waiting.delete(id);
+    send({ id, unstarted: 0 });
+  }
+
+  #reap(position: number): void {
+    const child = this.#running[position]!;
+    const { pid, pidfd, cell, request, tries } = child;
+    this.#running[position] = this.#running.at(-1)!;
+    this.#running.pop();
+    // While the child is a zombie its number cannot be another group's.
+    this.#libc.kill(-pid, SIGKILL);
+    this.#libc.wait(pid, this.#status, this.#usage);
+    this.#libc.close(pidfd);
+
+    const begun = this.#board.hasBegun(cell);
+    const word = this.#board.word(cell);
+    this.#board.giveBack(cell);
+    const signal = this.#status.readInt32LE(0) & 0x7f;
+    if (signal === SIGSEGV && !begun && tries < MAX_TRIES) {
+      this.#queue.push({ request, tries: tries + 1 });
+      return;
+    }
+    const peakMemory = Number(this.#usage.readBigInt64LE(32)) * 1024;
+    const report: ChildReport = {
+      id: request.id,
+      pid,
+      begun,
+      ...(signal === 0 ? { exitCode: (this.#status.readInt32LE(0) >> 8) & 0xff } : { signal }),
+      usage: [this.#microseconds(0), this.#microseconds(16), peakMemory],
+      ...(this.#ranOutOfMemory(signal, peakMemory, request) ? { outOfMemory: true } : {}),
+    };
+    const line = encodeLine(report);
+    sendLine(word === undefined ? line : `${line.slice(0, -2)},"word":${word}}\n`);
+  }
+
+  /** struct timeval at `offset` of struct rusage. */
+  #microseconds(offset: number): number {
+    return this.#usage.readInt32LE(offset) * 1e6 + this.#usage.readInt32LE(offset + 8);
+  }
+
+  #ranOutOfMemory(signal: number, peakMemory: number, { payload }: Request): boolean {
+    if (signal === SIGKILL) {
+      const before = this.#oomKills;
+      this.#oomKills = countOomKills();
+      return this.#oomKills > before;
+    }
+    const limit = Math.min(HEAP_LIMIT_BYTES, payload.limits?.memory ?? Infinity);
+    return CRASH_SIGNALS.has(signal) && peakMemory > limit * NEAR_LIMIT;
+  }
+
+  /** The parent is gone, or wants no more. */
+  #end(): void {
+    for (const { pid } of this.#running) {
+      if (this.#libc.kill(-pid, SIGKILL) === -1) this.#libc.kill(pid, SIGKILL);
+    }
+    // Only once all are dead: a child might write into a directory while it is being removed.
+    for (const { pid } of this.#running) {
+      this.#libc.wait(pid, this.#status, this.#usage);
+      this.#libc.kill(-pid, SIGKILL);
+    }
+    for (const directory of this.#directories) rmSync(directory, { recursive: true, force: true });
+    for (const listener of this.#exitListeners) process.once("exit", listener);
+    process.exit(0);
+  }
+}
+
+/** How often the kernel's out-of-memory killer has struck since boot; 0 where /proc does not say. */
+function countOomKills(): number {
+  try {
+    return Number(/^oom_kill (\d+)$/m.exec(readFileSync("/proc/vmstat", "latin1"))?.[1] ?? 0);
+  } catch {
+    return 0;
+  }
+}

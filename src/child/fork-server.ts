@@ -1,0 +1,94 @@
+/**
+ * Entry of the fork server: loads the worker in a process that is fit to be forked, says whether it worked, and serves.
+ *
+ * Fit means: no thread whose work a child would miss. Node's own idle ones do no harm (V8 is told to use none, libuv
+ * makes its pool anew after a fork); any other would leave a child waiting for ever.
+ */
+import { readdirSync } from "node:fs";
+import { stat } from "node:fs/promises";
+import type { Order } from "../protocol.js";
+import { readLines, send } from "./channel.js";
+import { ForkLoop } from "./fork-loop.js";
+import { type Libc, loadLibc, SIGKILL } from "./libc.js";
+import { loadWorker, problemOf, problemOfExit } from "./load-worker.js";
+import { makeRandomRenewable } from "./renew.js";
+import { warmUp } from "./warm-up.js";
+import { watchExit } from "./watch-exit.js";
+
+/** Threads of a Node process with `--single-threaded --v8-pool-size=0` and nothing else: the same on 20, 22, 24 and 26. */
+const NODE_THREADS = 4;
+/** libuv's default (UV_THREADPOOL_SIZE). */
+const POOL_THREADS = 4;
+
+await boot();
+
+async function boot(): Promise<void> {
+  const libc = loadLibcOrGiveUp();
+  const [first, ...rest] = firstLines();
+  const order = JSON.parse(first) as Extract<Order, { do: "load" }>;
+  // A module that loops for ever while it loads never reads the channel: only the kernel can tell it that we are gone.
+  libc.dieWithParent(SIGKILL);
+  if (libc.getppid() !== order.parentPid) leave();
+
+  await stat(".");
+  const threadsBefore = countThreads();
+  if (threadsBefore > NODE_THREADS + poolThreads()) giveUp("a module loader runs in a thread of its own");
+
+  let serving: ForkLoop | undefined;
+  watchExit((ending, code) => {
+    if (serving) serving.onExit(ending, code);
+    else send({ hello: "failed", problem: problemOfExit(ending, code, order.worker) });
+  });
+  makeRandomRenewable();
+
+  try {
+    const worker = await loadWorker(order.worker);
+    await warmUp(order.worker);
+    if (countThreads() > threadsBefore) giveUp(`the module of ${order.worker.name} has started threads`);
+    serving = new ForkLoop(libc, worker, order.worker);
+  } catch (error) {
+    send({ hello: "failed", problem: problemOf(error) });
+    leave();
+  }
+  libc.dieWithParent(0);
+  send({ hello: "ready" });
+  const loop = serving;
+  // From the bottom of the stack, outside of any microtask: a child returns to the event loop from there, and can run
+  // its microtasks before it does.
+  setImmediate(() => loop.serve(rest));
+}
+
+function loadLibcOrGiveUp(): Libc {
+  try {
+    return loadLibc();
+  } catch (error) {
+    const { message } = error as Error;
+    return giveUp(`the optional dependency koffi could not be loaded: ${message.split("\n")[0]}`);
+  }
+}
+
+function giveUp(reason: string): never {
+  send({ hello: "unfit", reason });
+  return leave();
+}
+
+/** Not by `process.exit`: all has been said, and what runs on exit is the worker's business. */
+function leave(): never {
+  return process.reallyExit(0);
+}
+
+function firstLines(): [string, ...string[]] {
+  for (;;) {
+    const lines = readLines();
+    if (!lines) leave();
+    if (lines.length > 0) return lines as [string, ...string[]];
+  }
+}
+
+function countThreads(): number {
+  return readdirSync("/proc/self/task").length;
+}
+
+function poolThreads(): number {
+  return Number(process.env["UV_THREADPOOL_SIZE"]) || POOL_THREADS;
+}

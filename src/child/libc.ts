@@ -1,0 +1,106 @@
+/**
+ * The C functions that Node does not offer, bound through koffi. Constants are those of Linux on x64 and arm64
+ * (include/uapi in the kernel's source). Only the fork server and its children load this.
+ */
+import { createRequire } from "node:module";
+
+export interface Libc {
+  /** 0 in the child, -1 on failure (see `errno`). */
+  fork(): number;
+  /** Ends the process at once: no exit handlers, no joining of threads that a fork has not copied. */
+  exit(code: number): never;
+  getpid(): number;
+  getppid(): number;
+  setpgid(pid: number, group: number): number;
+  /** -1 on failure. */
+  kill(pid: number, signal: number): number;
+  /** SIGKILL for this process when its parent ends; 0 takes that back. */
+  dieWithParent(signal: number): void;
+  /** A descriptor that becomes readable when the process ends; -1 on failure. */
+  openPidfd(pid: number): number;
+  close(fd: number): void;
+  /** Waits until one of `count` records of struct pollfd has news. */
+  poll(records: Buffer, count: number): number;
+  /** Reaps a child: fills the status (int) and its struct rusage. */
+  wait(pid: number, status: Buffer, usage: Buffer): number;
+  limit(resource: number, soft: number, hard: number): number;
+  /** Memory that stays shared across forks. */
+  sharedMemory(bytes: number): ArrayBuffer;
+  /** Gives the event loop of a forked child kernel objects of its own. */
+  reviveLoop(): void;
+  errno(): number;
+}
+
+export const SIGKILL = 9;
+/** Size of struct rusage: two timevals and 14 longs. */
+export const RUSAGE_BYTES = 144;
+
+const PR_SET_PDEATHSIG = 1;
+const PROT_READ_WRITE = 3;
+const MAP_SHARED_ANONYMOUS = 0x21;
+const MADV_DOFORK = 11;
+const SYS_PIDFD_OPEN = 434;
+const FIRST_PAGE = 0x1000;
+/** End of the user address space with four-level page tables; the kernel takes a range that reaches beyond its last mapping. */
+const LAST_PAGE = process.arch === "x64" ? 0x7ffffffff000 : 0xfffffffff000;
+
+/**
+ * Binds them.
+ *
+ * @throws whatever `require` throws when koffi is not installed or has no binary for this platform
+ */
+export function loadLibc(): Libc {
+  const koffi = createRequire(import.meta.url)("koffi") as typeof import("koffi");
+  // Every call reserves from these; the defaults of 1 and 2 MiB would be part of every child.
+  koffi.config({ ...koffi.config(), sync_stack_size: 64 * 1024, sync_heap_size: 64 * 1024 });
+  const lib = koffi.load(null);
+  const rlimit = Buffer.alloc(16);
+
+  const fork = lib.func("int fork()");
+  const madvise = lib.func("int madvise(uintptr_t start, size_t length, int advice)");
+  const prctl = lib.func("int prctl(int option, unsigned long argument)");
+  const wait4 = lib.func("int wait4(int pid, void *status, int options, void *usage)");
+  const poll = lib.func("int poll(void *records, unsigned long count, int timeout)");
+  const setrlimit = lib.func("int setrlimit(int resource, const void *limit)");
+  const mmap = lib.func(
+    "void *mmap(void *start, size_t length, int protection, int flags, int fd, int64_t offset)",
+  );
+  const pidfdOpen = lib.func("syscall", "long", ["long", "int", "unsigned int"]);
+  const uvDefaultLoop = lib.func("void *uv_default_loop()");
+  const uvLoopFork = lib.func("int uv_loop_fork(void *loop)");
+  const loop = uvDefaultLoop() as unknown;
+
+  return {
+    fork() {
+      // V8 marks its heap MADV_DONTFORK; a child without it dies at once. Cleared before every fork, because V8 may
+      // have mapped more since. One call for the whole address space: it fails at the special mappings of the kernel,
+      // which lie at the end, after having done the rest.
+      madvise(FIRST_PAGE, LAST_PAGE - FIRST_PAGE, MADV_DOFORK);
+      return fork() as number;
+    },
+    exit: lib.func("void _exit(int code)") as unknown as (code: number) => never,
+    getpid: lib.func("int getpid()") as () => number,
+    getppid: lib.func("int getppid()") as () => number,
+    setpgid: lib.func("int setpgid(int pid, int group)") as Libc["setpgid"],
+    kill: lib.func("int kill(int pid, int signal)") as Libc["kill"],
+    dieWithParent: (signal) => void prctl(PR_SET_PDEATHSIG, signal),
+    openPidfd: (pid) => Number(pidfdOpen(SYS_PIDFD_OPEN, pid, 0)),
+    close: lib.func("int close(int fd)") as unknown as Libc["close"],
+    poll: (records, count) => poll(records, count, -1) as number,
+    wait: (pid, status, usage) => wait4(pid, status, 0, usage) as number,
+    limit(resource, soft, hard) {
+      rlimit.writeBigUInt64LE(BigInt(soft), 0);
+      rlimit.writeBigUInt64LE(BigInt(hard), 8);
+      return setrlimit(resource, rlimit) as number;
+    },
+    sharedMemory(bytes) {
+      const start = mmap(null, bytes, PROT_READ_WRITE, MAP_SHARED_ANONYMOUS, -1, 0) as unknown;
+      return koffi.view(start, bytes);
+    },
+    reviveLoop() {
+      const failed = uvLoopFork(loop) as number;
+      if (failed !== 0) throw new Error(`uv_loop_fork failed (${failed})`);
+    },
+    errno: () => koffi.errno(),
+  };
+}

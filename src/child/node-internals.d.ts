@@ -1,0 +1,9 @@
+/** Members of `process` that Node has on all supported versions but does not document. */
+declare namespace NodeJS {
+  interface Process {
+    /** Ends the process without the `exit` event; what `process.exit` calls last. */
+    reallyExit(code?: number): never;
+    /** Drains `process.nextTick` and the microtasks; what Node calls after every callback from C++. */
+    _tickCallback(): void;
+  }
+}

@@ -1,0 +1,169 @@
+/**
+ * Every error this library throws, each with a stable `code`. A failed item is an `ItemError` of some kind and says
+ * which item, slot, child and attempt it was; bad arguments are plain `TypeError`s.
+ */
+
+/** What a child cost. */
+export interface Usage {
+  /** CPU time in user code, in ms. */
+  readonly userCpu: number;
+  /** CPU time in the kernel, in ms. */
+  readonly systemCpu: number;
+  /** Largest resident memory, in bytes; memory shared with the fork server counts. */
+  readonly peakMemory: number;
+}
+
+/** Where and when an item ran. */
+export interface ItemFacts {
+  /** Position of the item in the input. */
+  readonly index: number;
+  /** Number of the slot it ran in. */
+  readonly num: number;
+  /** Process id of the child, `undefined` when none was started. */
+  readonly pid: number | undefined;
+  /** 1 for the first try. */
+  readonly attempt: number;
+  /** Time from the start of the attempt to its end, in ms. */
+  readonly duration: number;
+  /** What the child cost, where the system could tell. */
+  readonly usage: Usage | undefined;
+}
+
+/** The base of all errors of this library; `code` is stable, the message is not. */
+export class ParallelError extends Error {
+  static {
+    this.prototype.name = "ParallelError";
+  }
+  /** Stable identifier, `ERR_PARALLEL_...`. */
+  readonly code: string;
+  constructor(code: string, message: string, options?: ErrorOptions) {
+    super(message, options);
+    this.code = code;
+  }
+}
+
+/** An item failed. Thrown as such when its `process` threw: `cause` is what it threw. The classes below say what else can happen. */
+export class ItemError extends ParallelError implements ItemFacts {
+  static {
+    this.prototype.name = "ItemError";
+  }
+  readonly index: number;
+  readonly num: number;
+  readonly pid: number | undefined;
+  readonly attempt: number;
+  readonly duration: number;
+  readonly usage: Usage | undefined;
+
+  constructor(
+    facts: ItemFacts,
+    what: string,
+    options: ErrorOptions = {},
+    code = "ERR_PARALLEL_ITEM",
+  ) {
+    super(code, `Item ${facts.index} ${what}${where(facts)}`, options);
+    this.index = facts.index;
+    this.num = facts.num;
+    this.pid = facts.pid;
+    this.attempt = facts.attempt;
+    this.duration = facts.duration;
+    this.usage = facts.usage;
+  }
+}
+
+function where({ num, pid, attempt }: ItemFacts): string {
+  const tries = attempt > 1 ? `, attempt ${attempt}` : "";
+  return pid === undefined ? ` (num ${num}${tries})` : ` (num ${num}, pid ${pid}${tries})`;
+}
+
+/** How a child ended. */
+export interface Death {
+  /** Exit code, `undefined` when a signal ended it. */
+  readonly exitCode: number | undefined;
+  /** Name of the signal that ended it, such as `"SIGKILL"`. */
+  readonly signal: string | undefined;
+  /** Whether the facts point to memory: the kernel's out-of-memory killer, V8's heap limit or `limits.memory`. */
+  readonly probablyOutOfMemory: boolean;
+}
+
+/** The child ended before it gave a result. `cause` is the uncaught error, if there was one. */
+export class DeadChildError extends ItemError implements Death {
+  static {
+    this.prototype.name = "DeadChildError";
+  }
+  readonly exitCode: number | undefined;
+  readonly signal: string | undefined;
+  readonly probablyOutOfMemory: boolean;
+
+  constructor(facts: ItemFacts, death: Death, what: string, options?: ErrorOptions) {
+    super(facts, what, options, "ERR_PARALLEL_CHILD_DIED");
+    this.exitCode = death.exitCode;
+    this.signal = death.signal;
+    this.probablyOutOfMemory = death.probablyOutOfMemory;
+  }
+}
+
+/** The item took longer than `timeout`; its child was killed. */
+export class ItemTimeoutError extends ItemError {
+  static {
+    this.prototype.name = "ItemTimeoutError";
+  }
+  /** The limit, in ms. */
+  readonly timeout: number;
+  constructor(facts: ItemFacts, timeout: number) {
+    super(facts, `timed out after ${timeout} ms`, {}, "ERR_PARALLEL_TIMEOUT");
+    this.timeout = timeout;
+  }
+}
+
+/** `process` returned something its worker cannot return. */
+export class ResultTypeError extends ItemError {
+  static {
+    this.prototype.name = "ResultTypeError";
+  }
+  constructor(facts: ItemFacts, expected: string, got: string) {
+    super(facts, `returned ${got}, expected ${expected}`, {}, "ERR_PARALLEL_RESULT_TYPE");
+  }
+}
+
+/** No child could be started for the item; its `process` has not run. */
+export class StartError extends ItemError {
+  static {
+    this.prototype.name = "StartError";
+  }
+  constructor(facts: ItemFacts, why: string, options?: ErrorOptions) {
+    super(facts, `could not be started: ${why}`, options, "ERR_PARALLEL_START");
+  }
+}
+
+/** The machinery that starts children could not be set up (a bad `cwd`, `startMethod: "fork"` where it cannot be). */
+export class LaunchError extends ParallelError {
+  static {
+    this.prototype.name = "LaunchError";
+  }
+  constructor(message: string, options?: ErrorOptions) {
+    super("ERR_PARALLEL_LAUNCH", message, options);
+  }
+}
+
+/** The worker's class could not be found or its module could not be loaded in another process. */
+export class WorkerModuleError extends ParallelError {
+  static {
+    this.prototype.name = "WorkerModuleError";
+  }
+  /** URL of the module. */
+  readonly module: string;
+  constructor(module: string, message: string, options?: ErrorOptions) {
+    super("ERR_PARALLEL_WORKER_MODULE", message, options);
+    this.module = module;
+  }
+}
+
+/** The `Parallel` was closed or destroyed. */
+export class ClosedError extends ParallelError {
+  static {
+    this.prototype.name = "ClosedError";
+  }
+  constructor(message = "This Parallel is closed: make a new one for further calls") {
+    super("ERR_PARALLEL_CLOSED", message);
+  }
+}

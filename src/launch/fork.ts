@@ -1,0 +1,248 @@
+/**
+ * Start method `fork`, seen from the parent: one fork server for all calls of a `Parallel`, started when first needed
+ * and again should it die. What happens inside it is in child/fork-server.ts.
+ */
+import { readdirSync, readFileSync } from "node:fs";
+import { constants } from "node:os";
+import { LaunchError } from "../errors.js";
+import { type ChildReport, encodeLine, type FromForkServer, type Order, type Request, type WorkerSource } from "../protocol.js";
+import type { ChildEnd, Launched, Launcher } from "./launcher.js";
+import { type ChildSettings, errnoName, moduleError, type NodeProcess, signalName, startNode, startupTimeoutError } from "./warm-node.js";
+
+/**
+ * V8 must not use threads: a child would wait for work that a thread of the fork server was to do. And what it has
+ * compiled must stay, or every child compiles it again.
+ */
+const V8_FLAGS = ["--single-threaded", "--v8-pool-size=0", "--no-flush-bytecode"];
+
+/** Children mostly wait for something else, and cost little memory: more than there are processors. */
+const DEFAULT_CONCURRENCY = 32;
+
+/** Fork cannot be used here, for this reason; spawn can. */
+export class UnfitError extends Error {}
+
+export class ForkLauncher implements Launcher {
+  readonly startMethod = "fork";
+  readonly defaultConcurrency = DEFAULT_CONCURRENCY;
+  readonly #locate: () => WorkerSource;
+  readonly #settings: ChildSettings;
+  readonly #directories = new Set<string>();
+  #server: ForkServer | undefined;
+
+  /** @param locate - describes the worker; called while the fork server boots */
+  constructor(locate: () => WorkerSource, settings: ChildSettings) {
+    this.#locate = locate;
+    this.#settings = settings;
+  }
+
+  get pids(): number[] {
+    const pid = this.#server?.pid;
+    return pid === undefined ? [] : [pid];
+  }
+
+  ready(): Promise<void> {
+    return this.#current().ready;
+  }
+
+  guard(directory: string): void {
+    this.#directories.add(directory);
+    this.#server?.send({ do: "scratch", directory });
+  }
+
+  unguard(directory: string): void {
+    this.#directories.delete(directory);
+    this.#server?.send({ do: "forget", directory });
+  }
+
+  launch(request: Request): Launched {
+    return this.#current().launch(request);
+  }
+
+  async close(): Promise<void> {
+    await this.#server?.close();
+  }
+
+  #current(): ForkServer {
+    if (this.#server) return this.#server;
+    const server = new ForkServer(this.#locate, this.#settings, () => {
+      if (this.#server === server) this.#server = undefined;
+    });
+    this.#server = server;
+    for (const directory of this.#directories) server.send({ do: "scratch", directory });
+    return server;
+  }
+}
+
+interface Settle {
+  resolve(): void;
+  reject(error: Error): void;
+}
+
+interface Pending {
+  readonly launched: Launched;
+  end(end: ChildEnd): void;
+}
+
+class ForkServer {
+  readonly ready: Promise<void>;
+  readonly #process: NodeProcess;
+  readonly #pending = new Map<string, Pending>();
+  readonly #source: WorkerSource | undefined;
+  /** Until it is ready or has failed. */
+  #settleReady: Settle | undefined;
+  #startTimer: NodeJS.Timeout | undefined;
+  #failure: Error | undefined;
+
+  constructor(locate: () => WorkerSource, settings: ChildSettings, onGone: () => void) {
+    this.#process = startNode("fork-server", V8_FLAGS, settings, (message) =>
+      this.#receive(message as FromForkServer),
+    );
+    this.ready = new Promise((resolve, reject) => (this.#settleReady = { resolve, reject }));
+    this.ready.catch(() => {});
+    this.#process.gone.then(
+      ({ code, signal }) => {
+        onGone();
+        this.#endAll(code, signal);
+      },
+      (error: Error) => {
+        onGone();
+        this.#fail(error);
+        this.#endAll(null, null);
+      },
+    );
+    try {
+      this.#source = locate();
+    } catch (error) {
+      this.#fail(error as Error);
+      return;
+    }
+    this.send({ do: "load", worker: this.#source, parentPid: process.pid });
+    const { url } = this.#source;
+    this.#startTimer = setTimeout(
+      () => this.#fail(startupTimeoutError(url, settings.startupTimeout)),
+      settings.startupTimeout,
+    );
+  }
+
+  get pid(): number | undefined {
+    return this.#process.child.pid;
+  }
+
+  send(message: Order | Request): void {
+    if (this.#process.channel.writable) this.#process.channel.write(encodeLine(message));
+  }
+
+  launch(request: Request): Launched {
+    let end!: (end: ChildEnd) => void;
+    const launched: Launched = {
+      ended: new Promise((resolve) => (end = resolve)),
+      kill: (signal) => this.send({ do: "kill", id: request.id, signal: constants.signals[signal] }),
+    };
+    this.#pending.set(request.id, { launched, end });
+    this.#keepAlive();
+    this.send(request);
+    return launched;
+  }
+
+  /** Ends it; only when no child is alive. */
+  async close(): Promise<void> {
+    if (this.#settleReady) {
+      this.#fail(new LaunchError("The fork server was closed while it was starting"));
+    }
+    this.#process.channel.end();
+    this.#process.child.ref();
+    await this.#process.gone.catch(() => {});
+  }
+
+  #receive(message: FromForkServer): void {
+    if ("hello" in message) {
+      if (message.hello === "ready") this.#settle((ready) => ready.resolve());
+      else if (message.hello === "unfit") this.#fail(new UnfitError(message.reason));
+      else this.#fail(moduleError(this.#source!.url, message.problem));
+      return;
+    }
+    const pending = this.#pending.get(message.id);
+    if (!pending) return;
+    if ("waiting" in message) return;
+    if ("started" in message) {
+      pending.launched.onBegun?.();
+      return;
+    }
+    this.#pending.delete(message.id);
+    this.#keepAlive();
+    pending.end("unstarted" in message ? unstarted(message.unstarted) : endOf(message));
+  }
+
+  #settle(how: (ready: Settle) => void): void {
+    clearTimeout(this.#startTimer);
+    const ready = this.#settleReady;
+    this.#settleReady = undefined;
+    this.#keepAlive();
+    if (ready) how(ready);
+  }
+
+  #fail(error: Error): void {
+    this.#failure ??= error;
+    this.#process.child.kill("SIGKILL");
+    this.#settle((ready) => ready.reject(error));
+  }
+
+  /** An idle fork server never keeps the program alive. */
+  #keepAlive(): void {
+    const { child, channel } = this.#process;
+    if (this.#pending.size > 0 || this.#settleReady) {
+      child.ref();
+      channel.ref();
+    } else {
+      child.unref();
+      channel.unref();
+    }
+  }
+
+  #endAll(code: number | null, signal: string | null): void {
+    const how = signal ? `by ${signal}` : `with exit code ${code}`;
+    if (this.#settleReady) this.#fail(new LaunchError(`The fork server ended ${how} while it was starting`));
+    // Its children have died with it, but not what they had started.
+    if (this.pid !== undefined) killSession(this.pid);
+    for (const [, { end }] of this.#pending) {
+      if (this.#failure) end({ started: false, reason: this.#failure.message, fatal: this.#failure });
+      else end({ started: true, begun: true, signal: signal ?? undefined, reason: `the fork server ended ${how}` });
+    }
+    this.#pending.clear();
+    this.#keepAlive();
+  }
+}
+
+function unstarted(errno: number): ChildEnd {
+  const reason =
+    errno === 0
+      ? "it was ended while it waited for a process"
+      : `no process could be made for it (${errnoName(errno)}), and none of this Parallel was running whose end could help`;
+  return { started: false, reason };
+}
+
+function endOf({ id: _, signal, usage: [user, system, peakMemory], ...report }: ChildReport): ChildEnd {
+  return {
+    started: true,
+    ...report,
+    signal: signal === undefined ? undefined : signalName(signal),
+    usage: { userCpu: user / 1000, systemCpu: system / 1000, peakMemory },
+  };
+}
+
+/**
+ * Kills what is left of a session. The fork server leads one, and all its descendants are in it unless they have made
+ * their own; nobody else can be, as a session keeps its number until its last member ends.
+ */
+function killSession(session: number): void {
+  for (const pid of readdirSync("/proc").filter((name) => /^\d+$/.test(name))) {
+    try {
+      const stat = readFileSync(`/proc/${pid}/stat`, "latin1");
+      // proc_pid_stat(5): after the name come state, ppid, pgrp, session.
+      const fields = stat.slice(stat.lastIndexOf(")") + 2).split(" ");
+      if (Number(fields[3]) === session) process.kill(Number(pid), "SIGKILL");
+    } catch {
+      // It has ended meanwhile.
+    }
+  }
+}

@@ -1,0 +1,89 @@
+/** What both start methods need to start Node with our code in it. */
+import { spawn, type ChildProcess } from "node:child_process";
+import { existsSync } from "node:fs";
+import { constants } from "node:os";
+import type { Socket } from "node:net";
+import { fileURLToPath } from "node:url";
+import { LaunchError, WorkerModuleError } from "../errors.js";
+import { reviveError } from "../error-record.js";
+import { CHANNEL_FD, LineSplitter, type LoadProblem } from "../protocol.js";
+
+/** Where and how children run: the options of `Parallel` that concern processes. */
+export interface ChildSettings {
+  readonly execArgv: readonly string[];
+  readonly env: NodeJS.ProcessEnv;
+  readonly cwd: string | undefined;
+  /** In ms. */
+  readonly startupTimeout: number;
+}
+
+export interface NodeProcess {
+  readonly child: ChildProcess;
+  readonly channel: Socket;
+  /** Resolves once the process is gone and all it said has been read. */
+  readonly gone: Promise<{ readonly code: number | null; readonly signal: string | null }>;
+}
+
+/** Starts Node on `entry` with a channel; in a session of its own, out of reach of the terminal's Ctrl-C. */
+export function startNode(
+  entry: "fork-server" | "spawned-child",
+  flags: readonly string[],
+  settings: ChildSettings,
+  onMessage: (message: unknown) => void,
+): NodeProcess {
+  const file = fileURLToPath(new URL(`../child/${entry}.js`, import.meta.url));
+  const child = spawn(process.execPath, [...withoutInspect(settings.execArgv), ...flags, file], {
+    stdio: ["ignore", "inherit", "inherit", "pipe"],
+    detached: true,
+    env: settings.env,
+    ...(settings.cwd === undefined ? {} : { cwd: settings.cwd }),
+  });
+  const channel = child.stdio[CHANNEL_FD] as Socket;
+  const splitter = new LineSplitter();
+  channel.on("data", (chunk: Buffer) => {
+    for (const line of splitter.push(chunk)) onMessage(JSON.parse(line));
+  });
+  // A write to a process that has just ended; its end is told by `gone`.
+  channel.on("error", () => {});
+  const gone = new Promise<{ code: number | null; signal: string | null }>((resolve, reject) => {
+    child.once("error", (error) => reject(startFailure(error, settings)));
+    child.once("close", (code, signal) => resolve({ code, signal }));
+  });
+  gone.catch(() => {});
+  return { child, channel, gone };
+}
+
+/** A debugger port can be taken once; children cannot share the parent's. */
+function withoutInspect(execArgv: readonly string[]): string[] {
+  return execArgv.filter((flag) => !flag.startsWith("--inspect"));
+}
+
+function startFailure(error: Error, { cwd }: ChildSettings): LaunchError {
+  const why = cwd !== undefined && !existsSync(cwd) ? `the \`cwd\` ${cwd} does not exist` : error.message;
+  return new LaunchError(`Node could not be started: ${why}`, { cause: error });
+}
+
+export function moduleError(url: string, { message, error }: LoadProblem): WorkerModuleError {
+  if (error === undefined) return new WorkerModuleError(url, message);
+  const cause = reviveError(error);
+  const what = cause instanceof Error ? `${cause.name}: ${cause.message}` : String(cause);
+  return new WorkerModuleError(url, `${message}: ${what}`, { cause });
+}
+
+export function startupTimeoutError(url: string, ms: number): WorkerModuleError {
+  return new WorkerModuleError(
+    url,
+    `${url} was not loaded after ${ms} ms: it hangs, or it needs a longer \`startupTimeout\``,
+  );
+}
+
+const SIGNAL_NAMES = new Map(Object.entries(constants.signals).map(([name, number]) => [number as number, name]));
+
+export function signalName(number: number): string {
+  return SIGNAL_NAMES.get(number) ?? `signal ${number}`;
+}
+
+export function errnoName(number: number): string {
+  const found = Object.entries(constants.errno).find(([, value]) => value === number);
+  return found ? found[0] : `errno ${number}`;
+}

@@ -1,0 +1,76 @@
+/**
+ * How an item or a result becomes the bytes of a scratch file, and back; both ends. A file is written whole before
+ * anything is said of it, created exclusively and never through a link, so a half-written one is never read.
+ */
+import { open, unlink } from "node:fs/promises";
+import { readFileSync, unlinkSync, writeFileSync } from "node:fs";
+
+/** `text`: UTF-8; `bytes`: as they are; `json`: JSON in UTF-8. */
+export type PayloadKind = "text" | "bytes" | "json";
+
+/**
+ * Up to this many bytes a file is read in one synchronous go (about 30 us, where a round trip through the thread pool
+ * costs 100 and more); beyond it the copy would hold up the event loop.
+ */
+const SYNC_LIMIT_BYTES = 1024 * 1024;
+
+/** Writes a text, as text where UTF-8 can hold it: half a surrogate pair only survives as a JSON escape. */
+export function writeText(file: string, text: string): { kind: PayloadKind; size: number } {
+  return text.isWellFormed()
+    ? write(file, "text", text)
+    : write(file, "json", JSON.stringify(text));
+}
+
+export function writeBytes(file: string, bytes: Uint8Array): { kind: PayloadKind; size: number } {
+  return write(file, "bytes", bytes);
+}
+
+export function writeJson(file: string, json: string): { kind: PayloadKind; size: number } {
+  return write(file, "json", json);
+}
+
+function write(file: string, kind: PayloadKind, data: string | Uint8Array) {
+  writeFileSync(file, data, { flag: "wx", mode: 0o600 });
+  return { kind, size: data.length };
+}
+
+/** Reads what one of the writers wrote and removes the file. */
+export function takePayload(file: string, kind: PayloadKind, size: number): unknown {
+  if (size > SYNC_LIMIT_BYTES) return takeLargePayload(file, kind);
+  const value = readPayload(file, kind);
+  unlinkSync(file);
+  return value;
+}
+
+export function readPayload(file: string, kind: PayloadKind): unknown {
+  if (kind === "bytes") return asUint8Array(readFileSync(file));
+  const text = readFileSync(file, "utf8");
+  return kind === "text" ? text : JSON.parse(text);
+}
+
+async function takeLargePayload(file: string, kind: PayloadKind): Promise<unknown> {
+  const handle = await open(file, "r");
+  let bytes: Buffer;
+  try {
+    // One buffer of the right size: `readFile` grows in 512 KiB steps, each a turn of the event loop.
+    bytes = Buffer.allocUnsafeSlow((await handle.stat()).size);
+    for (let at = 0; at < bytes.length;) {
+      const { bytesRead } = await handle.read(bytes, at, bytes.length - at, at);
+      if (bytesRead === 0) throw new Error(`${file} ended after ${at} of ${bytes.length} bytes`);
+      at += bytesRead;
+    }
+  } finally {
+    await handle.close();
+  }
+  await unlink(file);
+  if (kind === "bytes") return asUint8Array(bytes);
+  const text = bytes.toString("utf8");
+  return kind === "text" ? text : JSON.parse(text);
+}
+
+/** A plain Uint8Array over memory of its own: what the worker returned, not Node's pooled subclass. */
+function asUint8Array(buffer: Buffer): Uint8Array {
+  return buffer.byteLength === buffer.buffer.byteLength
+    ? new Uint8Array(buffer.buffer as ArrayBuffer)
+    : new Uint8Array(buffer);
+}
