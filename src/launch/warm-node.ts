@@ -77,7 +77,12 @@ export function startupTimeoutError(url: string, ms: number): WorkerModuleError 
   );
 }
 
-const SIGNAL_NAMES = new Map(Object.entries(constants.signals).map(([name, number]) => [number as number, name]));
+/** Backwards, so that the first of two names for one signal stays: SIGABRT, not SIGIOT. */
+const SIGNAL_NAMES = new Map(
+  Object.entries(constants.signals)
+    .toReversed()
+    .map(([name, number]) => [number as number, name]),
+);
 
 export function signalName(number: number): string {
   return SIGNAL_NAMES.get(number) ?? `signal ${number}`;
