@@ -20,7 +20,12 @@ import type { LastWord, Request } from "./protocol.js";
 export type Outcome =
   | { readonly status: "ok"; readonly result: unknown; readonly info: FinishInfo }
   /** `fatal`: every other item would fail in the same way. */
-  | { readonly status: "failed"; readonly error: Error; readonly retriable: boolean; readonly fatal: boolean };
+  | {
+      readonly status: "failed";
+      readonly error: Error;
+      readonly retriable: boolean;
+      readonly fatal: boolean;
+    };
 
 export class Attempt {
   readonly outcome: Promise<Outcome>;
@@ -68,7 +73,12 @@ export class Attempt {
     if (!end.started) {
       return end.fatal
         ? { status: "failed", error: end.fatal, retriable: false, fatal: true }
-        : { status: "failed", error: new StartError(facts, end.reason), retriable: true, fatal: false };
+        : {
+            status: "failed",
+            error: new StartError(facts, end.reason),
+            retriable: true,
+            fatal: false,
+          };
     }
     try {
       const word = readWord(end.word);
@@ -82,7 +92,9 @@ export class Attempt {
   async #success(word: Extract<LastWord, { status: "ok" }>, facts: ItemFacts): Promise<Outcome> {
     const file = this.#request.payload.resultFile;
     const taken =
-      file === undefined || word.kind === undefined ? undefined : takePayload(file, word.kind, word.size!);
+      file === undefined || word.kind === undefined
+        ? undefined
+        : takePayload(file, word.kind, word.size!);
     // Only a large result is a promise; awaiting a small one would cost a turn for nothing.
     const result = taken instanceof Promise ? ((await taken) as unknown) : taken;
     const { num, pid, attempt, duration, usage } = facts;
@@ -109,7 +121,9 @@ export class Attempt {
     };
     if (word?.status === "exited" && word.how === "uncaught") {
       const cause = reviveError(word.error);
-      return new DeadChildError(facts, death, `ended by an uncaught error: ${inWords(cause)}`, { cause });
+      return new DeadChildError(facts, death, `ended by an uncaught error: ${inWords(cause)}`, {
+        cause,
+      });
     }
     return new DeadChildError(facts, death, this.#deathInWords(end, word));
   }
@@ -119,7 +133,9 @@ export class Attempt {
     word: LastWord | undefined,
   ): string {
     if (reason !== undefined) return `was lost: ${reason}`;
-    const memory = outOfMemory ? `, probably out of memory (peak ${megabytes(usage?.peakMemory)})` : "";
+    const memory = outOfMemory
+      ? `, probably out of memory (peak ${megabytes(usage?.peakMemory)})`
+      : "";
     if (signal !== undefined) {
       const { limits } = this.#options;
       const limit =
@@ -128,7 +144,8 @@ export class Attempt {
           : "";
       return `lost its child, killed by ${signal}${memory}${limit}`;
     }
-    if (word?.status === "exited" && word.how === "exit") return `called process.exit(${exitCode}) before it had a result`;
+    if (word?.status === "exited" && word.how === "exit")
+      return `called process.exit(${exitCode}) before it had a result`;
     if (word?.status === "exited" && word.how === "drained") {
       return "never settled: its promise is pending and nothing is left that could settle it";
     }
@@ -146,7 +163,9 @@ function failed(error: Error, retriable = true): Outcome {
   return { status: "failed", error, retriable, fatal: false };
 }
 
-function readWord(word: LastWord | undefined): Exclude<LastWord, { status: "elsewhere" }> | undefined {
+function readWord(
+  word: LastWord | undefined,
+): Exclude<LastWord, { status: "elsewhere" }> | undefined {
   if (word?.status !== "elsewhere") return word;
   return JSON.parse(readFileSync(word.file, "utf8")) as Exclude<LastWord, { status: "elsewhere" }>;
 }

@@ -1,7 +1,8 @@
 /** What a value is, in words, for an error message: never its contents, which may be long or secret. */
 export function describe(value: unknown): string {
   if (value === null || value === undefined) return String(value);
-  if (typeof value === "number" || typeof value === "boolean") return `${value} (a ${typeof value})`;
+  if (typeof value === "number" || typeof value === "boolean")
+    return `${value} (a ${typeof value})`;
   if (typeof value === "string") return value.length <= 40 ? `"${value}" (a string)` : "a string";
   if (typeof value !== "object") return `a ${typeof value}`;
   if (Array.isArray(value)) return "an array";

@@ -49,7 +49,9 @@ export function recordError(thrown: unknown, depth = 0): ErrorRecord {
       return { primitive: "function", text: cut(safely(() => String(thrown)) ?? "function") };
     default:
       if (thrown === null) return { value: null };
-      return isError(thrown as object) ? { error: recordParts(thrown as Error, depth) } : { value: toJson(thrown, 0, new Set()) };
+      return isError(thrown as object)
+        ? { error: recordParts(thrown as Error, depth) }
+        : { value: toJson(thrown, 0, new Set()) };
   }
 }
 
@@ -80,7 +82,11 @@ function recordParts(error: Error, depth: number): ErrorParts {
   const code = safely(() => (error as { code?: unknown }).code);
   if (code !== undefined) props["code"] = toJson(code, 0, new Set());
   if (depth >= MAX_DEPTH) return parts;
-  if (safely(() => "cause" in error)) parts.cause = recordError(safely(() => error.cause), depth + 1);
+  if (safely(() => "cause" in error))
+    parts.cause = recordError(
+      safely(() => error.cause),
+      depth + 1,
+    );
   const errors = safely(() => (error as { errors?: unknown }).errors);
   if (Array.isArray(errors)) {
     parts.errors = errors.slice(0, MAX_MEMBERS).map((each) => recordError(each, depth + 1));
@@ -99,12 +105,14 @@ function toJson(value: unknown, depth: number, above: Set<unknown>): Json {
   if (depth >= MAX_DEPTH) return "[Object]";
   if (isError(value)) return `${text(() => value.name, "Error")}: ${text(() => value.message, "")}`;
   const within = new Set(above).add(value);
-  if (Array.isArray(value)) return value.slice(0, MAX_MEMBERS).map((each) => toJson(each, depth + 1, within));
+  if (Array.isArray(value))
+    return value.slice(0, MAX_MEMBERS).map((each) => toJson(each, depth + 1, within));
   if (value instanceof Date) return text(() => value.toISOString(), "Invalid Date");
   const plain: { [key: string]: Json } = {};
   for (const key of (safely(() => Object.keys(value)) ?? []).slice(0, MAX_MEMBERS)) {
     const member = safely(() => (value as Record<string, unknown>)[key]);
-    if (member !== undefined && typeof member !== "function") plain[key] = toJson(member, depth + 1, within);
+    if (member !== undefined && typeof member !== "function")
+      plain[key] = toJson(member, depth + 1, within);
   }
   return plain;
 }
@@ -115,7 +123,9 @@ function text(read: () => unknown, fallback: string): string {
 }
 
 function cut(value: string): string {
-  return value.length <= MAX_TEXT ? value : `${value.slice(0, MAX_TEXT)}... (${value.length} characters)`;
+  return value.length <= MAX_TEXT
+    ? value
+    : `${value.slice(0, MAX_TEXT)}... (${value.length} characters)`;
 }
 
 function safely<T>(read: () => T): T | undefined {

@@ -18,11 +18,15 @@ export function iterate<Item>(
     if (Symbol.asyncIterator in items) return items[Symbol.asyncIterator]();
     if (Symbol.iterator in items) return items[Symbol.iterator]();
   }
-  throw new TypeError(`Expected \`items\` to be an Iterable or AsyncIterable such as an array, got ${describe(items)}`);
+  throw new TypeError(
+    `Expected \`items\` to be an Iterable or AsyncIterable such as an array, got ${describe(items)}`,
+  );
 }
 
 /** An item ready for its way: checked, and as JSON unless it is a text. */
-export type PackedItem = { readonly text: string } | { readonly json: string; readonly value: unknown };
+export type PackedItem =
+  | { readonly text: string }
+  | { readonly json: string; readonly value: unknown };
 
 /** @throws TypeError that names the item when JSON cannot carry it */
 export function packItem(item: unknown, index: number): PackedItem {
@@ -37,14 +41,19 @@ export function itemPayload(
   packed: PackedItem,
   file: string,
 ): Pick<Payload, "item" | "itemFile" | "itemKind"> {
-  const short = "text" in packed ? packed.text.length <= INLINE_LIMIT : packed.json.length <= INLINE_LIMIT;
+  const short =
+    "text" in packed ? packed.text.length <= INLINE_LIMIT : packed.json.length <= INLINE_LIMIT;
   if (short) return { item: "text" in packed ? packed.text : packed.value };
   const { kind } = "text" in packed ? writeText(file, packed.text) : writeJson(file, packed.json);
   return { itemFile: file, itemKind: kind };
 }
 
 /** What keeps a value from being the same after JSON, or `undefined`. A value with `toJSON` says itself what it is. */
-function jsonProblem(value: unknown, at: string, above: readonly object[] = []): string | undefined {
+function jsonProblem(
+  value: unknown,
+  at: string,
+  above: readonly object[] = [],
+): string | undefined {
   const place = at === "" ? "it" : `\`${at.slice(1)}\``;
   switch (typeof value) {
     case "string":
@@ -57,7 +66,8 @@ function jsonProblem(value: unknown, at: string, above: readonly object[] = []):
     default:
       return `${place} is ${describe(value)}`;
   }
-  if (value === null || typeof (value as { toJSON?: unknown }).toJSON === "function") return undefined;
+  if (value === null || typeof (value as { toJSON?: unknown }).toJSON === "function")
+    return undefined;
   if (above.includes(value)) return `${place} contains itself`;
   const within = [...above, value];
   if (Array.isArray(value)) {

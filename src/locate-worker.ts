@@ -86,53 +86,63 @@ function enclosingFunction(scopes: readonly string[]): string | undefined {
   return /\((.+)\)/.exec(closures[0]!)?.[1]?.concat("()") ?? "a function";
 }
 
-/** What V8 knows of a function: its script and the scopes it sees. Takes about 6 ms, once per worker. */
-function inspect(type: Function): { url: string | undefined; scopes: string[] } {
+interface Known {
+  readonly url: string | undefined;
+  readonly scopes: readonly string[];
+}
+
+const known = new WeakMap<Function, Known>();
+
+/**
+ * What V8 knows of a function: its script and the scopes it sees. Takes some 20 ms, once per class, while the fork
+ * server boots on another processor. (Listing the scripts by coverage takes 5, but leaves out those whose functions
+ * V8 has dropped.)
+ */
+function inspect(type: Function): Known {
+  const found = known.get(type) ?? ask(type);
+  known.set(type, found);
+  return found;
+}
+
+function ask(type: Function): Known {
   const { Session } = createRequire(import.meta.url)("node:inspector") as typeof Inspector;
   const session = new Session();
+  const scripts = new Map<string, string>();
   session.connect();
-  const key = "__forkmapLocate";
-  (globalThis as Record<string, unknown>)[key] = type;
+  session.on("Debugger.scriptParsed", ({ params }) => scripts.set(params.scriptId, params.url));
+  globals[KEY] = type;
   try {
-    const id = ask<Inspector.Runtime.EvaluateReturnType>(session, "Runtime.evaluate", {
-      expression: `globalThis.${key}`,
-    }).result.objectId;
-    const internal = properties(session, id).internalProperties ?? [];
+    const { result } = post<Inspector.Runtime.EvaluateReturnType>(session, "Runtime.evaluate", {
+      expression: `globalThis.${KEY}`,
+    });
+    const internal = properties(session, result.objectId).internalProperties ?? [];
     const property = (name: string) => internal.find((each) => each.name === name)?.value;
-    const scopesId = property("[[Scopes]]")?.objectId;
-    const scopes = scopesId ? properties(session, scopesId).result : [];
     const location = property("[[FunctionLocation]]")?.value as { scriptId: string } | undefined;
+    const scopes = properties(session, property("[[Scopes]]")?.objectId).result;
+    post(session, "Debugger.enable", {});
     return {
-      url: location && scriptUrl(session, location.scriptId),
+      url: location && scripts.get(location.scriptId),
       scopes: scopes.map((scope) => scope.value?.description ?? ""),
     };
   } finally {
-    delete (globalThis as Record<string, unknown>)[key];
+    delete globals[KEY];
     session.disconnect();
   }
 }
 
+/** The only way to hand the inspector an object is by a name it can evaluate. */
+const KEY = "__forkmapWorkerClass";
+const globals = globalThis as Record<string, unknown>;
+
 function properties(session: Inspector.Session, objectId: string | undefined) {
-  return ask<Inspector.Runtime.GetPropertiesReturnType>(session, "Runtime.getProperties", {
+  return post<Inspector.Runtime.GetPropertiesReturnType>(session, "Runtime.getProperties", {
     objectId,
     ownProperties: true,
   });
 }
 
-/** Coverage lists every script with its URL in 5 ms; `Debugger.enable`, the usual way, takes 20 and slows all code. */
-function scriptUrl(session: Inspector.Session, scriptId: string): string | undefined {
-  ask(session, "Profiler.enable", {});
-  const { result } = ask<Inspector.Profiler.GetBestEffortCoverageReturnType>(
-    session,
-    "Profiler.getBestEffortCoverage",
-    {},
-  );
-  ask(session, "Profiler.disable", {});
-  return result.find((script) => script.scriptId === scriptId)?.url;
-}
-
 /** In process, the inspector answers before `post` returns. */
-function ask<Answer>(session: Inspector.Session, method: string, parameters: object): Answer {
+function post<Answer>(session: Inspector.Session, method: string, parameters: object): Answer {
   let answer: Answer | undefined;
   session.post(method, parameters, (error: Error | null, result?: unknown) => {
     if (error) throw error;
@@ -192,5 +202,7 @@ function isCloneable(value: object): boolean {
 }
 
 const CLONEABLE = new Set<object>(
-  [Date, RegExp, Map, Set, Error, ArrayBuffer, Buffer, Boolean, Number, String].map((type) => type.prototype),
+  [Date, RegExp, Map, Set, Error, ArrayBuffer, Buffer, Boolean, Number, String].map(
+    (type) => type.prototype,
+  ),
 );

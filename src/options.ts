@@ -79,7 +79,10 @@ export interface ParallelOptions<Item = never, Result = unknown> extends CallOpt
 
 /** Call options with every default filled in, but for those that have none. */
 export type ResolvedOptions = Required<
-  Pick<CallOptions, "retries" | "stopOnError" | "killSignal" | "forceKillAfterDelay" | "finishInOrder">
+  Pick<
+    CallOptions,
+    "retries" | "stopOnError" | "killSignal" | "forceKillAfterDelay" | "finishInOrder"
+  >
 > & {
   readonly retryDelay: Required<RetryDelay>;
   readonly onStart?: (item: never, index: number) => unknown;
@@ -98,7 +101,8 @@ interface Rule {
 
 const wholeNumber = (min: number, max: number, unit = ""): Rule => ({
   expected: `a whole number from ${min} to ${max}${unit}`,
-  accepts: (value) => Number.isInteger(value) && (value as number) >= min && (value as number) <= max,
+  accepts: (value) =>
+    Number.isInteger(value) && (value as number) >= min && (value as number) <= max,
 });
 const milliseconds = (min: number): Rule => ({
   expected: `a number of ms from ${min} to ${MAX_DELAY_MS}`,
@@ -144,7 +148,7 @@ const CALL_RULES: Record<keyof CallOptions, Rule | Record<string, Rule>> = {
     accepts: (value) => typeof (value as AbortSignal | null)?.addEventListener === "function",
   },
   killSignal: {
-    expected: "the name of a signal such as \"SIGTERM\"",
+    expected: 'the name of a signal such as "SIGTERM"',
     accepts: (value) => typeof value === "string" && Object.hasOwn(constants.signals, value),
   },
   forceKillAfterDelay: milliseconds(0),
@@ -163,7 +167,8 @@ const CONSTRUCTOR_RULES: Record<string, Rule | Record<string, Rule>> = {
   },
   execArgv: {
     expected: "an array of strings",
-    accepts: (value: unknown) => Array.isArray(value) && value.every((each) => typeof each === "string"),
+    accepts: (value: unknown) =>
+      Array.isArray(value) && value.every((each) => typeof each === "string"),
   },
   env: typed("object", "an object of strings"),
   cwd: path,
@@ -197,13 +202,17 @@ function check(
   for (const [name, value] of Object.entries(options)) {
     const rule = Object.hasOwn(rules, name) ? rules[name] : undefined;
     if (rule === undefined) {
-      throw new TypeError(`${unknownOption(prefix + name)}. There are: ${Object.keys(rules).join(", ")}`);
+      throw new TypeError(
+        `${unknownOption(prefix + name)}. There are: ${Object.keys(rules).join(", ")}`,
+      );
     }
     // `{ timeout: undefined }` is what code that passes its own options on produces.
     if (value === undefined) continue;
     if (isRule(rule)) {
       if (rule.accepts(value)) continue;
-      throw new TypeError(`Expected \`${prefix}${name}\` to be ${rule.expected}, got ${describe(value)}`);
+      throw new TypeError(
+        `Expected \`${prefix}${name}\` to be ${rule.expected}, got ${describe(value)}`,
+      );
     }
     check(value, rule, `${prefix}${name}.`, (inner) => `Unknown option \`${inner}\``);
   }
@@ -233,5 +242,7 @@ const DEFAULTS = {
 const DEFAULT_RETRY_DELAY = { min: 1000, max: 30_000, factor: 2 };
 
 function withoutUndefined<T extends object>(options: T): T {
-  return Object.fromEntries(Object.entries(options).filter(([, value]) => value !== undefined)) as T;
+  return Object.fromEntries(
+    Object.entries(options).filter(([, value]) => value !== undefined),
+  ) as T;
 }

@@ -302,7 +302,8 @@ export class Parallel<Item, Result> {
     if (startMethod !== "spawn") {
       this.#reason = forkObstacle(settings.execArgv) ?? (await this.#tryFork(locate, settings));
       if (this.#reason === undefined) return this.#launcher!;
-      if (startMethod === "fork") throw new LaunchError(`Children cannot be forked here: ${this.#reason}`);
+      if (startMethod === "fork")
+        throw new LaunchError(`Children cannot be forked here: ${this.#reason}`);
       if (process.platform === "linux") warnOfSpawn(this.#reason);
     }
     this.#launcher = new SpawnLauncher(locate, settings);
@@ -311,7 +312,10 @@ export class Parallel<Item, Result> {
   }
 
   /** Why it cannot be, or nothing when it could. */
-  async #tryFork(locate: () => ReturnType<typeof locateWorker>, settings: ChildSettings): Promise<string | undefined> {
+  async #tryFork(
+    locate: () => ReturnType<typeof locateWorker>,
+    settings: ChildSettings,
+  ): Promise<string | undefined> {
     this.#launcher = new ForkLauncher(locate, settings);
     try {
       await this.#launcher.ready();
@@ -338,9 +342,13 @@ function checkWorker(worker: unknown): void {
   if (isObject && typeof (worker as { process?: unknown }).process === "function") {
     const prototype = Object.getPrototypeOf(worker) as object | null;
     if (prototype !== null && prototype !== Object.prototype) return;
-    throw new TypeError("Expected an instance of a class that extends ParallelWorker, got an object literal: another process needs its class");
+    throw new TypeError(
+      "Expected an instance of a class that extends ParallelWorker, got an object literal: another process needs its class",
+    );
   }
-  const isClass = typeof worker === "function" && typeof (worker as { prototype?: { process?: unknown } }).prototype?.process === "function";
+  const isClass =
+    typeof worker === "function" &&
+    typeof (worker as { prototype?: { process?: unknown } }).prototype?.process === "function";
   throw new TypeError(
     isClass
       ? `Expected an instance of ${(worker as { name: string }).name}, got the class itself: write new Parallel(new ${(worker as { name: string }).name}())`

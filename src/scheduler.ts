@@ -155,7 +155,9 @@ export class Scheduler {
           this.#call.onResult(index, outcome.result);
           if (onFinish) {
             const { result, info } = outcome;
-            await this.#hooks.inTurn(index, () => onFinish(item as never, index, result as never, info));
+            await this.#hooks.inTurn(index, () =>
+              onFinish(item as never, index, result as never, info),
+            );
           }
           return;
         }

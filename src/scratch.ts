@@ -42,7 +42,9 @@ export class Scratch {
       this.#cleanup = cleanup;
     } catch (cause) {
       const { message } = cause as Error;
-      throw new LaunchError(`The scratch directory could not be made in ${root}: ${message}`, { cause });
+      throw new LaunchError(`The scratch directory could not be made in ${root}: ${message}`, {
+        cause,
+      });
     }
   }
 

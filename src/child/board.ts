@@ -5,7 +5,7 @@
 import type { LastWord } from "../protocol.js";
 
 /** One page, so that a child that says little touches one page of its own. */
-const CELL_BYTES = 4096;
+export const CELL_BYTES = 4096;
 const HEADER_BYTES = 8;
 /** What a last word may take; a longer one goes to a scratch file. */
 export const WORD_BYTES = CELL_BYTES - HEADER_BYTES;
@@ -21,9 +21,9 @@ export class Board {
   readonly #bytes: Buffer;
   readonly #free: number[] = [];
 
-  constructor(memory: ArrayBuffer) {
+  constructor(memory: ArrayBuffer, cells: number) {
     this.#bytes = Buffer.from(memory);
-    for (let cell = CELL_COUNT - 1; cell >= 0; cell -= 1) this.#free.push(cell);
+    for (let cell = cells - 1; cell >= 0; cell -= 1) this.#free.push(cell);
   }
 
   /** The number of a blank cell, or `undefined` when all are taken. */

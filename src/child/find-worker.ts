@@ -40,7 +40,7 @@ function importWorker(source: WorkerSource): Promise<LoadedWorker> {
         if (exported) resolve(construct(exported, source));
         else reject(new LoadFailure(loaded ? notFound(source) : neverLoaded(source)));
       } catch (failure) {
-        reject(failure as LoadFailure);
+        reject(failure);
       }
     };
     process.on("beforeExit", settle);
@@ -71,7 +71,10 @@ function importWorker(source: WorkerSource): Promise<LoadedWorker> {
 
 type WorkerClass = { new (): LoadedWorker; readonly prototype: object; readonly name: string };
 
-function findExport(exports: Record<string, unknown>, source: WorkerSource): WorkerClass | undefined {
+function findExport(
+  exports: Record<string, unknown>,
+  source: WorkerSource,
+): WorkerClass | undefined {
   const candidates = Object.values(exports)
     // A CommonJS module without named exports keeps them on its default one.
     .flatMap((value) => (isPlainObject(value) ? [value, ...Object.values(value)] : [value]))
@@ -82,12 +85,17 @@ function findExport(exports: Record<string, unknown>, source: WorkerSource): Wor
   );
 }
 
-function matches(type: WorkerClass, { name, text, verbatim, explicit, members }: WorkerSource): boolean {
+function matches(
+  type: WorkerClass,
+  { name, text, verbatim, explicit, members }: WorkerSource,
+): boolean {
   if (type.name !== name) return false;
   if (explicit || String(type) === text) return true;
   // A loader of the parent (a test runner, say) has changed the text: its methods have to do.
   const own = type.prototype === undefined ? [] : Object.getOwnPropertyNames(type.prototype);
-  return !verbatim && members.length === own.length && members.every((member) => own.includes(member));
+  return (
+    !verbatim && members.length === own.length && members.every((member) => own.includes(member))
+  );
 }
 
 /**

@@ -10,13 +10,19 @@
  */
 import { readFileSync, rmSync } from "node:fs";
 import { getHeapStatistics } from "node:v8";
-import { CHANNEL_FD, type ChildReport, encodeLine, type Order, type Request, type WorkerSource } from "../protocol.js";
+import {
+  CHANNEL_FD,
+  type ChildReport,
+  encodeLine,
+  type Order,
+  type Request,
+  type WorkerSource,
+} from "../protocol.js";
 import { Board, BOARD_BYTES, CELL_COUNT } from "./board.js";
 import { readLines, send, sendLine } from "./channel.js";
 import { ForkedChild } from "./forked-child.js";
 import { type Libc, RUSAGE_BYTES, SIGKILL } from "./libc.js";
 import type { LoadedWorker } from "./run-item.js";
-import type { Ending } from "./watch-exit.js";
 
 interface Running {
   readonly pid: number;
@@ -51,21 +57,18 @@ export class ForkLoop {
   readonly #records = Buffer.alloc(POLLFD_BYTES * (CELL_COUNT + 1));
   readonly #status = Buffer.alloc(4);
   readonly #usage = Buffer.alloc(RUSAGE_BYTES);
-  #exitListeners: NodeJS.ExitListener[] = [];
+  readonly #onEnd: () => void;
   #oomKills = countOomKills();
 
-  constructor(libc: Libc, worker: LoadedWorker, source: WorkerSource) {
+  constructor(libc: Libc, worker: LoadedWorker, source: WorkerSource, onEnd: () => void) {
     this.#libc = libc;
-    this.#board = new Board(libc.sharedMemory(BOARD_BYTES));
+    this.#onEnd = onEnd;
+    this.#board = new Board(libc.sharedMemory(BOARD_BYTES), CELL_COUNT);
     this.#child = new ForkedChild(libc, this.#board, worker, source);
   }
 
-  /** Serves until the parent is gone. Returns in a child only, whose event loop then goes on. */
+  /** Serves until the parent is gone; then `onEnd` is called. Returns in a child too, whose event loop then goes on. */
   serve(lines: readonly string[]): void {
-    // What the worker's module wants done when its process ends is done once, here, and not by every child.
-    this.#exitListeners = process.rawListeners("exit") as NodeJS.ExitListener[];
-    process.removeAllListeners("exit");
-
     this.#follow(lines);
     for (;;) {
       if (this.#forkAll()) return;
@@ -81,14 +84,10 @@ export class ForkLoop {
     }
   }
 
-  /** Runs at the end of a process: of this one, or of a child. */
-  onExit(ending: Ending, code: number): void {
-    this.#child.onExit(ending, code);
-  }
-
   #pollRecords(): Buffer {
     this.#writeRecord(0, CHANNEL_FD);
-    for (let i = 0; i < this.#running.length; i += 1) this.#writeRecord(i + 1, this.#running[i]!.pidfd);
+    for (let i = 0; i < this.#running.length; i += 1)
+      this.#writeRecord(i + 1, this.#running[i]!.pidfd);
     return this.#records;
   }
 
@@ -117,9 +116,13 @@ export class ForkLoop {
     while (this.#queue.length > 0) {
       const { request, tries } = this.#queue[0]!;
       const cell = this.#board.take();
+      // All the child will need is at hand before the fork: code that only ever runs in children is never warm, and
+      // looking up a private field there for the first time costs each of them some 40 page faults.
+      const child = this.#child;
+      const siblings = this.#running.map((each) => each.pidfd);
       const pid = cell === undefined ? -1 : this.#libc.fork();
       if (pid === 0) {
-        this.#child.begin(request, cell!, this.#running.map((each) => each.pidfd));
+        child.begin(request, cell!, siblings);
         return true;
       }
       const pidfd = pid === -1 ? -1 : this.#libc.openPidfd(pid);
@@ -227,8 +230,7 @@ export class ForkLoop {
       this.#libc.kill(-pid, SIGKILL);
     }
     for (const directory of this.#directories) rmSync(directory, { recursive: true, force: true });
-    for (const listener of this.#exitListeners) process.once("exit", listener);
-    process.exit(0);
+    this.#onEnd();
   }
 }
 

@@ -12,8 +12,9 @@ import { ForkLoop } from "./fork-loop.js";
 import { type Libc, loadLibc, SIGKILL } from "./libc.js";
 import { loadWorker, problemOf, problemOfExit } from "./load-worker.js";
 import { makeRandomRenewable } from "./renew.js";
+import { rehearse } from "./rehearse.js";
 import { warmUp } from "./warm-up.js";
-import { watchExit } from "./watch-exit.js";
+import { atEnd, watchExit } from "./watch-exit.js";
 
 /** Threads of a Node process with `--single-threaded --v8-pool-size=0` and nothing else: the same on 20, 22, 24 and 26. */
 const NODE_THREADS = 4;
@@ -32,30 +33,44 @@ async function boot(): Promise<void> {
 
   await stat(".");
   const threadsBefore = countThreads();
-  if (threadsBefore > NODE_THREADS + poolThreads()) giveUp("a module loader runs in a thread of its own");
+  if (threadsBefore > NODE_THREADS + poolThreads())
+    giveUp("a module loader runs in a thread of its own");
 
-  let serving: ForkLoop | undefined;
-  watchExit((ending, code) => {
-    if (serving) serving.onExit(ending, code);
-    else send({ hello: "failed", problem: problemOfExit(ending, code, order.worker) });
+  watchExit();
+  atEnd((ending, code) => {
+    send({ hello: "failed", problem: problemOfExit(ending, code, order.worker) });
   });
   makeRandomRenewable();
 
+  let loop: ForkLoop;
   try {
     const worker = await loadWorker(order.worker);
+    const exitOnce = takeExitListeners();
     await warmUp(order.worker);
-    if (countThreads() > threadsBefore) giveUp(`the module of ${order.worker.name} has started threads`);
-    serving = new ForkLoop(libc, worker, order.worker);
+    await rehearse(libc, order.worker);
+    if (countThreads() > threadsBefore)
+      giveUp(`the module of ${order.worker.name} has started threads`);
+    loop = new ForkLoop(libc, worker, order.worker, exitOnce);
   } catch (error) {
     send({ hello: "failed", problem: problemOf(error) });
     leave();
   }
   libc.dieWithParent(0);
   send({ hello: "ready" });
-  const loop = serving;
   // From the bottom of the stack, outside of any microtask: a child returns to the event loop from there, and can run
   // its microtasks before it does.
   setImmediate(() => loop.serve(rest));
+}
+
+/** What the worker's module wants done when its process ends is done once, by the fork server, and not by every child. */
+function takeExitListeners(): () => never {
+  const listeners = process.rawListeners("exit") as NodeJS.ExitListener[];
+  process.removeAllListeners("exit");
+  return () => {
+    atEnd(() => {});
+    for (const listener of listeners) process.on("exit", listener);
+    process.exit(0);
+  };
 }
 
 function loadLibcOrGiveUp(): Libc {

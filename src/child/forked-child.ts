@@ -5,13 +5,19 @@
 import { writeFileSync, writeSync } from "node:fs";
 import { inspect } from "node:util";
 import { recordError, shortRecord } from "../error-record.js";
-import { CHANNEL_FD, type LastWord, type Payload, type Request, type WorkerSource } from "../protocol.js";
+import {
+  CHANNEL_FD,
+  type LastWord,
+  type Payload,
+  type Request,
+  type WorkerSource,
+} from "../protocol.js";
 import { type Board, WORD_BYTES } from "./board.js";
 import { type Libc, SIGKILL } from "./libc.js";
 import { applyLimits } from "./limits.js";
 import { renewRandom } from "./renew.js";
 import { type LoadedWorker, runItem, type Surroundings } from "./run-item.js";
-import type { Ending } from "./watch-exit.js";
+import { atEnd, type Ending } from "./watch-exit.js";
 
 const { _tickCallback: drainMicrotasks } = process;
 
@@ -45,7 +51,8 @@ export class ForkedChild {
     const pid = libc.getpid();
     Object.defineProperty(process, "pid", { value: pid, enumerable: true, configurable: true });
     process.title = `forkmap ${this.#around.name} num ${payload.num} item ${payload.index}`;
-    process.reallyExit = (code) => this.onExit({ how: "exit" }, Number(code ?? 0)) as never;
+    atEnd((ending, code) => this.#end(ending, code));
+    process.reallyExit = (code) => this.#end({ how: "exit" }, code ?? 0);
     renewRandom();
     if (payload.limits) applyLimits(libc, payload.limits);
     // Before any of the user's code: work it gives to the thread pool must wake this loop, not the fork server's.
@@ -60,8 +67,7 @@ export class ForkedChild {
     drainMicrotasks();
   }
 
-  onExit(ending: Ending, code: number): void {
-    if (this.#payload === undefined) return;
+  #end(ending: Ending, code: number): never {
     if (ending.how === "uncaught") {
       this.#say({ status: "exited", how: "uncaught", error: recordError(ending.error) });
       // What Node itself would print, had it got that far.
@@ -69,16 +75,19 @@ export class ForkedChild {
     } else {
       this.#say({ status: "exited", how: ending.how });
     }
-    this.#libc.exit(code);
+    return this.#libc.exit(code);
   }
 
   /** The first word stands: an item that is done is done, whatever its exit listeners do. */
   #say(word: LastWord): void {
     if (this.#board.say(this.#cell, word)) return;
     const file = this.#payload!.wordFile;
-    const kept = tryTo(() => writeFileSync(file, JSON.stringify(word), { flag: "wx", mode: 0o600 }));
+    const kept = tryTo(() =>
+      writeFileSync(file, JSON.stringify(word), { flag: "wx", mode: 0o600 }),
+    );
     if (kept) this.#board.say(this.#cell, { status: "elsewhere", file });
-    else if ("error" in word) this.#board.say(this.#cell, { ...word, error: shortRecord(word.error, WORD_BYTES) });
+    else if ("error" in word)
+      this.#board.say(this.#cell, { ...word, error: shortRecord(word.error, WORD_BYTES) });
   }
 }
 

@@ -85,7 +85,7 @@ export function loadLibc(): Libc {
     kill: lib.func("int kill(int pid, int signal)") as Libc["kill"],
     dieWithParent: (signal) => void prctl(PR_SET_PDEATHSIG, signal),
     openPidfd: (pid) => Number(pidfdOpen(SYS_PIDFD_OPEN, pid, 0)),
-    close: lib.func("int close(int fd)") as unknown as Libc["close"],
+    close: lib.func("int close(int fd)"),
     poll: (records, count) => poll(records, count, -1) as number,
     wait: (pid, status, usage) => wait4(pid, status, 0, usage) as number,
     limit(resource, soft, hard) {

@@ -5,5 +5,7 @@ declare namespace NodeJS {
     reallyExit(code?: number): never;
     /** Drains `process.nextTick` and the microtasks; what Node calls after every callback from C++. */
     _tickCallback(): void;
+    /** The built-in modules that have been loaded, as `NativeModule <name>`. */
+    readonly moduleLoadList: readonly string[];
   }
 }

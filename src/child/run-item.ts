@@ -10,7 +10,9 @@ import { readPayload, writeBytes, writeJson, writeText } from "../payload.js";
 import type { LastWord, Payload } from "../protocol.js";
 import type { Frame, JsonWorker, ParallelWorker, StartMethod, TaskContext } from "../worker.js";
 
-export type LoadedWorker = ParallelWorker<unknown, string | Uint8Array> | JsonWorker<unknown, unknown>;
+export type LoadedWorker =
+  | ParallelWorker<unknown, string | Uint8Array>
+  | JsonWorker<unknown, unknown>;
 
 /** Where the item runs: what all items of one child server have in common. */
 export interface Surroundings {
@@ -27,7 +29,10 @@ export async function runItem(
   try {
     const task = new Task(payload, around);
     (globalThis as Record<symbol, unknown>)[CONTEXT] = task.context;
-    const item = payload.itemFile === undefined ? payload.item : readPayload(payload.itemFile, payload.itemKind!);
+    const item =
+      payload.itemFile === undefined
+        ? payload.item
+        : readPayload(payload.itemFile, payload.itemKind!);
     if (worker.setup) await worker.setup(task);
     const result = await worker.process(item, task);
     const word = deliver(worker, result, payload.resultFile);
@@ -58,7 +63,7 @@ function isJsonWorker(worker: LoadedWorker): boolean {
 function jsonOf(value: unknown): string | undefined {
   // A function or symbol has no JSON form; NaN would silently become null.
   if (typeof value === "number" && !Number.isFinite(value)) return undefined;
-  return stringify(value) as string | undefined;
+  return stringify(value);
 }
 
 class Task implements TaskContext {
@@ -87,10 +92,11 @@ class Task implements TaskContext {
   get signal(): AbortSignal {
     if (!this.#controller) {
       const controller = new AbortController();
-      process.once("SIGTERM", () => controller.abort(new Error("The child was asked to end (SIGTERM)")));
+      process.once("SIGTERM", () =>
+        controller.abort(new Error("The child was asked to end (SIGTERM)")),
+      );
       this.#controller = controller;
     }
     return this.#controller.signal;
   }
 }
-

@@ -10,7 +10,7 @@ import { loadLibc } from "./libc.js";
 import { applyLimits } from "./limits.js";
 import { loadWorker, problemOf, problemOfExit } from "./load-worker.js";
 import { type LoadedWorker, runItem } from "./run-item.js";
-import { watchExit } from "./watch-exit.js";
+import { atEnd, watchExit } from "./watch-exit.js";
 
 /** A longer last word goes through scratch, so that no line gets long. */
 const WORD_LIMIT = 64 * 1024;
@@ -21,7 +21,8 @@ let said = false;
 let begun = false;
 
 process.title = `forkmap ${name} num ${payload.num} item ${payload.index}`;
-watchExit((ending, code) => {
+watchExit();
+atEnd((ending, code) => {
   if (!begun) send({ hello: "failed", problem: problemOfExit(ending, code, source) });
   else if (ending.how !== "uncaught") say({ status: "exited", how: ending.how });
   else say({ status: "exited", how: "uncaught", error: recordError(ending.error) });

@@ -10,8 +10,17 @@ export type Ending =
   | { readonly how: "drained" }
   | { readonly how: "uncaught"; readonly error: unknown };
 
-/** Calls `onEnd` when the process ends by any way that JavaScript can see. What it sees last wins: call it once. */
-export function watchExit(onEnd: (ending: Ending, code: number) => void): void {
+export type EndHandler = (ending: Ending, code: number) => void;
+
+let onEnd: EndHandler = () => {};
+
+/** From now on `handler`, and no other, is told of the end. */
+export function atEnd(handler: EndHandler): void {
+  onEnd = handler;
+}
+
+/** Starts to watch for the end by any way that JavaScript can see; to be called once. */
+export function watchExit(): void {
   let ending: Ending = { how: "drained" };
   const { emit, exit } = process;
 
@@ -25,7 +34,8 @@ export function watchExit(onEnd: (ending: Ending, code: number) => void): void {
   // The last `exit` listener, however many are added later: an emitter copies its listeners before it calls them,
   // so none added here could know that it is the last.
   process.emit = ((event: string, ...args: unknown[]) => {
-    if (event === "uncaughtExceptionMonitor" && isFatal()) ending = { how: "uncaught", error: args[0] };
+    if (event === "uncaughtExceptionMonitor" && isFatal())
+      ending = { how: "uncaught", error: args[0] };
     if (event !== "exit") return Reflect.apply(emit, process, [event, ...args]) as boolean;
     try {
       return Reflect.apply(emit, process, [event, ...args]) as boolean;

@@ -5,7 +5,8 @@ import type * as Inspector from "node:inspector";
 /** Why `fork` cannot be used here, or `undefined`. */
 export function forkObstacle(execArgv: readonly string[]): string | undefined {
   if (process.platform !== "linux") return `fork is for Linux, this is ${process.platform}`;
-  if (process.arch !== "x64" && process.arch !== "arm64") return `fork is not tested on ${process.arch}`;
+  if (process.arch !== "x64" && process.arch !== "arm64")
+    return `fork is not tested on ${process.arch}`;
   if (execArgv.some((flag) => flag.startsWith("--inspect")) || inspectorUrl() !== undefined) {
     return "a debugger is attached (--inspect)";
   }

@@ -5,15 +5,30 @@
 import { readdirSync, readFileSync } from "node:fs";
 import { constants } from "node:os";
 import { LaunchError } from "../errors.js";
-import { type ChildReport, encodeLine, type FromForkServer, type Order, type Request, type WorkerSource } from "../protocol.js";
+import {
+  type ChildReport,
+  encodeLine,
+  type FromForkServer,
+  type Order,
+  type Request,
+  type WorkerSource,
+} from "../protocol.js";
 import type { ChildEnd, Launched, Launcher } from "./launcher.js";
-import { type ChildSettings, errnoName, moduleError, type NodeProcess, signalName, startNode, startupTimeoutError } from "./warm-node.js";
+import {
+  type ChildSettings,
+  errnoName,
+  moduleError,
+  type NodeProcess,
+  signalName,
+  startNode,
+  startupTimeoutError,
+} from "./warm-node.js";
 
 /**
- * V8 must not use threads: a child would wait for work that a thread of the fork server was to do. And what it has
- * compiled must stay, or every child compiles it again.
+ * V8 must not use threads: a child would wait for work that a thread of the fork server was to do. And it compiles
+ * each function when it loads, and keeps it: whatever the fork server has not compiled, every child compiles again.
  */
-const V8_FLAGS = ["--single-threaded", "--v8-pool-size=0", "--no-flush-bytecode"];
+const V8_FLAGS = ["--single-threaded", "--v8-pool-size=0", "--no-lazy", "--no-flush-bytecode"];
 
 /** Children mostly wait for something else, and cost little memory: more than there are processors. */
 const DEFAULT_CONCURRENCY = 32;
@@ -136,7 +151,8 @@ class ForkServer {
     let end!: (end: ChildEnd) => void;
     const launched: Launched = {
       ended: new Promise((resolve) => (end = resolve)),
-      kill: (signal) => this.send({ do: "kill", id: request.id, signal: constants.signals[signal] }),
+      kill: (signal) =>
+        this.send({ do: "kill", id: request.id, signal: constants.signals[signal] }),
     };
     this.#pending.set(request.id, { launched, end });
     this.#keepAlive();
@@ -201,12 +217,20 @@ class ForkServer {
 
   #endAll(code: number | null, signal: string | null): void {
     const how = signal ? `by ${signal}` : `with exit code ${code}`;
-    if (this.#settleReady) this.#fail(new LaunchError(`The fork server ended ${how} while it was starting`));
+    if (this.#settleReady)
+      this.#fail(new LaunchError(`The fork server ended ${how} while it was starting`));
     // Its children have died with it, but not what they had started.
     if (this.pid !== undefined) killSession(this.pid);
     for (const [, { end }] of this.#pending) {
-      if (this.#failure) end({ started: false, reason: this.#failure.message, fatal: this.#failure });
-      else end({ started: true, begun: true, signal: signal ?? undefined, reason: `the fork server ended ${how}` });
+      if (this.#failure)
+        end({ started: false, reason: this.#failure.message, fatal: this.#failure });
+      else
+        end({
+          started: true,
+          begun: true,
+          signal: signal ?? undefined,
+          reason: `the fork server ended ${how}`,
+        });
     }
     this.#pending.clear();
     this.#keepAlive();
@@ -221,7 +245,12 @@ function unstarted(errno: number): ChildEnd {
   return { started: false, reason };
 }
 
-function endOf({ id: _, signal, usage: [user, system, peakMemory], ...report }: ChildReport): ChildEnd {
+function endOf({
+  id: _,
+  signal,
+  usage: [user, system, peakMemory],
+  ...report
+}: ChildReport): ChildEnd {
   return {
     started: true,
     ...report,

@@ -1,5 +1,11 @@
 /** Start method `spawn`, seen from the parent: a Node process per item. Slower by far, and possible everywhere. */
-import { encodeLine, type FromSpawnedChild, type LastWord, type Request, type WorkerSource } from "../protocol.js";
+import {
+  encodeLine,
+  type FromSpawnedChild,
+  type LastWord,
+  type Request,
+  type WorkerSource,
+} from "../protocol.js";
 import type { Usage } from "../errors.js";
 import { processorCount } from "../processor-count.js";
 import type { ChildEnd, Launched, Launcher } from "./launcher.js";
@@ -53,7 +59,11 @@ export class SpawnLauncher implements Launcher {
       } else {
         const { id: _, usage, ...word } = said;
         facts.word ??= word as LastWord;
-        facts.usage ??= { userCpu: usage[0] / 1000, systemCpu: usage[1] / 1000, peakMemory: usage[2] };
+        facts.usage ??= {
+          userCpu: usage[0] / 1000,
+          systemCpu: usage[1] / 1000,
+          peakMemory: usage[2],
+        };
       }
     });
     const startTimer = setTimeout(() => {
@@ -114,7 +124,15 @@ interface Facts {
 function endOf(pid: number, code: number | null, signal: string | null, facts: Facts): ChildEnd {
   const { begun, word, usage, fatal } = facts;
   if (fatal) return { started: false, reason: fatal.message, fatal };
-  return { started: true, pid, begun, exitCode: code ?? undefined, signal: signal ?? undefined, usage, word };
+  return {
+    started: true,
+    pid,
+    begun,
+    exitCode: code ?? undefined,
+    signal: signal ?? undefined,
+    usage,
+    word,
+  };
 }
 
 /** Windows has no groups: there the child alone. */

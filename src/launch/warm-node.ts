@@ -59,7 +59,8 @@ function withoutInspect(execArgv: readonly string[]): string[] {
 }
 
 function startFailure(error: Error, { cwd }: ChildSettings): LaunchError {
-  const why = cwd !== undefined && !existsSync(cwd) ? `the \`cwd\` ${cwd} does not exist` : error.message;
+  const why =
+    cwd !== undefined && !existsSync(cwd) ? `the \`cwd\` ${cwd} does not exist` : error.message;
   return new LaunchError(`Node could not be started: ${why}`, { cause: error });
 }
 
