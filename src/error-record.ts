@@ -100,7 +100,8 @@ function toJson(value: unknown, depth: number, above: Set<unknown>): Json {
   if (value === null || typeof value === "boolean") return value;
   if (typeof value === "string") return cut(value);
   if (typeof value === "number") return Number.isFinite(value) ? value : String(value);
-  if (typeof value !== "object") return safely(() => String(value)) ?? typeof value;
+  if (typeof value !== "object")
+    return safely(() => (value as bigint | symbol).toString()) ?? typeof value;
   if (above.has(value)) return "[Circular]";
   if (depth >= MAX_DEPTH) return "[Object]";
   if (isError(value)) return `${text(() => value.name, "Error")}: ${text(() => value.message, "")}`;
@@ -178,6 +179,6 @@ export function reviveError(record: ErrorRecord): unknown {
 const BUILT_IN = new Map<string, ErrorConstructor>(
   [EvalError, RangeError, ReferenceError, SyntaxError, TypeError, URIError].map((type) => [
     type.name,
-    type as ErrorConstructor,
+    type,
   ]),
 );

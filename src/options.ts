@@ -229,7 +229,7 @@ export function resolveOptions(base: CallOptions, own: CallOptions): ResolvedOpt
     ...DEFAULTS,
     ...withoutUndefined(given),
     retryDelay: { ...DEFAULT_RETRY_DELAY, ...withoutUndefined(given.retryDelay ?? {}) },
-  } as ResolvedOptions;
+  };
 }
 
 const DEFAULTS = {

@@ -39,6 +39,24 @@ export interface TaskContext extends Instance {
   readonly signal: AbortSignal;
 }
 
+/** What `Parallel` takes; extend `ParallelWorker` or `JsonWorker`, not this. */
+export abstract class AnyWorker<Item, Result> {
+  /** Runs once in the fork server, before any fork: what it loads is shared by all children. A spawned child runs it itself. */
+  preload?(): void | Promise<void>;
+  /** Runs once in each child, before its first item. */
+  setup?(instance: Instance): void | Promise<void>;
+  /**
+   * Does the work of one item, in a child.
+   *
+   * @param item - the item, as JSON carries it
+   * @param task - which item, which slot, which attempt
+   * @returns the result
+   */
+  abstract process(item: Item, task: TaskContext): Result | Promise<Result>;
+  /** Runs once in each child that ends normally, after its last item. */
+  teardown?(): void | Promise<void>;
+}
+
 /**
  * The base of every worker whose results are text or bytes: extend it and override `process`.
  *
@@ -67,22 +85,7 @@ export abstract class ParallelWorker<
   Item = string,
   // oxlint-disable-next-line typescript/no-invalid-void-type -- a worker for eachProcess returns nothing
   Result extends string | Uint8Array | void = string,
-> {
-  /** Runs once in the fork server, before any fork: what it loads is shared by all children. A spawned child runs it itself. */
-  preload?(): void | Promise<void>;
-  /** Runs once in each child, before its first item. */
-  setup?(instance: Instance): void | Promise<void>;
-  /**
-   * Does the work of one item, in a child.
-   *
-   * @param item - the item, as JSON carries it
-   * @param task - which item, which slot, which attempt
-   * @returns the result
-   */
-  abstract process(item: Item, task: TaskContext): Result | Promise<Result>;
-  /** Runs once in each child that ends normally, after its last item. */
-  teardown?(): void | Promise<void>;
-}
+> extends AnyWorker<Item, Result> {}
 
 /**
  * The base of a worker whose results are JSON values.
@@ -107,29 +110,7 @@ export abstract class ParallelWorker<
  * console.log(sizes[1]?.length); // 5
  * ```
  */
-export abstract class JsonWorker<Item, Result> {
+export abstract class JsonWorker<Item, Result> extends AnyWorker<Item, Result> {
   /** @internal Read by name, not by `instanceof`: two copies of this package may meet in one process. */
   static readonly resultFormat = "json";
-  /** Runs once in the fork server, before any fork: what it loads is shared by all children. A spawned child runs it itself. */
-  preload?(): void | Promise<void>;
-  /** Runs once in each child, before its first item. */
-  setup?(instance: Instance): void | Promise<void>;
-  /**
-   * Does the work of one item, in a child.
-   *
-   * @param item - the item, as JSON carries it
-   * @param task - which item, which slot, which attempt
-   * @returns the result, any JSON value
-   */
-  abstract process(item: Item, task: TaskContext): Result | Promise<Result>;
-  /** Runs once in each child that ends normally, after its last item. */
-  teardown?(): void | Promise<void>;
-}
-
-/** What `Parallel` takes: an instance of a subclass of `ParallelWorker` or `JsonWorker`. */
-export interface AnyWorker<Item, Result> {
-  preload?(): void | Promise<void>;
-  setup?(instance: Instance): void | Promise<void>;
-  process(item: Item, task: TaskContext): Result | Promise<Result>;
-  teardown?(): void | Promise<void>;
 }

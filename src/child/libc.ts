@@ -3,6 +3,7 @@
  * (include/uapi in the kernel's source). Only the fork server and its children load this.
  */
 import { createRequire } from "node:module";
+import type * as Koffi from "koffi";
 
 export interface Libc {
   /** 0 in the child, -1 on failure (see `errno`). */
@@ -50,7 +51,7 @@ const LAST_PAGE = process.arch === "x64" ? 0x7ffffffff000 : 0xfffffffff000;
  * @throws whatever `require` throws when koffi is not installed or has no binary for this platform
  */
 export function loadLibc(): Libc {
-  const koffi = createRequire(import.meta.url)("koffi") as typeof import("koffi");
+  const koffi = createRequire(import.meta.url)("koffi") as typeof Koffi;
   // Every call reserves from these; the defaults of 1 and 2 MiB would be part of every child.
   koffi.config({ ...koffi.config(), sync_stack_size: 64 * 1024, sync_heap_size: 64 * 1024 });
   const lib = koffi.load(null);

@@ -82,7 +82,7 @@ export function startupTimeoutError(url: string, ms: number): WorkerModuleError 
 const SIGNAL_NAMES = new Map(
   Object.entries(constants.signals)
     .toReversed()
-    .map(([name, number]) => [number as number, name]),
+    .map(([name, number]) => [number, name]),
 );
 
 export function signalName(number: number): string {
