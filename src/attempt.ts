@@ -42,7 +42,8 @@ export class Attempt {
     this.#options = options;
     this.#launched = launcher.launch(request);
     this.#launched.onBegun = () => this.#startClock();
-    this.#startClock();
+    this.#launched.onWaiting = () => clearTimeout(this.#timer);
+    if (this.#launched.beginsAtOnce) this.#startClock();
     this.outcome = this.#launched.ended.then((end) => {
       clearTimeout(this.#timer);
       clearTimeout(this.#forceTimer);

@@ -125,25 +125,23 @@ export class ForkLoop {
         child.begin(request, cell!, siblings);
         return true;
       }
-      const pidfd = pid === -1 ? -1 : this.#libc.openPidfd(pid);
-      if (cell === undefined || pidfd === -1) {
-        const errno = this.#libc.errno();
+      if (cell === undefined || pid === -1) {
         if (cell !== undefined) this.#board.giveBack(cell);
-        if (pid > 0) this.#abandon(pid);
-        if (!this.#postpone(request.id, errno)) break;
-        continue;
+        if (this.#postpone(request.id, this.#libc.errno())) continue;
+        return false;
       }
       this.#queue.shift();
       if (this.#waiting.delete(request.id)) send({ id: request.id, started: true });
-      this.#running.push({ pid, pidfd, cell, request, tries });
+      const running = { pid, pidfd: this.#libc.openPidfd(pid), cell, request, tries };
+      if (running.pidfd === -1) {
+        // Out of descriptors: a child that cannot be watched must not run. Told as what it is, a killed child.
+        this.#libc.kill(pid, SIGKILL);
+        this.#bury(running);
+      } else {
+        this.#running.push(running);
+      }
     }
     return false;
-  }
-
-  /** Out of descriptors: a child that cannot be watched must not run. */
-  #abandon(pid: number): void {
-    this.#libc.kill(pid, SIGKILL);
-    this.#libc.wait(pid, this.#status, this.#usage);
   }
 
   /** No process could be made (EAGAIN, ENOMEM, a pids limit): waits for one to end, unless none is there. */
@@ -175,9 +173,13 @@ export class ForkLoop {
 
   #reap(position: number): void {
     const child = this.#running[position]!;
-    const { pid, pidfd, cell, request, tries } = child;
     this.#running[position] = this.#running.at(-1)!;
     this.#running.pop();
+    this.#bury(child);
+  }
+
+  /** Takes leave of a child that has ended or is about to, and reports it. */
+  #bury({ pid, pidfd, cell, request, tries }: Running): void {
     // While the child is a zombie its number cannot be another group's.
     this.#libc.kill(-pid, SIGKILL);
     this.#libc.wait(pid, this.#status, this.#usage);

@@ -150,6 +150,7 @@ class ForkServer {
   launch(request: Request): Launched {
     let end!: (end: ChildEnd) => void;
     const launched: Launched = {
+      beginsAtOnce: this.#settleReady === undefined,
       ended: new Promise((resolve) => (end = resolve)),
       kill: (signal) =>
         this.send({ do: "kill", id: request.id, signal: constants.signals[signal] }),
@@ -172,21 +173,23 @@ class ForkServer {
 
   #receive(message: FromForkServer): void {
     if ("hello" in message) {
-      if (message.hello === "ready") this.#settle((ready) => ready.resolve());
+      if (message.hello === "ready") this.#begin();
       else if (message.hello === "unfit") this.#fail(new UnfitError(message.reason));
       else this.#fail(moduleError(this.#source!.url, message.problem));
       return;
     }
     const pending = this.#pending.get(message.id);
     if (!pending) return;
-    if ("waiting" in message) return;
-    if ("started" in message) {
-      pending.launched.onBegun?.();
-      return;
-    }
+    if ("waiting" in message) return pending.launched.onWaiting?.();
+    if ("started" in message) return pending.launched.onBegun?.();
     this.#pending.delete(message.id);
     this.#keepAlive();
     pending.end("unstarted" in message ? unstarted(message.unstarted) : endOf(message));
+  }
+
+  #begin(): void {
+    this.#settle((ready) => ready.resolve());
+    for (const { launched } of this.#pending.values()) launched.onBegun?.();
   }
 
   #settle(how: (ready: Settle) => void): void {

@@ -23,8 +23,11 @@ export interface Launcher {
 export interface Launched {
   readonly ended: Promise<ChildEnd>;
   kill(signal: NodeJS.Signals): void;
-  /** Called when the item begins later than its launch: from there its time counts. */
+  /** Whether its time counts from the launch; else from `onBegun`. */
+  readonly beginsAtOnce: boolean;
   onBegun?: () => void;
+  /** Called when no process could be made for it yet: its time does not count until `onBegun`. */
+  onWaiting?: () => void;
 }
 
 /** How a child ended. */

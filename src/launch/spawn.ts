@@ -73,6 +73,7 @@ export class SpawnLauncher implements Launcher {
 
     const { pid } = child;
     const launched: Launched = {
+      beginsAtOnce: false,
       kill: (signal) => {
         if (pid !== undefined) killGroup(pid, signal);
       },
