@@ -13,10 +13,11 @@ import { type Libc, loadLibc, SIGKILL } from "./libc.js";
 import { loadWorker, problemOf, problemOfExit } from "./load-worker.js";
 import { makeRandomRenewable } from "./renew.js";
 import { rehearse } from "./rehearse.js";
+import { makeWasmSynchronous } from "./synchronous-wasm.js";
 import { warmUp } from "./warm-up.js";
 import { atEnd, watchExit } from "./watch-exit.js";
 
-/** Threads of a Node process with `--single-threaded --v8-pool-size=0` and nothing else: the same on 20, 22, 24 and 26. */
+/** Threads of a Node process with `--single-threaded --v8-pool-size=1` and nothing else: the same on 20, 22, 24 and 26. */
 const NODE_THREADS = 4;
 /** libuv's default (UV_THREADPOOL_SIZE). */
 const POOL_THREADS = 4;
@@ -41,6 +42,7 @@ async function boot(): Promise<void> {
     send({ hello: "failed", problem: problemOfExit(ending, code, order.worker) });
   });
   makeRandomRenewable();
+  makeWasmSynchronous();
 
   let loop: ForkLoop;
   try {

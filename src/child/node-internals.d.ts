@@ -9,3 +9,17 @@ declare namespace NodeJS {
     readonly moduleLoadList: readonly string[];
   }
 }
+
+type BufferSource = ArrayBufferView | ArrayBuffer;
+
+/** As far as it is used here: @types/node leaves it to the DOM's types, which a Node library does not load. */
+declare namespace WebAssembly {
+  type Imports = Record<string, Record<string, unknown>>;
+  class Module {
+    constructor(bytes: BufferSource);
+  }
+  class Instance {
+    constructor(module: Module, imports?: Imports);
+    readonly exports: Record<string, unknown>;
+  }
+}

@@ -24,11 +24,17 @@ import {
   startupTimeoutError,
 } from "./warm-node.js";
 
-/**
- * V8 must not use threads: a child would wait for work that a thread of the fork server was to do. And it compiles
- * each function when it loads, and keeps it: whatever the fork server has not compiled, every child compiles again.
- */
-const V8_FLAGS = ["--single-threaded", "--v8-pool-size=0", "--no-lazy", "--no-flush-bytecode"];
+const V8_FLAGS = [
+  // V8 must not use threads: a child would wait for work that a thread of the fork server was to do. Node makes one
+  // all the same; asked for none it would choose a number by itself.
+  "--single-threaded",
+  "--v8-pool-size=1",
+  // The baseline compiler of WebAssembly leaves it to a thread to make hot code fast.
+  "--no-liftoff",
+  // Compile each function when it is loaded, and keep it: what the fork server has not compiled, every child does.
+  "--no-lazy",
+  "--no-flush-bytecode",
+];
 
 /** Children mostly wait for something else, and cost little memory: more than there are processors. */
 const DEFAULT_CONCURRENCY = 32;
