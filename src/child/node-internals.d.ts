@@ -15,6 +15,7 @@ type BufferSource = ArrayBufferView | ArrayBuffer;
 /** As far as it is used here: @types/node leaves it to the DOM's types, which a Node library does not load. */
 declare namespace WebAssembly {
   type Imports = Record<string, Record<string, unknown>>;
+  // oxlint-disable-next-line typescript/no-extraneous-class -- it is one
   class Module {
     constructor(bytes: BufferSource);
   }

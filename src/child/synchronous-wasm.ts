@@ -3,36 +3,35 @@
  * never settles there. The same interface, done by the synchronous constructors.
  */
 
-type Source = BufferSource | WebAssembly.Module;
-
 export function makeWasmSynchronous(): void {
-  const compile = async (bytes: BufferSource) => new WebAssembly.Module(bytes);
+  Object.assign(WebAssembly, { compile, instantiate, compileStreaming, instantiateStreaming });
+}
 
-  const instantiate = async (source: Source, imports?: WebAssembly.Imports) => {
-    if (source instanceof WebAssembly.Module) return new WebAssembly.Instance(source, imports);
-    const module = new WebAssembly.Module(source);
-    return { module, instance: new WebAssembly.Instance(module, imports) };
-  };
+type Source = BufferSource | WebAssembly.Module;
+type Imports = WebAssembly.Imports;
+type Answer = Response | PromiseLike<Response>;
 
-  const bytesOf = async (source: Response | PromiseLike<Response>) => {
-    const response = await source;
-    const type = response.headers.get("content-type");
-    if (type !== "application/wasm") {
-      throw new TypeError(
-        `Expected the content type "application/wasm", got ${JSON.stringify(type)}`,
-      );
-    }
-    return await response.arrayBuffer();
-  };
+async function compile(bytes: BufferSource) {
+  return new WebAssembly.Module(bytes);
+}
 
-  Object.assign(WebAssembly, {
-    compile,
-    instantiate,
-    compileStreaming: async (source: Response | PromiseLike<Response>) =>
-      await compile(await bytesOf(source)),
-    instantiateStreaming: async (
-      source: Response | PromiseLike<Response>,
-      imports?: WebAssembly.Imports,
-    ) => await instantiate(await bytesOf(source), imports),
-  });
+async function instantiate(source: Source, imports?: Imports) {
+  if (source instanceof WebAssembly.Module) return new WebAssembly.Instance(source, imports);
+  const module = new WebAssembly.Module(source);
+  return { module, instance: new WebAssembly.Instance(module, imports) };
+}
+
+async function compileStreaming(source: Answer) {
+  return await compile(await bytesOf(source));
+}
+
+async function instantiateStreaming(source: Answer, imports?: Imports) {
+  return await instantiate(await bytesOf(source), imports);
+}
+
+async function bytesOf(source: Answer): Promise<ArrayBuffer> {
+  const response = await source;
+  const type = response.headers.get("content-type");
+  if (type === "application/wasm") return await response.arrayBuffer();
+  throw new TypeError(`Expected the content type "application/wasm", got ${JSON.stringify(type)}`);
 }
