@@ -1,0 +1,120 @@
+/**
+ * Runs every example of the documentation: the ts and js blocks of README.md, docs/ and the @example tags in src. Each is
+ * a complete program, and what it prints stands behind its `console.log`s. CONTRIBUTING.md has the rule.
+ */
+import { execFileSync, spawn } from "node:child_process";
+import { once } from "node:events";
+import { mkdirSync, mkdtempSync, readdirSync, readFileSync, rmSync, symlinkSync, writeFileSync } from "node:fs";
+import { tmpdir } from "node:os";
+import path from "node:path";
+import { text } from "node:stream/consumers";
+import { fileURLToPath } from "node:url";
+import { afterAll, beforeAll, describe, expect, test } from "vitest";
+
+const ROOT = fileURLToPath(new URL("..", import.meta.url));
+
+interface Block {
+  /** File and line, for a human. */
+  readonly place: string;
+  /** Folder the blocks of one document share, so that one can import another. */
+  readonly folder: string;
+  /** Name of the program before it is compiled. */
+  readonly file: string;
+  readonly code: string;
+}
+
+const blocks = ["README.md", ...files("docs", ".md"), ...files("src", ".ts")].flatMap(blocksOf);
+let folder: string;
+
+function files(folder: string, extension: string): string[] {
+  return readdirSync(path.join(ROOT, folder), { recursive: true, encoding: "utf8" })
+    .filter((file) => file.endsWith(extension))
+    .map((file) => path.join(folder, file))
+    .toSorted();
+}
+
+function blocksOf(document: string): Block[] {
+  const content = readFileSync(path.join(ROOT, document), "utf8");
+  // Of sources the TSDoc comments only, without the stars in front.
+  const lines = content.split("\n").map((line) => (document.endsWith(".ts") ? (/^\s*\* ?(.*)/.exec(line)?.[1] ?? "") : line));
+  const found: Block[] = [];
+  for (let start = 0; start < lines.length; start += 1) {
+    const language = /^```(ts|js)$/.exec(lines[start]!)?.[1];
+    if (!language) continue;
+    const end = lines.indexOf("```", start);
+    const code = lines.slice(start + 1, end).join("\n");
+    const isCommonJs = language === "js" && code.includes("require(");
+    const name = /^\/\/ ([\w-]+\.[tj]s)\n/.exec(code)?.[1] ?? `line-${start + 1}.${isCommonJs ? "cjs" : language}`;
+    found.push({ place: `${document}:${start + 1}`, folder: document.replaceAll(/\W/g, "-"), file: name, code });
+    start = end;
+  }
+  return found;
+}
+
+/** One line for each `console.log(...); // what it prints`, in the order of the text. */
+function expectedOutput(code: string): string {
+  return [...code.matchAll(/^ *console\.log\(.*\); \/\/ (.*)$/gm)].map((match) => `${match[1]}\n`).join("");
+}
+
+beforeAll(() => {
+  folder = mkdtempSync(path.join(tmpdir(), "forkmap-test-readme-"));
+  mkdirSync(path.join(folder, "tmp"));
+  mkdirSync(path.join(folder, "node_modules"));
+  symlinkSync(ROOT, path.join(folder, "node_modules/forkmap"));
+  symlinkSync(path.join(ROOT, "node_modules/@types"), path.join(folder, "node_modules/@types"));
+  writeFileSync(path.join(folder, "package.json"), JSON.stringify({ type: "module" }));
+  const compilerOptions = {
+    target: "es2023",
+    lib: ["es2024", "esnext.disposable"],
+    module: "nodenext",
+    types: ["node"],
+    strict: true,
+    noUncheckedIndexedAccess: true,
+    erasableSyntaxOnly: true,
+    moduleDetection: "force",
+    skipLibCheck: true,
+  };
+  writeFileSync(path.join(folder, "tsconfig.json"), JSON.stringify({ compilerOptions }));
+  for (const block of blocks) {
+    mkdirSync(path.join(folder, block.folder), { recursive: true });
+    writeFileSync(path.join(folder, block.folder, block.file), block.code);
+  }
+}, 60_000);
+
+afterAll(() => rmSync(folder, { recursive: true, force: true }));
+
+describe("the examples of the documentation", () => {
+  test("are there", () => {
+    const documents = new Set(blocks.map(({ place }) => place.replace(/[/:].*/, "")));
+    expect([...documents]).toEqual(["README.md", "docs", "src"]);
+  });
+
+  test("are correctly typed, and compile", () => {
+    const tsc = path.join(ROOT, "node_modules/typescript/bin/tsc");
+    expect(compile(tsc)).toBe("");
+  }, 60_000);
+
+  test.each(blocks)("$place does what it says", async ({ folder: inside, file, code }) => {
+    const child = spawn(process.execPath, [file.replace(/\.ts$/, ".js")], {
+      cwd: path.join(folder, inside),
+      stdio: ["ignore", "pipe", "pipe"],
+      env: { ...process.env, TMPDIR: path.join(folder, "tmp") },
+    });
+    const [stdout, stderr, [exitCode]] = await Promise.all([text(child.stdout), text(child.stderr), once(child, "close")]);
+    expect({ stdout, stderr, exitCode: exitCode as number }).toEqual({ stdout: expectedOutput(code), stderr: "", exitCode: 0 });
+  });
+
+  test("leave nothing in the temporary folder", () => {
+    expect(readdirSync(path.join(folder, "tmp"))).toEqual([]);
+  });
+});
+
+/** What the compiler has to complain about. */
+function compile(tsc: string): string {
+  try {
+    execFileSync(process.execPath, [tsc, "-p", folder], { encoding: "utf8", stdio: "pipe" });
+    return "";
+  } catch (error) {
+    return (error as { stdout: string }).stdout || String(error);
+  }
+}
