@@ -39,9 +39,17 @@ const SERVICES: readonly Service[] = [
     expected: ["200", "2"],
   },
   { name: "hung", listener: () => {}, expected: ["timeout", "2"] },
-  { name: "broken", listener: (_, response) => response.writeHead(500).end("sorry"), expected: ["500", "2"] },
+  {
+    name: "broken",
+    listener: (_, response) => response.writeHead(500).end("sorry"),
+    expected: ["500", "2"],
+  },
   { name: "refused", expected: ["refused", "2"] },
-  { name: "reset", listener: (request) => request.socket.resetAndDestroy(), expected: ["reset", "2"] },
+  {
+    name: "reset",
+    listener: (request) => request.socket.resetAndDestroy(),
+    expected: ["reset", "2"],
+  },
   {
     name: "cut-short",
     listener: (_, response) => {
@@ -51,6 +59,12 @@ const SERVICES: readonly Service[] = [
     expected: ["cut short", "2"],
   },
 ];
+
+// `| head` has seen enough.
+process.stdout.on("error", (error: NodeJS.ErrnoException) => {
+  if (error.code !== "EPIPE") throw error;
+  process.exit();
+});
 
 const servers: Server[] = [];
 try {
@@ -103,7 +117,9 @@ function compare(urls: readonly string[], { output, exitCode }: Probe): boolean 
   const check = (name: string, expected: string, seen: string) => {
     if (seen === expected) right += 1;
     const verdict = seen === expected ? "right" : "WRONG";
-    process.stdout.write(`${name.padEnd(10)}  ${expected.padEnd(22)}  ${seen.padEnd(22)}  ${verdict}\n`);
+    process.stdout.write(
+      `${name.padEnd(10)}  ${expected.padEnd(22)}  ${seen.padEnd(22)}  ${verdict}\n`,
+    );
   };
   process.stdout.write(`${"service".padEnd(10)}  ${"expected".padEnd(22)}  ${"seen".padEnd(22)}\n`);
   for (const [index, { name, expected }] of SERVICES.entries()) {

@@ -83,7 +83,10 @@ async function main(): Promise<number> {
 }
 
 /** The path itself if it is no folder, else all regular files in it, by name. */
-async function filesBelow(path: string, fail: (path: string, why: unknown) => void): Promise<string[]> {
+async function filesBelow(
+  path: string,
+  fail: (path: string, why: unknown) => void,
+): Promise<string[]> {
   try {
     if (!(await lstat(path)).isDirectory()) return [path];
     const files: string[] = [];
@@ -118,13 +121,17 @@ function parseCommand(argv: readonly string[]): Command | { readonly answer: str
   const { values, positionals } = parse(argv);
   if (values.help) return { answer: HELP };
   if (values.version) {
-    const { version } = createRequire(import.meta.url)("forkmap/package.json") as { version: string };
+    const { version } = createRequire(import.meta.url)("forkmap/package.json") as {
+      version: string;
+    };
     return { answer: `digest (forkmap) ${version}\n` };
   }
   if (positionals.length === 0) throw new UsageError("no path given (see digest --help)");
   const concurrency = Number(values.concurrency ?? processorCount());
   if (!Number.isInteger(concurrency) || concurrency < 1 || concurrency > 1024) {
-    throw new UsageError(`--concurrency must be a whole number from 1 to 1024, got "${values.concurrency}"`);
+    throw new UsageError(
+      `--concurrency must be a whole number from 1 to 1024, got "${values.concurrency}"`,
+    );
   }
   return { paths: positionals, concurrency };
 }

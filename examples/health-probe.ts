@@ -8,7 +8,6 @@
 import { readFile } from "node:fs/promises";
 import { createRequire } from "node:module";
 import { text } from "node:stream/consumers";
-import { setImmediate } from "node:timers/promises";
 import { parseArgs } from "node:util";
 import { ItemError, ItemTimeoutError, JsonWorker, Parallel, type TaskContext } from "forkmap";
 
@@ -35,13 +34,6 @@ class Unhealthy extends Error {
 }
 
 export class HealthProbe extends JsonWorker<string, Answer> {
-  /** Node loads its HTTP client with the first `fetch`; done here, that is done once and not by every child. */
-  async preload(): Promise<void> {
-    await (await fetch("data:,")).text();
-    // Its parser is WebAssembly, which is compiled in the next turn of the event loop.
-    await setImmediate();
-  }
-
   async process(url: string, task: TaskContext): Promise<Answer> {
     const startedAt = performance.now();
     const response = await fetch(url).catch((error: unknown) => {
@@ -145,7 +137,8 @@ async function main(): Promise<number> {
 }
 
 function reportOf(url: string, outcome: PromiseSettledResult<Answer>): Report {
-  if (outcome.status === "fulfilled") return { url, healthy: true, problem: null, ...rounded(outcome.value) };
+  if (outcome.status === "fulfilled")
+    return { url, healthy: true, problem: null, ...rounded(outcome.value) };
   const error: unknown = outcome.reason;
   if (!(error instanceof ItemError)) throw error;
   const unhealthy = (error.cause ?? {}) as Partial<Unhealthy>;
@@ -194,7 +187,9 @@ async function readSettings(argv: readonly string[]): Promise<Settings | string>
   const { values, positionals } = parse(argv);
   if (values.help) return HELP;
   if (values.version) {
-    const { version } = createRequire(import.meta.url)("forkmap/package.json") as { version: string };
+    const { version } = createRequire(import.meta.url)("forkmap/package.json") as {
+      version: string;
+    };
     return `health-probe (forkmap) ${version}\n`;
   }
   const timeout = wholeNumber("timeout", values.timeout, 1, 2 ** 31 - 1) ?? 5000;
@@ -226,17 +221,26 @@ function parse(argv: readonly string[]) {
   }
 }
 
-function wholeNumber(option: string, given: string | undefined, min: number, max: number): number | undefined {
+function wholeNumber(
+  option: string,
+  given: string | undefined,
+  min: number,
+  max: number,
+): number | undefined {
   if (given === undefined) return undefined;
   const number = Number(given);
   if (/^\d+$/.test(given) && number >= min && number <= max) return number;
   throw new UsageError(`--${option} must be a whole number from ${min} to ${max}, got "${given}"`);
 }
 
-async function readUrls(positionals: readonly string[], file: string | undefined): Promise<string[]> {
+async function readUrls(
+  positionals: readonly string[],
+  file: string | undefined,
+): Promise<string[]> {
   const urls = positionals.map((argument, index) => checkedUrl(argument, `argument ${index + 1}`));
   if (file !== undefined) urls.push(...urlsIn(await contentOf(file), file));
-  else if (positionals.length === 0 && !process.stdin.isTTY) urls.push(...urlsIn(await text(process.stdin), "stdin"));
+  else if (positionals.length === 0 && !process.stdin.isTTY)
+    urls.push(...urlsIn(await text(process.stdin), "stdin"));
   if (urls.length === 0) throw new UsageError("no URL given (see health-probe --help)");
   return urls;
 }
@@ -252,7 +256,9 @@ async function contentOf(file: string): Promise<string> {
 function urlsIn(content: string, source: string): string[] {
   return content.split(/\r?\n/).flatMap((line, index) => {
     const trimmed = line.trim();
-    return trimmed === "" || trimmed.startsWith("#") ? [] : [checkedUrl(trimmed, `${source} line ${index + 1}`)];
+    return trimmed === "" || trimmed.startsWith("#")
+      ? []
+      : [checkedUrl(trimmed, `${source} line ${index + 1}`)];
   });
 }
 

@@ -2,7 +2,15 @@
 import { spawn, spawnSync } from "node:child_process";
 import { createHash } from "node:crypto";
 import { once } from "node:events";
-import { chmodSync, mkdirSync, mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from "node:fs";
+import {
+  chmodSync,
+  mkdirSync,
+  mkdtempSync,
+  readdirSync,
+  readFileSync,
+  rmSync,
+  writeFileSync,
+} from "node:fs";
 import { createServer, type Server } from "node:http";
 import type { AddressInfo } from "node:net";
 import { tmpdir } from "node:os";
@@ -56,8 +64,30 @@ async function run(example: string, args: readonly string[], input = ""): Promis
   const child = start(example, args);
   child.stdin.on("error", () => {});
   child.stdin.end(input);
-  const [stdout, stderr, [code]] = await Promise.all([text(child.stdout), text(child.stderr), once(child, "close")]);
+  const [stdout, stderr, [code]] = await Promise.all([
+    text(child.stdout),
+    text(child.stderr),
+    once(child, "close"),
+  ]);
   return { stdout, stderr, code: code as number | null };
+}
+
+/** What the probe prints on a terminal. */
+async function onTerminal(noColor: string): Promise<string> {
+  const program = path.join(ROOT, "build/examples/health-probe.js");
+  const words = [process.execPath, program, `${base}/ok`, `${base}/no`];
+  const child = spawn("script", ["-qec", words.map((word) => `'${word}'`).join(" "), "/dev/null"], {
+    stdio: ["ignore", "pipe", "ignore"],
+    env: { ...process.env, NO_COLOR: noColor },
+  });
+  const [output] = await Promise.all([text(child.stdout), once(child, "close")]);
+  return output;
+}
+
+/** What sha256sum would print of a file in the tree. */
+function lineOf(name: string): string {
+  const content = readFileSync(path.join(folder, "tree", name));
+  return `${createHash("sha256").update(content).digest("hex")}  tree/${name}\n`;
 }
 
 function usageError(message: string): Run {
@@ -76,9 +106,20 @@ describe("health-probe", () => {
   });
 
   test("exits 1 when one is not, with one JSON object per line if asked", async () => {
-    const { stdout, stderr, code } = await run("health-probe", ["--json", "--retries", "1", `${base}/ok`, `${base}/no`]);
+    const { stdout, stderr, code } = await run("health-probe", [
+      "--json",
+      "--retries",
+      "1",
+      `${base}/ok`,
+      `${base}/no`,
+    ]);
     const ms = expect.any(Number) as number;
-    expect(stdout.trimEnd().split("\n").map((line) => JSON.parse(line) as unknown)).toEqual([
+    expect(
+      stdout
+        .trimEnd()
+        .split("\n")
+        .map((line) => JSON.parse(line) as unknown),
+    ).toEqual([
       { url: `${base}/ok`, healthy: true, status: 200, problem: null, ms, attempts: 1 },
       { url: `${base}/no`, healthy: false, status: 404, problem: "404", ms, attempts: 2 },
     ]);
@@ -86,24 +127,53 @@ describe("health-probe", () => {
   });
 
   test("reads URLs from standard input", async () => {
-    const { stdout, code } = await run("health-probe", ["--json"], `# mine\n\n  ${base}/ok  \r\n${base}/ok`);
+    const { stdout, code } = await run(
+      "health-probe",
+      ["--json"],
+      `# mine\n\n  ${base}/ok  \r\n${base}/ok`,
+    );
     expect(stdout.match(/"healthy":true/g)).toHaveLength(2);
     expect(code).toBe(0);
   });
 
   test("reads URLs from a file, beside those given", async () => {
     writeFileSync(path.join(folder, "urls.txt"), `${base}/ok\n# no more\n`);
-    const { stdout, code } = await run("health-probe", ["--file", "urls.txt", "--json", `${base}/no`]);
-    expect(stdout.trimEnd().split("\n").map((line) => (JSON.parse(line) as { status: number }).status)).toEqual([404, 200]);
+    const { stdout, code } = await run("health-probe", [
+      "--file",
+      "urls.txt",
+      "--json",
+      `${base}/no`,
+    ]);
+    expect(
+      stdout
+        .trimEnd()
+        .split("\n")
+        .map((line) => (JSON.parse(line) as { status: number }).status),
+    ).toEqual([404, 200]);
     expect(code).toBe(1);
   });
 
   test.each([
-    ["a line that is no URL", [], "http://127.0.0.1/\n\nnot a url\n", "stdin line 3 is not an http or https URL: not a url"],
-    ["another scheme", ["ftp://127.0.0.1/"], "", "argument 1 is not an http or https URL: ftp://127.0.0.1/"],
+    [
+      "a line that is no URL",
+      [],
+      "http://127.0.0.1/\n\nnot a url\n",
+      "stdin line 3 is not an http or https URL: not a url",
+    ],
+    [
+      "another scheme",
+      ["ftp://127.0.0.1/"],
+      "",
+      "argument 1 is not an http or https URL: ftp://127.0.0.1/",
+    ],
     ["nothing to do", [], "# nothing\n", "no URL given (see health-probe --help)"],
     ["an unknown option", ["--bogus"], "", "Unknown option '--bogus' (see health-probe --help)"],
-    ["a bad number", ["--retries", "many"], "", '--retries must be a whole number from 0 to 1000000, got "many"'],
+    [
+      "a bad number",
+      ["--retries", "many"],
+      "",
+      '--retries must be a whole number from 0 to 1000000, got "many"',
+    ],
     [
       "a file that is not there",
       ["--file", "none.txt"],
@@ -122,7 +192,9 @@ describe("health-probe", () => {
   });
 
   test("answers --help and --version", async () => {
-    const { version } = JSON.parse(readFileSync(path.join(ROOT, "package.json"), "utf8")) as { version: string };
+    const { version } = JSON.parse(readFileSync(path.join(ROOT, "package.json"), "utf8")) as {
+      version: string;
+    };
     expect(await run("health-probe", ["--version"])).toEqual({
       stdout: `health-probe (forkmap) ${version}\n`,
       stderr: "",
@@ -142,41 +214,38 @@ describe("health-probe", () => {
   });
 
   test.skipIf(!hasScript)("colours the status on a terminal, but not with NO_COLOR", async () => {
-    const onTerminal = async (noColor: string) => {
-      const program = path.join(ROOT, "build/examples/health-probe.js");
-      const command = [process.execPath, program, `${base}/ok`, `${base}/no`].map((word) => `'${word}'`).join(" ");
-      const child = spawn("script", ["-qec", command, "/dev/null"], {
-        stdio: ["ignore", "pipe", "ignore"],
-        env: { ...process.env, NO_COLOR: noColor },
-      });
-      const [output] = await Promise.all([text(child.stdout), once(child, "close")]);
-      return output;
-    };
     const coloured = await onTerminal("");
-    expect(coloured).toMatch(/\x1b\[32m200 *\x1b\[39m/);
-    expect(coloured).toMatch(/\x1b\[31m404 *\x1b\[39m/);
+    expect(coloured).toContain("\x1b[32m200");
+    expect(coloured).toContain("\x1b[31m404");
     expect(await onTerminal("1")).not.toContain("\x1b");
   });
 });
 
 describe("digest", () => {
-  const NAMES = ["a.txt", "B.txt", "ünï cödé", "sub/deep/c", "sub/d", "line\nbreak", "back\\slash", "-dash", "empty"];
+  const NAMES = [
+    "a.txt",
+    "B.txt",
+    "ünï cödé",
+    "sub/deep/c",
+    "sub/d",
+    "line\nbreak",
+    "back\\slash",
+    "-dash",
+    "empty",
+  ];
   let tree: string;
 
   beforeAll(() => {
     tree = path.join(folder, "tree");
     mkdirSync(path.join(tree, "sub/deep"), { recursive: true });
-    for (const name of NAMES) writeFileSync(path.join(tree, name), name === "empty" ? "" : `content of ${name}`);
+    for (const name of NAMES)
+      writeFileSync(path.join(tree, name), name === "empty" ? "" : `content of ${name}`);
     writeFileSync(path.join(tree, "large"), Buffer.alloc(5_000_000, 7));
   });
 
   test("gives every file below a folder with its SHA-256", async () => {
     const { stdout, stderr, code } = await run("digest", ["tree/sub", "tree/a.txt"]);
-    const line = (name: string) => {
-      const hex = createHash("sha256").update(readFileSync(path.join(tree, name))).digest("hex");
-      return `${hex}  tree/${name}\n`;
-    };
-    expect(stdout).toBe(line("sub/d") + line("sub/deep/c") + line("a.txt"));
+    expect(stdout).toBe(lineOf("sub/d") + lineOf("sub/deep/c") + lineOf("a.txt"));
     expect({ stderr, code }).toEqual({ stderr: "", code: 0 });
   });
 
@@ -195,23 +264,35 @@ describe("digest", () => {
     chmodSync(secret, 0);
     // The super-user can read any file, but there is no folder that nobody has made.
     const [bad, why] =
-      process.getuid?.() === 0 ? ["none", "ENOENT: no such file or directory"] : ["secret", "EACCES: permission denied"];
+      process.getuid?.() === 0
+        ? ["none", "ENOENT: no such file or directory"]
+        : ["secret", "EACCES: permission denied"];
     const { stdout, stderr, code } = await run("digest", [bad, "tree/a.txt"]);
     expect(stdout).toMatch(/^[0-9a-f]{64} {2}tree\/a\.txt\n$/);
     expect(stderr).toMatch(new RegExp(`^digest: ${bad}: ${why}, .*\n$`));
     expect(code).toBe(1);
   });
 
-  test.skipIf(process.platform !== "linux")("reports a file that fails while it is read", async () => {
-    const { stdout, stderr, code } = await run("digest", ["/proc/self/mem", "tree/a.txt"]);
-    expect(stdout).toMatch(/^[0-9a-f]{64} {2}tree\/a\.txt\n$/);
-    expect({ stderr, code }).toEqual({ stderr: "digest: /proc/self/mem: EIO: i/o error, read\n", code: 1 });
-  });
+  test.skipIf(process.platform !== "linux")(
+    "reports a file that fails while it is read",
+    async () => {
+      const { stdout, stderr, code } = await run("digest", ["/proc/self/mem", "tree/a.txt"]);
+      expect(stdout).toMatch(/^[0-9a-f]{64} {2}tree\/a\.txt\n$/);
+      expect({ stderr, code }).toEqual({
+        stderr: "digest: /proc/self/mem: EIO: i/o error, read\n",
+        code: 1,
+      });
+    },
+  );
 
   test.each([
     ["no path", [], "no path given (see digest --help)"],
     ["an unknown option", ["--sha1", "x"], "Unknown option '--sha1' (see digest --help)"],
-    ["a bad number", ["--concurrency", "0", "x"], '--concurrency must be a whole number from 1 to 1024, got "0"'],
+    [
+      "a bad number",
+      ["--concurrency", "0", "x"],
+      '--concurrency must be a whole number from 1 to 1024, got "0"',
+    ],
   ])("says in one line what is wrong with %s", async (_, args, message) => {
     expect(await run("digest", args)).toEqual(usageError(`digest: ${message}`));
   });

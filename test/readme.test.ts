@@ -4,7 +4,15 @@
  */
 import { execFileSync, spawn } from "node:child_process";
 import { once } from "node:events";
-import { mkdirSync, mkdtempSync, readdirSync, readFileSync, rmSync, symlinkSync, writeFileSync } from "node:fs";
+import {
+  mkdirSync,
+  mkdtempSync,
+  readdirSync,
+  readFileSync,
+  rmSync,
+  symlinkSync,
+  writeFileSync,
+} from "node:fs";
 import { tmpdir } from "node:os";
 import path from "node:path";
 import { text } from "node:stream/consumers";
@@ -36,24 +44,34 @@ function files(folder: string, extension: string): string[] {
 function blocksOf(document: string): Block[] {
   const content = readFileSync(path.join(ROOT, document), "utf8");
   // Of sources the TSDoc comments only, without the stars in front.
-  const lines = content.split("\n").map((line) => (document.endsWith(".ts") ? (/^\s*\* ?(.*)/.exec(line)?.[1] ?? "") : line));
+  const lines = content
+    .split("\n")
+    .map((line) => (document.endsWith(".ts") ? (/^\s*\* ?(.*)/.exec(line)?.[1] ?? "") : line));
   const found: Block[] = [];
-  for (let start = 0; start < lines.length; start += 1) {
-    const language = /^```(ts|js)$/.exec(lines[start]!)?.[1];
+  for (const [start, line] of lines.entries()) {
+    const language = /^```(ts|js)$/.exec(line)?.[1];
     if (!language) continue;
     const end = lines.indexOf("```", start);
     const code = lines.slice(start + 1, end).join("\n");
     const isCommonJs = language === "js" && code.includes("require(");
-    const name = /^\/\/ ([\w-]+\.[tj]s)\n/.exec(code)?.[1] ?? `line-${start + 1}.${isCommonJs ? "cjs" : language}`;
-    found.push({ place: `${document}:${start + 1}`, folder: document.replaceAll(/\W/g, "-"), file: name, code });
-    start = end;
+    const name =
+      /^\/\/ ([\w-]+\.[tj]s)\n/.exec(code)?.[1] ??
+      `line-${start + 1}.${isCommonJs ? "cjs" : language}`;
+    found.push({
+      place: `${document}:${start + 1}`,
+      folder: document.replaceAll(/\W/g, "-"),
+      file: name,
+      code,
+    });
   }
   return found;
 }
 
 /** One line for each `console.log(...); // what it prints`, in the order of the text. */
 function expectedOutput(code: string): string {
-  return [...code.matchAll(/^ *console\.log\(.*\); \/\/ (.*)$/gm)].map((match) => `${match[1]}\n`).join("");
+  return [...code.matchAll(/^ *console\.log\(.*\); \/\/ (.*)$/gm)]
+    .map((match) => `${match[1]}\n`)
+    .join("");
 }
 
 beforeAll(() => {
@@ -100,8 +118,16 @@ describe("the examples of the documentation", () => {
       stdio: ["ignore", "pipe", "pipe"],
       env: { ...process.env, TMPDIR: path.join(folder, "tmp") },
     });
-    const [stdout, stderr, [exitCode]] = await Promise.all([text(child.stdout), text(child.stderr), once(child, "close")]);
-    expect({ stdout, stderr, exitCode: exitCode as number }).toEqual({ stdout: expectedOutput(code), stderr: "", exitCode: 0 });
+    const [stdout, stderr, [exitCode]] = await Promise.all([
+      text(child.stdout),
+      text(child.stderr),
+      once(child, "close"),
+    ]);
+    expect({ stdout, stderr, exitCode: exitCode as number }).toEqual({
+      stdout: expectedOutput(code),
+      stderr: "",
+      exitCode: 0,
+    });
   });
 
   test("leave nothing in the temporary folder", () => {
