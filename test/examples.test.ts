@@ -30,6 +30,9 @@ interface Run {
   readonly code: number | null;
 }
 
+/** Node 22.18 and later run TypeScript by erasing its types. */
+const stripsTypes = Boolean((process.features as { typescript?: unknown }).typescript);
+
 /** A folder that is the temporary folder of all programs run here, so that what they leave behind is seen. */
 let folder: string;
 let server: Server;
@@ -309,6 +312,16 @@ test("the demo finds every service reported as it is", async () => {
   expect(stdout).toContain("9 of 9 are as expected\n");
   expect({ stderr, code }).toEqual({ stderr: "", code: 0 });
 }, 60_000);
+
+test.skipIf(!stripsTypes)("the sources of the examples run as they are", async () => {
+  const program = path.join(ROOT, "examples/digest.ts");
+  const child = spawn(process.execPath, [program, "tree/a.txt"], {
+    cwd: folder,
+    stdio: ["ignore", "pipe", "inherit"],
+  });
+  const [stdout, [code]] = await Promise.all([text(child.stdout), once(child, "close")]);
+  expect({ stdout, code: code as number }).toEqual({ stdout: lineOf("a.txt"), code: 0 });
+});
 
 test("no example leaves anything in the temporary folder", () => {
   expect(readdirSync(path.join(folder, "tmp"))).toEqual([]);

@@ -17,6 +17,7 @@ import { tmpdir } from "node:os";
 import path from "node:path";
 import { text } from "node:stream/consumers";
 import { fileURLToPath } from "node:url";
+import * as forkmap from "forkmap";
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
 
 const ROOT = fileURLToPath(new URL("..", import.meta.url));
@@ -142,5 +143,44 @@ function compile(tsc: string): string {
     return "";
   } catch (error) {
     return (error as { stdout: string }).stdout || String(error);
+  }
+}
+
+describe("the README", () => {
+  const readme = readFileSync(path.join(ROOT, "README.md"), "utf8");
+  /** The first cells of all tables, without arguments: `onStart(item, index)` is onStart. */
+  const named = new Set(Array.from(readme.matchAll(/^\| `(\w+)/gm), (match) => match[1]));
+
+  test("lists every option", () => {
+    let known = "";
+    try {
+      const options: object = { nonsense: 1 };
+      void new forkmap.Parallel(new Shout(), options);
+    } catch (error) {
+      known = (error as TypeError).message.replace(/.*There are: /, "");
+    }
+    expect(known).toContain("concurrency");
+    expect(known.split(", ").filter((option) => !named.has(option))).toEqual([]);
+  });
+
+  test("lists every error with its code", () => {
+    const classes = Object.values(forkmap).filter(
+      (value) => typeof value === "function" && value.prototype instanceof forkmap.ParallelError,
+    );
+    expect(classes.length).toBeGreaterThan(5);
+    expect(classes.map(({ name }) => name).filter((name) => !named.has(name))).toEqual([]);
+    const sources = readFileSync(path.join(ROOT, "src/errors.ts"), "utf8");
+    const codes = sources.match(/ERR_PARALLEL_[A-Z_]+/g)!;
+    expect(codes.filter((code) => !readme.includes(`\`${code}\``))).toEqual([]);
+  });
+
+  test("is short", () => {
+    expect(readme.split("\n").length).toBeLessThanOrEqual(300);
+  });
+});
+
+class Shout extends forkmap.ParallelWorker {
+  override process(word: string): string {
+    return word.toUpperCase();
   }
 }
