@@ -1,5 +1,6 @@
 /** The items of a call: any Iterable or AsyncIterable, pulled one at a time, each checked to be what JSON can carry. */
 import { describe } from "./describe.js";
+import { jsonProblem } from "./json-value.js";
 import { writeJson, writeText } from "./payload.js";
 import type { Payload } from "./protocol.js";
 
@@ -31,7 +32,7 @@ export type PackedItem =
 /** @throws TypeError that names the item when JSON cannot carry it */
 export function packItem(item: unknown, index: number): PackedItem {
   if (typeof item === "string") return { text: item };
-  const problem = jsonProblem(item, "");
+  const problem = jsonProblem(item);
   if (problem) throw new TypeError(`Item ${index} is not a JSON value: ${problem}`);
   return { json: JSON.stringify(item), value: item };
 }
@@ -47,47 +48,3 @@ export function itemPayload(
   const { kind } = "text" in packed ? writeText(file, packed.text) : writeJson(file, packed.json);
   return { itemFile: file, itemKind: kind };
 }
-
-/** What keeps a value from being the same after JSON, or `undefined`. A value with `toJSON` says itself what it is. */
-function jsonProblem(
-  value: unknown,
-  at: string,
-  above: readonly object[] = [],
-): string | undefined {
-  const place = at === "" ? "it" : `\`${at.slice(1)}\``;
-  switch (typeof value) {
-    case "string":
-    case "boolean":
-      return undefined;
-    case "number":
-      return Number.isFinite(value) ? undefined : `${place} is ${value}`;
-    case "object":
-      break;
-    default:
-      return `${place} is ${describe(value)}`;
-  }
-  if (value === null || typeof (value as { toJSON?: unknown }).toJSON === "function")
-    return undefined;
-  if (above.includes(value)) return `${place} contains itself`;
-  const within = [...above, value];
-  if (Array.isArray(value)) {
-    for (let i = 0; i < value.length; i += 1) {
-      const problem = jsonProblem(value[i], `${at}.${i}`, within);
-      if (problem) return problem;
-    }
-    return undefined;
-  }
-  if (NOT_JSON.some((type) => value instanceof type) || ArrayBuffer.isView(value)) {
-    return `${place} is ${describe(value)}`;
-  }
-  for (const [key, member] of Object.entries(value)) {
-    // JSON leaves such a property out, which is what code that sets it means.
-    if (member === undefined) continue;
-    const problem = jsonProblem(member, `${at}.${key}`, within);
-    if (problem) return problem;
-  }
-  return undefined;
-}
-
-/** JSON makes `{}` of these without a word. */
-const NOT_JSON = [Map, Set, WeakMap, WeakSet, Promise, RegExp, Error, ArrayBuffer] as const;

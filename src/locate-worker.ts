@@ -3,7 +3,7 @@
  * and its own fields. Classes that only exist inside a call of a function are refused here: no other process can make
  * them.
  */
-import { readFileSync } from "node:fs";
+import { existsSync, readFileSync } from "node:fs";
 import { createRequire } from "node:module";
 import type * as Inspector from "node:inspector";
 import path from "node:path";
@@ -58,7 +58,7 @@ function findModule(type: Function): string {
     );
   }
   const href = url.startsWith("file:") || !path.isAbsolute(url) ? url : pathToFileURL(url).href;
-  if (!href.startsWith("file:") && !href.startsWith("data:")) {
+  if (!canLoad(href)) {
     throw new WorkerModuleError(
       href,
       `${type.name || "The worker's class"} is defined in ${href}, which no other process can load: put it in a file and export it`,
@@ -73,6 +73,11 @@ function findModule(type: Function): string {
     );
   }
   return href;
+}
+
+/** Not what came from `node -e`, a prompt or a vm context. */
+function canLoad(href: string): boolean {
+  return href.startsWith("data:") || (href.startsWith("file:") && existsSync(new URL(href)));
 }
 
 /**

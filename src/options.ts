@@ -30,7 +30,7 @@ export interface FinishInfo {
  * Options of one call, as second argument of `mapProcesses`, `eachProcess` and `mapSettled`; given to `new Parallel`
  * they are the defaults of its calls.
  */
-export interface CallOptions<Item = never, Result = unknown> {
+export interface CallOptions<Item = unknown, Result = unknown> {
   /** Children alive at once, at most 1024. @defaultValue 32 forked, `processorCount()` spawned */
   readonly concurrency?: number;
   /** Time for one attempt at one item, in ms; after it the child is killed, with all it has started, and the item fails. @defaultValue none */
@@ -62,7 +62,10 @@ export interface CallOptions<Item = never, Result = unknown> {
 }
 
 /** Options of `new Parallel`. */
-export interface ParallelOptions<Item = never, Result = unknown> extends CallOptions<Item, Result> {
+export interface ParallelOptions<Item = unknown, Result = unknown> extends CallOptions<
+  Item,
+  Result
+> {
   /** How children come to be. @defaultValue "fork" where it can be, else "spawn" */
   readonly startMethod?: StartMethod;
   /** The module that defines the worker's class: a URL or a path. @defaultValue found by itself */

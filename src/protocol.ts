@@ -11,6 +11,9 @@ import type { ErrorRecord } from "./error-record.js";
 import type { PayloadKind } from "./payload.js";
 import type { Frame } from "./worker.js";
 
+/** In the environment of a process that has not reached our entry yet. */
+export const ENTRY_MARK = "FORKMAP_ENTRY";
+
 /** File descriptor of the channel in every child. */
 export const CHANNEL_FD = 3;
 
@@ -113,6 +116,8 @@ export type Greeting =
 export interface LoadProblem {
   readonly message: string;
   readonly error?: ErrorRecord;
+  /** Not the worker's module is to blame. */
+  readonly unrelated?: boolean;
 }
 
 /** What the fork server says of an item before its end. */

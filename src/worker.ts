@@ -34,7 +34,8 @@ export interface TaskContext extends Instance {
    * within `forceKillAfterDelay`.
    *
    * @remarks
-   * Reading it is what installs the signal handler; a worker that never does ends at once on SIGTERM.
+   * Reading it is what installs the signal handler; a worker that never does ends at once on SIGTERM. It does not keep
+   * the child alive: one that waits for nothing else has nothing to wait for.
    */
   readonly signal: AbortSignal;
 }

@@ -1,9 +1,12 @@
 /** The child's end of the channel, synchronous: neither the fork server nor a child at its end has a loop to wait in. */
 import { readSync, writeSync } from "node:fs";
-import { CHANNEL_FD, encodeLine, LineSplitter } from "../protocol.js";
+import { CHANNEL_FD, encodeLine, ENTRY_MARK, LineSplitter } from "../protocol.js";
 
 /** Enough for many requests in one read; larger items come through scratch. */
 const READ_BYTES = 64 * 1024;
+
+// Whoever has a channel is one of our entries.
+delete process.env[ENTRY_MARK];
 
 const splitter = new LineSplitter();
 const buffer = Buffer.alloc(READ_BYTES);

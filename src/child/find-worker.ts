@@ -14,9 +14,13 @@ import type { LoadedWorker } from "./run-item.js";
 /** The worker cannot be had; says why in a sentence for the user. */
 export class LoadFailure extends Error {
   readonly problem: LoadProblem;
-  constructor(message: string, thrown?: { readonly value: unknown }) {
+  constructor(message: string, thrown?: { readonly value: unknown; readonly unrelated?: true }) {
     super(message);
-    this.problem = thrown ? { message, error: recordError(thrown.value) } : { message };
+    this.problem = {
+      message,
+      ...(thrown ? { error: recordError(thrown.value) } : {}),
+      ...(thrown?.unrelated ? { unrelated: true } : {}),
+    };
   }
 }
 
@@ -124,13 +128,21 @@ function isProgram({ url, argv }: WorkerSource): boolean {
  * unpickling does in Python.
  */
 function construct(type: WorkerClass, source: WorkerSource): LoadedWorker {
-  if (type.length > 0) return Object.create(type.prototype) as LoadedWorker;
+  if (type.length > 0) {
+    if (!PRIVATE_FIELD.test(source.text)) return Object.create(type.prototype) as LoadedWorker;
+    throw new LoadFailure(
+      `${source.name} has private fields and a constructor that takes arguments: another process can make no such object. ` +
+        "Use public fields, or a constructor without arguments and set the fields afterwards",
+    );
+  }
   try {
     return new type();
   } catch (error) {
     throw new LoadFailure(`new ${source.name}() failed in another process`, { value: error });
   }
 }
+
+const PRIVATE_FIELD = /\bthis\.#/;
 
 function addFields(worker: LoadedWorker, { name, fields, unsendable }: WorkerSource): void {
   Object.assign(worker, deserialize(Buffer.from(fields, "base64")));

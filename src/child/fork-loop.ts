@@ -39,8 +39,8 @@ const SIGSEGV = 11;
 /** A child that dies by SIGSEGV before it has begun has run none of the user's code, so forking again is safe. */
 const MAX_TRIES = 3;
 
-/** V8 ends by SIGILL, SIGTRAP or SIGABRT when it gets no memory. */
-const CRASH_SIGNALS = new Set([4, 5, 6]);
+/** V8 ends by SIGILL, SIGTRAP or SIGABRT when it gets no memory, others by SIGBUS or SIGSEGV. */
+const CRASH_SIGNALS = new Set([4, 5, 6, 7, 11]);
 const HEAP_LIMIT_BYTES = getHeapStatistics().heap_size_limit;
 /** V8 gives up close to its limit, and what it had reserved need not all have been resident. */
 const NEAR_LIMIT = 0.6;

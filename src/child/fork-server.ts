@@ -6,6 +6,7 @@
  */
 import { readdirSync } from "node:fs";
 import { stat } from "node:fs/promises";
+import { setTimeout as sleep } from "node:timers/promises";
 import type { Order } from "../protocol.js";
 import { readLines, send } from "./channel.js";
 import { ForkLoop } from "./fork-loop.js";
@@ -19,6 +20,9 @@ import { atEnd, watchExit } from "./watch-exit.js";
 
 /** Threads of a Node process with `--single-threaded --v8-pool-size=1` and nothing else: the same on 20, 22, 24 and 26. */
 const NODE_THREADS = 4;
+/** A look-up of certificates or the like ended within 60 ms. */
+const THREAD_PATIENCE_MS = 500;
+const THREAD_CHECK_MS = 10;
 /** libuv's default (UV_THREADPOOL_SIZE). */
 const POOL_THREADS = 4;
 
@@ -50,8 +54,9 @@ async function boot(): Promise<void> {
     const exitOnce = takeExitListeners();
     await warmUp(order.worker);
     await rehearse(libc, order.worker);
-    if (countThreads() > threadsBefore)
+    if (!(await threadsEnd(threadsBefore))) {
       giveUp(`the module of ${order.worker.name} has started threads`);
+    }
     loop = new ForkLoop(libc, worker, order.worker, exitOnce);
   } catch (error) {
     send({ hello: "failed", problem: problemOf(error) });
@@ -100,6 +105,15 @@ function firstLines(): [string, ...string[]] {
     if (!lines) leave();
     if (lines.length > 0) return lines as [string, ...string[]];
   }
+}
+
+/** Whether there are no more threads than before; one that only did a moment's work is given that moment. */
+async function threadsEnd(before: number): Promise<boolean> {
+  for (let waited = 0; countThreads() > before; waited += THREAD_CHECK_MS) {
+    if (waited > THREAD_PATIENCE_MS) return false;
+    await sleep(THREAD_CHECK_MS);
+  }
+  return true;
 }
 
 function countThreads(): number {

@@ -25,5 +25,9 @@ export function problemOf(error: unknown): LoadProblem {
 export function problemOfExit(ending: Ending, code: number, { url }: WorkerSource): LoadProblem {
   return ending.how === "uncaught"
     ? { message: `${url} threw while it was loaded`, error: recordError(ending.error) }
-    : { message: `${url} ended its process while it was loaded (exit code ${code})` };
+    : {
+        message:
+          `${url} ended its process while it was loaded (exit code ${code}). If it is a program, it was run again up to ` +
+          "`new Parallel`, without standard input: export the class from a module of its own",
+      };
 }

@@ -6,6 +6,7 @@ import stringify from "fast-json-stable-stringify";
 import { CONTEXT } from "../context.js";
 import { describe } from "../describe.js";
 import { recordError } from "../error-record.js";
+import { jsonProblem } from "../json-value.js";
 import { readPayload, writeBytes, writeJson, writeText } from "../payload.js";
 import type { LastWord, Payload } from "../protocol.js";
 import type { Frame, JsonWorker, ParallelWorker, StartMethod, TaskContext } from "../worker.js";
@@ -46,10 +47,10 @@ export async function runItem(
 function deliver(worker: LoadedWorker, result: unknown, file: string | undefined): LastWord {
   if (file === undefined) return { status: "ok" };
   if (isJsonWorker(worker)) {
-    const json = jsonOf(result);
-    return json === undefined
-      ? { status: "mistyped", got: describe(result) }
-      : { status: "ok", ...writeJson(file, json) };
+    const problem = jsonProblem(result);
+    return problem === undefined
+      ? { status: "ok", ...writeJson(file, stringify(result)) }
+      : { status: "mistyped", got: `${describe(result)}: ${problem}` };
   }
   if (typeof result === "string") return { status: "ok", ...writeText(file, result) };
   if (result instanceof Uint8Array) return { status: "ok", ...writeBytes(file, result) };
@@ -58,12 +59,6 @@ function deliver(worker: LoadedWorker, result: unknown, file: string | undefined
 
 function isJsonWorker(worker: LoadedWorker): boolean {
   return (worker.constructor as { resultFormat?: unknown }).resultFormat === "json";
-}
-
-function jsonOf(value: unknown): string | undefined {
-  // A function or symbol has no JSON form; NaN would silently become null.
-  if (typeof value === "number" && !Number.isFinite(value)) return undefined;
-  return stringify(value);
 }
 
 class Task implements TaskContext {

@@ -6,7 +6,8 @@ import { writeFileSync } from "node:fs";
 import { recordError } from "../error-record.js";
 import type { LastWord, Payload, Request, WorkerSource } from "../protocol.js";
 import { readLines, send } from "./channel.js";
-import { loadLibc } from "./libc.js";
+import { type Libc, loadLibc } from "./libc.js";
+import { LoadFailure } from "./find-worker.js";
 import { applyLimits } from "./limits.js";
 import { loadWorker, problemOf, problemOfExit } from "./load-worker.js";
 import { type LoadedWorker, runItem } from "./run-item.js";
@@ -36,11 +37,22 @@ process.exit();
 
 async function load(): Promise<LoadedWorker> {
   try {
-    if (payload.limits) applyLimits(loadLibc(), payload.limits);
+    if (payload.limits) applyLimits(libcForLimits(), payload.limits);
     return await loadWorker(source);
   } catch (error) {
     send({ hello: "failed", problem: problemOf(error) });
     return process.reallyExit(1);
+  }
+}
+
+function libcForLimits(): Libc {
+  try {
+    return loadLibc();
+  } catch (error) {
+    throw new LoadFailure("The option `limits` needs Linux and the optional dependency koffi", {
+      value: error,
+      unrelated: true,
+    });
   }
 }
 

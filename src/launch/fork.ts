@@ -17,7 +17,7 @@ import type { ChildEnd, Launched, Launcher } from "./launcher.js";
 import {
   type ChildSettings,
   errnoName,
-  moduleError,
+  loadError,
   type NodeProcess,
   signalName,
   startNode,
@@ -181,7 +181,7 @@ class ForkServer {
     if ("hello" in message) {
       if (message.hello === "ready") this.#begin();
       else if (message.hello === "unfit") this.#fail(new UnfitError(message.reason));
-      else this.#fail(moduleError(this.#source!.url, message.problem));
+      else this.#fail(loadError(this.#source!.url, message.problem));
       return;
     }
     const pending = this.#pending.get(message.id);

@@ -10,7 +10,7 @@ import type { Usage } from "../errors.js";
 import { processorCount } from "../processor-count.js";
 import type { ChildEnd, Launched, Launcher } from "./launcher.js";
 import { Reaper } from "./reaper.js";
-import { type ChildSettings, moduleError, startNode, startupTimeoutError } from "./warm-node.js";
+import { type ChildSettings, loadError, startNode, startupTimeoutError } from "./warm-node.js";
 
 export class SpawnLauncher implements Launcher {
   readonly startMethod = "spawn";
@@ -51,7 +51,7 @@ export class SpawnLauncher implements Launcher {
     const { child, channel, gone } = startNode("spawned-child", [], this.#settings, (message) => {
       const said = message as FromSpawnedChild;
       if ("hello" in said) {
-        if (said.hello === "failed") facts.fatal = moduleError(source.url, said.problem);
+        if (said.hello === "failed") facts.fatal = loadError(source.url, said.problem);
       } else if ("begun" in said) {
         facts.begun = true;
         clearTimeout(startTimer);
@@ -81,7 +81,9 @@ export class SpawnLauncher implements Launcher {
         ({ code, signal }) => {
           clearTimeout(startTimer);
           this.#forget(pid!);
-          return endOf(pid!, code, signal, facts);
+          const end = endOf(pid!, code, signal, facts);
+          const limited = request.payload.limits?.memory !== undefined;
+          return { ...end, outOfMemory: limited && CRASH_SIGNALS.has(signal ?? "") };
         },
         (error: Error): ChildEnd => {
           clearTimeout(startTimer);
@@ -114,6 +116,9 @@ export class SpawnLauncher implements Launcher {
     this.#reaper.forget(pid);
   }
 }
+
+/** How V8 and native code end when they get no memory. */
+const CRASH_SIGNALS = new Set(["SIGILL", "SIGTRAP", "SIGABRT", "SIGBUS", "SIGSEGV"]);
 
 interface Facts {
   begun: boolean;

@@ -6,7 +6,7 @@ import type { Socket } from "node:net";
 import { fileURLToPath } from "node:url";
 import { LaunchError, WorkerModuleError } from "../errors.js";
 import { reviveError } from "../error-record.js";
-import { CHANNEL_FD, LineSplitter, type LoadProblem } from "../protocol.js";
+import { CHANNEL_FD, ENTRY_MARK, LineSplitter, type LoadProblem } from "../protocol.js";
 
 /** Where and how children run: the options of `Parallel` that concern processes. */
 export interface ChildSettings {
@@ -31,11 +31,12 @@ export function startNode(
   settings: ChildSettings,
   onMessage: (message: unknown) => void,
 ): NodeProcess {
+  assertNotAstray();
   const file = fileURLToPath(new URL(`../child/${entry}.js`, import.meta.url));
-  const child = spawn(process.execPath, [...withoutInspect(settings.execArgv), ...flags, file], {
+  const child = spawn(process.execPath, [...inheritable(settings.execArgv), ...flags, file], {
     stdio: ["ignore", "inherit", "inherit", "pipe"],
     detached: true,
-    env: settings.env,
+    env: { ...settings.env, [ENTRY_MARK]: entry },
     ...(settings.cwd === undefined ? {} : { cwd: settings.cwd }),
   });
   const channel = child.stdio[CHANNEL_FD] as Socket;
@@ -53,9 +54,29 @@ export function startNode(
   return { child, channel, gone };
 }
 
-/** A debugger port can be taken once; children cannot share the parent's. */
-function withoutInspect(execArgv: readonly string[]): string[] {
-  return execArgv.filter((flag) => !flag.startsWith("--inspect"));
+/** Options of the parent's own that would keep Node from running our entry, or make every child do what one process should. */
+const OWN_FLAGS = /^--(inspect|cpu-prof|heap-prof|prof|watch|test|input-type|check|interactive)/;
+/** The program itself: passed on, each child would run it again, and each of theirs. */
+const PROGRAM_FLAGS = /^(-e|-p|-pe|--eval|--print)$/;
+
+/** What of `execArgv` children share. */
+function inheritable(execArgv: readonly string[]): string[] {
+  return execArgv.filter(
+    (flag, i) =>
+      !OWN_FLAGS.test(flag) &&
+      !/^-[ci]$/.test(flag) &&
+      !/^(--eval|--print)=/.test(flag) &&
+      !PROGRAM_FLAGS.test(flag) &&
+      !PROGRAM_FLAGS.test(execArgv[i - 1] ?? ""),
+  );
+}
+
+/** A process that still has the mark runs something else than our entry, the program perhaps: it must start no more. */
+function assertNotAstray(): void {
+  if (process.env[ENTRY_MARK] === undefined) return;
+  throw new LaunchError(
+    "Node ran the program again instead of a child of it: an option in `execArgv` or NODE_OPTIONS keeps it from running the file it is given",
+  );
 }
 
 function startFailure(error: Error, { cwd }: ChildSettings): LaunchError {
@@ -64,7 +85,8 @@ function startFailure(error: Error, { cwd }: ChildSettings): LaunchError {
   return new LaunchError(`Node could not be started: ${why}`, { cause: error });
 }
 
-export function moduleError(url: string, { message, error }: LoadProblem): WorkerModuleError {
+export function loadError(url: string, { message, error, unrelated }: LoadProblem): Error {
+  if (unrelated) return new LaunchError(message);
   if (error === undefined) return new WorkerModuleError(url, message);
   const cause = reviveError(error);
   const what = cause instanceof Error ? `${cause.name}: ${cause.message}` : String(cause);
