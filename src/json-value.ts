@@ -4,7 +4,7 @@ import { describe } from "./describe.js";
 /** What keeps a value from being the same after JSON, or `undefined`. A value with `toJSON` says itself what it is. */
 export function jsonProblem(
   value: unknown,
-  at: string,
+  at = "",
   above: readonly object[] = [],
 ): string | undefined {
   const place = at === "" ? "it" : `\`${at.slice(1)}\``;
