@@ -1,0 +1,65 @@
+import { readFileSync } from "node:fs";
+import { ItemTimeoutError } from "forkmap";
+import { describe, expect, it, vi } from "vitest";
+import { Ignores, Leaves, Loops, Stays } from "./fixtures/stays.mjs";
+import { children, isAlive } from "./leftovers.js";
+import { opened } from "./opened.js";
+import { rejection } from "./rejection.js";
+import { temporaryDirectory } from "./temporary.js";
+
+describe.each(["fork", "spawn"] as const)("timeout by %s", (startMethod) => {
+  it("fails the item and kills its child", async () => {
+    const parallel = opened(new Stays(), { startMethod, timeout: 700 });
+    const began = performance.now();
+    const error = await rejection(parallel.mapProcesses([{}]));
+    expect(error).toBeInstanceOf(ItemTimeoutError);
+    expect(error).toMatchObject({ code: "ERR_PARALLEL_TIMEOUT", timeout: 700, index: 0, num: 0, attempt: 1 });
+    expect(error.message).toContain("Item 0 timed out after 700 ms");
+    expect(error.duration).toBeGreaterThanOrEqual(690);
+    expect(performance.now() - began).toBeLessThan(15_000);
+    expect(children(parallel.stats().pids)).toEqual([]);
+  });
+
+  it("leaves the other items alone", async () => {
+    const parallel = opened(new Stays(), { startMethod, timeout: 1500, concurrency: 2 });
+    const settled = await parallel.mapSettled([{ ms: 1 }, {}, { ms: 1 }, { ms: 1 }]);
+    expect(settled.map((each) => each.status)).toEqual(["fulfilled", "rejected", "fulfilled", "fulfilled"]);
+  });
+
+  it("ends a loop that never yields", async () => {
+    const parallel = opened(new Loops(), { startMethod, timeout: 1000, stopOnError: false });
+    const error = await rejection(parallel.mapProcesses([{}, { ms: 1 }]));
+    expect(error.errors).toMatchObject([{ code: "ERR_PARALLEL_TIMEOUT", index: 0 }]);
+  });
+
+  it("kills what the child has started, too", async () => {
+    const begun = `${temporaryDirectory()}/begun`;
+    const parallel = opened(new Leaves(), { startMethod, timeout: 1500 });
+    expect(await rejection(parallel.mapProcesses([{ begun }]))).toMatchObject({ code: "ERR_PARALLEL_TIMEOUT" });
+    await vi.waitFor(() => expect(isAlive(Number(readFileSync(begun, "utf8")))).toBe(false));
+  });
+
+  it("sends SIGKILL after forceKillAfterDelay to a child that ignores SIGTERM", async () => {
+    const begun = `${temporaryDirectory()}/begun`;
+    const parallel = opened(new Ignores(), { startMethod, timeout: 1200, forceKillAfterDelay: 300 });
+    const error = await rejection(parallel.mapProcesses([{ begun }]));
+    expect(error).toMatchObject({ code: "ERR_PARALLEL_TIMEOUT" });
+    expect(error.duration).toBeGreaterThanOrEqual(1490);
+    expect(isAlive(Number(readFileSync(begun, "utf8")))).toBe(false);
+  });
+
+  it("sends killSignal first", async () => {
+    const begun = `${temporaryDirectory()}/begun`;
+    const parallel = opened(new Ignores(), { startMethod, timeout: 1200, killSignal: "SIGKILL", forceKillAfterDelay: 60_000 });
+    expect(await rejection(parallel.mapProcesses([{ begun }]))).toMatchObject({ code: "ERR_PARALLEL_TIMEOUT" });
+  });
+});
+
+describe.each(["fork", "spawn"] as const)("a child by %s that ends on its own", (startMethod) => {
+  it("takes with it what it has started", async () => {
+    const begun = `${temporaryDirectory()}/begun`;
+    const parallel = opened(new Leaves(), { startMethod });
+    expect(await parallel.mapProcesses([{ begun, ms: 1 }])).toEqual(["stayed"]);
+    await vi.waitFor(() => expect(isAlive(Number(readFileSync(begun, "utf8")))).toBe(false));
+  });
+});
