@@ -1,7 +1,13 @@
 /** Makes a `Parallel` that is destroyed after its test; then nothing it has started or written may be left. */
+import { rmSync } from "node:fs";
+import { tmpdir } from "node:os";
+import { setTimeout as sleep } from "node:timers/promises";
 import { type AnyWorker, Parallel, type ParallelOptions } from "forkmap";
 import { afterEach, expect, vi } from "vitest";
 import { descendants, scratchDirectories } from "./leftovers.js";
+
+/** More than a child is given to end in any of the tests. */
+const DESTROY_MS = 8000;
 
 const open = new Set<{ destroy(): Promise<void> }>();
 
@@ -15,9 +21,27 @@ export function opened<Item, Result>(
 }
 
 afterEach(async () => {
-  for (const parallel of open) await parallel.destroy();
+  const destroyed = Promise.all([...open].map((each) => each.destroy()));
   open.clear();
-  // What was killed along with a child is collected by init, in its own time.
-  await vi.waitFor(() => expect(descendants()).toEqual([]), { timeout: 2000, interval: 20 });
-  expect(scratchDirectories()).toEqual([]);
+  try {
+    const end = await Promise.race([destroyed, sleep(DESTROY_MS, "never", { ref: false })]);
+    expect(end, "destroy() ended").not.toBe("never");
+    // What was killed along with a child is collected by init, in its own time.
+    await vi.waitFor(() => expect(descendants()).toEqual([]), { timeout: 2000, interval: 20 });
+    expect(scratchDirectories()).toEqual([]);
+  } finally {
+    removeLeftovers();
+  }
 });
+
+/** So that one test that leaves something fails alone. */
+function removeLeftovers(): void {
+  for (const { pid } of descendants()) {
+    try {
+      process.kill(pid, "SIGKILL");
+    } catch {
+      // It has ended meanwhile.
+    }
+  }
+  for (const name of scratchDirectories()) rmSync(`${tmpdir()}/${name}`, { recursive: true, force: true });
+}
