@@ -39,28 +39,6 @@ describe.each(["fork", "spawn"] as const)("items by %s", (startMethod) => {
     expect(await opened(new EchoJson(), { startMethod }).mapProcesses(items)).toEqual(expected);
   });
 
-  it.each([
-    ["undefined", () => undefined],
-    ["a function", () => () => {}],
-    ["a bigint", () => 1n],
-    ["a symbol", () => Symbol("s")],
-    ["NaN", () => NaN],
-    ["Infinity", () => ({ a: Infinity })],
-    ["a Map", () => [new Map()]],
-    ["a Set", () => new Set()],
-    ["a RegExp", () => /a/],
-    ["an Error", () => new Error("e")],
-    ["a Promise", () => Promise.resolve()],
-    ["a typed array", () => new Uint8Array(2)],
-    ["a function inside", () => ({ a: { b: () => {} } })],
-    ["undefined inside an array", () => [1, undefined]],
-    ["a cycle", () => { const it: { self?: unknown } = {}; it.self = it; return it; }],
-  ])("that JSON cannot carry are refused by index: %s", async (_, make) => {
-    const error = await rejection(opened(new EchoJson(), { startMethod, concurrency: 1 }).mapProcesses([1, make()]));
-    expect(error).toBeInstanceOf(TypeError);
-    expect(error.message).toMatch(/^Item 1 is not a JSON value: /);
-  });
-
   it("that are equal but not circular are fine", async () => {
     const shared = { a: 1 };
     const items = [[shared, shared]];
@@ -164,4 +142,45 @@ describe.each(["fork", "spawn"] as const)("items by %s", (startMethod) => {
     const source = { [Symbol.iterator]: () => { throw new RangeError("no iterator"); } };
     expect(await rejection(opened(new Echo(), { startMethod }).mapProcesses(source))).toBeInstanceOf(RangeError);
   });
+
+  it("whose source cannot be closed end the call with what ended it, once no child is alive", async () => {
+    const source = {
+      [Symbol.iterator]: () => ({
+        ...countdown(400, -1, 5, 5, 5),
+        return: () => {
+          throw new Error("from return");
+        },
+      }),
+    };
+    const parallel = opened(new ThrowsBelowZero(), { startMethod, concurrency: 2 });
+    expect(await rejection(parallel.mapProcesses(source))).toMatchObject({ index: 1, code: "ERR_PARALLEL_ITEM" });
+    expect(children(parallel.stats().pids)).toEqual([]);
+  });
 });
+
+it.each<[string, () => unknown]>([
+  ["undefined", () => undefined],
+  ["a function", () => () => {}],
+  ["a bigint", () => 1n],
+  ["a symbol", () => Symbol("s")],
+  ["NaN", () => NaN],
+  ["Infinity", () => ({ a: Infinity })],
+  ["a Map", () => [new Map()]],
+  ["a Set", () => new Set()],
+  ["a RegExp", () => /a/],
+  ["an Error", () => new Error("e")],
+  ["a Promise", () => Promise.resolve()],
+  ["a typed array", () => new Uint8Array(2)],
+  ["a function inside", () => ({ a: { b: () => {} } })],
+  ["undefined inside an array", () => [1, undefined]],
+  ["a cycle", () => { const it: { self?: unknown } = {}; it.self = it; return it; }],
+])("items that JSON cannot carry are refused by index: %s", async (_, make) => {
+  const error = await rejection(opened(new EchoJson(), { concurrency: 1 }).mapProcesses([1, make()]));
+  expect(error).toBeInstanceOf(TypeError);
+  expect(error.message).toMatch(/^Item 1 is not a JSON value: /);
+});
+
+function countdown(...values: number[]): Iterator<number> {
+  const iterator = values.values();
+  return { next: () => iterator.next() };
+}
