@@ -103,7 +103,7 @@ describe("an unknown option", () => {
 });
 
 describe("options", () => {
-  it.each([null, [], 5, "fork", () => {}])("that are no object are a TypeError: %s", async (options) => {
+  it.each([[null], [[]], [5], ["fork"], [() => {}]])("that are no object are a TypeError: %s", async (options) => {
     expect(() => new Parallel(new Echo(), options as never)).toThrow(TypeError);
     for (const verb of ["mapProcesses", "eachProcess", "mapSettled"] as const) {
       expect(await rejection(opened(new Echo())[verb](["a"], options as never)), verb).toBeInstanceOf(TypeError);
