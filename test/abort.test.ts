@@ -10,14 +10,14 @@ import { temporaryDirectory } from "./temporary.js";
 const HANGS = new URL("fixtures/hangs-while-loading.mjs", import.meta.url);
 
 describe.each(["fork", "spawn"] as const)("an abort by %s", (startMethod) => {
-  const begunAt = (...files: string[]) => vi.waitUntil(() => files.every((each) => existsSync(each)), { timeout: 20_000 });
-
   it("before the call starts nothing and rejects with the reason", async () => {
     const pull = vi.fn(() => ({ done: false, value: "a" }) as const);
     const parallel = opened(new Pid(), { startMethod });
     const items = { [Symbol.iterator]: () => ({ next: pull }) };
     const reason = { any: "thing" };
-    expect(await rejection(parallel.mapProcesses(items, { signal: AbortSignal.abort(reason) }))).toBe(reason);
+    expect(
+      await rejection(parallel.mapProcesses(items, { signal: AbortSignal.abort(reason) })),
+    ).toBe(reason);
     expect(pull).not.toHaveBeenCalled();
     expect(children()).toEqual([]);
   });
@@ -27,7 +27,9 @@ describe.each(["fork", "spawn"] as const)("an abort by %s", (startMethod) => {
     const items = [0, 1].map((i) => ({ begun: `${directory}/${i}` }));
     const controller = new AbortController();
     const parallel = opened(new Stays(), { startMethod, concurrency: 2 });
-    const call = rejection(parallel.mapProcesses([...items, ...items], { signal: controller.signal }));
+    const call = rejection(
+      parallel.mapProcesses([...items, ...items], { signal: controller.signal }),
+    );
     await begunAt(...items.map((each) => each.begun));
     const reason = new Error("enough");
     controller.abort(reason);
@@ -40,7 +42,9 @@ describe.each(["fork", "spawn"] as const)("an abort by %s", (startMethod) => {
   it("without a reason rejects with an AbortError", async () => {
     const begun = `${temporaryDirectory()}/begun`;
     const controller = new AbortController();
-    const call = rejection(opened(new Stays(), { startMethod, signal: controller.signal }).mapProcesses([{ begun }]));
+    const call = rejection(
+      opened(new Stays(), { startMethod, signal: controller.signal }).mapProcesses([{ begun }]),
+    );
     await begunAt(begun);
     controller.abort();
     expect((await call).name).toBe("AbortError");
@@ -49,7 +53,9 @@ describe.each(["fork", "spawn"] as const)("an abort by %s", (startMethod) => {
   it("ends loops that never yield", async () => {
     const begun = `${temporaryDirectory()}/begun`;
     const controller = new AbortController();
-    const call = rejection(opened(new Loops(), { startMethod }).mapSettled([{ begun }], { signal: controller.signal }));
+    const call = rejection(
+      opened(new Loops(), { startMethod }).mapSettled([{ begun }], { signal: controller.signal }),
+    );
     await begunAt(begun);
     controller.abort("loop");
     expect(await call).toBe("loop");
@@ -58,10 +64,15 @@ describe.each(["fork", "spawn"] as const)("an abort by %s", (startMethod) => {
   it("while the items keep the call waiting ends it, and closes them", async () => {
     const close = vi.fn(() => Promise.resolve({ done: true, value: undefined } as const));
     const items = {
-      [Symbol.asyncIterator]: () => ({ next: () => new Promise<IteratorResult<string>>(() => {}), return: close }),
+      [Symbol.asyncIterator]: () => ({
+        next: () => new Promise<IteratorResult<string>>(() => {}),
+        return: close,
+      }),
     };
     const controller = new AbortController();
-    const call = rejection(opened(new Pid(), { startMethod }).mapProcesses(items, { signal: controller.signal }));
+    const call = rejection(
+      opened(new Pid(), { startMethod }).mapProcesses(items, { signal: controller.signal }),
+    );
     setTimeout(() => controller.abort("waited"), 20);
     expect(await call).toBe("waited");
     expect(close).toHaveBeenCalledOnce();
@@ -75,7 +86,12 @@ describe.each(["fork", "spawn"] as const)("an abort by %s", (startMethod) => {
   });
 
   it("in a pause between two attempts ends the call", async () => {
-    const parallel = opened(new Loops(), { startMethod, timeout: 300, retries: 1, retryDelay: { min: 100_000, max: 100_000 } });
+    const parallel = opened(new Loops(), {
+      startMethod,
+      timeout: 300,
+      retries: 1,
+      retryDelay: { min: 100_000, max: 100_000 },
+    });
     const controller = new AbortController();
     const call = rejection(parallel.mapProcesses([{}], { signal: controller.signal }));
     setTimeout(() => controller.abort("paused"), 1500);
@@ -99,7 +115,9 @@ describe.each(["fork", "spawn"] as const)("an abort by %s", (startMethod) => {
     const directory = temporaryDirectory();
     const item = { begun: `${directory}/begun`, wound: `${directory}/wound` };
     const controller = new AbortController();
-    const call = rejection(opened(new Heeds(), { startMethod }).mapProcesses([item], { signal: controller.signal }));
+    const call = rejection(
+      opened(new Heeds(), { startMethod }).mapProcesses([item], { signal: controller.signal }),
+    );
     await begunAt(item.begun);
     controller.abort("politely");
     expect(await call).toBe("politely");
@@ -122,3 +140,7 @@ describe.each(["fork", "spawn"] as const)("an abort by %s", (startMethod) => {
     expect(await parallel.mapProcesses([{ ms: 1 }])).toEqual(["stayed"]);
   });
 });
+
+function begunAt(...files: string[]): Promise<boolean> {
+  return vi.waitUntil(() => files.every((each) => existsSync(each)), { timeout: 20_000 });
+}

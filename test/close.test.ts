@@ -12,8 +12,6 @@ import { temporaryDirectory } from "./temporary.js";
 const HANGS = new URL("fixtures/hangs-while-loading.mjs", import.meta.url);
 
 describe.each(["fork", "spawn"] as const)("a Parallel by %s", (startMethod) => {
-  const isThere = (file: string) => vi.waitUntil(() => existsSync(file), { timeout: 20_000 });
-
   it("lets its calls finish when it is closed, and starts their items still", async () => {
     const begun = `${temporaryDirectory()}/begun`;
     const parallel = opened(new Stays(), { startMethod, concurrency: 1 });
@@ -28,7 +26,11 @@ describe.each(["fork", "spawn"] as const)("a Parallel by %s", (startMethod) => {
   it("kills its children when it is destroyed, and its calls reject with a ClosedError", async () => {
     const begun = `${temporaryDirectory()}/begun`;
     const parallel = opened(new Stays(), { startMethod });
-    const calls = [parallel.mapProcesses([{ begun }]), parallel.eachProcess([{}]), parallel.mapSettled([{}])].map(rejection);
+    const calls = [
+      parallel.mapProcesses([{ begun }]),
+      parallel.eachProcess([{}]),
+      parallel.mapSettled([{}]),
+    ].map(rejection);
     await isThere(begun);
     await parallel.destroy();
     for (const error of await Promise.all(calls)) {
@@ -53,7 +55,12 @@ describe.each(["fork", "spawn"] as const)("a Parallel by %s", (startMethod) => {
     for (const end of ["close", "destroy"] as const) {
       const parallel = opened(new Pid(), { startMethod });
       await parallel[end]();
-      for (const call of [parallel.mapProcesses(["a"]), parallel.eachProcess([]), parallel.mapSettled(["a"]), parallel.ready()]) {
+      for (const call of [
+        parallel.mapProcesses(["a"]),
+        parallel.eachProcess([]),
+        parallel.mapSettled(["a"]),
+        parallel.ready(),
+      ]) {
         expect(await rejection(call)).toBeInstanceOf(ClosedError);
       }
     }
@@ -111,16 +118,26 @@ describe.each(["fork", "spawn"] as const)("a Parallel by %s", (startMethod) => {
   });
 
   it("leaves no listener on the process, not even while a call runs for the signals", async () => {
-    const counts = () => process.eventNames().map((name) => [name, process.listenerCount(name)] as const);
-    const signals = () => counts().filter(([name]) => String(name).startsWith("SIG"));
-    const before = counts();
-    const beforeSignals = signals();
+    const before = listeners();
+    const beforeSignals = signalListeners();
     const parallel = opened(new Pid(), { startMethod });
     const call = parallel.mapProcesses(["a", "b"]);
-    expect(signals()).toEqual(beforeSignals);
+    expect(signalListeners()).toEqual(beforeSignals);
     await call;
-    expect(counts()).toEqual(before);
+    expect(listeners()).toEqual(before);
     await parallel.close();
-    expect(counts()).toEqual(before);
+    expect(listeners()).toEqual(before);
   });
 });
+
+function isThere(file: string): Promise<boolean> {
+  return vi.waitUntil(() => existsSync(file), { timeout: 20_000 });
+}
+
+function listeners() {
+  return process.eventNames().map((name) => [String(name), process.listenerCount(name)] as const);
+}
+
+function signalListeners() {
+  return listeners().filter(([name]) => name.startsWith("SIG"));
+}

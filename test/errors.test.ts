@@ -13,11 +13,18 @@ describe.each(["fork", "spawn"] as const)("an error of the worker by %s", (start
     const error = await thrownBy("own");
     expect(error).toBeInstanceOf(ItemError);
     expect(error).toBeInstanceOf(ParallelError);
-    expect(error).toMatchObject({ name: "ItemError", code: "ERR_PARALLEL_ITEM", index: 0, num: 0, attempt: 1 });
+    expect(error).toMatchObject({
+      name: "ItemError",
+      code: "ERR_PARALLEL_ITEM",
+      index: 0,
+      num: 0,
+      attempt: 1,
+    });
     expect(error.pid).toBeGreaterThan(1);
     expect(error.duration).toBeGreaterThan(0);
     expect(error.message).toBe(`Item 0 failed: QuotaError: too much (num 0, pid ${error.pid})`);
-    for (const cost of ["userCpu", "systemCpu", "peakMemory"]) expect(error.usage[cost]).toBeGreaterThanOrEqual(0);
+    for (const cost of ["userCpu", "systemCpu", "peakMemory"])
+      expect(error.usage[cost]).toBeGreaterThanOrEqual(0);
     expect(error.usage.peakMemory).toBeGreaterThan(1024 * 1024);
   });
 
@@ -49,7 +56,10 @@ describe.each(["fork", "spawn"] as const)("an error of the worker by %s", (start
   });
 
   it("stays the worker's though its code is EPIPE or ERR_IPC_CHANNEL_CLOSED", async () => {
-    for (const [name, code] of [["epipe", "EPIPE"], ["ipc", "ERR_IPC_CHANNEL_CLOSED"]] as const) {
+    for (const [name, code] of [
+      ["epipe", "EPIPE"],
+      ["ipc", "ERR_IPC_CHANNEL_CLOSED"],
+    ] as const) {
       const error = await thrownBy(name);
       expect(error).toMatchObject({ code: "ERR_PARALLEL_ITEM", cause: { code } });
       expect(error.cause).toBeInstanceOf(Error);
@@ -78,9 +88,12 @@ describe.each(["fork", "spawn"] as const)("an error of the worker by %s", (start
     expect(await thrownBy(name)).toMatchObject({ code: "ERR_PARALLEL_ITEM", cause });
   });
 
-  it.each(["proxy", "function"])("that tells nothing of itself still fails the item as thrown: %s", async (name) => {
-    expect(await thrownBy(name)).toMatchObject({ code: "ERR_PARALLEL_ITEM", index: 0 });
-  });
+  it.each(["proxy", "function"])(
+    "that tells nothing of itself still fails the item as thrown: %s",
+    async (name) => {
+      expect(await thrownBy(name)).toMatchObject({ code: "ERR_PARALLEL_ITEM", index: 0 });
+    },
+  );
 
   it("keeps a long message whole", async () => {
     const { cause } = await thrownBy("long");
@@ -96,7 +109,10 @@ describe.each(["fork", "spawn"] as const)("a thrown value by %s", (startMethod) 
     const settled = await opened(new Worker(), { startMethod }).mapSettled(Object.keys(VALUES));
     for (const [index, name] of Object.keys(VALUES).entries()) {
       const each = settled[index] as PromiseRejectedResult;
-      expect(each, name).toMatchObject({ status: "rejected", reason: { code: "ERR_PARALLEL_ITEM", index } });
+      expect(each, name).toMatchObject({
+        status: "rejected",
+        reason: { code: "ERR_PARALLEL_ITEM", index },
+      });
       expect(Object.hasOwn(each.reason, "cause"), name).toBe(true);
       // Objects come as copies; -0 and NaN are told apart from 0 and null.
       expect(each.reason.cause, name).toStrictEqual((VALUES as any)[name]);
@@ -104,7 +120,9 @@ describe.each(["fork", "spawn"] as const)("a thrown value by %s", (startMethod) 
   });
 
   it("is a symbol of the same description where it was a symbol", async () => {
-    const { cause } = await rejection(opened(new ThrowsValue(), { startMethod }).mapProcesses(["symbol"]));
+    const { cause } = await rejection(
+      opened(new ThrowsValue(), { startMethod }).mapProcesses(["symbol"]),
+    );
     expect(typeof cause).toBe("symbol");
     expect(cause.description).toBe("mark");
   });

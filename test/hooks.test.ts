@@ -15,20 +15,32 @@ describe.each(["fork", "spawn"] as const)("hooks by %s", (startMethod) => {
       onFinish: (item, index, result) => calls.push(["finish", item, index, result]),
     });
     const of = (index: number) => calls.filter((each) => (each as unknown[])[2] === index);
-    expect(of(0)).toEqual([["start", "a", 0], ["finish", "a", 0, "a"]]);
-    expect(of(1)).toEqual([["start", "b", 1], ["finish", "b", 1, "b"]]);
+    expect(of(0)).toEqual([
+      ["start", "a", 0],
+      ["finish", "a", 0, "a"],
+    ]);
+    expect(of(1)).toEqual([
+      ["start", "b", 1],
+      ["finish", "b", 1, "b"],
+    ]);
   });
 
   it("are told what the child was and cost", async () => {
     const infos: any[] = [];
-    await opened(new Echo(), { startMethod }).mapProcesses(["a"], { onFinish: (_i, _n, _r, info) => infos.push(info) });
+    await opened(new Echo(), { startMethod }).mapProcesses(["a"], {
+      onFinish: (_i, _n, _r, info) => infos.push(info),
+    });
     expect(infos).toEqual([
       {
         num: 0,
         pid: expect.any(Number),
         attempt: 1,
         duration: expect.any(Number),
-        usage: { userCpu: expect.any(Number), systemCpu: expect.any(Number), peakMemory: expect.any(Number) },
+        usage: {
+          userCpu: expect.any(Number),
+          systemCpu: expect.any(Number),
+          peakMemory: expect.any(Number),
+        },
       },
     ]);
     expect(infos[0].pid).not.toBe(process.pid);
@@ -50,7 +62,7 @@ describe.each(["fork", "spawn"] as const)("hooks by %s", (startMethod) => {
     const onFinish = vi.fn();
     const parallel = opened(new ThrowsBelowZero(), { startMethod, stopOnError: false });
     await rejection(parallel.mapProcesses([1, -1, 2], { onFinish }));
-    expect(onFinish.mock.calls.map(([item]) => item).toSorted()).toEqual([1, 2]);
+    expect(new Set(onFinish.mock.calls.map(([item]) => item))).toEqual(new Set([1, 2]));
   });
 
   it("never run two at a time, and the call waits for them", async () => {
@@ -64,7 +76,10 @@ describe.each(["fork", "spawn"] as const)("hooks by %s", (startMethod) => {
       running -= 1;
       count += 1;
     };
-    await opened(new Echo(), { startMethod, concurrency: 4 }).mapProcesses(["a", "b", "c", "d"], { onStart: hook, onFinish: hook });
+    await opened(new Echo(), { startMethod, concurrency: 4 }).mapProcesses(["a", "b", "c", "d"], {
+      onStart: hook,
+      onFinish: hook,
+    });
     expect([most, count, running]).toEqual([1, 8, 0]);
   });
 
@@ -76,13 +91,23 @@ describe.each(["fork", "spawn"] as const)("hooks by %s", (startMethod) => {
       await parallel.mapProcesses([1500, 700, 1], { onFinish: (_, index) => order.push(index) });
       orders.push(order);
     }
-    expect(orders).toEqual([[2, 1, 0], [0, 1, 2]]);
+    expect(orders).toEqual([
+      [2, 1, 0],
+      [0, 1, 2],
+    ]);
   });
 
   it("finish in order past an item that failed", async () => {
     const order: number[] = [];
-    const parallel = opened(new ThrowsBelowZero(), { startMethod, concurrency: 3, finishInOrder: true, stopOnError: false });
-    await rejection(parallel.mapProcesses([300, -1, 1, -1, 1], { onFinish: (_, index) => order.push(index) }));
+    const parallel = opened(new ThrowsBelowZero(), {
+      startMethod,
+      concurrency: 3,
+      finishInOrder: true,
+      stopOnError: false,
+    });
+    await rejection(
+      parallel.mapProcesses([300, -1, 1, -1, 1], { onFinish: (_, index) => order.push(index) }),
+    );
     expect(order).toEqual([0, 2, 4]);
   });
 
@@ -103,29 +128,39 @@ describe.each(["fork", "spawn"] as const)("hooks by %s", (startMethod) => {
 
   it("that reject in onFinish stop the call", async () => {
     const started: string[] = [];
-    const call = opened(new Echo(), { startMethod, concurrency: 1 }).mapProcesses(["a", "b", "c", "d", "e"], {
-      onStart: (item) => started.push(item),
-      onFinish: () => Promise.reject(new TypeError("from onFinish")),
-    });
+    const call = opened(new Echo(), { startMethod, concurrency: 1 }).mapProcesses(
+      ["a", "b", "c", "d", "e"],
+      {
+        onStart: (item) => started.push(item),
+        onFinish: () => Promise.reject(new TypeError("from onFinish")),
+      },
+    );
     expect(await rejection(call)).toMatchObject({ name: "TypeError", message: "from onFinish" });
     expect(started.length).toBeLessThan(5);
   });
 
   it("that throw undefined stop the call with just that", async () => {
-    const call = opened(new Echo(), { startMethod }).mapProcesses(["a"], { onStart: () => Promise.reject() });
+    const call = opened(new Echo(), { startMethod }).mapProcesses(["a"], {
+      onStart: () => Promise.reject(),
+    });
     await expect(call).rejects.toBe(undefined);
   });
 
   it("that throw stop mapSettled as well", async () => {
     const reason = new Error("from onFinish");
-    const call = opened(new Echo(), { startMethod }).mapSettled(["a"], { onFinish: () => Promise.reject(reason) });
+    const call = opened(new Echo(), { startMethod }).mapSettled(["a"], {
+      onFinish: () => Promise.reject(reason),
+    });
     expect(await rejection(call)).toBe(reason);
   });
 
   it("that never end do not outlive an abort", async () => {
     const controller = new AbortController();
     const onStart = () => new Promise(() => setTimeout(() => controller.abort("hook"), 50));
-    const call = opened(new Echo(), { startMethod }).mapProcesses(["a", "b"], { onStart, signal: controller.signal });
+    const call = opened(new Echo(), { startMethod }).mapProcesses(["a", "b"], {
+      onStart,
+      signal: controller.signal,
+    });
     expect(await Promise.race([rejection(call), sleep(5000, "still waiting")])).toBe("hook");
   });
 });

@@ -16,8 +16,12 @@ describe.each(["fork", "spawn"] as const)("items by %s", (startMethod) => {
     const sources = [
       new Set(letters),
       new Map(letters.map((each) => [each, 1])).keys(),
-      (function* () { yield* letters; })(),
-      (async function* () { for (const each of letters) yield sleep(1, each); })(),
+      (function* () {
+        yield* letters;
+      })(),
+      (async function* () {
+        for (const each of letters) yield sleep(1, each);
+      })(),
       new ReadableStream<string>({
         start(controller) {
           for (const each of letters) controller.enqueue(each);
@@ -25,11 +29,25 @@ describe.each(["fork", "spawn"] as const)("items by %s", (startMethod) => {
         },
       }),
     ];
-    for (const items of sources) expect(await parallel.mapProcesses(items as Iterable<string>)).toEqual(letters);
+    for (const items of sources)
+      expect(await parallel.mapProcesses(items as Iterable<string>)).toEqual(letters);
   });
 
   it("are any JSON value", async () => {
-    const items = [null, true, 0, -1.5, 1e300, "", "\ud800", [], {}, [[1]], { a: { b: [null] }, ключ: "ü" }, "null"];
+    const items = [
+      null,
+      true,
+      0,
+      -1.5,
+      1e300,
+      "",
+      "\ud800",
+      [],
+      {},
+      [[1]],
+      { a: { b: [null] }, ключ: "ü" },
+      "null",
+    ];
     expect(await opened(new EchoJson(), { startMethod }).mapProcesses(items)).toEqual(items);
   });
 
@@ -48,28 +66,41 @@ describe.each(["fork", "spawn"] as const)("items by %s", (startMethod) => {
   it("may be large", async () => {
     const items = ["é\0".repeat((5 * MIB) / 3), { text: "x".repeat(10 * MIB) }, "y".repeat(9000)];
     const results = await opened(new EchoJson(), { startMethod }).mapProcesses(items);
-    expect(results.map((each, i) => JSON.stringify(each) === JSON.stringify(items[i]))).toEqual([true, true, true]);
+    expect(results.map((each, i) => JSON.stringify(each) === JSON.stringify(items[i]))).toEqual([
+      true,
+      true,
+      true,
+    ]);
   });
 
-  it.each([undefined, null, 7, "text", {}, () => {}])("must be iterable, and %s is not", async (items) => {
-    const error = await rejection(opened(new Echo(), { startMethod }).mapProcesses(items as never));
-    expect(error).toBeInstanceOf(TypeError);
-    expect(error.message).toContain("Expected `items` to be an Iterable or AsyncIterable such as an array, got ");
-    expect(children()).toEqual([]);
-  });
+  it.each([undefined, null, 7, "text", {}, () => {}])(
+    "must be iterable, and %s is not",
+    async (items) => {
+      const error = await rejection(
+        opened(new Echo(), { startMethod }).mapProcesses(items as never),
+      );
+      expect(error).toBeInstanceOf(TypeError);
+      expect(error.message).toContain(
+        "Expected `items` to be an Iterable or AsyncIterable such as an array, got ",
+      );
+      expect(children()).toEqual([]);
+    },
+  );
 
   it("are pulled one at a time, when a slot is free", async () => {
     let pulled = 0;
     let finished = 0;
     const ahead: number[] = [];
     const source = function* () {
-      for (; pulled < 6; ) {
+      for (; pulled < 6;) {
         pulled += 1;
         ahead.push(pulled - finished);
         yield pulled;
       }
     };
-    const onFinish = () => { finished += 1; };
+    const onFinish = () => {
+      finished += 1;
+    };
     await opened(new Spans(), { startMethod, concurrency: 2 }).mapProcesses(source(), { onFinish });
     // Two in their slots, and one whose slot has come free but whose onFinish was not yet called.
     expect(Math.max(...ahead)).toBeLessThanOrEqual(3);
@@ -89,12 +120,19 @@ describe.each(["fork", "spawn"] as const)("items by %s", (startMethod) => {
             await sleep(20);
             asked -= 1;
             n += 1;
-            return n > 4 ? { done: true as const, value: undefined } : { done: false as const, value: String(n) };
+            return n > 4
+              ? { done: true as const, value: undefined }
+              : { done: false as const, value: String(n) };
           },
         };
       },
     };
-    expect(await opened(new Echo(), { startMethod, concurrency: 4 }).mapProcesses(source)).toEqual(["1", "2", "3", "4"]);
+    expect(await opened(new Echo(), { startMethod, concurrency: 4 }).mapProcesses(source)).toEqual([
+      "1",
+      "2",
+      "3",
+      "4",
+    ]);
     expect(most).toBe(1);
   });
 
@@ -124,23 +162,28 @@ describe.each(["fork", "spawn"] as const)("items by %s", (startMethod) => {
       yield "a";
       throw reason;
     };
-    const call = opened(new Echo(), { startMethod }).mapProcesses(source(), { onFinish: (item) => finished.push(item) });
+    const call = opened(new Echo(), { startMethod }).mapProcesses(source(), {
+      onFinish: (item) => finished.push(item),
+    });
     expect(await rejection(call)).toBe(reason);
     expect(finished).toEqual(["a"]);
   });
 
   it("whose asynchronous source rejects end the call with its error", async () => {
-    const source = async function* () {
-      await sleep(1);
-      throw "from the source";
-      yield "never";
-    };
-    expect(await rejection(opened(new Echo(), { startMethod }).mapProcesses(source()))).toBe("from the source");
+    expect(await rejection(opened(new Echo(), { startMethod }).mapProcesses(failingSource()))).toBe(
+      "from the source",
+    );
   });
 
   it("whose source cannot even begin end the call with its error", async () => {
-    const source = { [Symbol.iterator]: () => { throw new RangeError("no iterator"); } };
-    expect(await rejection(opened(new Echo(), { startMethod }).mapProcesses(source))).toBeInstanceOf(RangeError);
+    const source = {
+      [Symbol.iterator]: () => {
+        throw new RangeError("no iterator");
+      },
+    };
+    expect(
+      await rejection(opened(new Echo(), { startMethod }).mapProcesses(source)),
+    ).toBeInstanceOf(RangeError);
   });
 
   it("whose source cannot be closed end the call with what ended it, once no child is alive", async () => {
@@ -153,7 +196,10 @@ describe.each(["fork", "spawn"] as const)("items by %s", (startMethod) => {
       }),
     };
     const parallel = opened(new ThrowsBelowZero(), { startMethod, concurrency: 2 });
-    expect(await rejection(parallel.mapProcesses(source))).toMatchObject({ index: 1, code: "ERR_PARALLEL_ITEM" });
+    expect(await rejection(parallel.mapProcesses(source))).toMatchObject({
+      index: 1,
+      code: "ERR_PARALLEL_ITEM",
+    });
     expect(children(parallel.stats().pids)).toEqual([]);
   });
 });
@@ -173,9 +219,18 @@ it.each<[string, () => unknown]>([
   ["a typed array", () => new Uint8Array(2)],
   ["a function inside", () => ({ a: { b: () => {} } })],
   ["undefined inside an array", () => [1, undefined]],
-  ["a cycle", () => { const it: { self?: unknown } = {}; it.self = it; return it; }],
+  [
+    "a cycle",
+    () => {
+      const it: { self?: unknown } = {};
+      it.self = it;
+      return it;
+    },
+  ],
 ])("items that JSON cannot carry are refused by index: %s", async (_, make) => {
-  const error = await rejection(opened(new EchoJson(), { concurrency: 1 }).mapProcesses([1, make()]));
+  const error = await rejection(
+    opened(new EchoJson(), { concurrency: 1 }).mapProcesses([1, make()]),
+  );
   expect(error).toBeInstanceOf(TypeError);
   expect(error.message).toMatch(/^Item 1 is not a JSON value: /);
 });
@@ -183,4 +238,9 @@ it.each<[string, () => unknown]>([
 function countdown(...values: number[]): Iterator<number> {
   const iterator = values.values();
   return { next: () => iterator.next() };
+}
+
+async function* failingSource() {
+  yield await sleep(1, "a");
+  throw "from the source";
 }

@@ -18,7 +18,11 @@ export interface Process {
 
 /** Processes that descend from this one, or live in a session of one that does, or carry its mark. */
 export function descendants(): Process[] {
-  const rest = new Set(readdirSync("/proc").filter((name) => /^\d+$/.test(name)).flatMap((name) => look(Number(name))));
+  const rest = new Set(
+    readdirSync("/proc")
+      .filter((name) => /^\d+$/.test(name))
+      .flatMap((name) => look(Number(name))),
+  );
   const found = new Map<number, Process>();
   const take = (isOurs: (each: Process) => boolean) => {
     const ours = [...rest].filter(isOurs);
@@ -29,7 +33,9 @@ export function descendants(): Process[] {
     return ours.length > 0;
   };
   take(({ pid }) => pid === process.pid || isMarked(pid));
-  while (take(({ parent, session }) => parent === process.pid || found.has(parent) || found.has(session)));
+  while (
+    take(({ parent, session }) => parent === process.pid || found.has(parent) || found.has(session))
+  );
   return [...found.values()];
 }
 
@@ -52,7 +58,7 @@ function look(pid: number): Process[] {
     const stat = readFileSync(`/proc/${pid}/stat`, "latin1");
     const [state, parent, , session] = stat.slice(stat.lastIndexOf(")") + 2).split(" ");
     const command = readFileSync(`/proc/${pid}/cmdline`, "latin1").replaceAll("\0", " ").trim();
-    return [{ pid, parent: Number(parent), session: Number(session), state: state!, command }];
+    return [{ pid, parent: Number(parent), session: Number(session), state: state, command }];
   } catch {
     return [];
   }

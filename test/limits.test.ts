@@ -6,9 +6,12 @@ const MIB = 1024 * 1024;
 
 describe.each(["fork", "spawn"] as const)("limits by %s", (startMethod) => {
   async function failure(limits: object, ...items: string[]): Promise<any> {
-    const settled = await opened(new Greedy(), { startMethod, limits, concurrency: 1 }).mapSettled([...items, "little"]);
+    const settled = await opened(new Greedy(), { startMethod, limits, concurrency: 1 }).mapSettled([
+      ...items,
+      "little",
+    ]);
     expect(settled.at(-1)).toEqual({ status: "fulfilled", value: "had enough" });
-    return settled[0]!.status === "rejected" ? settled[0].reason : undefined;
+    return settled[0].status === "rejected" ? settled[0].reason : undefined;
   }
 
   it("leave an item alone that stays within them", async () => {
@@ -33,6 +36,9 @@ describe.each(["fork", "spawn"] as const)("limits by %s", (startMethod) => {
   });
 
   it("fail an item that wants more open files", async () => {
-    expect(await failure({ openFiles: 60 }, "files")).toMatchObject({ code: "ERR_PARALLEL_ITEM", cause: { code: "EMFILE" } });
+    expect(await failure({ openFiles: 60 }, "files")).toMatchObject({
+      code: "ERR_PARALLEL_ITEM",
+      cause: { code: "EMFILE" },
+    });
   });
 });

@@ -31,13 +31,22 @@ describe.each(["fork", "spawn"] as const)("mapProcesses by %s", (startMethod) =>
   it("uses the start method asked for", async () => {
     const parallel = opened(new Pid(), { startMethod });
     await parallel.mapProcesses(["a"]);
-    expect(parallel.stats()).toMatchObject({ startMethod, reason: undefined, calls: 0, items: { succeeded: 1, failed: 0 } });
+    expect(parallel.stats()).toMatchObject({
+      startMethod,
+      reason: undefined,
+      calls: 0,
+      items: { succeeded: 1, failed: 0 },
+    });
   });
 
   it("hides what a child changes from the parent and from the next item", async () => {
     const cwd = process.cwd();
-    const found = await opened(new ChangesState(), { startMethod, concurrency: 1 }).mapProcesses(["a", "b", "c"]);
-    expect(found).toEqual(Array(3).fill({ count: 0, variable: null, cwd }));
+    const found = await opened(new ChangesState(), { startMethod, concurrency: 1 }).mapProcesses([
+      "a",
+      "b",
+      "c",
+    ]);
+    for (const each of found) expect(each).toEqual({ count: 0, variable: null, cwd });
     expect(process.env["FORKMAP_STATE"]).toBeUndefined();
     expect(process.cwd()).toBe(cwd);
   });
@@ -50,9 +59,13 @@ describe.each(["fork", "spawn"] as const)("mapProcesses by %s", (startMethod) =>
   });
 
   it("never has more children than slots", async () => {
-    const spans = await opened(new Spans(), { startMethod, concurrency: 2 }).mapProcesses(Array(7).fill(60));
+    const spans = await opened(new Spans(), { startMethod, concurrency: 2 }).mapProcesses(
+      Array(7).fill(60),
+    );
     for (const { from } of spans) {
-      expect(spans.filter((each) => each.from <= from && from < each.to).length).toBeLessThanOrEqual(2);
+      expect(
+        spans.filter((each) => each.from <= from && from < each.to).length,
+      ).toBeLessThanOrEqual(2);
     }
   });
 
@@ -74,7 +87,9 @@ describe.each(["fork", "spawn"] as const)("mapProcesses by %s", (startMethod) =>
   });
 
   it("numbers the slots from 0, and tells how many children each has had", async () => {
-    const spans = await opened(new Spans(), { startMethod, concurrency: 2 }).mapProcesses(Array(6).fill(30));
+    const spans = await opened(new Spans(), { startMethod, concurrency: 2 }).mapProcesses(
+      Array(6).fill(30),
+    );
     expect(new Set(spans.map((each) => each.num))).toEqual(new Set([0, 1]));
     const places = spans.map((each) => `${each.num}/${each.generation}`);
     expect(new Set(places).size).toBe(6);
@@ -85,12 +100,16 @@ describe.each(["fork", "spawn"] as const)("mapProcesses by %s", (startMethod) =>
   it("opens no descriptor of one child in another", async () => {
     const inherited = descriptors(process.pid);
     const parallel = opened(new Descriptors(), { startMethod, concurrency: 4 });
-    const call = parallel.mapProcesses([1, 2, 3, 4], { onFinish: () => (parents = descriptors(process.pid)) });
+    const call = parallel.mapProcesses([1, 2, 3, 4], {
+      onFinish: () => (parents = descriptors(process.pid)),
+    });
     let parents: string[] = [];
     const lists = await call;
     // What the fork server had before is in all of its children, and nothing of theirs in it.
     const shared = startMethod === "fork" ? descriptors(parallel.stats().pids[0]) : [];
-    const own = lists.map((list) => [...new Set(list)].filter((each) => ![...inherited, ...shared].includes(each)));
+    const own = lists.map((list) =>
+      [...new Set(list)].filter((each) => ![...inherited, ...shared].includes(each)),
+    );
     const kernelObjects = own.flat().filter((each) => /^(socket|pipe):/.test(each));
     expect(new Set(kernelObjects).size).toBe(kernelObjects.length);
     expect(kernelObjects.filter((each) => parents.includes(each))).toEqual([]);
@@ -103,9 +122,13 @@ describe.each(["fork", "spawn"] as const)("mapProcesses by %s", (startMethod) =>
     const done: number[] = [];
     const parallel = opened(new Gate(), { startMethod, concurrency: 3 });
     const open = { begun: `${directory}/other`, go: "/" };
-    const call = parallel.mapProcesses([gate, open, open, open], { onFinish: (_, index) => done.push(index) });
+    const call = parallel.mapProcesses([gate, open, open, open], {
+      onFinish: (_, index) => done.push(index),
+    });
     await vi.waitUntil(() => done.length === 3 && existsSync(gate.begun), { timeout: 20_000 });
-    const left = children(parallel.stats().pids).filter((each) => each.command.startsWith("forkmap ") || each.state === "Z");
+    const left = children(parallel.stats().pids).filter(
+      (each) => each.command.startsWith("forkmap ") || each.state === "Z",
+    );
     const own = Number(readFileSync(gate.begun, "utf8"));
     expect(left.filter((each) => each.pid !== own)).toEqual([]);
     expect(left.filter((each) => each.state === "Z")).toEqual([]);
@@ -140,9 +163,13 @@ describe.each(["fork", "spawn"] as const)("mapProcesses by %s", (startMethod) =>
 });
 
 it("runs 200 items in 200 children at once", async () => {
-  const spans = await opened(new Spans(), { startMethod: "fork", concurrency: 200 }).mapProcesses(Array(200).fill(4000));
+  const spans = await opened(new Spans(), { startMethod: "fork", concurrency: 200 }).mapProcesses(
+    Array(200).fill(4000),
+  );
   expect(new Set(spans.map((each) => each.pid)).size).toBe(200);
-  expect(Math.max(...spans.map((each) => each.from))).toBeLessThan(Math.min(...spans.map((each) => each.to)));
+  expect(Math.max(...spans.map((each) => each.from))).toBeLessThan(
+    Math.min(...spans.map((each) => each.to)),
+  );
 });
 
 /** What the descriptors of a process beyond the standard three are. */

@@ -43,5 +43,6 @@ function removeLeftovers(): void {
       // It has ended meanwhile.
     }
   }
-  for (const name of scratchDirectories()) rmSync(`${tmpdir()}/${name}`, { recursive: true, force: true });
+  for (const name of scratchDirectories())
+    rmSync(`${tmpdir()}/${name}`, { recursive: true, force: true });
 }

@@ -1,5 +1,6 @@
 import path from "node:path";
-import { LaunchError, Parallel, ParallelWorker } from "forkmap";
+import type { ParallelWorker } from "forkmap";
+import { LaunchError, Parallel } from "forkmap";
 import { describe, expect, it } from "vitest";
 import { Echo } from "./fixtures/echo.mjs";
 import { Pid } from "./fixtures/pid.mjs";
@@ -52,8 +53,13 @@ const WRONG_OF_CONSTRUCTOR: typeof WRONG_OF_CALLS = [
 
 /** The message that names an option, what was expected and what came. */
 function wrong([name, value, expected, got]: (typeof WRONG_OF_CALLS)[number]): RegExp {
-  const inner = typeof value === "object" && /^(limits|retryDelay)$/.test(name) ? `.${Object.keys(value!)[0]}` : "";
-  return new RegExp(`^${literally(`Expected \`${name}${inner}\` to be ${expected}`)}.*${literally(`, got ${got}`)}$`);
+  const inner =
+    typeof value === "object" && /^(limits|retryDelay)$/.test(name)
+      ? `.${Object.keys(value!)[0]}`
+      : "";
+  return new RegExp(
+    `^${literally(`Expected \`${name}${inner}\` to be ${expected}`)}.*${literally(`, got ${got}`)}$`,
+  );
 }
 
 function literally(text: string): string {
@@ -61,11 +67,14 @@ function literally(text: string): string {
 }
 
 describe("a wrong value", () => {
-  it.each([...WRONG_OF_CALLS, ...WRONG_OF_CONSTRUCTOR])("of the constructor is a TypeError that names it: %s %j", (...row) => {
-    const make = () => new Parallel(new Echo(), { [row[0]]: row[1] });
-    expect(make).toThrow(TypeError);
-    expect(make).toThrow(wrong(row));
-  });
+  it.each([...WRONG_OF_CALLS, ...WRONG_OF_CONSTRUCTOR])(
+    "of the constructor is a TypeError that names it: %s %j",
+    (...row) => {
+      const make = () => new Parallel(new Echo(), { [row[0]]: row[1] });
+      expect(make).toThrow(TypeError);
+      expect(make).toThrow(wrong(row));
+    },
+  );
 
   it.each(WRONG_OF_CALLS)("of a call is a TypeError that names it: %s %j", async (...row) => {
     for (const verb of ["mapProcesses", "eachProcess", "mapSettled"] as const) {
@@ -80,8 +89,12 @@ describe("a wrong value", () => {
 describe("an unknown option", () => {
   it("is a TypeError that names it and those there are", () => {
     expect(() => new Parallel(new Echo(), { concurency: 2 } as never)).toThrow(TypeError);
-    expect(() => new Parallel(new Echo(), { concurency: 2 } as never)).toThrow(/`concurency`.*There are: concurrency, /);
-    expect(() => new Parallel(new Echo(), { toString: 1 } as never)).toThrow("Unknown option `toString`");
+    expect(() => new Parallel(new Echo(), { concurency: 2 } as never)).toThrow(
+      /`concurency`.*There are: concurrency, /,
+    );
+    expect(() => new Parallel(new Echo(), { toString: 1 } as never)).toThrow(
+      "Unknown option `toString`",
+    );
   });
 
   it("of a call is a TypeError, too", async () => {
@@ -91,27 +104,45 @@ describe("an unknown option", () => {
   });
 
   it("within an option is a TypeError, too", () => {
-    expect(() => new Parallel(new Echo(), { limits: { ram: 1 } } as never)).toThrow("Unknown option `limits.ram`");
-    expect(() => new Parallel(new Echo(), { retryDelay: { max: 1, jitter: 1 } } as never)).toThrow("`retryDelay.jitter`");
+    expect(() => new Parallel(new Echo(), { limits: { ram: 1 } } as never)).toThrow(
+      "Unknown option `limits.ram`",
+    );
+    expect(() => new Parallel(new Echo(), { retryDelay: { max: 1, jitter: 1 } } as never)).toThrow(
+      "`retryDelay.jitter`",
+    );
   });
 
   it("is one of the constructor in a call, and the error says so", async () => {
-    const error = await rejection(opened(new Echo()).mapProcesses(["a"], { startMethod: "fork" } as never));
+    const error = await rejection(
+      opened(new Echo()).mapProcesses(["a"], { startMethod: "fork" } as never),
+    );
     expect(error).toBeInstanceOf(TypeError);
     expect(error.message).toContain("new Parallel(worker, { startMethod })");
   });
 });
 
 describe("options", () => {
-  it.each([[null], [[]], [5], ["fork"], [() => {}]])("that are no object are a TypeError: %s", async (options) => {
-    expect(() => new Parallel(new Echo(), options as never)).toThrow(TypeError);
-    for (const verb of ["mapProcesses", "eachProcess", "mapSettled"] as const) {
-      expect(await rejection(opened(new Echo())[verb](["a"], options as never)), verb).toBeInstanceOf(TypeError);
-    }
-  });
+  it.each([[null], [[]], [5], ["fork"], [() => {}]])(
+    "that are no object are a TypeError: %s",
+    async (options) => {
+      expect(() => new Parallel(new Echo(), options as never)).toThrow(TypeError);
+      for (const verb of ["mapProcesses", "eachProcess", "mapSettled"] as const) {
+        expect(
+          await rejection(opened(new Echo())[verb](["a"], options as never)),
+          verb,
+        ).toBeInstanceOf(TypeError);
+      }
+    },
+  );
 
   it("may be frozen and are never changed", async () => {
-    const options = deepFreeze({ concurrency: 2, retries: 1, retryDelay: { min: 1 }, limits: { openFiles: 500 }, env: { ...process.env } });
+    const options = deepFreeze({
+      concurrency: 2,
+      retries: 1,
+      retryDelay: { min: 1 },
+      limits: { openFiles: 500 },
+      env: { ...process.env },
+    });
     const own = deepFreeze({ concurrency: 1, stopOnError: false, onStart: () => {} });
     const parallel = opened(new Echo(), options);
     expect(await parallel.mapProcesses(Object.freeze(["a", "b"]), own)).toEqual(["a", "b"]);
@@ -119,9 +150,17 @@ describe("options", () => {
   });
 
   it("that are undefined are as good as absent", async () => {
-    const none = { concurrency: undefined, timeout: undefined, limits: undefined, retryDelay: { min: undefined }, module: undefined };
+    const none = {
+      concurrency: undefined,
+      timeout: undefined,
+      limits: undefined,
+      retryDelay: { min: undefined },
+      module: undefined,
+    };
     const parallel = opened(new Echo(), none as never);
-    expect(await parallel.mapProcesses(["a"], { signal: undefined, onStart: undefined } as never)).toEqual(["a"]);
+    expect(
+      await parallel.mapProcesses(["a"], { signal: undefined, onStart: undefined } as never),
+    ).toEqual(["a"]);
   });
 
   it("of a call go before those of the constructor, unless undefined", async () => {
@@ -160,9 +199,20 @@ describe.each(["fork", "spawn"] as const)("children by %s", (startMethod) => {
   it("get those they are given instead", async () => {
     const cwd = temporaryDirectory();
     const env = { FORKMAP_GIVEN: "yes" };
-    const parallel = opened(new Surroundings(), { startMethod, cwd, env, execArgv: ["--expose-gc"] });
+    const parallel = opened(new Surroundings(), {
+      startMethod,
+      cwd,
+      env,
+      execArgv: ["--expose-gc"],
+    });
     const [found] = await parallel.mapProcesses(["FORKMAP_GIVEN"]);
-    expect(found).toMatchObject({ cwd, variable: "yes", path: null, execArgv: ["--expose-gc"], isTraced: true });
+    expect(found).toMatchObject({
+      cwd,
+      variable: "yes",
+      path: null,
+      execArgv: ["--expose-gc"],
+      isTraced: true,
+    });
   });
 
   it("that cannot be started in a missing directory are a LaunchError that names it", async () => {

@@ -8,14 +8,6 @@ import { temporaryDirectory } from "./temporary.js";
 const GONE = { timeout: 2000, interval: 20 };
 
 describe.each(["fork", "spawn"] as const)("a program with children by %s", (startMethod) => {
-  /** Resolves once both children run, with what they note: pids. */
-  async function begun(root: string): Promise<number[]> {
-    const files = [0, 1].map((i) => `${root}/begun-${i}`);
-    await vi.waitUntil(() => files.every((each) => existsSync(each) && readFileSync(each, "utf8") !== ""), { timeout: 20_000 });
-    return files.map((each) => Number(readFileSync(each, "utf8")));
-  }
-  const scratch = (root: string) => readdirSync(root).filter((name) => name.startsWith("forkmap-"));
-
   it("ends by itself though its Parallel was never closed", async () => {
     const end = await program("unclosed.mjs", [startMethod]).ended;
     expect(end).toMatchObject({ code: 0, stdout: "[ 'a', 'b' ]\n", stderr: "" });
@@ -37,19 +29,22 @@ describe.each(["fork", "spawn"] as const)("a program with children by %s", (star
     expect(end).toMatchObject({ code: 0, stdout: "[ 'a' ]\n" });
   });
 
-  it.each(["Stays", "Loops", "Ignores", "Leaves"])("that is killed leaves no child, grandchild or directory: %s", async (worker) => {
-    const root = temporaryDirectory();
-    const started = program("holds.mjs", [worker, startMethod, root]);
-    const pids = await begun(root);
-    expect(scratch(root)).toHaveLength(1);
-    started.kill("SIGKILL");
-    await started.ended;
-    await vi.waitFor(() => {
-      expect(pids.filter(isAlive)).toEqual([]);
-      expect(descendants()).toEqual([]);
-      expect(scratch(root)).toEqual([]);
-    }, GONE);
-  });
+  it.each(["Stays", "Loops", "Ignores", "Leaves"])(
+    "that is killed leaves no child, grandchild or directory: %s",
+    async (worker) => {
+      const root = temporaryDirectory();
+      const started = program("holds.mjs", [worker, startMethod, root]);
+      const pids = await begun(root);
+      expect(scratch(root)).toHaveLength(1);
+      started.kill("SIGKILL");
+      await started.ended;
+      await vi.waitFor(() => {
+        expect(pids.filter(isAlive)).toEqual([]);
+        expect(descendants()).toEqual([]);
+        expect(scratch(root)).toEqual([]);
+      }, GONE);
+    },
+  );
 
   it("ends on Ctrl-C, and its children with it", async () => {
     const root = temporaryDirectory();
@@ -84,3 +79,17 @@ it("a program that makes many calls holds no more for it", async () => {
   // 300 calls that each kept 1 KiB would be seen.
   expect(more["heap"]).toBeLessThan(300 * 1024);
 });
+
+/** Resolves once both children run, with what they note: pids. */
+async function begun(root: string): Promise<number[]> {
+  const files = [0, 1].map((i) => `${root}/begun-${i}`);
+  await vi.waitUntil(
+    () => files.every((each) => existsSync(each) && readFileSync(each, "utf8") !== ""),
+    { timeout: 20_000 },
+  );
+  return files.map((each) => Number(readFileSync(each, "utf8")));
+}
+
+function scratch(root: string): string[] {
+  return readdirSync(root).filter((name) => name.startsWith("forkmap-"));
+}

@@ -7,14 +7,25 @@ import "./leftovers.js";
 export interface Program {
   readonly pid: number;
   kill(signal: NodeJS.Signals): void;
-  readonly ended: Promise<{ code: number | null; signal: string | null; stdout: string; stderr: string }>;
+  readonly ended: Promise<{
+    code: number | null;
+    signal: string | null;
+    stdout: string;
+    stderr: string;
+  }>;
 }
 
 const running = new Set<Program>();
 
-export function program(name: string, args: readonly string[] = [], flags: readonly string[] = []): Program {
+export function program(
+  name: string,
+  args: readonly string[] = [],
+  flags: readonly string[] = [],
+): Program {
   const file = fileURLToPath(new URL(`fixtures/programs/${name}`, import.meta.url));
-  const child = spawn(process.execPath, [...flags, file, ...args], { stdio: ["ignore", "pipe", "pipe"] });
+  const child = spawn(process.execPath, [...flags, file, ...args], {
+    stdio: ["ignore", "pipe", "pipe"],
+  });
   const text = { stdout: "", stderr: "" };
   for (const name of ["stdout", "stderr"] as const) {
     child[name].setEncoding("utf8").on("data", (chunk: string) => (text[name] += chunk));

@@ -40,13 +40,27 @@ describe.each(["fork", "spawn"] as const)("results by %s", (startMethod) => {
   });
 
   it("keep every JSON value of a JsonWorker", async () => {
-    const values = [null, true, 0, -1.5, 1e300, "", "\ud800", [], {}, [[1, [2]], { a: { b: [null] } }], { "": 1, ключ: "ü" }];
+    const values = [
+      null,
+      true,
+      0,
+      -1.5,
+      1e300,
+      "",
+      "\ud800",
+      [],
+      {},
+      [[1, [2]], { a: { b: [null] } }],
+      { "": 1, ключ: "ü" },
+    ];
     expect(await opened(new EchoJson(), { startMethod }).mapProcesses(values)).toEqual(values);
   });
 
   it("have their keys sorted by a JsonWorker, so that the same value is the same bytes", async () => {
     const results = await opened(new Shuffled(), { startMethod }).mapProcesses([0, 1]);
-    expect(results.map((each) => JSON.stringify(each))).toEqual(Array(2).fill('{"a":1,"b":{"c":2,"d":3},"e":4}'));
+    expect(results.map((each) => JSON.stringify(each))).toEqual(
+      Array(2).fill('{"a":1,"b":{"c":2,"d":3},"e":4}'),
+    );
   });
 
   it("that are neither text nor bytes fail, naming item and type", async () => {
@@ -61,25 +75,40 @@ describe.each(["fork", "spawn"] as const)("results by %s", (startMethod) => {
       date: "an instance of Date",
       blob: "an instance of Blob",
     };
-    const errors = await failures(opened(new ReturnsNoText(), { startMethod }).mapSettled(Object.keys(expected)));
+    const errors = await failures(
+      opened(new ReturnsNoText(), { startMethod }).mapSettled(Object.keys(expected)),
+    );
     for (const [index, got] of Object.values(expected).entries()) {
       expect(errors[index]).toBeInstanceOf(ResultTypeError);
       expect(errors[index]).toMatchObject({ code: "ERR_PARALLEL_RESULT_TYPE", index, attempt: 1 });
-      expect(errors[index].message).toContain(`Item ${index} returned ${got}, expected a string or a Uint8Array`);
+      expect(errors[index].message).toContain(
+        `Item ${index} returned ${got}, expected a string or a Uint8Array`,
+      );
     }
   });
 
   it("of a JsonWorker that are no JSON fail, naming item and type", async () => {
-    const expected = { undefined: "undefined", function: "a function", symbol: "a symbol", NaN: "NaN (a number)" };
-    const errors = await failures(opened(new ReturnsNoJson(), { startMethod }).mapSettled(Object.keys(expected)));
+    const expected = {
+      undefined: "undefined",
+      function: "a function",
+      symbol: "a symbol",
+      NaN: "NaN (a number)",
+    };
+    const errors = await failures(
+      opened(new ReturnsNoJson(), { startMethod }).mapSettled(Object.keys(expected)),
+    );
     for (const [index, got] of Object.values(expected).entries()) {
       expect(errors[index]).toBeInstanceOf(ResultTypeError);
-      expect(errors[index].message).toContain(`Item ${index} returned ${got}, expected a JSON value`);
+      expect(errors[index].message).toContain(
+        `Item ${index} returned ${got}, expected a JSON value`,
+      );
     }
   });
 
   it("of a JsonWorker that JSON refuses fail, naming the item", async () => {
-    const errors = await failures(opened(new ReturnsNoJson(), { startMethod }).mapSettled(["bigint", "cycle", "hostile"]));
+    const errors = await failures(
+      opened(new ReturnsNoJson(), { startMethod }).mapSettled(["bigint", "cycle", "hostile"]),
+    );
     for (const [index, error] of errors.entries()) {
       expect(error).toMatchObject({ index });
       expect(error.message).toMatch(`Item ${index} `);
@@ -99,7 +128,11 @@ describe.each(["fork", "spawn"] as const)("results by %s", (startMethod) => {
   });
 
   it("are fulfilled and rejected in the order of the items with mapSettled", async () => {
-    const settled = await opened(new ReturnsNoText(), { startMethod }).mapSettled(["text", "number", "text"]);
+    const settled = await opened(new ReturnsNoText(), { startMethod }).mapSettled([
+      "text",
+      "number",
+      "text",
+    ]);
     expect(settled.map((each) => each.status)).toEqual(["fulfilled", "rejected", "fulfilled"]);
     expect(settled[0]).toEqual({ status: "fulfilled", value: "text" });
     expect(settled[1]).toMatchObject({ reason: { index: 1, code: "ERR_PARALLEL_RESULT_TYPE" } });

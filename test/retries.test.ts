@@ -8,22 +8,30 @@ import { temporaryDirectory } from "./temporary.js";
 const SOON = { min: 1, max: 1 };
 
 describe.each(["fork", "spawn"] as const)("retries by %s", (startMethod) => {
-  const noted = (file: string) =>
-    readFileSync(file, "utf8").trim().split("\n").map((line) => JSON.parse(line) as Record<string, number>);
-
   it.each(["throw", "die", "hang"])("run an item again in a new child: %s", async (way) => {
     const notes = `${temporaryDirectory()}/notes`;
-    const parallel = opened(new ThirdTime(), { startMethod, retries: 2, retryDelay: SOON, timeout: 1500 });
+    const parallel = opened(new ThirdTime(), {
+      startMethod,
+      retries: 2,
+      retryDelay: SOON,
+      timeout: 1500,
+    });
     expect(await parallel.mapProcesses([{ notes, way }])).toEqual(["attempt 3"]);
     const attempts = noted(notes);
     expect(attempts.map((each) => each["attempt"])).toEqual([1, 2, 3]);
     expect(new Set(attempts.map((each) => each["pid"])).size).toBe(3);
-    expect(attempts.map((each) => [each["num"], each["generation"]])).toEqual([[0, 1], [0, 2], [0, 3]]);
+    expect(attempts.map((each) => [each["num"], each["generation"]])).toEqual([
+      [0, 1],
+      [0, 2],
+      [0, 3],
+    ]);
   });
 
   it("are not made unasked", async () => {
     const notes = `${temporaryDirectory()}/notes`;
-    const error = await rejection(opened(new ThirdTime(), { startMethod }).mapProcesses([{ notes, way: "die" }]));
+    const error = await rejection(
+      opened(new ThirdTime(), { startMethod }).mapProcesses([{ notes, way: "die" }]),
+    );
     expect(error.attempt).toBe(1);
     expect(noted(notes)).toHaveLength(1);
   });
@@ -41,10 +49,10 @@ describe.each(["fork", "spawn"] as const)("retries by %s", (startMethod) => {
     const retryDelay = { min: 400, factor: 3, max: 800 };
     const parallel = opened(new ThirdTime(), { startMethod, retries: 2, retryDelay });
     await parallel.mapProcesses([{ notes, way: "throw" }]);
-    const [first, second, third] = noted(notes).map((each) => each["at"]!);
-    expect(second! - first!).toBeGreaterThanOrEqual(199);
+    const [first, second, third] = noted(notes).map((each) => each["at"]);
+    expect(second - first).toBeGreaterThanOrEqual(199);
     // 1200 by the factor, 800 by the maximum.
-    expect(third! - second!).toBeGreaterThanOrEqual(399);
+    expect(third - second).toBeGreaterThanOrEqual(399);
   });
 
   it("are not made for a result of the wrong type, which would come again", async () => {
@@ -57,10 +65,15 @@ describe.each(["fork", "spawn"] as const)("retries by %s", (startMethod) => {
   it("leave the slot to other items meanwhile", async () => {
     const directory = temporaryDirectory();
     const items = ["throw", "throw"].map((way, i) => ({ notes: `${directory}/${i}`, way }));
-    const parallel = opened(new ThirdTime(), { startMethod, concurrency: 1, retries: 2, retryDelay: { min: 1000, factor: 1 } });
+    const parallel = opened(new ThirdTime(), {
+      startMethod,
+      concurrency: 1,
+      retries: 2,
+      retryDelay: { min: 1000, factor: 1 },
+    });
     expect(await parallel.mapProcesses(items)).toEqual(["attempt 3", "attempt 3"]);
     const [first, second] = items.map((each) => noted(each.notes));
-    expect(second![0]!["at"]).toBeLessThan(first![1]!["at"]!);
+    expect(second[0]["at"]).toBeLessThan(first[1]["at"]);
   });
 
   it("call onStart once, and onFinish with the attempt that succeeded", async () => {
@@ -71,6 +84,14 @@ describe.each(["fork", "spawn"] as const)("retries by %s", (startMethod) => {
       onStart: (_, index) => calls.push(["start", index]),
       onFinish: (_item, index, _result, { attempt }) => calls.push(["finish", index, attempt]),
     });
-    expect(calls).toEqual([["start", 0], ["finish", 0, 3]]);
+    expect(calls).toEqual([
+      ["start", 0],
+      ["finish", 0, 3],
+    ]);
   });
 });
+
+function noted(file: string): Record<string, number>[] {
+  const lines = readFileSync(file, "utf8").trim().split("\n");
+  return lines.map((line) => JSON.parse(line));
+}

@@ -1,5 +1,13 @@
 import { execFileSync, spawnSync } from "node:child_process";
-import { chmodSync, existsSync, mkdirSync, readdirSync, statSync, symlinkSync, writeFileSync } from "node:fs";
+import {
+  chmodSync,
+  existsSync,
+  mkdirSync,
+  readdirSync,
+  statSync,
+  symlinkSync,
+  writeFileSync,
+} from "node:fs";
 import path from "node:path";
 import { ItemError, LaunchError } from "forkmap";
 import { describe, expect, it, vi } from "vitest";
@@ -12,98 +20,116 @@ import { opened } from "./opened.js";
 import { rejection } from "./rejection.js";
 import { temporaryDirectory } from "./temporary.js";
 
-describe.each(["fork", "spawn"] as const)("the scratch directory of a call by %s", (startMethod) => {
-  it("is this user's alone, and so are the files in it", async () => {
-    const scratchRoot = temporaryDirectory();
-    const files = temporaryDirectory();
-    const item = { begun: `${files}/begun`, go: `${files}/go`, padding: "x".repeat(20_000) };
-    chmodSync(scratchRoot, 0o777);
-    const umask = process.umask(0);
-    const call = opened(new Lingers(), { startMethod, scratchRoot }).mapProcesses([item]);
-    await vi.waitUntil(() => existsSync(item.begun), { timeout: 20_000 });
-    process.umask(umask);
+describe.each(["fork", "spawn"] as const)(
+  "the scratch directory of a call by %s",
+  (startMethod) => {
+    it("is this user's alone, and so are the files in it", async () => {
+      const scratchRoot = temporaryDirectory();
+      const files = temporaryDirectory();
+      const item = { begun: `${files}/begun`, go: `${files}/go`, padding: "x".repeat(20_000) };
+      chmodSync(scratchRoot, 0o777);
+      const umask = process.umask(0);
+      const call = opened(new Lingers(), { startMethod, scratchRoot }).mapProcesses([item]);
+      await vi.waitUntil(() => existsSync(item.begun), { timeout: 20_000 });
+      process.umask(umask);
 
-    const [name, ...more] = readdirSync(scratchRoot);
-    expect(more).toEqual([]);
-    expect(name).toMatch(new RegExp(`^forkmap-${process.pid}-\\d+-\\d+-[0-9a-f]{8}$`));
-    const directory = path.join(scratchRoot, name!);
-    expect(statSync(directory).mode & 0o7777).toBe(0o700);
-    const modes = readdirSync(directory).map((file) => statSync(path.join(directory, file)).mode & 0o7777);
-    // The item and its result.
-    expect(modes).toEqual([0o600, 0o600]);
+      const [name, ...more] = readdirSync(scratchRoot);
+      expect(more).toEqual([]);
+      expect(name).toMatch(new RegExp(`^forkmap-${process.pid}-\\d+-\\d+-[0-9a-f]{8}$`));
+      const directory = path.join(scratchRoot, name);
+      expect(statSync(directory).mode & 0o7777).toBe(0o700);
+      const modes = readdirSync(directory).map(
+        (file) => statSync(path.join(directory, file)).mode & 0o7777,
+      );
+      // The item and its result.
+      expect(modes).toEqual([0o600, 0o600]);
 
-    writeFileSync(item.go, "");
-    expect(await call).toEqual(["result"]);
-  });
+      writeFileSync(item.go, "");
+      expect(await call).toEqual(["result"]);
+    });
 
-  it("is gone after success, failure and abort", async () => {
-    const scratchRoot = temporaryDirectory();
-    const seen: number[] = [];
-    const onStart = () => seen.push(readdirSync(scratchRoot).length);
-    const parallel = opened(new ThrowsBelowZero(), { startMethod, scratchRoot, onStart });
-    await parallel.mapProcesses([1]);
-    expect(readdirSync(scratchRoot)).toEqual([]);
-    await rejection(parallel.mapProcesses([-1]));
-    expect(readdirSync(scratchRoot)).toEqual([]);
-    await rejection(parallel.mapProcesses([60_000], { signal: AbortSignal.timeout(300) }));
-    expect(readdirSync(scratchRoot)).toEqual([]);
-    expect(seen).toEqual([1, 1, 1]);
-  });
+    it("is gone after success, failure and abort", async () => {
+      const scratchRoot = temporaryDirectory();
+      const seen: number[] = [];
+      const onStart = () => seen.push(readdirSync(scratchRoot).length);
+      const parallel = opened(new ThrowsBelowZero(), { startMethod, scratchRoot, onStart });
+      await parallel.mapProcesses([1]);
+      expect(readdirSync(scratchRoot)).toEqual([]);
+      await rejection(parallel.mapProcesses([-1]));
+      expect(readdirSync(scratchRoot)).toEqual([]);
+      await rejection(parallel.mapProcesses([60_000], { signal: AbortSignal.timeout(300) }));
+      expect(readdirSync(scratchRoot)).toEqual([]);
+      expect(seen).toEqual([1, 1, 1]);
+    });
 
-  it("is gone after a call that an item or a hook has stopped", async () => {
-    const scratchRoot = temporaryDirectory();
-    const parallel = opened(new Echo(), { startMethod, scratchRoot });
-    await rejection(parallel.mapProcesses(["a", 1n as never]));
-    await rejection(parallel.mapProcesses(["a"], { onFinish: () => Promise.reject(new Error("hook")) }));
-    expect(readdirSync(scratchRoot)).toEqual([]);
-  });
+    it("is gone after a call that an item or a hook has stopped", async () => {
+      const scratchRoot = temporaryDirectory();
+      const parallel = opened(new Echo(), { startMethod, scratchRoot });
+      await rejection(parallel.mapProcesses(["a", 1n as never]));
+      await rejection(
+        parallel.mapProcesses(["a"], { onFinish: () => Promise.reject(new Error("hook")) }),
+      );
+      expect(readdirSync(scratchRoot)).toEqual([]);
+    });
 
-  it("keeps no file of an item that is done", async () => {
-    const scratchRoot = temporaryDirectory();
-    const counts: number[] = [];
-    const onFinish = () => {
-      const [directory] = readdirSync(scratchRoot) as [string];
-      counts.push(readdirSync(path.join(scratchRoot, directory)).length);
-    };
-    const items = ["a", "b", "c"].map((letter) => letter.repeat(20_000));
-    await opened(new Echo(), { startMethod, scratchRoot, concurrency: 1 }).mapProcesses(items, { onFinish });
-    // The next item may be on its way.
-    expect(Math.max(...counts)).toBeLessThanOrEqual(2);
-  });
+    it("keeps no file of an item that is done", async () => {
+      const scratchRoot = temporaryDirectory();
+      const counts: number[] = [];
+      const onFinish = () => {
+        const [directory] = readdirSync(scratchRoot) as [string];
+        counts.push(readdirSync(path.join(scratchRoot, directory)).length);
+      };
+      const items = ["a", "b", "c"].map((letter) => letter.repeat(20_000));
+      await opened(new Echo(), { startMethod, scratchRoot, concurrency: 1 }).mapProcesses(items, {
+        onFinish,
+      });
+      // The next item may be on its way.
+      expect(Math.max(...counts)).toBeLessThanOrEqual(2);
+    });
 
-  it.each(["missing", "a file"])("that cannot be made is a LaunchError: its root is %s", async (what) => {
-    const scratchRoot = path.join(temporaryDirectory(), "root");
-    if (what === "a file") writeFileSync(scratchRoot, "");
-    const parallel = opened(new Echo(), { startMethod, scratchRoot });
-    const error = await rejection(parallel.mapProcesses(["a"]));
-    expect(error).toBeInstanceOf(LaunchError);
-    expect(error.code).toBe("ERR_PARALLEL_LAUNCH");
-    expect(error.message).toContain(scratchRoot);
-    expect(await parallel.mapProcesses(["a"], { scratchRoot: path.dirname(scratchRoot) })).toEqual(["a"]);
-  });
+    it.each(["missing", "a file"])(
+      "that cannot be made is a LaunchError: its root is %s",
+      async (what) => {
+        const scratchRoot = path.join(temporaryDirectory(), "root");
+        if (what === "a file") writeFileSync(scratchRoot, "");
+        const parallel = opened(new Echo(), { startMethod, scratchRoot });
+        const error = await rejection(parallel.mapProcesses(["a"]));
+        expect(error).toBeInstanceOf(LaunchError);
+        expect(error.code).toBe("ERR_PARALLEL_LAUNCH");
+        expect(error.message).toContain(scratchRoot);
+        expect(
+          await parallel.mapProcesses(["a"], { scratchRoot: path.dirname(scratchRoot) }),
+        ).toEqual(["a"]);
+      },
+    );
 
-  it("that is full fails the item that met it, and hangs nothing", async (context) => {
-    const scratchRoot = temporaryDirectory();
-    if (spawnSync("mount", ["-t", "tmpfs", "-o", "size=256k", "none", scratchRoot]).status !== 0) context.skip();
-    try {
-      const parallel = opened(new Long(), { startMethod, scratchRoot, concurrency: 1 });
-      const settled = await parallel.mapSettled([10, 1_000_000, 20]);
-      expect(settled.map((each) => each.status)).toEqual(["fulfilled", "rejected", "fulfilled"]);
-      const { reason } = settled[1] as PromiseRejectedResult;
-      expect(reason).toBeInstanceOf(ItemError);
-      expect(reason).toMatchObject({ index: 1, cause: { code: "ENOSPC" } });
-    } finally {
-      execFileSync("umount", [scratchRoot]);
-    }
-  });
-});
+    it("that is full fails the item that met it, and hangs nothing", async (context) => {
+      const scratchRoot = temporaryDirectory();
+      if (spawnSync("mount", ["-t", "tmpfs", "-o", "size=256k", "none", scratchRoot]).status !== 0)
+        context.skip();
+      try {
+        const parallel = opened(new Long(), { startMethod, scratchRoot, concurrency: 1 });
+        const settled = await parallel.mapSettled([10, 1_000_000, 20]);
+        expect(settled.map((each) => each.status)).toEqual(["fulfilled", "rejected", "fulfilled"]);
+        const { reason } = settled[1] as PromiseRejectedResult;
+        expect(reason).toBeInstanceOf(ItemError);
+        expect(reason).toMatchObject({ index: 1, cause: { code: "ENOSPC" } });
+      } finally {
+        execFileSync("umount", [scratchRoot]);
+      }
+    });
+  },
+);
 
 it("a large item that finds no room stops the call with an error, and hangs nothing", async (context) => {
   const scratchRoot = temporaryDirectory();
-  if (spawnSync("mount", ["-t", "tmpfs", "-o", "size=256k", "none", scratchRoot]).status !== 0) context.skip();
+  if (spawnSync("mount", ["-t", "tmpfs", "-o", "size=256k", "none", scratchRoot]).status !== 0)
+    context.skip();
   try {
     const parallel = opened(new Echo(), { scratchRoot });
-    expect(await rejection(parallel.mapProcesses(["x".repeat(1_000_000)]))).toMatchObject({ code: expect.any(String) });
+    expect(await rejection(parallel.mapProcesses(["x".repeat(1_000_000)]))).toMatchObject({
+      code: expect.any(String),
+    });
     expect(readdirSync(scratchRoot)).toEqual([]);
   } finally {
     execFileSync("umount", [scratchRoot]);
@@ -111,15 +137,6 @@ it("a large item that finds no room stops the call with an error, and hangs noth
 });
 
 describe("sweep", () => {
-  /** The parts of a name that is this process's. */
-  async function ownName(): Promise<{ start: string; place: string }> {
-    const scratchRoot = temporaryDirectory();
-    let name = "";
-    await opened(new Stays()).mapProcesses([{ ms: 1 }], { scratchRoot, onStart: () => ([name] = readdirSync(scratchRoot) as [string]) });
-    const [, , , start, place] = name.split("-") as [string, string, string, string, string];
-    return { start, place };
-  }
-
   it("removes the directories of dead owners and of a pid that is used again, and nothing else", async () => {
     const { start, place } = await ownName();
     const { pid: dead } = spawnSync("true");
@@ -164,3 +181,15 @@ describe("sweep", () => {
     await sweep(path.join(temporaryDirectory(), "missing"));
   });
 });
+
+/** The parts of a name that is this process's. */
+async function ownName(): Promise<{ start: string; place: string }> {
+  const scratchRoot = temporaryDirectory();
+  let name = "";
+  await opened(new Stays()).mapProcesses([{ ms: 1 }], {
+    scratchRoot,
+    onStart: () => ([name] = readdirSync(scratchRoot) as [string]),
+  });
+  const [, , , start, place] = name.split("-") as [string, string, string, string, string];
+  return { start, place };
+}

@@ -13,7 +13,13 @@ describe.each(["fork", "spawn"] as const)("timeout by %s", (startMethod) => {
     const began = performance.now();
     const error = await rejection(parallel.mapProcesses([{}]));
     expect(error).toBeInstanceOf(ItemTimeoutError);
-    expect(error).toMatchObject({ code: "ERR_PARALLEL_TIMEOUT", timeout: 700, index: 0, num: 0, attempt: 1 });
+    expect(error).toMatchObject({
+      code: "ERR_PARALLEL_TIMEOUT",
+      timeout: 700,
+      index: 0,
+      num: 0,
+      attempt: 1,
+    });
     expect(error.message).toContain("Item 0 timed out after 700 ms");
     expect(error.duration).toBeGreaterThanOrEqual(690);
     expect(performance.now() - began).toBeLessThan(15_000);
@@ -23,7 +29,12 @@ describe.each(["fork", "spawn"] as const)("timeout by %s", (startMethod) => {
   it("leaves the other items alone", async () => {
     const parallel = opened(new Stays(), { startMethod, timeout: 1500, concurrency: 2 });
     const settled = await parallel.mapSettled([{ ms: 1 }, {}, { ms: 1 }, { ms: 1 }]);
-    expect(settled.map((each) => each.status)).toEqual(["fulfilled", "rejected", "fulfilled", "fulfilled"]);
+    expect(settled.map((each) => each.status)).toEqual([
+      "fulfilled",
+      "rejected",
+      "fulfilled",
+      "fulfilled",
+    ]);
   });
 
   it("ends a loop that never yields", async () => {
@@ -35,13 +46,19 @@ describe.each(["fork", "spawn"] as const)("timeout by %s", (startMethod) => {
   it("kills what the child has started, too", async () => {
     const begun = `${temporaryDirectory()}/begun`;
     const parallel = opened(new Leaves(), { startMethod, timeout: 1500 });
-    expect(await rejection(parallel.mapProcesses([{ begun }]))).toMatchObject({ code: "ERR_PARALLEL_TIMEOUT" });
+    expect(await rejection(parallel.mapProcesses([{ begun }]))).toMatchObject({
+      code: "ERR_PARALLEL_TIMEOUT",
+    });
     await vi.waitFor(() => expect(isAlive(Number(readFileSync(begun, "utf8")))).toBe(false));
   });
 
   it("sends SIGKILL after forceKillAfterDelay to a child that ignores SIGTERM", async () => {
     const begun = `${temporaryDirectory()}/begun`;
-    const parallel = opened(new Ignores(), { startMethod, timeout: 1200, forceKillAfterDelay: 300 });
+    const parallel = opened(new Ignores(), {
+      startMethod,
+      timeout: 1200,
+      forceKillAfterDelay: 300,
+    });
     const error = await rejection(parallel.mapProcesses([{ begun }]));
     expect(error).toMatchObject({ code: "ERR_PARALLEL_TIMEOUT" });
     expect(error.duration).toBeGreaterThanOrEqual(1490);
@@ -50,8 +67,15 @@ describe.each(["fork", "spawn"] as const)("timeout by %s", (startMethod) => {
 
   it("sends killSignal first", async () => {
     const begun = `${temporaryDirectory()}/begun`;
-    const parallel = opened(new Ignores(), { startMethod, timeout: 1200, killSignal: "SIGKILL", forceKillAfterDelay: 60_000 });
-    expect(await rejection(parallel.mapProcesses([{ begun }]))).toMatchObject({ code: "ERR_PARALLEL_TIMEOUT" });
+    const parallel = opened(new Ignores(), {
+      startMethod,
+      timeout: 1200,
+      killSignal: "SIGKILL",
+      forceKillAfterDelay: 60_000,
+    });
+    expect(await rejection(parallel.mapProcesses([{ begun }]))).toMatchObject({
+      code: "ERR_PARALLEL_TIMEOUT",
+    });
   });
 });
 

@@ -10,9 +10,6 @@ import { rejection } from "./rejection.js";
 import { temporaryDirectory } from "./temporary.js";
 
 describe.each(["fork", "spawn"] as const)("a worker in children by %s", (startMethod) => {
-  const noted = (file: string): any[] => readFileSync(file, "utf8").trim().split("\n").map((line) => JSON.parse(line));
-  const hooksOf = (notes: any[], pid: number) => notes.filter((each) => each.pid === pid).map((each) => each.hook);
-
   it("preloads before any child is forked, or in each spawned one", async () => {
     const file = `${temporaryDirectory()}/notes`;
     const parallel = opened(new Notes(file), { startMethod });
@@ -37,7 +34,11 @@ describe.each(["fork", "spawn"] as const)("a worker in children by %s", (startMe
     const notes = noted(file);
     const pids = notes.filter((each) => each.hook === "process").map((each) => each.pid);
     for (const pid of pids) {
-      expect(hooksOf(notes, pid).filter((hook) => hook !== "preload")).toEqual(["setup", "process", "teardown"]);
+      expect(hooksOf(notes, pid).filter((hook) => hook !== "preload")).toEqual([
+        "setup",
+        "process",
+        "teardown",
+      ]);
     }
   });
 
@@ -60,7 +61,11 @@ describe.each(["fork", "spawn"] as const)("a worker in children by %s", (startMe
 
   it.each(["setup", "teardown"])("fails its item with what %s throws", async (bad) => {
     const error = await rejection(opened(new BadHooks(bad), { startMethod }).mapProcesses(["a"]));
-    expect(error).toMatchObject({ code: "ERR_PARALLEL_ITEM", index: 0, cause: { message: `from ${bad}` } });
+    expect(error).toMatchObject({
+      code: "ERR_PARALLEL_ITEM",
+      index: 0,
+      cause: { message: `from ${bad}` },
+    });
     expect(error.cause).toBeInstanceOf(RangeError);
   });
 
@@ -78,11 +83,18 @@ describe.each(["fork", "spawn"] as const)("a worker in children by %s", (startMe
     const worker = new Carries();
     worker.map.set("key", [1, { two: 3 }]);
     const [found] = await opened(worker, { startMethod }).mapProcesses(["key"]);
-    expect(found).toEqual({ secret: "made anew", made: "made anew", value: [1, { two: 3 }], isMap: true });
+    expect(found).toEqual({
+      secret: "made anew",
+      made: "made anew",
+      value: [1, { two: 3 }],
+      isMap: true,
+    });
   });
 
   it("that carries what cannot travel is a WorkerModuleError that names the field", async () => {
-    const error = await rejection(opened(new CarriesFunction(() => 1), { startMethod }).mapProcesses(["a"]));
+    const error = await rejection(
+      opened(new CarriesFunction(() => 1), { startMethod }).mapProcesses(["a"]),
+    );
     expect(error).toBeInstanceOf(WorkerModuleError);
     expect(error.message).toContain("The field `callback` of CarriesFunction cannot travel");
   });
@@ -90,10 +102,26 @@ describe.each(["fork", "spawn"] as const)("a worker in children by %s", (startMe
   it("is told its place, and that of the Parallel it uses itself", async () => {
     const [found] = await opened(new Outer(), { startMethod }).mapProcesses([0]);
     const outer = { kind: startMethod, num: 0, name: "Outer" };
-    expect(found.task).toEqual({ ...outer, parent: null, context: [outer], index: 0, attempt: 1, generation: 1 });
+    expect(found.task).toEqual({
+      ...outer,
+      parent: null,
+      context: [outer],
+      index: 0,
+      attempt: 1,
+      generation: 1,
+    });
     for (const num of [0, 1]) {
       const inner = { kind: startMethod, num, name: "Inner" };
       expect(found.inner[num]).toEqual({ ...inner, parent: outer, context: [outer, inner] });
     }
   });
 });
+
+function noted(file: string): any[] {
+  const lines = readFileSync(file, "utf8").trim().split("\n");
+  return lines.map((line) => JSON.parse(line));
+}
+
+function hooksOf(notes: any[], pid: number): string[] {
+  return notes.filter((each) => each.pid === pid).map((each) => each.hook);
+}

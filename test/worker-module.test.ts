@@ -12,8 +12,16 @@ const fixture = (name: string) => new URL(`fixtures/${name}.mjs`, import.meta.ur
 describe.each(["fork", "spawn"] as const)("a worker's module by %s", (startMethod) => {
   it.each([
     ["does not exist", "missing", /could not be loaded: .*missing\.mjs/],
-    ["throws while it is loaded", "throws-while-loading", /could not be loaded: RangeError: from the module/],
-    ["ends its process while it is loaded", "exits-while-loading", /ended its process while it was loaded \(exit code 6\)/],
+    [
+      "throws while it is loaded",
+      "throws-while-loading",
+      /could not be loaded: RangeError: from the module/,
+    ],
+    [
+      "ends its process while it is loaded",
+      "exits-while-loading",
+      /ended its process while it was loaded \(exit code 6\)/,
+    ],
     ["does not export the class", "echo", /The class Pid is not exported by .*echo\.mjs/],
   ])("that %s is one clear error", async (_, name, message) => {
     const parallel = opened(new Pid(), { startMethod, module: fixture(name) });
@@ -33,7 +41,11 @@ describe.each(["fork", "spawn"] as const)("a worker's module by %s", (startMetho
   });
 
   it("that hangs while it is loaded is an error after startupTimeout", async () => {
-    const parallel = opened(new Pid(), { startMethod, module: fixture("hangs-while-loading"), startupTimeout: 1000 });
+    const parallel = opened(new Pid(), {
+      startMethod,
+      module: fixture("hangs-while-loading"),
+      startupTimeout: 1000,
+    });
     const error = await rejection(parallel.mapProcesses(["a"]));
     expect(error).toBeInstanceOf(WorkerModuleError);
     expect(error.message).toContain("was not loaded after 1000 ms");

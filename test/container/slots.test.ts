@@ -9,17 +9,16 @@ async function isSettled(promise: Promise<unknown>): Promise<boolean> {
 }
 
 describe("Slots", () => {
-  const acquire = (slots: Slots, count: number): Promise<Slot[]> =>
-    Promise.all(Array.from({ length: count }, () => slots.acquire()));
-
   it("are numbered from 0, in the order they are taken", async () => {
-    expect(await acquire(new Slots(3), 3)).toEqual([0, 1, 2].map((num) => ({ num, generation: 1 })));
+    expect(await acquire(new Slots(3), 3)).toEqual(
+      [0, 1, 2].map((num) => ({ num, generation: 1 })),
+    );
   });
 
   it("are taken again lowest number first", async () => {
     const slots = new Slots(4);
     const [first, second, third] = await acquire(slots, 4);
-    for (const slot of [third!, first!, second!]) slots.release(slot);
+    for (const slot of [third, first, second]) slots.release(slot);
     expect((await acquire(slots, 3)).map((slot) => slot.num)).toEqual([0, 1, 2]);
   });
 
@@ -37,7 +36,7 @@ describe("Slots", () => {
     const [first] = await acquire(slots, 2);
     const third = slots.acquire();
     expect(await isSettled(third)).toBe(false);
-    slots.release(first!);
+    slots.release(first);
     expect(await third).toEqual({ num: 0, generation: 2 });
   });
 
@@ -66,3 +65,7 @@ describe("Slots", () => {
     expect(await isSettled(slots.acquire())).toBe(false);
   });
 });
+
+function acquire(slots: Slots, count: number): Promise<Slot[]> {
+  return Promise.all(Array.from({ length: count }, () => slots.acquire()));
+}
