@@ -40,8 +40,8 @@ describe.each([
     };
     await Promise.all(Array.from({ length: AT_ONCE }, runInTurn));
     expect(left).toEqual([]);
-    // Else nothing has been tested: some of the kills must have come with children alive.
-    expect(reached.children).toBeGreaterThan(0);
+    // Else nothing has been tested.
+    expect(reached.children).toBeGreaterThanOrEqual(Math.floor(times / 2));
   });
 });
 
@@ -60,10 +60,13 @@ async function killedOnce(startMethod: string, number: number, reached: { childr
     env: { FORKMAP_TEST_MARK: mark },
   });
   const exited = once(script, "exit");
+  const hasChildren = () => marked(mark).some((each) => each.includes("forkmap Lasting"));
+  // Every second one from the first child on: on a slow machine the others come before there is any.
+  const fromFirstChild = number % 2 === 1;
+  while (fromFirstChild && !hasChildren() && script.exitCode === null) await sleep(10);
   const delay = randomInt(LATEST_KILL_MS);
   await sleep(delay);
-  const before = marked(mark);
-  if (before.some((each) => each.includes("forkmap Lasting"))) reached.children += 1;
+  if (hasChildren()) reached.children += 1;
   script.kill(signal);
   await exited;
 
@@ -77,7 +80,7 @@ async function killedOnce(startMethod: string, number: number, reached: { childr
   }
   // What is left is ended here, by its number, so that a failure does not burden the rest.
   for (const each of processes) process.kill(Number.parseInt(each, 10), "SIGKILL");
-  return { run: `${signal} after ${delay} ms`, processes, scratch };
+  return { run: `${signal} ${delay} ms after the ${fromFirstChild ? "first child" : "start"}`, processes, scratch };
 }
 
 /** Zombies do not count: this process is nobody's but the script's parent. */
