@@ -1,0 +1,83 @@
+/** The worker is had in another process: its class by its export, its fields as they are. */
+import { fileURLToPath } from "node:url";
+import { describe, expect, test } from "vitest";
+import { Parallel, WorkerModuleError } from "forkmap";
+// @ts-expect-error a fixture is plain JavaScript
+import * as fields from "../fixtures/fields.mjs";
+// @ts-expect-error a fixture is plain JavaScript
+import Named from "../fixtures/default-named.mjs";
+// @ts-expect-error a fixture is plain JavaScript
+import { InCommonJs } from "../fixtures/commonjs-worker.cjs";
+// @ts-expect-error a fixture is plain JavaScript
+import { Pid } from "../fixtures/pid.mjs";
+
+const { Plain, WithArguments, WithFunction, WithArgumentFunction, WithInstance, WithOwnInstance, Point } = fields;
+
+describe.each(["fork", "spawn"] as const)("for children made by %s", (startMethod) => {
+  async function first(worker: unknown, options: object = {}): Promise<unknown> {
+    const parallel = new Parallel(worker as never, { startMethod, ...options });
+    try {
+      const [result] = await parallel.mapProcesses([1] as never);
+      return result;
+    } finally {
+      await parallel.close();
+    }
+  }
+
+  test("a class exported by its module", async () => {
+    expect(await first(new Pid())).toMatch(/^1:\d+$/);
+  });
+
+  test("a default export, with and without a name", async () => {
+    expect(await first(new Named())).toBe("named 1");
+    expect(await first(new fields.default())).toBe("default 1");
+  });
+
+  test("an export of a CommonJS module", async () => {
+    expect(await first(new InCommonJs())).toBe("commonjs 1");
+  });
+
+  test("private fields and fields of the class", async () => {
+    expect(await first(new Plain())).toEqual([1, "private", "of the class"]);
+  });
+
+  test("fields that were changed since", async () => {
+    expect(await first(new Plain().set({ list: [1, null], map: "x" }))).toEqual([1, "private", { list: [1, null], map: "x" }]);
+  });
+
+  test("a constructor with arguments", async () => {
+    expect(await first(new WithArguments("a", { b: 2 }))).toEqual([1, "a", { b: 2 }]);
+  });
+
+  test("a function that the class sets itself", async () => {
+    expect(await first(new WithFunction())).toBe(2);
+  });
+
+  test("a function that came from outside is refused, naming the field", async () => {
+    const worker = new WithArgumentFunction((n: number) => n + 1);
+    await expect(first(worker)).rejects.toThrow(/field `change` of WithArgumentFunction cannot travel .*function/);
+    await expect(first(worker)).rejects.toBeInstanceOf(WorkerModuleError);
+  });
+
+  test("an instance of a class that the worker makes itself", async () => {
+    expect(await first(new WithOwnInstance())).toBe(1);
+  });
+
+  test("an instance of a class that came from outside is refused, naming the field", async () => {
+    await expect(first(new WithInstance(new Point()))).rejects.toThrow(/field `point` of WithInstance cannot travel .*Point/);
+  });
+
+  test("the option `module`, as URL, as its text and as path", async () => {
+    const module = new URL("../fixtures/pid.mjs", import.meta.url);
+    expect(await first(new Pid(), { module })).toMatch(/^1:/);
+    expect(await first(new Pid(), { module: module.href })).toMatch(/^1:/);
+    expect(await first(new Pid(), { module: fileURLToPath(module) })).toMatch(/^1:/);
+  });
+
+  test("a module that has no such class", async () => {
+    const module = new URL("../fixtures/imported-late.mjs", import.meta.url);
+    const failure = first(new Pid(), { module });
+    await expect(failure).rejects.toThrow(/class Pid is not exported by .*imported-late\.mjs/);
+    await expect(failure).rejects.toMatchObject({ name: "WorkerModuleError", module: module.href });
+  });
+});

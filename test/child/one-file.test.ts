@@ -1,0 +1,97 @@
+/** The worker's class in the program's own file: the file is run again in a child, but only up to the class. */
+import { describe, expect, test } from "vitest";
+import { fixture, type Ran, runScript } from "../run-script.js";
+
+const STRIPS_TYPES = Boolean((process.features as { typescript?: unknown }).typescript);
+/** Node says so itself when it strips types, in some versions. */
+const QUIET = { NODE_NO_WARNINGS: "1" };
+
+function lines({ stdout, stderr, code }: Ran): string[] {
+  expect(code, stderr).toBe(0);
+  return stdout.trimEnd().split("\n");
+}
+
+describe.each(["fork", "spawn"])("children made by %s", (startMethod) => {
+  const run = async (name: string) =>
+    lines(await runScript(fixture(`one-file/${name}`), { env: { FORKMAP_TEST_START: startMethod } }));
+  /** What is printed before `new Parallel` is printed again by each process that runs the file up to there. */
+  const reruns = startMethod === "fork" ? 1 : 3;
+  const again = (line: string) => Array.from({ length: reruns }, () => line);
+
+  test.each(["unexported.mjs", "unexported.cjs"])("%s", async (name) => {
+    const printed = await run(name);
+    expect(printed.filter((line) => line !== "top")).toEqual(["made", "A,B,C"]);
+    expect(printed.filter((line) => line === "top")).toEqual(["top", ...again("top")]);
+  });
+
+  test("an exported class in the program's file", async () => {
+    const printed = await run("exported.mjs");
+    expect(printed.filter((line) => line !== "top")).toEqual(["made", "A,B,C"]);
+    expect(printed.filter((line) => line === "top")).toEqual(["top", ...again("top")]);
+  });
+
+  test("nothing after `new Parallel` runs in a child: in main()", async () => {
+    expect(await run("in-main.mjs")).toEqual(["made", "A,B,C", "end"]);
+  });
+
+  test("nothing after `new Parallel` runs in a child: catch and finally", async () => {
+    expect(await run("in-try.mjs")).toEqual(["made", "A,B,C", "caught a bad word", "finally"]);
+  });
+
+  test("two Parallels in a row with the same class", async () => {
+    expect(await run("two-in-a-row.mjs")).toEqual(["a1,b1", "a2,b2"]);
+  });
+
+  test("two Parallels with different classes", async () => {
+    expect(await run("two-classes.mjs")).toEqual(["AB,CD", "BA,DC"]);
+  });
+
+  test("a second class after a call of the first: works or says what to do", async () => {
+    const [first, second] = await run("second-after-first.mjs");
+    expect(first).toBe("AB,CD");
+    expect(second).toMatch(/^BA,DC$|^WorkerModuleError: .*second-after-first\.mjs never finished loading.* module of its own/);
+  });
+
+  test("private fields are those of the re-made worker, own fields those of the parent", async () => {
+    const [printed] = await run("fields.mjs");
+    const [[item, secret, own, table, when]] = JSON.parse(printed!) as [unknown[]];
+    expect([item, secret, table, when]).toEqual([1, "private", [1], "1970-01-01T00:00:00.000Z"]);
+    expect(own).toMatchObject({ deep: [1, { two: 2 }] });
+  });
+});
+
+test("a class that uses the variables of a function is refused with a sentence", async () => {
+  const [printed] = lines(await runScript(fixture("one-file/inside-function.mjs")));
+  expect(printed).toMatch(/^WorkerModuleError: Greet is defined inside makeWorker\(\) and uses its variables/);
+  expect(printed).toContain("Define it at the top level of a module");
+});
+
+test("TypeScript under tsx falls back to spawn, and says why", async () => {
+  const tsx = import.meta.resolve("tsx");
+  const ran = await runScript(fixture("one-file/typescript.ts"), { execArgv: ["--import", tsx] });
+  const printed = lines(ran).filter((line) => line !== "top");
+  expect(printed.slice(0, 2)).toEqual(["made", "A!,B!,C!"]);
+  const { startMethod, reason } = JSON.parse(printed[2]!) as { startMethod: string; reason?: string };
+  if (startMethod === "spawn") {
+    expect(reason).toMatch(/thread/);
+    expect(ran.stderr).toContain("ForkmapWarning: Children are spawned, not forked");
+  } else {
+    expect(startMethod).toBe("fork");
+  }
+});
+
+test.runIf(STRIPS_TYPES)("TypeScript under Node's own type stripping is forked", async () => {
+  const printed = lines(await runScript(fixture("one-file/typescript.ts"), { env: QUIET }));
+  expect(printed.filter((line) => line !== "top").slice(0, 2)).toEqual(["made", "A!,B!,C!"]);
+  expect(JSON.parse(printed.at(-1)!)).toEqual({ startMethod: "fork" });
+});
+
+test("a module that starts a thread falls back to spawn, with one warning", async () => {
+  const ran = await runScript(fixture("one-file/threaded.mjs"));
+  const [words, stats] = lines(ran);
+  expect(words).toBe("A,B,C");
+  const { startMethod, reason } = JSON.parse(stats!) as { startMethod: string; reason: string };
+  expect(startMethod).toBe("spawn");
+  expect(reason).toMatch(/has started threads/);
+  expect(ran.stderr.match(/ForkmapWarning/g)).toHaveLength(1);
+});

@@ -1,0 +1,161 @@
+/** What is published: packed, installed into an empty folder, and used from JavaScript and TypeScript. */
+import { execFile } from "node:child_process";
+import { mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from "node:fs";
+import { tmpdir } from "node:os";
+import path from "node:path";
+import { fileURLToPath } from "node:url";
+import { promisify } from "node:util";
+import { afterAll, beforeAll, describe, expect, test } from "vitest";
+import { runScript } from "./run-script.js";
+
+const run = promisify(execFile);
+const REPOSITORY = fileURLToPath(new URL("..", import.meta.url));
+const CAN_FORK = process.platform === "linux" && (process.arch === "x64" || process.arch === "arm64");
+
+const ESM = `
+import { Parallel, ParallelWorker } from "forkmap";
+
+class Shout extends ParallelWorker {
+  process(word) {
+    return word.toUpperCase();
+  }
+}
+
+const parallel = new Parallel(new Shout());
+const words = await parallel.mapProcesses(["a", "b"]);
+const { startMethod, reason } = parallel.stats();
+console.log(JSON.stringify({ words, startMethod, reason }));
+`;
+
+const COMMON_JS = `
+const { Parallel, ParallelWorker } = require("forkmap");
+
+class Shout extends ParallelWorker {
+  process(word) {
+    return word.toUpperCase();
+  }
+}
+
+const parallel = new Parallel(new Shout());
+parallel.mapProcesses(["a", "b"]).then((words) => {
+  const { startMethod, reason } = parallel.stats();
+  console.log(JSON.stringify({ words, startMethod, reason }));
+});
+`;
+
+const TYPESCRIPT = `
+import { ItemError, JsonWorker, Parallel, ParallelWorker, type FinishInfo, type TaskContext } from "forkmap";
+
+export class Measure extends JsonWorker<{ word: string }, { length: number; index: number }> {
+  process({ word }: { word: string }, { index }: TaskContext): { length: number; index: number } {
+    return { length: word.length, index };
+  }
+}
+
+class Bytes extends ParallelWorker<number, Uint8Array> {
+  async process(n: number): Promise<Uint8Array> {
+    return new Uint8Array(n);
+  }
+}
+
+const pids: number[] = [];
+const parallel = new Parallel(new Measure(), { timeout: 60_000 });
+const byteMaker = new Parallel(new Bytes());
+const sizes: { length: number; index: number }[] = await parallel.mapProcesses([{ word: "one" }], {
+  onFinish: (_item, _index, _result, { pid }: FinishInfo) => pids.push(pid),
+});
+const bytes: Uint8Array[] = await byteMaker.mapProcesses([3]);
+// @ts-expect-error an item of the wrong type
+const wrong = parallel.mapSettled([{ word: 1 }]).catch((error: unknown) => error instanceof ItemError);
+await wrong;
+console.log(JSON.stringify({ sizes, bytes: bytes[0]?.length, pids: pids.length }));
+`;
+
+const TSCONFIG = {
+  compilerOptions: {
+    target: "es2022",
+    lib: ["es2023", "esnext.disposable"],
+    module: "nodenext",
+    strict: true,
+    exactOptionalPropertyTypes: true,
+    noUncheckedIndexedAccess: true,
+    types: ["node"],
+    typeRoots: [path.join(REPOSITORY, "node_modules/@types")],
+    outDir: "out",
+  },
+  files: ["program.mts"],
+};
+
+describe("the packed package", { timeout: 180_000 }, () => {
+  let root: string;
+  let tarball: string;
+
+  beforeAll(async () => {
+    root = mkdtempSync(path.join(tmpdir(), "forkmap-package-"));
+    await run("npm", ["pack", "--ignore-scripts", "--pack-destination", root], { cwd: REPOSITORY });
+    tarball = path.join(root, readdirSync(root).find((name) => name.endsWith(".tgz"))!);
+  }, 60_000);
+  afterAll(() => {
+    rmSync(root, { recursive: true, force: true });
+  });
+
+  async function install(...flags: string[]): Promise<string> {
+    const directory = mkdtempSync(path.join(root, "install-"));
+    writeFileSync(path.join(directory, "package.json"), '{ "private": true }');
+    await run("npm", ["install", "--prefer-offline", "--no-audit", "--no-fund", ...flags, tarball], { cwd: directory });
+    return directory;
+  }
+
+  async function output(directory: string, name: string, text: string) {
+    const file = path.join(directory, name);
+    writeFileSync(file, text);
+    const { stdout, stderr, code } = await runScript(file, { cwd: directory });
+    expect(code, stderr).toBe(0);
+    return { printed: JSON.parse(stdout) as Record<string, unknown>, stderr };
+  }
+
+  test("holds the build and nothing of the repository", async () => {
+    const { stdout } = await run("tar", ["-tzf", tarball]);
+    const files = stdout.trimEnd().split("\n").map((each) => each.replace(/^package\//, ""));
+    expect(files).toContain("dist/index.js");
+    expect(files).toContain("dist/index.d.ts");
+    expect(files).toContain("dist/child/fork-server.js");
+    const others = files.filter((each) => !each.startsWith("dist/"));
+    expect(others.filter((each) => !/^(package\.json|LICENSE|README\.md|CHANGELOG\.md)$/.test(each))).toEqual([]);
+  });
+
+  describe("installed", () => {
+    let directory: string;
+    beforeAll(async () => {
+      directory = await install();
+    }, 120_000);
+
+    test.runIf(CAN_FORK)("forks from an ES module and from CommonJS, without a warning", async () => {
+      const expected = { words: ["A", "B"], startMethod: "fork" };
+      const esm = await output(directory, "program.mjs", ESM);
+      expect(esm).toEqual({ printed: expected, stderr: "" });
+      const commonJs = await output(directory, "program.cjs", COMMON_JS);
+      expect(commonJs.printed).toEqual(expected);
+      // Node 20 can only say that require() of an ES module is experimental.
+      if (!process.version.startsWith("v20.")) expect(commonJs.stderr).toBe("");
+    });
+
+    test("type-checks and runs from TypeScript", async () => {
+      writeFileSync(path.join(directory, "program.mts"), TYPESCRIPT);
+      writeFileSync(path.join(directory, "tsconfig.json"), JSON.stringify(TSCONFIG));
+      const tsc = path.join(REPOSITORY, "node_modules/typescript/bin/tsc");
+      await run(process.execPath, [tsc, "-p", directory]).catch(({ stdout }: { stdout: string }) => expect.fail(stdout));
+      const { printed } = await output(directory, "run.mjs", readFileSync(path.join(directory, "out/program.mjs"), "utf8"));
+      expect(printed).toEqual({ sizes: [{ length: 3, index: 0 }], bytes: 3, pids: 1 });
+    });
+  });
+
+  test("spawns where the optional dependency is missing, and says why", async () => {
+    const directory = await install("--omit=optional");
+    expect(readdirSync(path.join(directory, "node_modules"))).not.toContain("koffi");
+    const { printed, stderr } = await output(directory, "program.mjs", ESM);
+    expect(printed).toMatchObject({ words: ["A", "B"], startMethod: "spawn" });
+    expect(printed["reason"]).toMatch(/koffi/);
+    expect(stderr).toContain("ForkmapWarning: Children are spawned, not forked: the optional dependency koffi");
+  });
+});

@@ -1,0 +1,58 @@
+/** Whatever items do to their children, each outcome is the right one and nothing is left afterwards. */
+import { mkdtempSync, rmSync } from "node:fs";
+import { tmpdir } from "node:os";
+import path from "node:path";
+import { afterEach, beforeEach, describe, expect, test } from "vitest";
+import { fixture, runScript } from "../run-script.js";
+
+interface Remains {
+  readonly descriptors: string[];
+  readonly listeners: string[];
+  readonly processes: string[];
+  readonly scratch: string[];
+}
+
+interface Report {
+  readonly wrong: unknown[];
+  readonly seen: Record<string, number>;
+  readonly before: Remains;
+  readonly after: Remains;
+}
+
+describe("items that throw, exit, are killed, loop for ever and run out of memory", () => {
+  let scratchRoot: string;
+
+  beforeEach(() => {
+    scratchRoot = mkdtempSync(path.join(tmpdir(), "chaos-"));
+  });
+  afterEach(() => {
+    rmSync(scratchRoot, { recursive: true, force: true });
+  });
+
+  async function chaos(startMethod: string, items: number, rounds: number, concurrency: number): Promise<Report> {
+    const { stdout, stderr, code } = await runScript(fixture("chaos-run.mjs"), {
+      args: [startMethod, ...[items, rounds, concurrency].map(String), scratchRoot],
+      env: { FORKMAP_TEST_MARK: `chaos-${process.pid}-${startMethod}` },
+    });
+    expect(code, stderr.slice(-2000)).toBe(0);
+    return JSON.parse(stdout) as Report;
+  }
+
+  test("forked, a thousand items, ten times in a row", { timeout: 240_000 }, async () => {
+    const { wrong, seen, before, after } = await chaos("fork", 1000, 10, 48);
+    expect(wrong).toEqual([]);
+    expect(seen).toEqual({ throws: 1000, exits: 1000, killed: 1000, loops: 910, hoards: 100, succeeds: 5990 });
+    expect(after).toEqual(before);
+    expect(after.processes).toEqual([]);
+    expect(after.scratch).toEqual([]);
+  });
+
+  test("spawned, a hundred items, twice in a row", { timeout: 240_000 }, async () => {
+    const { wrong, seen, before, after } = await chaos("spawn", 100, 2, 8);
+    expect(wrong).toEqual([]);
+    expect(seen).toEqual({ throws: 20, exits: 20, killed: 20, loops: 11, hoards: 10, succeeds: 119 });
+    expect(after).toEqual(before);
+    expect(after.processes).toEqual([]);
+    expect(after.scratch).toEqual([]);
+  });
+});

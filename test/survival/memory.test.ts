@@ -1,0 +1,33 @@
+/** Ten thousand items in a row through one `Parallel` leave both ends as small as two thousand do. */
+import { expect, test } from "vitest";
+import { fixture, runScript } from "../run-script.js";
+
+interface Measure {
+  readonly items: number;
+  /** Process id of the fork server. */
+  readonly server: number;
+  /** Bytes in use after a garbage collection. */
+  readonly heap: number;
+  /** Bytes of anonymous resident memory. */
+  readonly parent: number;
+  readonly forkServer: number;
+}
+
+const MIB = 1024 * 1024;
+/** A hundred bytes kept per item would show. */
+const HEAP_ALLOWANCE_BYTES = 0.8 * MIB;
+/** Not collected on demand as the heap is, so it comes and goes with V8's moods; 1 KiB kept per item would show. */
+const RSS_ALLOWANCE_BYTES = 8 * MIB;
+
+test("memory is flat over ten thousand items", { timeout: 240_000 }, async () => {
+  const { stdout, stderr, code } = await runScript(fixture("many-run.mjs"), { execArgv: ["--expose-gc"] });
+  expect(code, stderr).toBe(0);
+  const measures = JSON.parse(stdout) as Measure[];
+  const early = measures.find(({ items }) => items === 2000)!;
+  const late = measures.find(({ items }) => items === 10_000)!;
+
+  expect(new Set(measures.map(({ server }) => server)).size, "one fork server for all").toBe(1);
+  expect(late.heap - early.heap).toBeLessThan(HEAP_ALLOWANCE_BYTES);
+  expect(late.parent - early.parent).toBeLessThan(RSS_ALLOWANCE_BYTES);
+  expect(late.forkServer - early.forkServer).toBeLessThan(RSS_ALLOWANCE_BYTES);
+});

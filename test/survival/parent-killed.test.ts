@@ -1,0 +1,89 @@
+/** However the parent ends, and whenever: two seconds later there is no process and no directory of it. */
+import { randomInt } from "node:crypto";
+import { once } from "node:events";
+import { mkdtempSync, readdirSync, rmSync } from "node:fs";
+import { tmpdir } from "node:os";
+import path from "node:path";
+import { setTimeout as sleep } from "node:timers/promises";
+import { afterAll, beforeAll, describe, expect, test } from "vitest";
+// @ts-expect-error a fixture is plain JavaScript
+import { processesOf } from "../fixtures/remains.mjs";
+import { fixture, startScript } from "../run-script.js";
+
+const SIGNALS = ["SIGKILL", "SIGTERM", "SIGINT"] as const;
+const LATEST_KILL_MS = 600;
+const GRACE_MS = 2000;
+const AT_ONCE = 5;
+
+let root: string;
+
+beforeAll(() => {
+  root = mkdtempSync(path.join(tmpdir(), "parent-killed-"));
+});
+afterAll(() => {
+  rmSync(root, { recursive: true, force: true });
+});
+
+describe.each([
+  { startMethod: "fork", times: 50 },
+  { startMethod: "spawn", times: 10 },
+])("a parent whose children are made by $startMethod", ({ startMethod, times }) => {
+  test(`leaves nothing, ${times} times`, { timeout: 120_000 }, async () => {
+    const left: Remains[] = [];
+    const reached = { children: 0 };
+    let next = 0;
+    const runInTurn = async () => {
+      while (next < times) {
+        const remains = await killedOnce(startMethod, next++, reached);
+        if (remains.processes.length > 0 || remains.scratch.length > 0) left.push(remains);
+      }
+    };
+    await Promise.all(Array.from({ length: AT_ONCE }, runInTurn));
+    expect(left).toEqual([]);
+    // Else nothing has been tested.
+    expect(reached.children).toBeGreaterThanOrEqual(Math.floor(times / 2));
+  });
+});
+
+interface Remains {
+  readonly run: string;
+  readonly processes: string[];
+  readonly scratch: string[];
+}
+
+async function killedOnce(startMethod: string, number: number, reached: { children: number }): Promise<Remains> {
+  const signal = SIGNALS[number % SIGNALS.length]!;
+  const scratchRoot = mkdtempSync(path.join(root, "run-"));
+  const mark = path.basename(scratchRoot) + process.pid;
+  const script = startScript(fixture("lasting-run.mjs"), {
+    args: [startMethod, scratchRoot],
+    env: { FORKMAP_TEST_MARK: mark },
+  });
+  const exited = once(script, "exit");
+  const hasChildren = () => marked(mark).some((each) => each.includes("forkmap Lasting"));
+  // Every second one from the first child on: on a slow machine the others come before there is any.
+  const fromFirstChild = number % 2 === 1;
+  while (fromFirstChild && !hasChildren() && script.exitCode === null) await sleep(10);
+  const delay = randomInt(LATEST_KILL_MS);
+  await sleep(delay);
+  if (hasChildren()) reached.children += 1;
+  script.kill(signal);
+  await exited;
+
+  const deadline = Date.now() + GRACE_MS;
+  let processes = marked(mark);
+  let scratch = readdirSync(scratchRoot);
+  while ((processes.length > 0 || scratch.length > 0) && Date.now() < deadline) {
+    await sleep(50);
+    processes = marked(mark);
+    scratch = readdirSync(scratchRoot);
+  }
+  // What is left is ended here, by its number, so that a failure does not burden the rest.
+  for (const each of processes) process.kill(Number.parseInt(each, 10), "SIGKILL");
+  return { run: `${signal} ${delay} ms after the ${fromFirstChild ? "first child" : "start"}`, processes, scratch };
+}
+
+/** Zombies do not count: this process is nobody's but the script's parent. */
+function marked(mark: string): string[] {
+  return (processesOf as (mark: string, parent: number) => string[])(mark, -1);
+}

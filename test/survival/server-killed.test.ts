@@ -1,0 +1,60 @@
+/** The fork server is killed in the middle of a call: that costs the items in flight, and nothing else. */
+import { mkdtempSync, rmSync } from "node:fs";
+import { tmpdir } from "node:os";
+import path from "node:path";
+import { afterEach, beforeEach, describe, expect, test } from "vitest";
+import { fixture, runScript } from "../run-script.js";
+
+interface Report {
+  readonly values: (string | null)[];
+  readonly errors: { readonly dead: boolean; readonly index: number; readonly message: string }[];
+  readonly servers: number[];
+  readonly next: string[];
+  readonly processes: string[];
+  readonly scratch: string[];
+}
+
+describe("SIGKILL of the fork server", () => {
+  let scratchRoot: string;
+
+  beforeEach(() => {
+    scratchRoot = mkdtempSync(path.join(tmpdir(), "server-killed-"));
+  });
+  afterEach(() => {
+    rmSync(scratchRoot, { recursive: true, force: true });
+  });
+
+  async function kill(retries: number, delay: number): Promise<Report> {
+    const { stdout, stderr, code } = await runScript(fixture("server-killed-run.mjs"), {
+      args: [String(retries), scratchRoot, String(delay)],
+      env: { FORKMAP_TEST_MARK: `${path.basename(scratchRoot)}-${delay}` },
+    });
+    expect(code, stderr).toBe(0);
+    return JSON.parse(stdout) as Report;
+  }
+
+  const delays = [30, 80, 130, 180, 230];
+
+  test.each(delays)("after %d ms: the items in flight fail by name, the others are done", async (delay) => {
+    const { values, errors, servers, next, processes, scratch } = await kill(0, delay);
+    expect(errors.length).toBeGreaterThan(0);
+    // No more than ran at once.
+    expect(errors.length).toBeLessThanOrEqual(4);
+    for (const { dead, index, message } of errors) {
+      expect(dead).toBe(true);
+      expect(message).toMatch(new RegExp(`^Item ${index} was lost: the fork server ended by SIGKILL`));
+    }
+    const failed = new Set(errors.map(({ index }) => index));
+    expect(values).toEqual(Array.from({ length: 40 }, (_, i) => (failed.has(i) ? undefined : `done ${i}`)).map((v) => v ?? null));
+    expect(servers[1]).not.toBe(servers[0]);
+    expect(next).toEqual(["done 100", "done 101"]);
+    expect({ processes, scratch }).toEqual({ processes: [], scratch: [] });
+  });
+
+  test.each(delays)("after %d ms with retries: all items are done", async (delay) => {
+    const { values, errors, processes, scratch } = await kill(1, delay);
+    expect(errors).toEqual([]);
+    expect(values).toEqual(Array.from({ length: 40 }, (_, i) => `done ${i}`));
+    expect({ processes, scratch }).toEqual({ processes: [], scratch: [] });
+  });
+});
