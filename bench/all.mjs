@@ -6,7 +6,9 @@ const BENCHES = ["isolation", "memory", "payload", "preload", "start"];
 
 for (const name of BENCHES) {
   const file = fileURLToPath(new URL(`${name}.mjs`, import.meta.url));
-  const { status, signal } = spawnSync(process.execPath, [file, ...process.argv.slice(2)], { stdio: "inherit" });
+  const { status, signal } = spawnSync(process.execPath, [file, ...process.argv.slice(2)], {
+    stdio: "inherit",
+  });
   if (status !== 0) {
     console.error(`${name} ended with ${signal ?? `exit code ${status}`}`);
     process.exit(1);

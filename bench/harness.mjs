@@ -5,7 +5,7 @@
  * No tinybench here: it runs all iterations of one task before the next, so that on a machine whose speed drifts the
  * last task meets another machine than the first; and an "iteration" here is a batch of processes, seconds long.
  */
-import { cpus, release } from "node:os";
+import { cpus } from "node:os";
 import { setTimeout as sleep } from "node:timers/promises";
 import { parseArgs } from "node:util";
 
@@ -80,7 +80,7 @@ export async function race(contenders) {
     }
     console.error(`round ${round + 1} of ${rounds}`);
   }
-  for (const contender of racing) await contender.close?.();
+  await Promise.all(racing.map((contender) => contender.close?.()));
   return figures;
 }
 
@@ -155,7 +155,9 @@ export function expectSame(got, expected, who) {
 
 export function introduce(title) {
   const { model } = cpus()[0];
-  const machine = `${model} x ${cpus().length}, ${process.platform} ${release()} ${process.arch}`;
+  const machine = `${model} x ${cpus().length}, ${process.platform} ${process.arch}`;
   console.log(`## ${title}\n`);
-  console.log(`Node ${process.version}, ${machine}, ${new Date().toISOString().slice(0, 10)}; ${rounds} rounds${quick ? ", quick" : ""}.`);
+  console.log(
+    `Node ${process.version}, ${machine}, ${new Date().toISOString().slice(0, 10)}; ${rounds} rounds${quick ? ", quick" : ""}.`,
+  );
 }

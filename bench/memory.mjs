@@ -43,7 +43,9 @@ function forkmap(how, startMethod) {
     async run() {
       const before = nodeProcesses();
       const enough = new AbortController();
-      const call = parallel.eachProcess(Array.from({ length: COUNT }, String), { signal: enough.signal });
+      const call = parallel.eachProcess(Array.from({ length: COUNT }, String), {
+        signal: enough.signal,
+      });
       call.catch(() => {});
       const held = await look(before);
       enough.abort();
@@ -81,7 +83,9 @@ async function look(before) {
     lastTime = time;
     if (calm < CALM_POLLS) continue;
     const each = pids.map(smapsRollup);
-    return Object.fromEntries(FIELDS.map((field) => [field, harness.median(each.map((held) => held[field]))]));
+    return Object.fromEntries(
+      FIELDS.map((field) => [field, harness.median(each.map((held) => held[field]))]),
+    );
   }
 }
 
@@ -91,8 +95,11 @@ function nodeProcesses() {
   for (const name of readdirSync("/proc")) {
     if (/^\d+$/.test(name)) parents.set(Number(name), Number(statFields(name)?.[1]));
   }
-  const isOurs = (pid) => pid !== undefined && pid > 1 && (pid === process.pid || isOurs(parents.get(pid)));
-  return new Set([...parents.keys()].filter((pid) => pid !== process.pid && isOurs(pid) && runsNode(pid)));
+  const isOurs = (pid) =>
+    pid !== undefined && pid > 1 && (pid === process.pid || isOurs(parents.get(pid)));
+  return new Set(
+    [...parents.keys()].filter((pid) => pid !== process.pid && isOurs(pid) && runsNode(pid)),
+  );
 }
 
 function runsNode(pid) {
@@ -122,20 +129,31 @@ function statFields(pid) {
 function smapsRollup(pid) {
   const text = readFileSync(`/proc/${pid}/smaps_rollup`, "latin1");
   return Object.fromEntries(
-    FIELDS.map((field) => [field, Number(new RegExp(`^${field}:\\s+(\\d+) kB`, "m").exec(text)[1])]),
+    FIELDS.map((field) => [
+      field,
+      Number(new RegExp(`^${field}:\\s+(\\d+) kB`, "m").exec(text)[1]),
+    ]),
   );
 }
 
 function report() {
-  const of = (wait, name, field) => figures.get(harness.key({ group: wait, name }))?.map((held) => held[field]);
   for (const wait of WAITS) {
     const racing = contenders.filter((each) => each.group === wait && of(wait, each.name, "Pss"));
     if (racing.length === 0) continue;
     harness.heading(`${COUNT} live children, small work done, ${wait} wait: MiB per child`);
     harness.table(
-      ["", "private dirty", "min - max", "private clean", "Pss", "Rss", "private dirty / child_process.fork"],
+      [
+        "",
+        "private dirty",
+        "min - max",
+        "private clean",
+        "Pss",
+        "Rss",
+        "private dirty / child_process.fork",
+      ],
       racing.map(({ name }) => {
-        const mebibytes = (field) => of(wait, name, field).map((kib) => kib / KIBIBYTES_PER_MEBIBYTE);
+        const mebibytes = (field) =>
+          of(wait, name, field).map((kib) => kib / KIBIBYTES_PER_MEBIBYTE);
         const middle = (field) => harness.digits(harness.median(mebibytes(field)));
         return [
           name,
@@ -145,7 +163,10 @@ function report() {
           middle("Pss"),
           middle("Rss"),
           harness.times(
-            harness.ratio(of(wait, name, "Private_Dirty"), of(wait, "child_process.fork", "Private_Dirty")),
+            harness.ratio(
+              of(wait, name, "Private_Dirty"),
+              of(wait, "child_process.fork", "Private_Dirty"),
+            ),
           ),
         ];
       }),
@@ -168,4 +189,9 @@ function report() {
       (value) => value <= 0.1,
     );
   }
+}
+
+/** The KiB of each round. */
+function of(wait, name, field) {
+  return figures.get(harness.key({ group: wait, name }))?.map((held) => held[field]);
 }

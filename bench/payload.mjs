@@ -29,29 +29,49 @@ const groups = SIZES.flatMap(({ mebibytes, count }) => {
   ].map((group) => ({ ...group, title: `${count} ${group.what} of ${mebibytes} MiB` }));
 });
 const figures = await harness.race(
-  groups.flatMap(({ title, peers }) => Object.entries(peers).map(([name, peer]) => ({ group: title, name, ...peer }))),
+  groups.flatMap(({ title, peers }) =>
+    Object.entries(peers).map(([name, peer]) => ({ group: title, name, ...peer })),
+  ),
 );
 report();
 
 function textResults(bytes, count) {
   const made = makeText(bytes);
-  const check = (results) => expectAll(results, count, (text) => text.length === bytes && text.endsWith(made.slice(-9)));
+  const check = (results) =>
+    expectAll(results, count, (text) => text.length === bytes && text.endsWith(made.slice(-9)));
   return {
-    "forkmap fork": forkmap(new MakeText(), () => Array.from({ length: count }, () => bytes), check),
+    "forkmap fork": forkmap(
+      new MakeText(),
+      () => Array.from({ length: count }, () => bytes),
+      check,
+    ),
     "child_process.fork, JSON": raw(count, () => ["makeText", bytes], check),
-    "child_process.fork, advanced": raw(count, () => ["makeText", bytes], check, { serialization: "advanced" }),
-    "one process: make, write, read": alone(count, () => throughFile(makeText(bytes), "utf8"), check),
+    "child_process.fork, advanced": raw(count, () => ["makeText", bytes], check, {
+      serialization: "advanced",
+    }),
+    "one process: make, write, read": alone(
+      count,
+      () => throughFile(makeText(bytes), "utf8"),
+      check,
+    ),
     "one process: write, read": alone(count, () => throughFile(made, "utf8"), check),
   };
 }
 
 function byteResults(bytes, count) {
   const made = makeBytes(bytes);
-  const check = (results) => expectAll(results, count, (each) => each.length === bytes && each.at(-1) === made.at(-1));
+  const check = (results) =>
+    expectAll(results, count, (each) => each.length === bytes && each.at(-1) === made.at(-1));
   return {
-    "forkmap fork": forkmap(new MakeBytes(), () => Array.from({ length: count }, () => bytes), check),
+    "forkmap fork": forkmap(
+      new MakeBytes(),
+      () => Array.from({ length: count }, () => bytes),
+      check,
+    ),
     // JSON would make an object with a property per byte of it; nobody does that.
-    "child_process.fork, advanced": raw(count, () => ["makeBytes", bytes], check, { serialization: "advanced" }),
+    "child_process.fork, advanced": raw(count, () => ["makeBytes", bytes], check, {
+      serialization: "advanced",
+    }),
     "one process: make, write, read": alone(count, () => throughFile(makeBytes(bytes)), check),
     "one process: write, read": alone(count, () => throughFile(made), check),
   };
@@ -64,7 +84,9 @@ function textItems(bytes, count) {
   return {
     "forkmap fork": forkmap(new Measure(), () => Array.from({ length: count }, () => item), check),
     "child_process.fork, JSON": raw(count, () => ["measure", item], check),
-    "child_process.fork, advanced": raw(count, () => ["measure", item], check, { serialization: "advanced" }),
+    "child_process.fork, advanced": raw(count, () => ["measure", item], check, {
+      serialization: "advanced",
+    }),
     "one process: write, read": alone(count, () => String(throughFile(item, "utf8").length), check),
   };
 }
@@ -103,13 +125,19 @@ function expectAll(results, count, isRight) {
 }
 
 function report() {
-  const of = (title, name) => figures.get(harness.key({ group: title, name }));
   for (const { title, mebibytes, count, peers } of groups) {
     const racing = Object.keys(peers).filter((name) => of(title, name));
     if (racing.length === 0) continue;
     harness.heading(`${title}, ${WIDTH} processes at a time`);
     harness.table(
-      ["", "ms in all", "min - max", "MiB/s", "throughput / child_process.fork", "time / one process: write, read"],
+      [
+        "",
+        "ms in all",
+        "min - max",
+        "MiB/s",
+        "throughput / child_process.fork",
+        "time / one process: write, read",
+      ],
       racing.map((name) => {
         const ms = of(title, name);
         return [
@@ -135,12 +163,22 @@ function report() {
       );
       continue;
     }
-    const same = what === "text items" ? "one process: write, read" : "one process: make, write, read";
-    harness.target(`${title}: at most 1.5x the time of ${same}`, ratio(ours, of(title, same)), (value) => value <= 1.5);
+    const same =
+      what === "text items" ? "one process: write, read" : "one process: make, write, read";
+    harness.target(
+      `${title}: at most 1.5x the time of ${same}`,
+      ratio(ours, of(title, same)),
+      (value) => value <= 1.5,
+    );
   }
 }
 
 /** The row of child_process.fork as people use it: its default, JSON, where that can carry the payload. */
 function usual(peers) {
   return Object.keys(peers).find((name) => name.startsWith("child_process.fork"));
+}
+
+/** The ms of each round. */
+function of(title, name) {
+  return figures.get(harness.key({ group: title, name }));
 }

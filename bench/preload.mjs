@@ -22,7 +22,8 @@ function ballast(how, mebibytes) {
     startupTimeout: STARTUP_TIMEOUT_MS,
   });
   const items = Array.from({ length: COUNT }, (_, i) => i);
-  const run = async () => harness.expectSame(await parallel.mapProcesses(items), items.map(String), "forkmap");
+  const run = async () =>
+    harness.expectSame(await parallel.mapProcesses(items), items.map(String), "forkmap");
   return {
     group: how,
     name: `${mebibytes} MiB`,
@@ -38,12 +39,15 @@ function report() {
     const of = (mebibytes) => figures.get(harness.key({ group: how, name: `${mebibytes} MiB` }));
     const racing = SIZES.filter(of);
     if (racing.length === 0) continue;
-    harness.heading(`preload holds ${how === "objects" ? "small objects" : "buffers of 8 MiB"}; ${COUNT} items, one at a time`);
+    harness.heading(
+      `preload holds ${how === "objects" ? "small objects" : "buffers of 8 MiB"}; ${COUNT} items, one at a time`,
+    );
     harness.table(
       ["preloaded", "ms per item", "min - max", "time / nothing preloaded", "ms more per 100 MiB"],
       racing.map((mebibytes) => {
         const perItem = of(mebibytes).map((ms) => ms / COUNT);
-        const more = of(0) && mebibytes > 0 ? of(mebibytes).map((ms, round) => ms - of(0)[round]) : undefined;
+        const more =
+          of(0) && mebibytes > 0 ? of(mebibytes).map((ms, round) => ms - of(0)[round]) : undefined;
         return [
           `${mebibytes} MiB`,
           harness.digits(harness.median(perItem)),

@@ -4,7 +4,13 @@ import { fileURLToPath } from "node:url";
 import { promisify } from "node:util";
 import * as harness from "./harness.mjs";
 
-const NAMES = ["forkmap fork", "forkmap spawn", "child_process.fork", "tinypool, isolateWorkers", "worker_threads"];
+const NAMES = [
+  "forkmap fork",
+  "forkmap spawn",
+  "child_process.fork",
+  "tinypool, isolateWorkers",
+  "worker_threads",
+];
 const COLUMNS = ["first", "second", "later"];
 const PROGRAM = fileURLToPath(new URL("workers/start-program.mjs", import.meta.url));
 const run = promisify(execFile);
@@ -21,15 +27,24 @@ const figures = await harness.race(
   })),
 );
 
-harness.heading("calls of one item, in ms: the first (with whatever must be started), the second, the median of ten more");
+harness.heading(
+  "calls of one item, in ms: the first (with whatever must be started), the second, the median of ten more",
+);
 harness.table(
   ["", ...COLUMNS.flatMap((column) => [column, "min - max"]), "later / child_process.fork"],
   NAMES.filter((name) => figures.has(name)).map((name) => {
-    const of = (who, column) => figures.get(who)?.map((each) => each[column]);
     return [
       name,
-      ...COLUMNS.flatMap((column) => [harness.digits(harness.median(of(name, column))), harness.span(of(name, column))]),
+      ...COLUMNS.flatMap((column) => [
+        harness.digits(harness.median(of(name, column))),
+        harness.span(of(name, column)),
+      ]),
       harness.times(harness.ratio(of(name, "later"), of("child_process.fork", "later"))),
     ];
   }),
 );
+
+/** The ms of each round. */
+function of(name, column) {
+  return figures.get(name)?.map((each) => each[column]);
+}

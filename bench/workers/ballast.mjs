@@ -11,13 +11,16 @@ export function hold(how, mebibytes) {
 }
 
 function holdBuffers(bytes) {
-  for (let left = bytes; left > 0; left -= BUFFER_BYTES) held.push(Buffer.alloc(Math.min(left, BUFFER_BYTES), "x"));
+  for (let left = bytes; left > 0; left -= BUFFER_BYTES)
+    held.push(Buffer.alloc(Math.min(left, BUFFER_BYTES), "x"));
 }
 
 /** On V8's heap, as a parsed table or a dictionary would be: 60 to 70 bytes each. */
 function holdObjects(bytes) {
   const before = process.memoryUsage().heapUsed;
   for (let id = 0; process.memoryUsage().heapUsed - before < bytes; id += OBJECTS_AT_ONCE) {
-    held.push(Array.from({ length: OBJECTS_AT_ONCE }, (_, i) => ({ id: id + i, next: { weight: i / 3 } })));
+    held.push(
+      Array.from({ length: OBJECTS_AT_ONCE }, (_, i) => ({ id: id + i, next: { weight: i / 3 } })),
+    );
   }
 }

@@ -12,8 +12,10 @@ const jobs = {
   asynchronous: () => (smallWork(), waitAsync()),
 };
 
-process.once("message", async ({ kind, item }) => {
+process.once("message", (message) => void answer(message));
+
+async function answer({ kind, item }) {
   const result = await jobs[kind](item);
   // Not left to end by itself: an idle keep-alive connection must not make the peer look slow.
   process.send(result, () => process.exit());
-});
+}

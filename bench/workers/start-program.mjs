@@ -35,7 +35,9 @@ const contenders = {
     const { Worker } = await import("node:worker_threads");
     return () => ({
       async call(item) {
-        const thread = new Worker(new URL("thread.mjs", import.meta.url), { workerData: { kind: KIND, item } });
+        const thread = new Worker(new URL("thread.mjs", import.meta.url), {
+          workerData: { kind: KIND, item },
+        });
         const gone = once(thread, "exit");
         const [result] = await once(thread, "message");
         await gone;
@@ -55,7 +57,13 @@ const later = [];
 for (let i = 0; i < LATER_CALLS; i += 1) later.push(await timed());
 await peer.close();
 later.sort((a, b) => a - b);
-console.log(JSON.stringify({ first, second, later: (later[LATER_CALLS / 2 - 1] + later[LATER_CALLS / 2]) / 2 }));
+console.log(
+  JSON.stringify({
+    first,
+    second,
+    later: (later[LATER_CALLS / 2 - 1] + later[LATER_CALLS / 2]) / 2,
+  }),
+);
 
 async function timed(since = performance.now()) {
   const result = await peer.call(7);

@@ -6,9 +6,11 @@ const STAY_MS = 120_000;
 
 /** What a small item may be: some parsing, some strings, some objects. */
 export function smallWork() {
-  const rows = JSON.parse(`[${Array.from({ length: 200 }, (_, i) => `{"id":${i},"name":"row ${i}"}`).join(",")}]`);
+  const rows = JSON.parse(
+    `[${Array.from({ length: 200 }, (_, i) => `{"id":${i},"name":"row ${i}"}`).join(",")}]`,
+  );
   const names = new Map(rows.map(({ id, name }) => [id, name.toUpperCase()]));
-  return [...names.values()].toSorted().join(" ").length;
+  return [...names.values()].toSorted((a, b) => (a < b ? -1 : 1)).join(" ").length;
 }
 
 export function waitSync() {

@@ -8,9 +8,9 @@ const SMALL_FILE = new URL("small.txt", import.meta.url);
 export const work = {
   "returns at once": (n) => String(n),
   "async without I/O": async (n) => {
-    await null;
-    await null;
-    await null;
+    await Promise.resolve();
+    await Promise.resolve();
+    await Promise.resolve();
     return String(n);
   },
   "timer and file read": async (n) => {
