@@ -1,0 +1,184 @@
+/** Large results and large items: files (forkmap) beside IPC (child_process.fork), and beside no second process at all. */
+import { mkdtempSync, readFileSync, rmSync, unlinkSync, writeFileSync } from "node:fs";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { Parallel } from "forkmap";
+import * as harness from "./harness.mjs";
+import { rawFork } from "./raw-fork.mjs";
+import { MakeBytes, MakeText, Measure } from "./workers/forkmap.mjs";
+import { makeBytes, makeText } from "./workers/payloads.mjs";
+
+const { inParallel, ratio } = harness;
+const WIDTH = 2;
+const MEBIBYTE = 2 ** 20;
+const SIZES = [
+  { mebibytes: 1, count: harness.size(200, 4) },
+  { mebibytes: harness.size(64, 4), count: harness.size(4, 2) },
+];
+
+const directory = mkdtempSync(join(tmpdir(), "forkmap-bench-"));
+process.once("exit", () => rmSync(directory, { recursive: true, force: true }));
+
+harness.introduce("payload");
+const groups = SIZES.flatMap(({ mebibytes, count }) => {
+  const bytes = mebibytes * MEBIBYTE;
+  return [
+    { what: "text results", mebibytes, count, peers: textResults(bytes, count) },
+    { what: "byte results", mebibytes, count, peers: byteResults(bytes, count) },
+    { what: "text items", mebibytes, count, peers: textItems(bytes, count) },
+  ].map((group) => ({ ...group, title: `${count} ${group.what} of ${mebibytes} MiB` }));
+});
+const figures = await harness.race(
+  groups.flatMap(({ title, peers }) =>
+    Object.entries(peers).map(([name, peer]) => ({ group: title, name, ...peer })),
+  ),
+);
+report();
+
+function textResults(bytes, count) {
+  const made = makeText(bytes);
+  const check = (results) =>
+    expectAll(results, count, (text) => text.length === bytes && text.endsWith(made.slice(-9)));
+  return {
+    "forkmap fork": forkmap(
+      new MakeText(),
+      () => Array.from({ length: count }, () => bytes),
+      check,
+    ),
+    "child_process.fork, JSON": raw(count, () => ["makeText", bytes], check),
+    "child_process.fork, advanced": raw(count, () => ["makeText", bytes], check, {
+      serialization: "advanced",
+    }),
+    "one process: make, write, read": alone(
+      count,
+      () => throughFile(makeText(bytes), "utf8"),
+      check,
+    ),
+    "one process: write, read": alone(count, () => throughFile(made, "utf8"), check),
+  };
+}
+
+function byteResults(bytes, count) {
+  const made = makeBytes(bytes);
+  const check = (results) =>
+    expectAll(results, count, (each) => each.length === bytes && each.at(-1) === made.at(-1));
+  return {
+    "forkmap fork": forkmap(
+      new MakeBytes(),
+      () => Array.from({ length: count }, () => bytes),
+      check,
+    ),
+    // JSON would make an object with a property per byte of it; nobody does that.
+    "child_process.fork, advanced": raw(count, () => ["makeBytes", bytes], check, {
+      serialization: "advanced",
+    }),
+    "one process: make, write, read": alone(count, () => throughFile(makeBytes(bytes)), check),
+    "one process: write, read": alone(count, () => throughFile(made), check),
+  };
+}
+
+/** Items are JSON values, so there are none of bytes. */
+function textItems(bytes, count) {
+  const item = makeText(bytes);
+  const check = (results) => expectAll(results, count, (length) => length === String(bytes));
+  return {
+    "forkmap fork": forkmap(new Measure(), () => Array.from({ length: count }, () => item), check),
+    "child_process.fork, JSON": raw(count, () => ["measure", item], check),
+    "child_process.fork, advanced": raw(count, () => ["measure", item], check, {
+      serialization: "advanced",
+    }),
+    "one process: write, read": alone(count, () => String(throughFile(item, "utf8").length), check),
+  };
+}
+
+function forkmap(worker, items, check) {
+  const parallel = new Parallel(worker, { startMethod: "fork", concurrency: WIDTH });
+  return {
+    open: () => parallel.ready(),
+    warm: () => parallel.mapProcesses(items().slice(0, 2)),
+    run: async () => check(await parallel.mapProcesses(items())),
+    close: () => parallel.close(),
+  };
+}
+
+function raw(count, request, check, options) {
+  return {
+    run: async () => check(await inParallel(count, WIDTH, () => rawFork(...request(), options))),
+  };
+}
+
+function alone(count, run, check) {
+  return { warm: run, run: () => check(Array.from({ length: count }, run)) };
+}
+
+/** The same file operations that a scratch file sees, one after the other. */
+function throughFile(data, encoding) {
+  const file = join(directory, "payload");
+  writeFileSync(file, data, { flag: "wx", mode: 0o600 });
+  const read = readFileSync(file, encoding);
+  unlinkSync(file);
+  return read;
+}
+
+function expectAll(results, count, isRight) {
+  if (results.length !== count || !results.every(isRight)) throw new Error("wrong results");
+}
+
+function report() {
+  for (const { title, mebibytes, count, peers } of groups) {
+    const racing = Object.keys(peers).filter((name) => of(title, name));
+    if (racing.length === 0) continue;
+    harness.heading(`${title}, ${WIDTH} processes at a time`);
+    harness.table(
+      [
+        "",
+        "ms in all",
+        "min - max",
+        "MiB/s",
+        "throughput / child_process.fork",
+        "time / one process: write, read",
+      ],
+      racing.map((name) => {
+        const ms = of(title, name);
+        return [
+          name,
+          harness.digits(harness.median(ms)),
+          harness.span(ms),
+          harness.digits((mebibytes * count * 1000) / harness.median(ms)),
+          harness.times(ratio(of(title, usual(peers)), ms)),
+          harness.times(ratio(ms, of(title, "one process: write, read"))),
+        ];
+      }),
+    );
+  }
+
+  harness.heading("targets");
+  for (const { title, mebibytes, what, peers } of groups) {
+    const ours = of(title, "forkmap fork");
+    if (mebibytes === 1) {
+      harness.target(
+        `${title}: at least 4x the throughput of ${usual(peers)}`,
+        ratio(of(title, usual(peers)), ours),
+        (value) => value >= 4,
+      );
+      continue;
+    }
+    const same =
+      what === "text items" ? "one process: write, read" : "one process: make, write, read";
+    harness.target(
+      `${title}: at most 1.5x the time of ${same}`,
+      ratio(ours, of(title, same)),
+      (value) => value <= 1.5,
+    );
+  }
+}
+
+/** The row of child_process.fork as people use it: its default, JSON, where that can carry the payload. */
+function usual(peers) {
+  return Object.keys(peers).find((name) => name.startsWith("child_process.fork"));
+}
+
+/** The ms of each round. */
+function of(title, name) {
+  return figures.get(harness.key({ group: title, name }));
+}

@@ -1,0 +1,63 @@
+/** The workers given to forkmap. */
+import { ParallelWorker } from "forkmap";
+import { hold } from "./ballast.mjs";
+import { makeBytes, makeText } from "./payloads.mjs";
+import { smallWork, waitAsync, waitSync } from "./stay.mjs";
+import { work } from "./work.mjs";
+
+export class Work extends ParallelWorker {
+  kind;
+
+  process(n) {
+    return work[this.kind](n);
+  }
+}
+
+/** As `Work`, but its fork server has loaded what `fetch` loads on first use. */
+export class FetchReady extends Work {
+  async preload() {
+    // No connection: one that the fork server opens would be shared by all children.
+    const response = await fetch("data:,");
+    await response.text();
+  }
+}
+
+export class Stay extends ParallelWorker {
+  how;
+
+  process() {
+    smallWork();
+    return this.how === "synchronous" ? waitSync() : waitAsync();
+  }
+}
+
+export class MakeText extends ParallelWorker {
+  process(bytes) {
+    return makeText(bytes);
+  }
+}
+
+export class MakeBytes extends ParallelWorker {
+  process(bytes) {
+    return makeBytes(bytes);
+  }
+}
+
+export class Measure extends ParallelWorker {
+  process(text) {
+    return String(text.length);
+  }
+}
+
+export class Ballast extends ParallelWorker {
+  how;
+  mebibytes;
+
+  preload() {
+    hold(this.how, this.mebibytes);
+  }
+
+  process(n) {
+    return String(n);
+  }
+}

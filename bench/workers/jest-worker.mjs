@@ -1,0 +1,6 @@
+/** What jest-worker runs. */
+import { work } from "./work.mjs";
+
+export function run(kind, item) {
+  return work[kind](item);
+}

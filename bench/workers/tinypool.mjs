@@ -1,0 +1,4 @@
+/** What tinypool runs. */
+import { work } from "./work.mjs";
+
+export default ({ kind, item }) => work[kind](item);

@@ -1,0 +1,5 @@
+/** What workerpool runs. */
+import workerpool from "workerpool";
+import { work } from "./work.mjs";
+
+workerpool.worker({ run: (kind, item) => work[kind](item) });
