@@ -173,7 +173,14 @@ const CONSTRUCTOR_RULES: Record<string, Rule | Record<string, Rule>> = {
     accepts: (value: unknown) =>
       Array.isArray(value) && value.every((each) => typeof each === "string"),
   },
-  env: typed("object", "an object of strings"),
+  env: {
+    expected: "an object of strings",
+    accepts: (value: unknown) =>
+      typeof value === "object" &&
+      value !== null &&
+      !Array.isArray(value) &&
+      Object.values(value).every((each) => each === undefined || typeof each === "string"),
+  },
   cwd: path,
   startupTimeout: milliseconds(1),
 } satisfies Record<keyof ParallelOptions, unknown>;

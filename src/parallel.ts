@@ -170,6 +170,7 @@ export class Parallel<Item, Result> {
     items: Iterable<Item> | AsyncIterable<Item>,
     options: CallOptions<Item, Result> = {},
   ): Promise<PromiseSettledResult<Result>[]> {
+    checkCallOptions(options);
     const settled: PromiseSettledResult<Result>[] = [];
     const onError = (index: number, reason: Error) => {
       settled[index] = { status: "rejected", reason };

@@ -2,6 +2,7 @@
  * One call: pulls items as slots come free, has each attempted until it is done or given up, and hands every outcome
  * on. Owns order, retries, hooks and every way a call can end; how an item runs is the attempt's business.
  */
+import { rmSync } from "node:fs";
 import { setTimeout as sleep } from "node:timers/promises";
 import { Attempt, type Outcome } from "./attempt.js";
 import { type Slot, Slots } from "./container/slots.js";
@@ -57,7 +58,7 @@ export class Scheduler {
     try {
       await this.#pullAll(iterator);
       await Promise.all(this.#items);
-      await this.#hooks.idle();
+      await this.#unlessHalted(this.#hooks.idle());
     } finally {
       signal?.removeEventListener("abort", onAbort);
       await this.#removeScratch();
@@ -84,10 +85,11 @@ export class Scheduler {
 
   async #pullAll(iterator: Iterator<unknown> | AsyncIterator<unknown>): Promise<void> {
     let exhausted = false;
+    let slot: Slot | undefined;
     try {
       for (let index = 0; !this.#stopped; index += 1) {
         // An empty input starts nothing, so there is no slot to wait for before the first item.
-        const slot = index === 0 ? undefined : await this.#slots.acquire();
+        slot = index === 0 ? undefined : await this.#slots.acquire();
         if (this.#stopped) break;
         const pulled = iterator.next();
         const next = "then" in pulled ? await this.#unlessStopped(pulled) : pulled;
@@ -98,6 +100,7 @@ export class Scheduler {
         }
         if (index === 0 && !(await this.#open())) break;
         const done = this.#runItem(next.value, index, slot ?? (await this.#slots.acquire()));
+        slot = undefined;
         this.#items.add(done);
         void done.finally(() => this.#items.delete(done));
       }
@@ -105,8 +108,10 @@ export class Scheduler {
       // Thrown by the iterator itself, which is finished then, or by what must be there before the first item.
       this.#stop(error);
     }
+    // Another item may wait for it, to be tried again.
+    if (slot) this.#slots.release(slot);
     // Not awaited: a generator that still waits inside `next` would answer after that, if ever.
-    if (!exhausted) void Promise.resolve(iterator.return?.()).catch(() => {});
+    if (!exhausted) void close(iterator);
   }
 
   /** Whether there is all that the first item needs; not when the call was stopped meanwhile. */
@@ -129,6 +134,20 @@ export class Scheduler {
     });
   }
 
+  /** A hook of the user may never end; an abort does not wait for it. */
+  #unlessHalted(hook: Promise<unknown>): Promise<unknown> {
+    const { signal } = this.#halt;
+    if (signal.aborted) {
+      hook.catch(() => {});
+      return Promise.resolve();
+    }
+    return new Promise((resolve, reject) => {
+      const onHalt = () => resolve(undefined);
+      signal.addEventListener("abort", onHalt, { once: true });
+      hook.then(resolve, reject).finally(() => signal.removeEventListener("abort", onHalt));
+    });
+  }
+
   async #removeScratch(): Promise<void> {
     if (!this.#scratch) return;
     await this.#scratch.remove();
@@ -145,26 +164,25 @@ export class Scheduler {
     try {
       const packed = packItem(item, index);
       const { onStart, onFinish } = this.#options;
-      if (onStart) await this.#hooks.now(() => onStart(item as never, index));
+      if (onStart) await this.#unlessHalted(this.#hooks.now(() => onStart(item as never, index)));
       for (let attempt = 1; !this.#stopped || attempt > 1; attempt += 1) {
         held ??= await this.#slots.acquire();
-        if (this.#halt.signal.aborted) break;
+        if (this.#halt.signal.aborted) return;
         const outcome = await this.#attempt(packed, index, attempt, held);
-        release();
         if (outcome.status === "ok") {
-          this.#call.onResult(index, outcome.result);
-          if (onFinish) {
-            const { result, info } = outcome;
-            await this.#hooks.inTurn(index, () =>
-              onFinish(item as never, index, result as never, info),
-            );
-          }
+          release();
+          const { result, info } = outcome;
+          this.#call.onResult(index, result);
+          if (!onFinish) return;
+          const hook = () => onFinish(item as never, index, result as never, info);
+          await this.#unlessHalted(this.#hooks.inTurn(index, hook));
           return;
         }
-        if (!(await this.#mayRetry(outcome, attempt))) {
-          this.#giveUp(index, outcome);
-          break;
-        }
+        // The slot is still held: this may be the error after which no item starts.
+        if (!this.#mayRetry(outcome, attempt)) return this.#giveUp(index, outcome);
+        release();
+        await this.#pause(attempt);
+        if (this.#stopped) return this.#giveUp(index, outcome);
       }
     } catch (error) {
       // A hook threw, or the item cannot travel.
@@ -193,16 +211,24 @@ export class Scheduler {
     this.#attempts.add(running);
     const outcome = await running.outcome;
     this.#attempts.delete(running);
+    // The result is removed by whoever reads it; of a failed item there may be half a one.
+    if (payload.itemFile !== undefined) rmSync(payload.itemFile, { force: true });
+    if (outcome.status !== "ok") {
+      rmSync(payload.wordFile, { force: true });
+      if (payload.resultFile !== undefined) rmSync(payload.resultFile, { force: true });
+    }
     return outcome;
   }
 
-  async #mayRetry({ retriable }: { retriable: boolean }, attempt: number): Promise<boolean> {
-    if (!retriable || attempt > this.#options.retries || this.#stopped) return false;
+  #mayRetry({ retriable }: { retriable: boolean }, attempt: number): boolean {
+    return retriable && attempt <= this.#options.retries && !this.#stopped;
+  }
+
+  async #pause(attempt: number): Promise<void> {
     const { min, max, factor } = this.#options.retryDelay;
     // Half of it random, so that items that failed together do not come back together.
     const pause = Math.min(max, min * factor ** (attempt - 1)) * (0.5 + Math.random() / 2);
     await sleep(pause, undefined, { signal: this.#halt.signal }).catch(() => {});
-    return !this.#stopped;
   }
 
   #giveUp(index: number, { error, fatal }: Extract<Outcome, { status: "failed" }>): void {
@@ -213,6 +239,14 @@ export class Scheduler {
     }
     this.#call.onError(index, error);
     if (this.#options.stopOnError) this.#stop(error);
+  }
+}
+
+async function close(iterator: Iterator<unknown> | AsyncIterator<unknown>): Promise<void> {
+  try {
+    await iterator.return?.();
+  } catch {
+    // What ended the call is told, not what came of it.
   }
 }
 

@@ -10,7 +10,8 @@ import { runScript } from "./run-script.js";
 
 const run = promisify(execFile);
 const REPOSITORY = fileURLToPath(new URL("..", import.meta.url));
-const CAN_FORK = process.platform === "linux" && (process.arch === "x64" || process.arch === "arm64");
+const CAN_FORK =
+  process.platform === "linux" && (process.arch === "x64" || process.arch === "arm64");
 
 const ESM = `
 import { Parallel, ParallelWorker } from "forkmap";
@@ -93,7 +94,10 @@ describe("the packed package", { timeout: 180_000 }, () => {
   beforeAll(async () => {
     root = mkdtempSync(path.join(tmpdir(), "forkmap-package-"));
     await run("npm", ["pack", "--ignore-scripts", "--pack-destination", root], { cwd: REPOSITORY });
-    tarball = path.join(root, readdirSync(root).find((name) => name.endsWith(".tgz"))!);
+    tarball = path.join(
+      root,
+      readdirSync(root).find((name) => name.endsWith(".tgz"))!,
+    );
   }, 60_000);
   afterAll(() => {
     rmSync(root, { recursive: true, force: true });
@@ -102,7 +106,11 @@ describe("the packed package", { timeout: 180_000 }, () => {
   async function install(...flags: string[]): Promise<string> {
     const directory = mkdtempSync(path.join(root, "install-"));
     writeFileSync(path.join(directory, "package.json"), '{ "private": true }');
-    await run("npm", ["install", "--prefer-offline", "--no-audit", "--no-fund", ...flags, tarball], { cwd: directory });
+    await run(
+      "npm",
+      ["install", "--prefer-offline", "--no-audit", "--no-fund", ...flags, tarball],
+      { cwd: directory },
+    );
     return directory;
   }
 
@@ -116,12 +124,17 @@ describe("the packed package", { timeout: 180_000 }, () => {
 
   test("holds the build and nothing of the repository", async () => {
     const { stdout } = await run("tar", ["-tzf", tarball]);
-    const files = stdout.trimEnd().split("\n").map((each) => each.replace(/^package\//, ""));
+    const files = stdout
+      .trimEnd()
+      .split("\n")
+      .map((each) => each.replace(/^package\//, ""));
     expect(files).toContain("dist/index.js");
     expect(files).toContain("dist/index.d.ts");
     expect(files).toContain("dist/child/fork-server.js");
     const others = files.filter((each) => !each.startsWith("dist/"));
-    expect(others.filter((each) => !/^(package\.json|LICENSE|README\.md|CHANGELOG\.md)$/.test(each))).toEqual([]);
+    expect(
+      others.filter((each) => !/^(package\.json|LICENSE|README\.md|CHANGELOG\.md)$/.test(each)),
+    ).toEqual([]);
   });
 
   describe("installed", () => {
@@ -130,22 +143,31 @@ describe("the packed package", { timeout: 180_000 }, () => {
       directory = await install();
     }, 120_000);
 
-    test.runIf(CAN_FORK)("forks from an ES module and from CommonJS, without a warning", async () => {
-      const expected = { words: ["A", "B"], startMethod: "fork" };
-      const esm = await output(directory, "program.mjs", ESM);
-      expect(esm).toEqual({ printed: expected, stderr: "" });
-      const commonJs = await output(directory, "program.cjs", COMMON_JS);
-      expect(commonJs.printed).toEqual(expected);
-      // Node 20 can only say that require() of an ES module is experimental.
-      if (!process.version.startsWith("v20.")) expect(commonJs.stderr).toBe("");
-    });
+    test.runIf(CAN_FORK)(
+      "forks from an ES module and from CommonJS, without a warning",
+      async () => {
+        const expected = { words: ["A", "B"], startMethod: "fork" };
+        const esm = await output(directory, "program.mjs", ESM);
+        expect(esm).toEqual({ printed: expected, stderr: "" });
+        const commonJs = await output(directory, "program.cjs", COMMON_JS);
+        expect(commonJs.printed).toEqual(expected);
+        // Node 20 can only say that require() of an ES module is experimental.
+        if (!process.version.startsWith("v20.")) expect(commonJs.stderr).toBe("");
+      },
+    );
 
     test("type-checks and runs from TypeScript", async () => {
       writeFileSync(path.join(directory, "program.mts"), TYPESCRIPT);
       writeFileSync(path.join(directory, "tsconfig.json"), JSON.stringify(TSCONFIG));
       const tsc = path.join(REPOSITORY, "node_modules/typescript/bin/tsc");
-      await run(process.execPath, [tsc, "-p", directory]).catch(({ stdout }: { stdout: string }) => expect.fail(stdout));
-      const { printed } = await output(directory, "run.mjs", readFileSync(path.join(directory, "out/program.mjs"), "utf8"));
+      await run(process.execPath, [tsc, "-p", directory]).catch(({ stdout }: { stdout: string }) =>
+        expect.fail(stdout),
+      );
+      const { printed } = await output(
+        directory,
+        "run.mjs",
+        readFileSync(path.join(directory, "out/program.mjs"), "utf8"),
+      );
       expect(printed).toEqual({ sizes: [{ length: 3, index: 0 }], bytes: 3, pids: 1 });
     });
   });
@@ -156,6 +178,8 @@ describe("the packed package", { timeout: 180_000 }, () => {
     const { printed, stderr } = await output(directory, "program.mjs", ESM);
     expect(printed).toMatchObject({ words: ["A", "B"], startMethod: "spawn" });
     expect(printed["reason"]).toMatch(/koffi/);
-    expect(stderr).toContain("ForkmapWarning: Children are spawned, not forked: the optional dependency koffi");
+    expect(stderr).toContain(
+      "ForkmapWarning: Children are spawned, not forked: the optional dependency koffi",
+    );
   });
 });

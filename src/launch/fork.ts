@@ -34,6 +34,8 @@ const V8_FLAGS = [
   // Compile each function when it is loaded, and keep it: what the fork server has not compiled, every child does.
   "--no-lazy",
   "--no-flush-bytecode",
+  // Its timer would go on in every child, and make all that live for some seconds collect garbage at once.
+  "--no-memory-reducer",
 ];
 
 /** Children mostly wait for something else, and cost little memory: more than there are processors. */

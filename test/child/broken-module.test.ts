@@ -94,9 +94,15 @@ describe.each(["fork", "spawn"] as const)("for children made by %s", (startMetho
   });
 
   test("is tried anew by the next call", async () => {
-    const parallel = new Parallel(new Broken() as never, { startMethod, module: path.join(directory, "repaired.mjs") });
+    const parallel = new Parallel(new Broken() as never, {
+      startMethod,
+      module: path.join(directory, "repaired.mjs"),
+    });
     await expect(parallel.mapProcesses(["a"] as never)).rejects.toBeInstanceOf(WorkerModuleError);
-    writeFileSync(path.join(directory, "repaired.mjs"), "export class Broken { process(item) { return `repaired ${item}`; } }\n");
+    writeFileSync(
+      path.join(directory, "repaired.mjs"),
+      "export class Broken { process(item) { return `repaired ${item}`; } }\n",
+    );
     expect(await parallel.mapProcesses(["a"] as never)).toEqual(["repaired a"]);
     await parallel.close();
   });

@@ -11,7 +11,15 @@ import { InCommonJs } from "../fixtures/commonjs-worker.cjs";
 // @ts-expect-error a fixture is plain JavaScript
 import { Pid } from "../fixtures/pid.mjs";
 
-const { Plain, WithArguments, WithFunction, WithArgumentFunction, WithInstance, WithOwnInstance, Point } = fields;
+const {
+  Plain,
+  WithArguments,
+  WithFunction,
+  WithArgumentFunction,
+  WithInstance,
+  WithOwnInstance,
+  Point,
+} = fields;
 
 describe.each(["fork", "spawn"] as const)("for children made by %s", (startMethod) => {
   async function first(worker: unknown, options: object = {}): Promise<unknown> {
@@ -42,7 +50,11 @@ describe.each(["fork", "spawn"] as const)("for children made by %s", (startMetho
   });
 
   test("fields that were changed since", async () => {
-    expect(await first(new Plain().set({ list: [1, null], map: "x" }))).toEqual([1, "private", { list: [1, null], map: "x" }]);
+    expect(await first(new Plain().set({ list: [1, null], map: "x" }))).toEqual([
+      1,
+      "private",
+      { list: [1, null], map: "x" },
+    ]);
   });
 
   test("a constructor with arguments", async () => {
@@ -55,7 +67,9 @@ describe.each(["fork", "spawn"] as const)("for children made by %s", (startMetho
 
   test("a function that came from outside is refused, naming the field", async () => {
     const worker = new WithArgumentFunction((n: number) => n + 1);
-    await expect(first(worker)).rejects.toThrow(/field `change` of WithArgumentFunction cannot travel .*function/);
+    await expect(first(worker)).rejects.toThrow(
+      /field `change` of WithArgumentFunction cannot travel .*function/,
+    );
     await expect(first(worker)).rejects.toBeInstanceOf(WorkerModuleError);
   });
 
@@ -64,7 +78,9 @@ describe.each(["fork", "spawn"] as const)("for children made by %s", (startMetho
   });
 
   test("an instance of a class that came from outside is refused, naming the field", async () => {
-    await expect(first(new WithInstance(new Point()))).rejects.toThrow(/field `point` of WithInstance cannot travel .*Point/);
+    await expect(first(new WithInstance(new Point()))).rejects.toThrow(
+      /field `point` of WithInstance cannot travel .*Point/,
+    );
   });
 
   test("the option `module`, as URL, as its text and as path", async () => {

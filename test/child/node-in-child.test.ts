@@ -18,7 +18,10 @@ describe.each(["fork", "spawn"] as const)("in a child made by %s", (startMethod)
 
   beforeAll(async () => {
     parallel = new Parallel(new NodeInChild(), { startMethod, concurrency: 2, timeout: 60_000 });
-    server = createServer((request, response) => response.end(`hello ${request.url}`)).listen(0, "127.0.0.1");
+    server = createServer((request, response) => response.end(`hello ${request.url}`)).listen(
+      0,
+      "127.0.0.1",
+    );
     await once(server, "listening");
     url = `http://127.0.0.1:${(server.address() as AddressInfo).port}/`;
     directory = mkdtempSync(path.join(tmpdir(), "node-in-child-"));
@@ -32,7 +35,9 @@ describe.each(["fork", "spawn"] as const)("in a child made by %s", (startMethod)
 
   /** In three children, because what works once may not work in the next. */
   async function use(what: string, detail?: unknown): Promise<unknown> {
-    const results = await parallel.mapProcesses(Array.from({ length: 3 }, () => ({ what, detail })));
+    const results = await parallel.mapProcesses(
+      Array.from({ length: 3 }, () => ({ what, detail })),
+    );
     expect(results[1]).toEqual(results[0]);
     expect(results[2]).toEqual(results[0]);
     return results[0];
@@ -40,7 +45,9 @@ describe.each(["fork", "spawn"] as const)("in a child made by %s", (startMethod)
 
   test("fetch", async () => {
     expect(await use("fetch", url)).toEqual({ status: 200, text: "hello /" });
-    expect(await use("fetchMany", url)).toEqual(Array.from({ length: 20 }, (_, i) => `hello /${i}`));
+    expect(await use("fetchMany", url)).toEqual(
+      Array.from({ length: 20 }, (_, i) => `hello /${i}`),
+    );
   });
 
   test("dns.lookup", async () => {

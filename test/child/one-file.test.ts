@@ -13,7 +13,9 @@ function lines({ stdout, stderr, code }: Ran): string[] {
 
 describe.each(["fork", "spawn"])("children made by %s", (startMethod) => {
   const run = async (name: string) =>
-    lines(await runScript(fixture(`one-file/${name}`), { env: { FORKMAP_TEST_START: startMethod } }));
+    lines(
+      await runScript(fixture(`one-file/${name}`), { env: { FORKMAP_TEST_START: startMethod } }),
+    );
   /** What is printed before `new Parallel` is printed again by each process that runs the file up to there. */
   const reruns = startMethod === "fork" ? 1 : 3;
   const again = (line: string) => Array.from({ length: reruns }, () => line);
@@ -49,7 +51,9 @@ describe.each(["fork", "spawn"])("children made by %s", (startMethod) => {
   test("a second class after a call of the first: works or says what to do", async () => {
     const [first, second] = await run("second-after-first.mjs");
     expect(first).toBe("AB,CD");
-    expect(second).toMatch(/^BA,DC$|^WorkerModuleError: .*second-after-first\.mjs never finished loading.* module of its own/);
+    expect(second).toMatch(
+      /^BA,DC$|^WorkerModuleError: .*second-after-first\.mjs never finished loading.* module of its own/,
+    );
   });
 
   test("private fields are those of the re-made worker, own fields those of the parent", async () => {
@@ -62,7 +66,9 @@ describe.each(["fork", "spawn"])("children made by %s", (startMethod) => {
 
 test("a class that uses the variables of a function is refused with a sentence", async () => {
   const [printed] = lines(await runScript(fixture("one-file/inside-function.mjs")));
-  expect(printed).toMatch(/^WorkerModuleError: Greet is defined inside makeWorker\(\) and uses its variables/);
+  expect(printed).toMatch(
+    /^WorkerModuleError: Greet is defined inside makeWorker\(\) and uses its variables/,
+  );
   expect(printed).toContain("Define it at the top level of a module");
 });
 
@@ -71,7 +77,10 @@ test("TypeScript under tsx falls back to spawn, and says why", async () => {
   const ran = await runScript(fixture("one-file/typescript.ts"), { execArgv: ["--import", tsx] });
   const printed = lines(ran).filter((line) => line !== "top");
   expect(printed.slice(0, 2)).toEqual(["made", "A!,B!,C!"]);
-  const { startMethod, reason } = JSON.parse(printed[2]!) as { startMethod: string; reason?: string };
+  const { startMethod, reason } = JSON.parse(printed[2]!) as {
+    startMethod: string;
+    reason?: string;
+  };
   if (startMethod === "spawn") {
     expect(reason).toMatch(/thread/);
     expect(ran.stderr).toContain("ForkmapWarning: Children are spawned, not forked");

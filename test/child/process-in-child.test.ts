@@ -30,7 +30,10 @@ describe.each(["fork", "spawn"])("a child made by %s", (startMethod) => {
   });
 
   async function run(...items: string[]) {
-    const { code, stdout, stderr } = await runScript(fixture("process-run.mjs"), { args: [startMethod, ...items], env });
+    const { code, stdout, stderr } = await runScript(fixture("process-run.mjs"), {
+      args: [startMethod, ...items],
+      env,
+    });
     expect(code, stderr).toBe(0);
     const { told } = JSON.parse(readFileSync(env["FORKMAP_TEST_OUT"]!, "utf8")) as { told: Told[] };
     return { told, first: told[0]!, stdout, stderr };
@@ -52,13 +55,18 @@ describe.each(["fork", "spawn"])("a child made by %s", (startMethod) => {
 
   test("says in ps what it does", async () => {
     const { told } = await run("listener", "title");
-    expect(told[1]!.value).toEqual({ title: "forkmap Probe num 0 item 1", ps: "forkmap Probe num 0 item 1" });
+    expect(told[1]!.value).toEqual({
+      title: "forkmap Probe num 0 item 1",
+      ps: "forkmap Probe num 0 item 1",
+    });
   });
 
   test("process.exit ends it with its code, at once and later", async () => {
     const { told } = await run("exit", "exitLater");
     expect(told.map(({ exitCode }) => exitCode)).toEqual([4, 5]);
-    expect(told[0]!.error).toMatch(/^Item 0 called process\.exit\(4\) before it had a result \(num 0, pid \d+\)$/);
+    expect(told[0]!.error).toMatch(
+      /^Item 0 called process\.exit\(4\) before it had a result \(num 0, pid \d+\)$/,
+    );
   });
 
   test("process.exitCode counts when nothing is left to do", async () => {
@@ -80,22 +88,29 @@ describe.each(["fork", "spawn"])("a child made by %s", (startMethod) => {
   test("runs its own exit listeners once", async () => {
     const { first } = await run("listener");
     expect(first.value).toBe("done");
-    expect(logged().filter((line) => line.startsWith("listener of the child"))).toEqual(["listener of the child ran with 0"]);
+    expect(logged().filter((line) => line.startsWith("listener of the child"))).toEqual([
+      "listener of the child ran with 0",
+    ]);
   });
 
   test("runs its own exit listeners once on process.exit", async () => {
     const { first } = await run("listenerAndExit");
     expect(first.exitCode).toBe(8);
-    expect(logged().filter((line) => line.startsWith("listener of the child"))).toEqual(["listener of the child ran with 8"]);
+    expect(logged().filter((line) => line.startsWith("listener of the child"))).toEqual([
+      "listener of the child ran with 8",
+    ]);
   });
 
-  test.runIf(startMethod === "fork")("does not run the exit listeners of the module, whose process goes on", async () => {
-    await run("ids", "exit", "ids", "uncaught");
-    const ran = logged().filter((line) => line.startsWith("module-level"));
-    expect(ran.filter((line) => line.endsWith("child"))).toEqual([]);
-    // Once in the program itself, which has loaded the module as well, and once in the fork server.
-    expect(ran).toHaveLength(2);
-  });
+  test.runIf(startMethod === "fork")(
+    "does not run the exit listeners of the module, whose process goes on",
+    async () => {
+      await run("ids", "exit", "ids", "uncaught");
+      const ran = logged().filter((line) => line.startsWith("module-level"));
+      expect(ran.filter((line) => line.endsWith("child"))).toEqual([]);
+      // Once in the program itself, which has loaded the module as well, and once in the fork server.
+      expect(ran).toHaveLength(2);
+    },
+  );
 
   test("handles SIGTERM itself, or ends by it", async () => {
     const { told } = await run("sigterm", "sigtermByDefault");
@@ -103,7 +118,9 @@ describe.each(["fork", "spawn"])("a child made by %s", (startMethod) => {
     expect(told[1]!.signal).toBe("SIGTERM");
   });
 
-  const printed = new RegExp(`^printed first\n${"x".repeat(1000)}x{99000}\nprinted last\nprinted before exit\n$`);
+  const printed = new RegExp(
+    `^printed first\n${"x".repeat(1000)}x{99000}\nprinted last\nprinted before exit\n$`,
+  );
 
   test("prints into a pipe, to the last byte", async () => {
     const { stdout, stderr } = await run("prints", "printsAndExits");
@@ -114,10 +131,14 @@ describe.each(["fork", "spawn"])("a child made by %s", (startMethod) => {
   test("prints into a file, to the last byte", async () => {
     const file = path.join(directory, "stdout");
     const fd = openSync(file, "w");
-    const script = spawn(process.execPath, [fixture("process-run.mjs"), startMethod, "prints", "printsAndExits"], {
-      stdio: ["ignore", fd, "ignore"],
-      env: { ...process.env, ...env },
-    });
+    const script = spawn(
+      process.execPath,
+      [fixture("process-run.mjs"), startMethod, "prints", "printsAndExits"],
+      {
+        stdio: ["ignore", fd, "ignore"],
+        env: { ...process.env, ...env },
+      },
+    );
     closeSync(fd);
     const [code] = (await once(script, "close")) as [number];
     expect(code).toBe(0);

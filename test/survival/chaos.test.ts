@@ -29,7 +29,12 @@ describe("items that throw, exit, are killed, loop for ever and run out of memor
     rmSync(scratchRoot, { recursive: true, force: true });
   });
 
-  async function chaos(startMethod: string, items: number, rounds: number, concurrency: number): Promise<Report> {
+  async function chaos(
+    startMethod: string,
+    items: number,
+    rounds: number,
+    concurrency: number,
+  ): Promise<Report> {
     const { stdout, stderr, code } = await runScript(fixture("chaos-run.mjs"), {
       args: [startMethod, ...[items, rounds, concurrency].map(String), scratchRoot],
       env: { FORKMAP_TEST_MARK: `chaos-${process.pid}-${startMethod}` },
@@ -41,7 +46,14 @@ describe("items that throw, exit, are killed, loop for ever and run out of memor
   test("forked, a thousand items, ten times in a row", { timeout: 240_000 }, async () => {
     const { wrong, seen, before, after } = await chaos("fork", 1000, 10, 48);
     expect(wrong).toEqual([]);
-    expect(seen).toEqual({ throws: 1000, exits: 1000, killed: 1000, loops: 910, hoards: 100, succeeds: 5990 });
+    expect(seen).toEqual({
+      throws: 1000,
+      exits: 1000,
+      killed: 1000,
+      loops: 910,
+      hoards: 100,
+      succeeds: 5990,
+    });
     expect(after).toEqual(before);
     expect(after.processes).toEqual([]);
     expect(after.scratch).toEqual([]);
@@ -50,7 +62,14 @@ describe("items that throw, exit, are killed, loop for ever and run out of memor
   test("spawned, a hundred items, twice in a row", { timeout: 240_000 }, async () => {
     const { wrong, seen, before, after } = await chaos("spawn", 100, 2, 8);
     expect(wrong).toEqual([]);
-    expect(seen).toEqual({ throws: 20, exits: 20, killed: 20, loops: 11, hoards: 10, succeeds: 119 });
+    expect(seen).toEqual({
+      throws: 20,
+      exits: 20,
+      killed: 20,
+      loops: 11,
+      hoards: 10,
+      succeeds: 119,
+    });
     expect(after).toEqual(before);
     expect(after.processes).toEqual([]);
     expect(after.scratch).toEqual([]);

@@ -20,7 +20,9 @@ const HEAP_ALLOWANCE_BYTES = 0.8 * MIB;
 const RSS_ALLOWANCE_BYTES = 8 * MIB;
 
 test("memory is flat over ten thousand items", { timeout: 240_000 }, async () => {
-  const { stdout, stderr, code } = await runScript(fixture("many-run.mjs"), { execArgv: ["--expose-gc"] });
+  const { stdout, stderr, code } = await runScript(fixture("many-run.mjs"), {
+    execArgv: ["--expose-gc"],
+  });
   expect(code, stderr).toBe(0);
   const measures = JSON.parse(stdout) as Measure[];
   const early = measures.find(({ items }) => items === 2000)!;

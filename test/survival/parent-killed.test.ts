@@ -51,7 +51,11 @@ interface Remains {
   readonly scratch: string[];
 }
 
-async function killedOnce(startMethod: string, number: number, reached: { children: number }): Promise<Remains> {
+async function killedOnce(
+  startMethod: string,
+  number: number,
+  reached: { children: number },
+): Promise<Remains> {
   const signal = SIGNALS[number % SIGNALS.length]!;
   const scratchRoot = mkdtempSync(path.join(root, "run-"));
   const mark = path.basename(scratchRoot) + process.pid;
@@ -80,7 +84,11 @@ async function killedOnce(startMethod: string, number: number, reached: { childr
   }
   // What is left is ended here, by its number, so that a failure does not burden the rest.
   for (const each of processes) process.kill(Number.parseInt(each, 10), "SIGKILL");
-  return { run: `${signal} ${delay} ms after the ${fromFirstChild ? "first child" : "start"}`, processes, scratch };
+  return {
+    run: `${signal} ${delay} ms after the ${fromFirstChild ? "first child" : "start"}`,
+    processes,
+    scratch,
+  };
 }
 
 /** Zombies do not count: this process is nobody's but the script's parent. */

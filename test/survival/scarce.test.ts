@@ -1,6 +1,14 @@
 /** Too few processes, or no room on the disk: items wait or fail by name, the others go on, nothing hangs. */
 import { execFileSync, spawn } from "node:child_process";
-import { chmodSync, cpSync, mkdirSync, mkdtempSync, readdirSync, realpathSync, rmSync } from "node:fs";
+import {
+  chmodSync,
+  cpSync,
+  mkdirSync,
+  mkdtempSync,
+  readdirSync,
+  realpathSync,
+  rmSync,
+} from "node:fs";
 import { tmpdir } from "node:os";
 import path from "node:path";
 import { fileURLToPath } from "node:url";
@@ -27,7 +35,9 @@ const disk = path.join(root, "disk");
 function mountDisk(): boolean {
   mkdirSync(disk);
   try {
-    execFileSync("mount", ["-t", "tmpfs", "-o", `size=${DISK_BYTES}`, "tmpfs", disk], { stdio: "ignore" });
+    execFileSync("mount", ["-t", "tmpfs", "-o", `size=${DISK_BYTES}`, "tmpfs", disk], {
+      stdio: "ignore",
+    });
     return true;
   } catch {
     return false;
@@ -49,12 +59,17 @@ describe.runIf(IS_ROOT)("as a user who may have few processes (needs root to bec
     // Where this repository lies may be closed to others: the user gets a copy of what is needed.
     const own = fileURLToPath(new URL("../..", import.meta.url));
     const modules = path.join(home, "node_modules");
-    for (const part of ["dist", "package.json"]) cpSync(path.join(own, part), path.join(modules, "forkmap", part), { recursive: true });
+    for (const part of ["dist", "package.json"])
+      cpSync(path.join(own, part), path.join(modules, "forkmap", part), { recursive: true });
     for (const name of ["fast-json-stable-stringify", "tmp-promise", "tmp", "koffi", "@koromix"]) {
-      cpSync(path.join(own, "node_modules", name), path.join(modules, name), { recursive: true, dereference: true });
+      cpSync(path.join(own, "node_modules", name), path.join(modules, name), {
+        recursive: true,
+        dereference: true,
+      });
     }
     cpSync(realpathSync(process.execPath), path.join(home, "node"));
-    for (const name of ["limited-run.mjs", "moment.mjs", "count-threads-run.mjs"]) cpSync(fixture(name), path.join(home, name));
+    for (const name of ["limited-run.mjs", "moment.mjs", "count-threads-run.mjs"])
+      cpSync(fixture(name), path.join(home, name));
     mkdirSync(scratch);
     chmodSync(scratch, 0o777);
     chmodSync(root, 0o755);
@@ -64,8 +79,23 @@ describe.runIf(IS_ROOT)("as a user who may have few processes (needs root to bec
   async function run(processes: number, items: number): Promise<Told[] | Told> {
     const child = spawn(
       "prlimit",
-      [`--nproc=${processes}:${processes}`, path.join(home, "node"), path.join(home, "limited-run.mjs"), String(items), "10", "fork", scratch, "16"],
-      { uid: UID, gid: UID, cwd: home, env: { PATH: process.env["PATH"] }, stdio: ["ignore", "pipe", "pipe"] },
+      [
+        `--nproc=${processes}:${processes}`,
+        path.join(home, "node"),
+        path.join(home, "limited-run.mjs"),
+        String(items),
+        "10",
+        "fork",
+        scratch,
+        "16",
+      ],
+      {
+        uid: UID,
+        gid: UID,
+        cwd: home,
+        env: { PATH: process.env["PATH"] },
+        stdio: ["ignore", "pipe", "pipe"],
+      },
     );
     const { stdout, stderr, code } = await outputOf(child);
     expect(code, stderr).toBe(0);
@@ -73,12 +103,16 @@ describe.runIf(IS_ROOT)("as a user who may have few processes (needs root to bec
     return JSON.parse(stdout) as Told[] | Told;
   }
 
-  test("items wait for running children to end, and all are done", { timeout: 60_000 }, async () => {
-    const threads = await threadsAtRest();
-    const told = (await run(threads + 3, 32)) as Told[];
-    expect(told).toHaveLength(32);
-    expect(told.filter(({ name }) => name !== undefined)).toEqual([]);
-  });
+  test(
+    "items wait for running children to end, and all are done",
+    { timeout: 60_000 },
+    async () => {
+      const threads = await threadsAtRest();
+      const told = (await run(threads + 3, 32)) as Told[];
+      expect(told).toHaveLength(32);
+      expect(told.filter(({ name }) => name !== undefined)).toEqual([]);
+    },
+  );
 
   test("with none to be had at all, a StartError says so", { timeout: 60_000 }, async () => {
     const threads = await threadsAtRest();
@@ -92,32 +126,47 @@ describe.runIf(IS_ROOT)("as a user who may have few processes (needs root to bec
 
   /** Of a program and its fork server. A process counts once for each of its threads. */
   async function threadsAtRest(): Promise<number> {
-    const child = spawn(path.join(home, "node"), [path.join(home, "count-threads-run.mjs"), scratch], {
-      uid: UID, gid: UID, cwd: home, env: { PATH: process.env["PATH"] }, stdio: ["ignore", "pipe", "pipe"],
-    });
+    const child = spawn(
+      path.join(home, "node"),
+      [path.join(home, "count-threads-run.mjs"), scratch],
+      {
+        uid: UID,
+        gid: UID,
+        cwd: home,
+        env: { PATH: process.env["PATH"] },
+        stdio: ["ignore", "pipe", "pipe"],
+      },
+    );
     const { stdout, stderr } = await outputOf(child);
     expect(Number(stdout), stderr).toBeGreaterThan(4);
     return Number(stdout);
   }
 });
 
-describe.runIf(isMounted).each(["fork", "spawn"])("on a full disk (needs root to mount one), children made by %s", (startMethod) => {
-  test("the item that met it fails by name, the others are done", { timeout: 60_000 }, async () => {
-    const { stdout, stderr, code } = await runScript(fixture("limited-run.mjs"), {
-      // One at a time, because a small result may well meet a disk that a large one is just filling.
-      args: ["8", String(4 * DISK_BYTES), startMethod, disk, "1"],
-    });
-    expect(code, stderr).toBe(0);
-    const told = JSON.parse(stdout) as Told[];
-    expect(told).toHaveLength(8);
-    told.forEach((each, n) => {
-      if (n % 4 === 3) {
-        expect(each).toMatchObject({ name: "ItemError", code: "ENOSPC" });
-        expect(each.message).toContain(`Item ${n} failed: `);
-      } else {
-        expect(each).toEqual({ length: String(n).length });
-      }
-    });
-    expect(readdirSync(disk)).toEqual([]);
-  });
-});
+describe.runIf(isMounted).each(["fork", "spawn"])(
+  "on a full disk (needs root to mount one), children made by %s",
+  (startMethod) => {
+    test(
+      "the item that met it fails by name, the others are done",
+      { timeout: 60_000 },
+      async () => {
+        const { stdout, stderr, code } = await runScript(fixture("limited-run.mjs"), {
+          // One at a time, because a small result may well meet a disk that a large one is just filling.
+          args: ["8", String(4 * DISK_BYTES), startMethod, disk, "1"],
+        });
+        expect(code, stderr).toBe(0);
+        const told = JSON.parse(stdout) as Told[];
+        expect(told).toHaveLength(8);
+        told.forEach((each, n) => {
+          if (n % 4 === 3) {
+            expect(each).toMatchObject({ name: "ItemError", code: "ENOSPC" });
+            expect(each.message).toContain(`Item ${n} failed: `);
+          } else {
+            expect(each).toEqual({ length: String(n).length });
+          }
+        });
+        expect(readdirSync(disk)).toEqual([]);
+      },
+    );
+  },
+);

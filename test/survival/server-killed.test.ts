@@ -35,21 +35,30 @@ describe("SIGKILL of the fork server", () => {
 
   const delays = [30, 80, 130, 180, 230];
 
-  test.each(delays)("after %d ms: the items in flight fail by name, the others are done", async (delay) => {
-    const { values, errors, servers, next, processes, scratch } = await kill(0, delay);
-    expect(errors.length).toBeGreaterThan(0);
-    // No more than ran at once.
-    expect(errors.length).toBeLessThanOrEqual(4);
-    for (const { dead, index, message } of errors) {
-      expect(dead).toBe(true);
-      expect(message).toMatch(new RegExp(`^Item ${index} was lost: the fork server ended by SIGKILL`));
-    }
-    const failed = new Set(errors.map(({ index }) => index));
-    expect(values).toEqual(Array.from({ length: 40 }, (_, i) => (failed.has(i) ? undefined : `done ${i}`)).map((v) => v ?? null));
-    expect(servers[1]).not.toBe(servers[0]);
-    expect(next).toEqual(["done 100", "done 101"]);
-    expect({ processes, scratch }).toEqual({ processes: [], scratch: [] });
-  });
+  test.each(delays)(
+    "after %d ms: the items in flight fail by name, the others are done",
+    async (delay) => {
+      const { values, errors, servers, next, processes, scratch } = await kill(0, delay);
+      expect(errors.length).toBeGreaterThan(0);
+      // No more than ran at once.
+      expect(errors.length).toBeLessThanOrEqual(4);
+      for (const { dead, index, message } of errors) {
+        expect(dead).toBe(true);
+        expect(message).toMatch(
+          new RegExp(`^Item ${index} was lost: the fork server ended by SIGKILL`),
+        );
+      }
+      const failed = new Set(errors.map(({ index }) => index));
+      expect(values).toEqual(
+        Array.from({ length: 40 }, (_, i) => (failed.has(i) ? undefined : `done ${i}`)).map(
+          (v) => v ?? null,
+        ),
+      );
+      expect(servers[1]).not.toBe(servers[0]);
+      expect(next).toEqual(["done 100", "done 101"]);
+      expect({ processes, scratch }).toEqual({ processes: [], scratch: [] });
+    },
+  );
 
   test.each(delays)("after %d ms with retries: all items are done", async (delay) => {
     const { values, errors, processes, scratch } = await kill(1, delay);
