@@ -5,7 +5,6 @@ import path from "node:path";
 import { pathToFileURL } from "node:url";
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
 import { Parallel, WorkerModuleError } from "forkmap";
-// @ts-expect-error a fixture is plain JavaScript
 import { Broken } from "../fixtures/broken.mjs";
 
 const MODULE = new URL("../fixtures/broken.mjs", import.meta.url).href;

@@ -2,13 +2,9 @@
 import { fileURLToPath } from "node:url";
 import { describe, expect, test } from "vitest";
 import { Parallel, WorkerModuleError } from "forkmap";
-// @ts-expect-error a fixture is plain JavaScript
 import * as fields from "../fixtures/fields.mjs";
-// @ts-expect-error a fixture is plain JavaScript
 import Named from "../fixtures/default-named.mjs";
-// @ts-expect-error a fixture is plain JavaScript
 import { InCommonJs } from "../fixtures/commonjs-worker.cjs";
-// @ts-expect-error a fixture is plain JavaScript
 import { Pid } from "../fixtures/pid.mjs";
 
 const {

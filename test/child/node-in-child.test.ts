@@ -7,7 +7,6 @@ import { tmpdir } from "node:os";
 import path from "node:path";
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
 import { Parallel } from "forkmap";
-// @ts-expect-error a fixture is plain JavaScript
 import { NodeInChild } from "../fixtures/node-in-child.mjs";
 
 describe.each(["fork", "spawn"] as const)("in a child made by %s", (startMethod) => {

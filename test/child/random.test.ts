@@ -1,7 +1,6 @@
 /** Children are copies of one process, yet no two of them may draw the same numbers. */
 import { describe, expect, test } from "vitest";
 import { Parallel } from "forkmap";
-// @ts-expect-error a fixture is plain JavaScript
 import { NeverDrawn, Random } from "../fixtures/random.mjs";
 
 type Draw = Record<string, string | number>;

@@ -6,7 +6,6 @@ import { tmpdir } from "node:os";
 import path from "node:path";
 import { setTimeout as sleep } from "node:timers/promises";
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
-// @ts-expect-error a fixture is plain JavaScript
 import { processesOf } from "../fixtures/remains.mjs";
 import { fixture, startScript } from "../run-script.js";
 
