@@ -6,6 +6,7 @@ import type { LastWord } from "../protocol.js";
 
 /** One page, so that a child that says little touches one page of its own. */
 export const CELL_BYTES = 4096;
+const CELL_WORDS = CELL_BYTES / 4;
 const HEADER_BYTES = 8;
 /** What a last word may take; a longer one goes to a scratch file. */
 export const WORD_BYTES = CELL_BYTES - HEADER_BYTES;
@@ -18,10 +19,13 @@ const BEGUN = 1;
 const SAID = 2;
 
 export class Board {
+  /** Typed arrays rather than a Buffer's methods: each function that runs is a page to copy in every child. */
+  readonly #words: Int32Array;
   readonly #bytes: Buffer;
   readonly #free: number[] = [];
 
   constructor(memory: ArrayBuffer, cells: number) {
+    this.#words = new Int32Array(memory);
     this.#bytes = Buffer.from(memory);
     for (let cell = cells - 1; cell >= 0; cell -= 1) this.#free.push(cell);
   }
@@ -29,7 +33,7 @@ export class Board {
   /** The number of a blank cell, or `undefined` when all are taken. */
   take(): number | undefined {
     const cell = this.#free.pop();
-    if (cell !== undefined) this.#bytes.writeInt32LE(NOTHING, cell * CELL_BYTES);
+    if (cell !== undefined) this.#words[cell * CELL_WORDS] = NOTHING;
     return cell;
   }
 
@@ -38,30 +42,28 @@ export class Board {
   }
 
   begin(cell: number): void {
-    this.#bytes.writeInt32LE(BEGUN, cell * CELL_BYTES);
+    this.#words[cell * CELL_WORDS] = BEGUN;
   }
 
   /** Notes the last word if it fits; the first one stands. */
   say(cell: number, word: LastWord): boolean {
-    const at = cell * CELL_BYTES;
-    if (this.#bytes.readInt32LE(at) === SAID) return true;
+    const at = cell * CELL_WORDS;
+    if (this.#words[at] === SAID) return true;
     const text = JSON.stringify(word);
     if (Buffer.byteLength(text) > WORD_BYTES) return false;
-    const length = this.#bytes.write(text, at + HEADER_BYTES);
-    this.#bytes.writeInt32LE(length, at + 4);
-    this.#bytes.writeInt32LE(SAID, at);
+    this.#words[at + 1] = this.#bytes.write(text, cell * CELL_BYTES + HEADER_BYTES);
+    this.#words[at] = SAID;
     return true;
   }
 
   hasBegun(cell: number): boolean {
-    return this.#bytes.readInt32LE(cell * CELL_BYTES) !== NOTHING;
+    return this.#words[cell * CELL_WORDS] !== NOTHING;
   }
 
   /** The last word, as JSON. */
   word(cell: number): string | undefined {
-    const at = cell * CELL_BYTES;
-    if (this.#bytes.readInt32LE(at) !== SAID) return undefined;
-    const length = this.#bytes.readInt32LE(at + 4);
-    return this.#bytes.toString("utf8", at + HEADER_BYTES, at + HEADER_BYTES + length);
+    if (this.#words[cell * CELL_WORDS] !== SAID) return undefined;
+    const start = cell * CELL_BYTES + HEADER_BYTES;
+    return this.#bytes.toString("utf8", start, start + this.#words[cell * CELL_WORDS + 1]!);
   }
 }

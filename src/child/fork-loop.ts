@@ -34,7 +34,10 @@ interface Running {
 }
 
 const POLLIN = 1;
-const POLLFD_BYTES = 8;
+/** struct pollfd as two words: the descriptor, then events in the lower half and what has happened in the upper. */
+const POLLFD_WORDS = 2;
+/** ru_maxrss of struct rusage, in KiB: its lower word, good for 4 TiB. */
+const MAX_RSS_WORD = 8;
 const SIGSEGV = 11;
 /** A child that dies by SIGSEGV before it has begun has run none of the user's code, so forking again is safe. */
 const MAX_TRIES = 3;
@@ -54,9 +57,9 @@ export class ForkLoop {
   /** Ids in the queue that the parent has been told wait. */
   readonly #waiting = new Set<string>();
   readonly #directories = new Set<string>();
-  readonly #records = Buffer.alloc(POLLFD_BYTES * (CELL_COUNT + 1));
-  readonly #status = Buffer.alloc(4);
-  readonly #usage = Buffer.alloc(RUSAGE_BYTES);
+  readonly #records = new Int32Array(POLLFD_WORDS * (CELL_COUNT + 1));
+  readonly #status = new Int32Array(1);
+  readonly #usage = new Uint32Array(RUSAGE_BYTES / 4);
   readonly #onEnd: () => void;
   #oomKills = countOomKills();
 
@@ -84,21 +87,20 @@ export class ForkLoop {
     }
   }
 
-  #pollRecords(): Buffer {
+  #pollRecords(): Int32Array {
     this.#writeRecord(0, CHANNEL_FD);
     for (let i = 0; i < this.#running.length; i += 1)
       this.#writeRecord(i + 1, this.#running[i]!.pidfd);
     return this.#records;
   }
 
-  /** struct pollfd: int fd, short events, short revents. */
   #writeRecord(position: number, fd: number): void {
-    this.#records.writeInt32LE(fd, position * POLLFD_BYTES);
-    this.#records.writeInt32LE(POLLIN, position * POLLFD_BYTES + 4);
+    this.#records[position * POLLFD_WORDS] = fd;
+    this.#records[position * POLLFD_WORDS + 1] = POLLIN;
   }
 
   #hasNews(position: number): boolean {
-    return this.#records.readInt16LE(position * POLLFD_BYTES + 6) !== 0;
+    return this.#records[position * POLLFD_WORDS + 1]! >>> 16 !== 0;
   }
 
   #follow(lines: readonly string[]): void {
@@ -188,27 +190,28 @@ export class ForkLoop {
     const begun = this.#board.hasBegun(cell);
     const word = this.#board.word(cell);
     this.#board.giveBack(cell);
-    const signal = this.#status.readInt32LE(0) & 0x7f;
+    const status = this.#status[0]!;
+    const signal = status & 0x7f;
     if (signal === SIGSEGV && !begun && tries < MAX_TRIES) {
       this.#queue.push({ request, tries: tries + 1 });
       return;
     }
-    const peakMemory = Number(this.#usage.readBigInt64LE(32)) * 1024;
+    const peakMemory = this.#usage[MAX_RSS_WORD]! * 1024;
     const report: ChildReport = {
       id: request.id,
       pid,
       begun,
-      ...(signal === 0 ? { exitCode: (this.#status.readInt32LE(0) >> 8) & 0xff } : { signal }),
-      usage: [this.#microseconds(0), this.#microseconds(16), peakMemory],
+      ...(signal === 0 ? { exitCode: (status >> 8) & 0xff } : { signal }),
+      usage: [this.#microseconds(0), this.#microseconds(4), peakMemory],
       ...(this.#ranOutOfMemory(signal, peakMemory, request) ? { outOfMemory: true } : {}),
     };
     const line = encodeLine(report);
     sendLine(word === undefined ? line : `${line.slice(0, -2)},"word":${word}}\n`);
   }
 
-  /** struct timeval at `offset` of struct rusage. */
-  #microseconds(offset: number): number {
-    return this.#usage.readInt32LE(offset) * 1e6 + this.#usage.readInt32LE(offset + 8);
+  /** A struct timeval of struct rusage: two longs, each of whose lower word is enough. */
+  #microseconds(word: number): number {
+    return this.#usage[word]! * 1e6 + this.#usage[word + 2]!;
   }
 
   #ranOutOfMemory(signal: number, peakMemory: number, { payload }: Request): boolean {

@@ -61,7 +61,8 @@ export class ForkedChild {
 
     void runItem(this.#worker, payload, this.#around).then((word) => {
       this.#say(word);
-      process.emit("exit", 0);
+      if (process.listenerCount("exit") > 0) process.emit("exit", 0);
+      else libc.exit(Number(process.exitCode ?? 0));
     });
     // Most items are done here, without a turn of the event loop.
     drainMicrotasks();

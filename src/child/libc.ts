@@ -21,9 +21,9 @@ export interface Libc {
   openPidfd(pid: number): number;
   close(fd: number): void;
   /** Waits until one of `count` records of struct pollfd has news. */
-  poll(records: Buffer, count: number): number;
+  poll(records: Int32Array, count: number): number;
   /** Reaps a child: fills the status (int) and its struct rusage. */
-  wait(pid: number, status: Buffer, usage: Buffer): number;
+  wait(pid: number, status: Int32Array, usage: Uint32Array): number;
   limit(resource: number, soft: number, hard: number): number;
   /** Memory that stays shared across forks. */
   sharedMemory(bytes: number): ArrayBuffer;
