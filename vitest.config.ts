@@ -5,8 +5,8 @@ export default defineConfig({
     include: ["test/**/*.test.ts"],
     testTimeout: 30_000,
     hookTimeout: 30_000,
-    // Tests start processes of their own; two files at a time keep both cores busy without timing each other out.
-    maxWorkers: 2,
+    // Most tests wait for processes of their own; more files at a time would make them time each other out.
+    maxWorkers: 3,
     pool: "forks",
     // Workers are loaded as Node loads them, here and in the children: what is tested is what ships.
     server: { deps: { external: [/\/dist\//, /\/fixtures\//] } },
