@@ -15,22 +15,16 @@
  *                                            results in input order
  */
 import { offerWorker } from "./capture.js";
-import { describe } from "./describe.js";
-import { ClosedError, LaunchError } from "./errors.js";
-import { ForkLauncher, UnfitError } from "./launch/fork.js";
-import type { Launcher } from "./launch/launcher.js";
-import { SpawnLauncher } from "./launch/spawn.js";
-import type { ChildSettings } from "./launch/warm-node.js";
-import { locateWorker } from "./locate-worker.js";
+import { checkWorker } from "./check-worker.js";
+import { ClosedError } from "./errors.js";
+import { LauncherChoice } from "./launch/launcher-choice.js";
 import {
   type CallOptions,
   checkCallOptions,
   checkConstructorOptions,
-  DEFAULT_STARTUP_TIMEOUT_MS,
   type ParallelOptions,
   resolveOptions,
 } from "./options.js";
-import { forkObstacle } from "./launch/fork-obstacle.js";
 import { Scheduler } from "./scheduler.js";
 import type { AnyWorker, StartMethod } from "./worker.js";
 
@@ -79,9 +73,7 @@ export class Parallel<Item, Result> {
   readonly #calls = new Map<Scheduler, Promise<unknown>>();
   /** This program is only being run to find a worker, and it is not this one: its calls go no further. */
   readonly #isRerun: boolean;
-  #launcher: Launcher | undefined;
-  #ready: Promise<Launcher> | undefined;
-  #reason: string | undefined;
+  readonly #launch: LauncherChoice;
   #closed = false;
   #lastId = 0;
   #succeeded = 0;
@@ -99,6 +91,7 @@ export class Parallel<Item, Result> {
     this.#worker = worker;
     this.#options = { ...options };
     this.#isRerun = offerWorker(worker);
+    this.#launch = new LauncherChoice(worker, this.#options);
   }
 
   /**
@@ -189,15 +182,14 @@ export class Parallel<Item, Result> {
   async ready(): Promise<void> {
     this.#assertOpen();
     if (this.#isRerun) return await new Promise(() => {});
-    await this.#prepare();
+    await this.#launch.ready();
   }
 
   /** Takes no more calls, waits for those under way, ends the fork server. Calling it again is harmless. */
   async close(): Promise<void> {
     this.#closed = true;
     await Promise.allSettled(this.#calls.values());
-    await this.#launcher?.close();
-    await this.#ready?.catch(() => {});
+    await this.#launch.close();
   }
 
   /**
@@ -219,11 +211,11 @@ export class Parallel<Item, Result> {
   /** What this `Parallel` is doing right now. */
   stats(): ParallelStats {
     return {
-      startMethod: this.#launcher?.startMethod,
-      reason: this.#reason,
+      startMethod: this.#launch.current?.startMethod,
+      reason: this.#launch.reason,
       calls: this.#calls.size,
       items: { succeeded: this.#succeeded, failed: this.#failed },
-      pids: this.#launcher?.pids ?? [],
+      pids: this.#launch.current?.pids ?? [],
     };
   }
 
@@ -260,7 +252,7 @@ export class Parallel<Item, Result> {
       options: resolveOptions(this.#options as CallOptions, own as CallOptions),
       wantsResults,
       expected: expectedResult(this.#worker),
-      launcher: () => this.#prepare(),
+      launcher: () => this.#launch.ready(),
       nextId: () => String((this.#lastId += 1)),
       onResult: (index, result) => {
         count += 1;
@@ -286,92 +278,10 @@ export class Parallel<Item, Result> {
   #assertOpen(): void {
     if (this.#closed) throw new ClosedError();
   }
-
-  /** The launcher, ready. Tried anew by the next call when it fails. */
-  #prepare(): Promise<Launcher> {
-    if (!this.#ready) {
-      this.#ready = this.#launch();
-      this.#ready.catch(() => (this.#ready = undefined));
-    }
-    return this.#ready;
-  }
-
-  async #launch(): Promise<Launcher> {
-    const { startMethod } = this.#options;
-    const settings = this.#settings();
-    const locate = () => locateWorker(this.#worker, this.#options.module, settings.execArgv);
-    if (startMethod !== "spawn") {
-      this.#reason = forkObstacle(settings.execArgv) ?? (await this.#tryFork(locate, settings));
-      if (this.#reason === undefined) return this.#launcher!;
-      if (startMethod === "fork")
-        throw new LaunchError(`Children cannot be forked here: ${this.#reason}`);
-      if (process.platform === "linux") warnOfSpawn(this.#reason);
-    }
-    this.#launcher = new SpawnLauncher(locate, settings);
-    await this.#launcher.ready();
-    return this.#launcher;
-  }
-
-  /** Why it cannot be, or nothing when it could. */
-  async #tryFork(
-    locate: () => ReturnType<typeof locateWorker>,
-    settings: ChildSettings,
-  ): Promise<string | undefined> {
-    this.#launcher = new ForkLauncher(locate, settings);
-    try {
-      await this.#launcher.ready();
-      return undefined;
-    } catch (error) {
-      if (error instanceof UnfitError) return error.message;
-      throw error;
-    }
-  }
-
-  #settings(): ChildSettings {
-    const { execArgv, env, cwd, startupTimeout } = this.#options;
-    return {
-      execArgv: execArgv ?? process.execArgv,
-      env: { ...(env ?? process.env) },
-      cwd,
-      startupTimeout: startupTimeout ?? DEFAULT_STARTUP_TIMEOUT_MS,
-    };
-  }
-}
-
-function checkWorker(worker: unknown): void {
-  const isObject = typeof worker === "object" && worker !== null;
-  if (isObject && typeof (worker as { process?: unknown }).process === "function") {
-    const prototype = Object.getPrototypeOf(worker) as object | null;
-    if (prototype !== null && prototype !== Object.prototype) return;
-    throw new TypeError(
-      "Expected an instance of a class that extends ParallelWorker, got an object literal: another process needs its class",
-    );
-  }
-  const isClass =
-    typeof worker === "function" &&
-    typeof (worker as { prototype?: { process?: unknown } }).prototype?.process === "function";
-  throw new TypeError(
-    isClass
-      ? `Expected an instance of ${(worker as { name: string }).name}, got the class itself: write new Parallel(new ${(worker as { name: string }).name}())`
-      : `Expected an instance of a class that extends ParallelWorker and has process(item), got ${describe(worker)}`,
-  );
 }
 
 function expectedResult(worker: object): string {
   return (worker.constructor as { resultFormat?: unknown }).resultFormat === "json"
     ? "a JSON value"
     : "a string or a Uint8Array (a JsonWorker returns JSON values)";
-}
-
-const warned = new Set<string>();
-
-/** Once per reason: it makes every item some thirty times as slow to start. */
-function warnOfSpawn(reason: string): void {
-  if (warned.has(reason)) return;
-  warned.add(reason);
-  process.emitWarning(`Children are spawned, not forked: ${reason}`, {
-    type: "ForkmapWarning",
-    code: "FORKMAP_SPAWN",
-    detail: 'Set `startMethod: "spawn"` if that is what you want.',
-  });
 }

@@ -1,0 +1,22 @@
+/** Refuses what cannot be a worker, in words that say what to write instead. */
+import { describe } from "./describe.js";
+
+/** @throws TypeError unless it is an instance of a class that has `process` */
+export function checkWorker(worker: unknown): void {
+  const isObject = typeof worker === "object" && worker !== null;
+  if (isObject && typeof (worker as { process?: unknown }).process === "function") {
+    const prototype = Object.getPrototypeOf(worker) as object | null;
+    if (prototype !== null && prototype !== Object.prototype) return;
+    throw new TypeError(
+      "Expected an instance of a class that extends ParallelWorker, got an object literal: another process needs its class",
+    );
+  }
+  const isClass =
+    typeof worker === "function" &&
+    typeof (worker as { prototype?: { process?: unknown } }).prototype?.process === "function";
+  throw new TypeError(
+    isClass
+      ? `Expected an instance of ${(worker as { name: string }).name}, got the class itself: write new Parallel(new ${(worker as { name: string }).name}())`
+      : `Expected an instance of a class that extends ParallelWorker and has process(item), got ${describe(worker)}`,
+  );
+}

@@ -1,0 +1,106 @@
+/**
+ * Chooses how the children of a `Parallel` come to be: forked where they can be, else spawned, with the reason. Made
+ * once, when first needed, and again after a failure.
+ */
+import { LaunchError } from "../errors.js";
+import { locateWorker } from "../locate-worker.js";
+import { DEFAULT_STARTUP_TIMEOUT_MS, type ParallelOptions } from "../options.js";
+import { ForkLauncher, UnfitError } from "./fork.js";
+import { forkObstacle } from "./fork-obstacle.js";
+import type { Launcher } from "./launcher.js";
+import { SpawnLauncher } from "./spawn.js";
+import type { ChildSettings } from "./warm-node.js";
+
+type LaunchOptions = Omit<ParallelOptions, "onStart" | "onFinish">;
+
+export class LauncherChoice {
+  readonly #worker: object;
+  readonly #options: LaunchOptions;
+  #ready: Promise<Launcher> | undefined;
+  #current: Launcher | undefined;
+  #reason: string | undefined;
+
+  constructor(worker: object, options: LaunchOptions) {
+    this.#worker = worker;
+    this.#options = options;
+  }
+
+  /** The launcher, ready or on its way. */
+  get current(): Launcher | undefined {
+    return this.#current;
+  }
+
+  /** Why it is not `fork`, when nobody asked for `spawn`. */
+  get reason(): string | undefined {
+    return this.#reason;
+  }
+
+  /** The launcher, ready. */
+  ready(): Promise<Launcher> {
+    if (!this.#ready) {
+      this.#ready = this.#choose();
+      this.#ready.catch(() => (this.#ready = undefined));
+    }
+    return this.#ready;
+  }
+
+  /** Ends what is warm, also while it is starting. */
+  async close(): Promise<void> {
+    await this.#current?.close();
+    await this.#ready?.catch(() => {});
+  }
+
+  async #choose(): Promise<Launcher> {
+    const { startMethod, module } = this.#options;
+    const settings = this.#settings();
+    const locate = () => locateWorker(this.#worker, module, settings.execArgv);
+    if (startMethod !== "spawn") {
+      const fork = new ForkLauncher(locate, settings);
+      this.#reason = forkObstacle(settings.execArgv) ?? (await this.#obstacleFoundBy(fork));
+      if (this.#reason === undefined) return fork;
+      if (startMethod === "fork") {
+        throw new LaunchError(`Children cannot be forked here: ${this.#reason}`);
+      }
+      if (process.platform === "linux") warnOfSpawn(this.#reason);
+    }
+    const spawn = new SpawnLauncher(locate, settings);
+    this.#current = spawn;
+    await spawn.ready();
+    return spawn;
+  }
+
+  /** Why it cannot be, or nothing when it could. */
+  async #obstacleFoundBy(fork: ForkLauncher): Promise<string | undefined> {
+    this.#current = fork;
+    try {
+      await fork.ready();
+      return undefined;
+    } catch (error) {
+      if (error instanceof UnfitError) return error.message;
+      throw error;
+    }
+  }
+
+  #settings(): ChildSettings {
+    const { execArgv, env, cwd, startupTimeout } = this.#options;
+    return {
+      execArgv: execArgv ?? process.execArgv,
+      env: { ...(env ?? process.env) },
+      cwd,
+      startupTimeout: startupTimeout ?? DEFAULT_STARTUP_TIMEOUT_MS,
+    };
+  }
+}
+
+const warned = new Set<string>();
+
+/** Once per reason: it makes every item some twenty times as slow to start. */
+function warnOfSpawn(reason: string): void {
+  if (warned.has(reason)) return;
+  warned.add(reason);
+  process.emitWarning(`Children are spawned, not forked: ${reason}`, {
+    type: "ForkmapWarning",
+    code: "FORKMAP_SPAWN",
+    detail: 'Set `startMethod: "spawn"` if that is what you want.',
+  });
+}
