@@ -66,6 +66,7 @@ const sizes: { length: number; index: number }[] = await parallel.mapProcesses([
   onFinish: (_item, _index, _result, { pid }: FinishInfo) => pids.push(pid),
 });
 const bytes: Uint8Array[] = await byteMaker.mapProcesses([3]);
+// @ts-expect-error -- the items of this worker have a text
 const wrong = parallel.mapSettled([{ word: 1 }]).catch((error: unknown) => error instanceof ItemError);
 await wrong;
 console.log(JSON.stringify({ sizes, bytes: bytes[0]?.length, pids: pids.length }));
