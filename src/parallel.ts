@@ -141,6 +141,19 @@ export class Parallel<Item, Result> {
    * @returns the number of failed items, once every child has exited: 0, as any failure rejects
    *
    * @throws as `mapProcesses`
+   *
+   * @example
+   * ```ts
+   * import { Parallel, ParallelWorker } from "forkmap";
+   *
+   * export class Check extends ParallelWorker<string, void> {
+   *   process(json: string): void {
+   *     JSON.parse(json);
+   *   }
+   * }
+   *
+   * console.log(await new Parallel(new Check()).eachProcess(["1", "[]"])); // 0
+   * ```
    */
   async eachProcess(
     items: Iterable<Item> | AsyncIterable<Item>,
@@ -158,6 +171,23 @@ export class Parallel<Item, Result> {
    * @param options - override those of the constructor
    *
    * @throws as `mapProcesses`, but for `ItemError` and `AggregateError`: a `reason` is where those are
+   *
+   * @example
+   * ```ts
+   * import { DeadChildError, Parallel, ParallelWorker } from "forkmap";
+   *
+   * export class Exit extends ParallelWorker<number> {
+   *   process(code: number): string {
+   *     return code === 0 ? "stayed" : process.exit(code);
+   *   }
+   * }
+   *
+   * const [first, second] = await new Parallel(new Exit()).mapSettled([0, 3]);
+   * console.log(first?.status); // fulfilled
+   * if (second?.status === "rejected" && second.reason instanceof DeadChildError) {
+   *   console.log(second.reason.exitCode); // 3
+   * }
+   * ```
    */
   async mapSettled(
     items: Iterable<Item> | AsyncIterable<Item>,

@@ -29,8 +29,9 @@ const POOL_THREADS = 4;
 await boot();
 
 async function boot(): Promise<void> {
-  const libc = loadLibcOrGiveUp();
+  // First of all: the parent loses what we say to it if its own words find nobody to read them.
   const [first, ...rest] = firstLines();
+  const libc = loadLibcOrGiveUp();
   const order = JSON.parse(first) as Extract<Order, { do: "load" }>;
   // A module that loops for ever while it loads never reads the channel: only the kernel can tell it that we are gone.
   libc.dieWithParent(SIGKILL);

@@ -33,8 +33,8 @@ describe.each(["fork", "spawn"])("children made by %s", (startMethod) => {
     });
     const { stdout, stderr, code } = await outputOf(program);
     expect(stdout, stderr).not.toContain("started itself again");
-    // -p prints its own value first.
-    expect(stdout, stderr).toMatch(/(^|\n)A,B$/);
+    // -p prints a value of its own, on Node 20 before ours and later after it.
+    expect(stdout, stderr).toContain("A,B");
     expect(code).toBe(0);
   });
 });
