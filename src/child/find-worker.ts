@@ -3,7 +3,8 @@
  * the worker that the program itself gives to `new Parallel` when it runs again. Own fields come from the parent.
  */
 import { realpathSync } from "node:fs";
-import { Session } from "node:inspector";
+import type * as Inspector from "node:inspector";
+import { createRequire } from "node:module";
 import { fileURLToPath } from "node:url";
 import { deserialize } from "node:v8";
 import { expectWorker } from "../capture.js";
@@ -108,6 +109,7 @@ function matches(
  * everything before the first `await` to run.
  */
 function endProgramHere(): never {
+  const { Session } = createRequire(import.meta.url)("node:inspector") as typeof Inspector;
   const session = new Session();
   session.connect();
   setImmediate(() => session.disconnect());

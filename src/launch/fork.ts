@@ -42,7 +42,11 @@ const V8_FLAGS = [
 const DEFAULT_CONCURRENCY = 32;
 
 /** Fork cannot be used here, for this reason; spawn can. */
-export class UnfitError extends Error {}
+class UnfitError extends Error {
+  static {
+    this.prototype.name = "UnfitError";
+  }
+}
 
 export class ForkLauncher implements Launcher {
   readonly startMethod = "fork";

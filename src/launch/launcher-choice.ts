@@ -2,13 +2,12 @@
  * Chooses how the children of a `Parallel` come to be: forked where they can be, else spawned, with the reason. Made
  * once, when first needed, and again after a failure.
  */
-import { LaunchError } from "../errors.js";
+import { ClosedError, LaunchError } from "../errors.js";
 import { locateWorker } from "../locate-worker.js";
 import { DEFAULT_STARTUP_TIMEOUT_MS, type ParallelOptions } from "../options.js";
-import { ForkLauncher, UnfitError } from "./fork.js";
+import type { ForkLauncher } from "./fork.js";
 import { forkObstacle } from "./fork-obstacle.js";
 import type { Launcher } from "./launcher.js";
-import { SpawnLauncher } from "./spawn.js";
 import type { ChildSettings } from "./warm-node.js";
 
 type LaunchOptions = Omit<ParallelOptions, "onStart" | "onFinish">;
@@ -19,6 +18,7 @@ export class LauncherChoice {
   #ready: Promise<Launcher> | undefined;
   #current: Launcher | undefined;
   #reason: string | undefined;
+  #closed = false;
 
   constructor(worker: object, options: LaunchOptions) {
     this.#worker = worker;
@@ -46,6 +46,7 @@ export class LauncherChoice {
 
   /** Ends what is warm, also while it is starting. */
   async close(): Promise<void> {
+    this.#closed = true;
     await this.#current?.close();
     await this.#ready?.catch(() => {});
   }
@@ -54,7 +55,11 @@ export class LauncherChoice {
     const { startMethod, module } = this.#options;
     const settings = this.#settings();
     const locate = () => locateWorker(this.#worker, module, settings.execArgv);
+    // The launchers are loaded when needed: the fork server and spawned children have no use for them, but import this
+    // package with the worker's module.
     if (startMethod !== "spawn") {
+      const { ForkLauncher } = await import("./fork.js");
+      if (this.#closed) throw new ClosedError();
       const fork = new ForkLauncher(locate, settings);
       this.#reason = forkObstacle(settings.execArgv) ?? (await this.#obstacleFoundBy(fork));
       if (this.#reason === undefined) return fork;
@@ -63,6 +68,8 @@ export class LauncherChoice {
       }
       if (process.platform === "linux") warnOfSpawn(this.#reason);
     }
+    const { SpawnLauncher } = await import("./spawn.js");
+    if (this.#closed) throw new ClosedError();
     const spawn = new SpawnLauncher(locate, settings);
     this.#current = spawn;
     await spawn.ready();
@@ -76,7 +83,7 @@ export class LauncherChoice {
       await fork.ready();
       return undefined;
     } catch (error) {
-      if (error instanceof UnfitError) return error.message;
+      if ((error as Error).name === "UnfitError") return (error as Error).message;
       throw error;
     }
   }
