@@ -1,4 +1,4 @@
-/** Refuses what cannot be a worker, in words that say what to write instead. */
+/** What a worker has to be and to return, in words that say what to write instead. */
 import { describe } from "./describe.js";
 
 /** @throws TypeError unless it is an instance of a class that has `process` */
@@ -19,4 +19,11 @@ export function checkWorker(worker: unknown): void {
       ? `Expected an instance of ${(worker as { name: string }).name}, got the class itself: write new Parallel(new ${(worker as { name: string }).name}())`
       : `Expected an instance of a class that extends ParallelWorker and has process(item), got ${describe(worker)}`,
   );
+}
+
+/** What `process` of a worker is to return, for an error. */
+export function expectedResult(worker: object): string {
+  return (worker.constructor as { resultFormat?: unknown }).resultFormat === "json"
+    ? "a JSON value"
+    : "a string or a Uint8Array (a JsonWorker returns JSON values)";
 }

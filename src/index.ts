@@ -14,9 +14,10 @@ export {
   WorkerModuleError,
 } from "./errors.js";
 export type { CallOptions, FinishInfo, ParallelOptions, RetryDelay } from "./options.js";
-export { Parallel, type ParallelStats } from "./parallel.js";
+export { Parallel } from "./parallel.js";
 export { processorCount } from "./processor-count.js";
 export type { Limits } from "./protocol.js";
+export type { ParallelStats } from "./stats.js";
 export {
   type AnyWorker,
   type Frame,

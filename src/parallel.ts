@@ -15,7 +15,7 @@
  *                                            results in input order
  */
 import { offerWorker } from "./capture.js";
-import { checkWorker } from "./check-worker.js";
+import { checkWorker, expectedResult } from "./check-worker.js";
 import { ClosedError } from "./errors.js";
 import { LauncherChoice } from "./launch/launcher-choice.js";
 import {
@@ -26,21 +26,8 @@ import {
   resolveOptions,
 } from "./options.js";
 import { Scheduler } from "./scheduler.js";
-import type { AnyWorker, StartMethod } from "./worker.js";
-
-/** What a `Parallel` is doing. */
-export interface ParallelStats {
-  /** How children come to be; `undefined` before the first item or `ready()`. */
-  readonly startMethod: StartMethod | undefined;
-  /** Why it is not `fork`, when nobody asked for `spawn`. */
-  readonly reason: string | undefined;
-  /** Calls that have not ended. */
-  readonly calls: number;
-  /** Items that have succeeded and failed, over all calls. */
-  readonly items: { readonly succeeded: number; readonly failed: number };
-  /** Own processes that are alive: the fork server, or spawned children and their reaper. */
-  readonly pids: readonly number[];
-}
+import type { ParallelStats } from "./stats.js";
+import type { AnyWorker } from "./worker.js";
 
 /**
  * Runs a worker over many items, each in a process of its own.
@@ -308,10 +295,4 @@ export class Parallel<Item, Result> {
   #assertOpen(): void {
     if (this.#closed) throw new ClosedError();
   }
-}
-
-function expectedResult(worker: object): string {
-  return (worker.constructor as { resultFormat?: unknown }).resultFormat === "json"
-    ? "a JSON value"
-    : "a string or a Uint8Array (a JsonWorker returns JSON values)";
 }
