@@ -63,13 +63,22 @@ async function killedOnce(
     env: { FORKMAP_TEST_MARK: mark },
   });
   const exited = once(script, "exit");
+  let said = "";
+  script.stderr!.on("data", (chunk) => (said += chunk));
   const hasChildren = () => marked(mark).some((each) => each.includes("forkmap Lasting"));
   // Every second one from the first child on: on a slow machine the others come before there is any.
   const fromFirstChild = number % 2 === 1;
-  while (fromFirstChild && !hasChildren() && script.exitCode === null) await sleep(10);
+  const assertRuns = () => {
+    expect(script.exitCode ?? script.signalCode, `ended by itself: ${said}`).toBeNull();
+  };
+  while (fromFirstChild && !hasChildren()) {
+    assertRuns();
+    await sleep(10);
+  }
   const delay = randomInt(LATEST_KILL_MS);
   await sleep(delay);
-  if (hasChildren()) reached.children += 1;
+  assertRuns();
+  if (fromFirstChild || hasChildren()) reached.children += 1;
   script.kill(signal);
   await exited;
 
