@@ -10,7 +10,7 @@ import { itemPayload, iterate, packItem, type PackedItem } from "./items.js";
 import type { Launcher } from "./launch/launcher.js";
 import type { ResolvedOptions } from "./options.js";
 import type { Payload, Request } from "./protocol.js";
-import { Scratch } from "./scratch.js";
+import type { Scratch } from "./scratch.js";
 
 export interface Call {
   readonly items: Iterable<unknown> | AsyncIterable<unknown>;
@@ -120,6 +120,8 @@ export class Scheduler {
     if (!launcher) return false;
     this.#launcher = launcher;
     this.#slots = new Slots(this.#options.concurrency ?? launcher.defaultConcurrency);
+    // Loaded when needed: a worker's module imports this package in every child server, which has no use for it.
+    const { Scratch } = await import("./scratch.js");
     this.#scratch = new Scratch(this.#options.scratchRoot);
     launcher.guard(this.#scratch.directory);
     await this.#scratch.open();

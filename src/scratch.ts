@@ -9,6 +9,7 @@ import { readFileSync, readlinkSync } from "node:fs";
 import { readdir, rm } from "node:fs/promises";
 import { hostname, tmpdir } from "node:os";
 import path from "node:path";
+import tmp from "tmp-promise";
 import { LaunchError } from "./errors.js";
 
 const NAME = /^forkmap-(\d+)-\d+-(\w+)-([0-9a-f]{8})$/;
@@ -31,8 +32,6 @@ export class Scratch {
   async open(): Promise<void> {
     const root = path.dirname(this.directory);
     await sweepOnce(root);
-    // Loaded when needed: a worker's module imports this package in every spawned child, which has no use for it.
-    const { default: tmp } = await import("tmp-promise");
     try {
       const { cleanup } = await tmp.dir({
         tmpdir: root,

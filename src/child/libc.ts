@@ -27,19 +27,31 @@ export interface Libc {
   limit(resource: number, soft: number, hard: number): number;
   /** Memory that stays shared across forks. */
   sharedMemory(bytes: number): ArrayBuffer;
+  /** Unmaps the pages of a file's mapping until they are used again. */
+  unmapPages(start: number, bytes: number): void;
+  /** Puts a copy of HUGE_PAGE_BYTES of memory in their place, in one huge page; `false` when there is none to be had. */
+  moveToHugePage(start: number, executable: boolean): boolean;
   /** Gives the event loop of a forked child kernel objects of its own. */
   reviveLoop(): void;
   errno(): number;
 }
 
 export const SIGKILL = 9;
+export const HUGE_PAGE_BYTES = 2 * 1024 * 1024;
 /** Size of struct rusage: two timevals and 14 longs. */
 export const RUSAGE_BYTES = 144;
 
 const PR_SET_PDEATHSIG = 1;
+const PROT_READ = 1;
 const PROT_READ_WRITE = 3;
+const PROT_READ_EXEC = 5;
 const MAP_SHARED_ANONYMOUS = 0x21;
+const MAP_PRIVATE_ANONYMOUS = 0x22;
+const MREMAP_MAYMOVE_FIXED = 3;
+const MADV_DONTNEED = 4;
 const MADV_DOFORK = 11;
+const MADV_HUGEPAGE = 14;
+const MADV_COLLAPSE = 25;
 const SYS_PIDFD_OPEN = 434;
 const FIRST_PAGE = 0x1000;
 /** End of the user address space with four-level page tables; the kernel takes a range that reaches beyond its last mapping. */
@@ -66,6 +78,16 @@ export function loadLibc(): Libc {
   const mmap = lib.func(
     "void *mmap(void *start, size_t length, int protection, int flags, int fd, int64_t offset)",
   );
+  const munmap = lib.func("int munmap(uintptr_t start, size_t length)");
+  const mremap = lib.func("mremap", "void *", [
+    "uintptr_t",
+    "size_t",
+    "size_t",
+    "int",
+    "uintptr_t",
+  ]);
+  const mprotect = lib.func("int mprotect(uintptr_t start, size_t length, int protection)");
+  const memcpy = lib.func("void *memcpy(uintptr_t to, uintptr_t from, size_t length)");
   const pidfdOpen = lib.func("syscall", "long", ["long", "int", "unsigned int"]);
   const uvDefaultLoop = lib.func("void *uv_default_loop()");
   const uvLoopFork = lib.func("int uv_loop_fork(void *loop)");
@@ -97,6 +119,24 @@ export function loadLibc(): Libc {
     sharedMemory(bytes) {
       const start = mmap(null, bytes, PROT_READ_WRITE, MAP_SHARED_ANONYMOUS, -1, 0) as unknown;
       return koffi.view(start, bytes);
+    },
+    unmapPages: (start, bytes) => void madvise(start, bytes, MADV_DONTNEED),
+    moveToHugePage(start, executable) {
+      const size = HUGE_PAGE_BYTES;
+      const room = mmap(null, 2 * size, PROT_READ_WRITE, MAP_PRIVATE_ANONYMOUS, -1, 0) as unknown;
+      const roomStart = Number(koffi.address(room));
+      const copy = Math.ceil(roomStart / size) * size;
+      // So that the first write already gets a huge page; the second call makes sure of it, or fails.
+      madvise(copy, size, MADV_HUGEPAGE);
+      memcpy(copy, start, size);
+      const moved =
+        madvise(copy, size, MADV_COLLAPSE) === 0 &&
+        mprotect(copy, size, executable ? PROT_READ_EXEC : PROT_READ) === 0 &&
+        Number(koffi.address(mremap(copy, size, size, MREMAP_MAYMOVE_FIXED, start))) === start;
+      munmap(roomStart, copy - roomStart);
+      if (!moved) munmap(copy, size);
+      munmap(copy + size, roomStart + size - copy);
+      return moved;
     },
     reviveLoop() {
       const failed = uvLoopFork(loop) as number;

@@ -31,9 +31,10 @@ const V8_FLAGS = [
   "--v8-pool-size=1",
   // The baseline compiler of WebAssembly leaves it to a thread to make hot code fast.
   "--no-liftoff",
-  // Compile each function when it is loaded, and keep it: what the fork server has not compiled, every child does.
-  "--no-lazy",
+  // Keep what is compiled: what the fork server has not, every child compiles itself.
   "--no-flush-bytecode",
+  // Else V8 calls its own functions through a second mapping of their code, whose pages every child would map as well.
+  "--no-short-builtin-calls",
   // Its timer would go on in every child, and make all that live for some seconds collect garbage at once.
   "--no-memory-reducer",
 ];
