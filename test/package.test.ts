@@ -123,11 +123,9 @@ describe("the packed package", { timeout: 180_000 }, () => {
   }
 
   test("holds the build and nothing of the repository", async () => {
-    const { stdout } = await run("tar", ["-tzf", tarball]);
-    const files = stdout
-      .trimEnd()
-      .split("\n")
-      .map((each) => each.replace(/^package\//, ""));
+    const { stdout } = await run("npm", ["pack", "--dry-run", "--json", "--ignore-scripts"]);
+    const [packed] = JSON.parse(stdout) as { files: { path: string }[] }[];
+    const files = packed!.files.map((each) => each.path);
     expect(files).toContain("dist/index.js");
     expect(files).toContain("dist/index.d.ts");
     expect(files).toContain("dist/child/fork-server.js");

@@ -139,7 +139,7 @@ it("a large item that finds no room stops the call with an error, and hangs noth
 describe("sweep", () => {
   it("removes the directories of dead owners and of a pid that is used again, and nothing else", async () => {
     const { start, place } = await ownName();
-    const { pid: dead } = spawnSync("true");
+    const { pid: dead } = spawnSync("/bin/true");
     const elsewhere = place === "00000000" ? "11111111" : "00000000";
     const gone = [`forkmap-${dead}-1-1-${place}`, `forkmap-${process.pid}-1-1-${place}`];
     const kept = [
@@ -159,7 +159,7 @@ describe("sweep", () => {
 
   it("does not follow a link", async () => {
     const { place } = await ownName();
-    const { pid: dead } = spawnSync("true");
+    const { pid: dead } = spawnSync("/bin/true");
     const root = temporaryDirectory();
     const target = temporaryDirectory();
     writeFileSync(`${target}/precious`, "");
@@ -170,7 +170,7 @@ describe("sweep", () => {
 
   it("happens with the first call in a root", async () => {
     const { place } = await ownName();
-    const { pid: dead } = spawnSync("true");
+    const { pid: dead } = spawnSync("/bin/true");
     const scratchRoot = temporaryDirectory();
     mkdirSync(path.join(scratchRoot, `forkmap-${dead}-1-1-${place}`));
     await opened(new Stays()).mapProcesses([{ ms: 1 }], { scratchRoot });

@@ -40,6 +40,8 @@ export class Reaper {
       stdio: ["pipe", "ignore", "ignore"],
       detached: true,
       cwd: "/",
+      // It needs `rm`, whatever this program was started with.
+      env: { PATH: `${process.env["PATH"] ?? ""}:/usr/bin:/bin` },
     });
     this.#input = this.#shell.stdin!;
     this.#input.on("error", () => {});

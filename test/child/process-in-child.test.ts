@@ -57,7 +57,7 @@ describe.each(["fork", "spawn"])("a child made by %s", (startMethod) => {
     const { told } = await run("listener", "title");
     expect(told[1]!.value).toEqual({
       title: "forkmap Probe num 0 item 1",
-      ps: "forkmap Probe num 0 item 1",
+      commandLine: "forkmap Probe num 0 item 1",
     });
   });
 

@@ -1,5 +1,5 @@
 /** Too few processes, or no room on the disk: items wait or fail by name, the others go on, nothing hangs. */
-import { execFileSync, spawn } from "node:child_process";
+import { execFileSync, spawn, spawnSync } from "node:child_process";
 import {
   chmodSync,
   cpSync,
@@ -28,6 +28,9 @@ const UID = 61_234;
 const KIB = 1024;
 const DISK_BYTES = 512 * KIB;
 
+/** Of util-linux, as `mount` is: most systems have them, though no Node program needs them. */
+const HAS_PRLIMIT = spawnSync("prlimit", ["--version"]).status === 0;
+
 const root = mkdtempSync(path.join(tmpdir(), "scarce-"));
 const disk = path.join(root, "disk");
 
@@ -51,97 +54,106 @@ afterAll(() => {
   rmSync(root, { recursive: true, force: true });
 });
 
-describe.runIf(IS_ROOT)("as a user who may have few processes (needs root to become one)", () => {
-  const home = path.join(root, "home");
-  const scratch = path.join(root, "scratch");
+describe.runIf(IS_ROOT && HAS_PRLIMIT)(
+  "as a user who may have few processes (needs root to become one)",
+  () => {
+    const home = path.join(root, "home");
+    const scratch = path.join(root, "scratch");
 
-  beforeAll(() => {
-    // Where this repository lies may be closed to others: the user gets a copy of what is needed.
-    const own = fileURLToPath(new URL("../..", import.meta.url));
-    const modules = path.join(home, "node_modules");
-    for (const part of ["dist", "package.json"])
-      cpSync(path.join(own, part), path.join(modules, "forkmap", part), { recursive: true });
-    for (const name of ["fast-json-stable-stringify", "tmp-promise", "tmp", "koffi", "@koromix"]) {
-      cpSync(path.join(own, "node_modules", name), path.join(modules, name), {
-        recursive: true,
-        dereference: true,
-      });
+    beforeAll(() => {
+      // Where this repository lies may be closed to others: the user gets a copy of what is needed.
+      const own = fileURLToPath(new URL("../..", import.meta.url));
+      const modules = path.join(home, "node_modules");
+      for (const part of ["dist", "package.json"])
+        cpSync(path.join(own, part), path.join(modules, "forkmap", part), { recursive: true });
+      for (const name of [
+        "fast-json-stable-stringify",
+        "tmp-promise",
+        "tmp",
+        "koffi",
+        "@koromix",
+      ]) {
+        cpSync(path.join(own, "node_modules", name), path.join(modules, name), {
+          recursive: true,
+          dereference: true,
+        });
+      }
+      cpSync(realpathSync(process.execPath), path.join(home, "node"));
+      for (const name of ["limited-run.mjs", "moment.mjs", "count-threads-run.mjs"])
+        cpSync(fixture(name), path.join(home, name));
+      mkdirSync(scratch);
+      chmodSync(scratch, 0o777);
+      chmodSync(root, 0o755);
+    });
+
+    /** Threads count too: a Node process has about ten, the fork server four to eight, a forked child one. */
+    async function run(processes: number, items: number): Promise<Told[] | Told> {
+      const child = spawn(
+        "prlimit",
+        [
+          `--nproc=${processes}:${processes}`,
+          path.join(home, "node"),
+          path.join(home, "limited-run.mjs"),
+          String(items),
+          "10",
+          "fork",
+          scratch,
+          "16",
+        ],
+        {
+          uid: UID,
+          gid: UID,
+          cwd: home,
+          env: { PATH: process.env["PATH"] },
+          stdio: ["ignore", "pipe", "pipe"],
+        },
+      );
+      const { stdout, stderr, code } = await outputOf(child);
+      expect(code, stderr).toBe(0);
+      expect(readdirSync(scratch)).toEqual([]);
+      return JSON.parse(stdout) as Told[] | Told;
     }
-    cpSync(realpathSync(process.execPath), path.join(home, "node"));
-    for (const name of ["limited-run.mjs", "moment.mjs", "count-threads-run.mjs"])
-      cpSync(fixture(name), path.join(home, name));
-    mkdirSync(scratch);
-    chmodSync(scratch, 0o777);
-    chmodSync(root, 0o755);
-  });
 
-  /** Threads count too: a Node process has about ten, the fork server four to eight, a forked child one. */
-  async function run(processes: number, items: number): Promise<Told[] | Told> {
-    const child = spawn(
-      "prlimit",
-      [
-        `--nproc=${processes}:${processes}`,
-        path.join(home, "node"),
-        path.join(home, "limited-run.mjs"),
-        String(items),
-        "10",
-        "fork",
-        scratch,
-        "16",
-      ],
-      {
-        uid: UID,
-        gid: UID,
-        cwd: home,
-        env: { PATH: process.env["PATH"] },
-        stdio: ["ignore", "pipe", "pipe"],
+    test(
+      "items wait for running children to end, and all are done",
+      { timeout: 60_000 },
+      async () => {
+        const threads = await threadsAtRest();
+        const told = (await run(threads + 3, 32)) as Told[];
+        expect(told).toHaveLength(32);
+        expect(told.filter(({ name }) => name !== undefined)).toEqual([]);
       },
     );
-    const { stdout, stderr, code } = await outputOf(child);
-    expect(code, stderr).toBe(0);
-    expect(readdirSync(scratch)).toEqual([]);
-    return JSON.parse(stdout) as Told[] | Told;
-  }
 
-  test(
-    "items wait for running children to end, and all are done",
-    { timeout: 60_000 },
-    async () => {
+    test("with none to be had at all, a StartError says so", { timeout: 60_000 }, async () => {
       const threads = await threadsAtRest();
-      const told = (await run(threads + 3, 32)) as Told[];
-      expect(told).toHaveLength(32);
-      expect(told.filter(({ name }) => name !== undefined)).toEqual([]);
-    },
-  );
+      const told = (await run(threads, 4)) as Told[];
+      expect(told).toHaveLength(4);
+      for (const { name, message } of told) {
+        expect(name).toBe("StartError");
+        expect(message).toMatch(/could not be started: no process could be made for it \(EAGAIN\)/);
+      }
+    });
 
-  test("with none to be had at all, a StartError says so", { timeout: 60_000 }, async () => {
-    const threads = await threadsAtRest();
-    const told = (await run(threads, 4)) as Told[];
-    expect(told).toHaveLength(4);
-    for (const { name, message } of told) {
-      expect(name).toBe("StartError");
-      expect(message).toMatch(/could not be started: no process could be made for it \(EAGAIN\)/);
+    /** Of a program and its fork server. A process counts once for each of its threads. */
+    async function threadsAtRest(): Promise<number> {
+      const child = spawn(
+        path.join(home, "node"),
+        [path.join(home, "count-threads-run.mjs"), scratch],
+        {
+          uid: UID,
+          gid: UID,
+          cwd: home,
+          env: { PATH: process.env["PATH"] },
+          stdio: ["ignore", "pipe", "pipe"],
+        },
+      );
+      const { stdout, stderr } = await outputOf(child);
+      expect(Number(stdout), stderr).toBeGreaterThan(4);
+      return Number(stdout);
     }
-  });
-
-  /** Of a program and its fork server. A process counts once for each of its threads. */
-  async function threadsAtRest(): Promise<number> {
-    const child = spawn(
-      path.join(home, "node"),
-      [path.join(home, "count-threads-run.mjs"), scratch],
-      {
-        uid: UID,
-        gid: UID,
-        cwd: home,
-        env: { PATH: process.env["PATH"] },
-        stdio: ["ignore", "pipe", "pipe"],
-      },
-    );
-    const { stdout, stderr } = await outputOf(child);
-    expect(Number(stdout), stderr).toBeGreaterThan(4);
-    return Number(stdout);
-  }
-});
+  },
+);
 
 describe.runIf(isMounted).each(["fork", "spawn"])(
   "on a full disk (needs root to mount one), children made by %s",
