@@ -2,7 +2,7 @@
 import { constants } from "node:os";
 import { describe } from "./describe.js";
 import type { Usage } from "./errors.js";
-import type { Limits } from "./protocol.js";
+import { type Limits, MAX_CONCURRENCY } from "./protocol.js";
 import type { StartMethod } from "./worker.js";
 
 /** A pause that grows with each attempt: `min * factor ** (attempt - 1)`, at most `max`, times a random 0.5 to 1. */
@@ -92,7 +92,6 @@ export type ResolvedOptions = Required<
   readonly onFinish?: (item: never, index: number, result: never, info: FinishInfo) => unknown;
 } & Pick<CallOptions, "concurrency" | "timeout" | "limits" | "signal" | "scratchRoot">;
 
-export const MAX_CONCURRENCY = 1024;
 /** What a Node timer can hold (2 ** 31 - 1); a longer one would fire at once. */
 const MAX_DELAY_MS = 2_147_483_647;
 export const DEFAULT_STARTUP_TIMEOUT_MS = 30_000;

@@ -14,6 +14,9 @@ import type { Frame } from "./worker.js";
 /** In the environment of a process that has not reached our entry yet. */
 export const ENTRY_MARK = "FORKMAP_ENTRY";
 
+/** Children of one fork server alive at once: each has a cell of shared memory. */
+export const MAX_CONCURRENCY = 1024;
+
 /** File descriptor of the channel in every child. */
 export const CHANNEL_FD = 3;
 

@@ -2,7 +2,7 @@
  * Memory the fork server shares with its children, a cell for each: there a child notes that it has begun, and its
  * last word. Costs no system call, cannot be torn (the word counts only once the state says so), and outlives the child.
  */
-import type { LastWord } from "../protocol.js";
+import { type LastWord, MAX_CONCURRENCY } from "../protocol.js";
 
 /** One page, so that a child that says little touches one page of its own. */
 export const CELL_BYTES = 4096;
@@ -10,9 +10,8 @@ const CELL_WORDS = CELL_BYTES / 4;
 const HEADER_BYTES = 8;
 /** What a last word may take; a longer one goes to a scratch file. */
 export const WORD_BYTES = CELL_BYTES - HEADER_BYTES;
-/** Children alive at once; virtual memory only (4 MiB) until used. */
-export const CELL_COUNT = 1024;
-export const BOARD_BYTES = CELL_COUNT * CELL_BYTES;
+/** A cell for every child that may be alive; virtual memory only (4 MiB) until used. */
+export const BOARD_BYTES = MAX_CONCURRENCY * CELL_BYTES;
 
 const NOTHING = 0;
 const BEGUN = 1;

@@ -14,11 +14,12 @@ import {
   CHANNEL_FD,
   type ChildReport,
   encodeLine,
+  MAX_CONCURRENCY,
   type Order,
   type Request,
   type WorkerSource,
 } from "../protocol.js";
-import { Board, BOARD_BYTES, CELL_COUNT } from "./board.js";
+import { Board, BOARD_BYTES } from "./board.js";
 import { readLines, send, sendLine } from "./channel.js";
 import { ForkedChild } from "./forked-child.js";
 import { type Libc, RUSAGE_BYTES, SIGKILL } from "./libc.js";
@@ -57,7 +58,7 @@ export class ForkLoop {
   /** Ids in the queue that the parent has been told wait. */
   readonly #waiting = new Set<string>();
   readonly #directories = new Set<string>();
-  readonly #records = new Int32Array(POLLFD_WORDS * (CELL_COUNT + 1));
+  readonly #records = new Int32Array(POLLFD_WORDS * (MAX_CONCURRENCY + 1));
   readonly #status = new Int32Array(1);
   readonly #usage = new Uint32Array(RUSAGE_BYTES / 4);
   readonly #onEnd: () => void;
@@ -66,7 +67,7 @@ export class ForkLoop {
   constructor(libc: Libc, worker: LoadedWorker, source: WorkerSource, onEnd: () => void) {
     this.#libc = libc;
     this.#onEnd = onEnd;
-    this.#board = new Board(libc.sharedMemory(BOARD_BYTES), CELL_COUNT);
+    this.#board = new Board(libc.sharedMemory(BOARD_BYTES), MAX_CONCURRENCY);
     this.#child = new ForkedChild(libc, this.#board, worker, source);
   }
 
