@@ -1,4 +1,4 @@
-/** The workers given to forkmap. */
+/** The workers given to forkmap, but for those that use the network: a fork server loads all that takes for them. */
 import { ParallelWorker } from "forkmap";
 import { hold } from "./ballast.mjs";
 import { makeBytes, makeText } from "./payloads.mjs";
@@ -10,15 +10,6 @@ export class Work extends ParallelWorker {
 
   process(n) {
     return work[this.kind](n);
-  }
-}
-
-/** As `Work`, but its fork server has loaded what `fetch` loads on first use. */
-export class FetchReady extends Work {
-  async preload() {
-    // No connection: one that the fork server opens would be shared by all children.
-    const response = await fetch("data:,");
-    await response.text();
   }
 }
 
