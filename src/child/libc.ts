@@ -29,8 +29,8 @@ export interface Libc {
   sharedMemory(bytes: number): ArrayBuffer;
   /** Unmaps the pages of a file's mapping until they are used again. */
   unmapPages(start: number, bytes: number): void;
-  /** Puts a copy of HUGE_PAGE_BYTES of memory in their place, in one huge page; `false` when there is none to be had. */
-  moveToHugePage(start: number, executable: boolean): boolean;
+  /** Puts a copy of so much memory in its place, in huge pages; `false` when there are none to be had. */
+  moveToHugePages(start: number, bytes: number, executable: boolean): boolean;
   /** Gives the event loop of a forked child kernel objects of its own. */
   reviveLoop(): void;
   errno(): number;
@@ -121,21 +121,21 @@ export function loadLibc(): Libc {
       return koffi.view(start, bytes);
     },
     unmapPages: (start, bytes) => void madvise(start, bytes, MADV_DONTNEED),
-    moveToHugePage(start, executable) {
-      const size = HUGE_PAGE_BYTES;
-      const room = mmap(null, 2 * size, PROT_READ_WRITE, MAP_PRIVATE_ANONYMOUS, -1, 0) as unknown;
+    moveToHugePages(start, bytes, executable) {
+      const roomBytes = bytes + HUGE_PAGE_BYTES;
+      const room = mmap(null, roomBytes, PROT_READ_WRITE, MAP_PRIVATE_ANONYMOUS, -1, 0) as unknown;
       const roomStart = Number(koffi.address(room));
-      const copy = Math.ceil(roomStart / size) * size;
+      const copy = Math.ceil(roomStart / HUGE_PAGE_BYTES) * HUGE_PAGE_BYTES;
       // So that the first write already gets a huge page; the second call makes sure of it, or fails.
-      madvise(copy, size, MADV_HUGEPAGE);
-      memcpy(copy, start, size);
+      madvise(copy, bytes, MADV_HUGEPAGE);
+      memcpy(copy, start, bytes);
       const moved =
-        madvise(copy, size, MADV_COLLAPSE) === 0 &&
-        mprotect(copy, size, executable ? PROT_READ_EXEC : PROT_READ) === 0 &&
-        Number(koffi.address(mremap(copy, size, size, MREMAP_MAYMOVE_FIXED, start))) === start;
+        madvise(copy, bytes, MADV_COLLAPSE) === 0 &&
+        mprotect(copy, bytes, executable ? PROT_READ_EXEC : PROT_READ) === 0 &&
+        Number(koffi.address(mremap(copy, bytes, bytes, MREMAP_MAYMOVE_FIXED, start))) === start;
       munmap(roomStart, copy - roomStart);
-      if (!moved) munmap(copy, size);
-      munmap(copy + size, roomStart + size - copy);
+      if (!moved) munmap(copy, bytes);
+      munmap(copy + bytes, roomStart + roomBytes - copy - bytes);
       return moved;
     },
     reviveLoop() {
