@@ -22,6 +22,7 @@ import {
 import { Board, BOARD_BYTES } from "./board.js";
 import { readLines, send, sendLine } from "./channel.js";
 import { ForkedChild } from "./forked-child.js";
+import type { HugePages } from "./huge-pages.js";
 import { type Libc, RUSAGE_BYTES, SIGKILL } from "./libc.js";
 import type { LoadedWorker } from "./run-item.js";
 
@@ -49,16 +50,6 @@ const HEAP_LIMIT_BYTES = getHeapStatistics().heap_size_limit;
 /** V8 gives up close to its limit, and what it had reserved need not all have been resident. */
 const NEAR_LIMIT = 0.6;
 
-/** By so many forks, what makes forks faster would have paid for itself (moveToHugePages: 15 ms, 0.2 ms for each item). */
-const FORKS_WORTH_SPEED = 75;
-
-export interface ForkLoopEvents {
-  /** Once, when there have been so many forks that there may well be many more. */
-  readonly onWorthSpeed: () => void;
-  /** The parent is gone, or wants no more. */
-  readonly onEnd: () => void;
-}
-
 export class ForkLoop {
   readonly #libc: Libc;
   readonly #board: Board;
@@ -71,13 +62,20 @@ export class ForkLoop {
   readonly #records = new Int32Array(POLLFD_WORDS * (MAX_CONCURRENCY + 1));
   readonly #status = new Int32Array(1);
   readonly #usage = new Uint32Array(RUSAGE_BYTES / 4);
-  readonly #events: ForkLoopEvents;
-  #forks = 0;
+  readonly #hugePages: HugePages;
+  readonly #onEnd: () => void;
   #oomKills = countOomKills();
 
-  constructor(libc: Libc, worker: LoadedWorker, source: WorkerSource, events: ForkLoopEvents) {
+  constructor(
+    libc: Libc,
+    worker: LoadedWorker,
+    source: WorkerSource,
+    hugePages: HugePages,
+    onEnd: () => void,
+  ) {
     this.#libc = libc;
-    this.#events = events;
+    this.#hugePages = hugePages;
+    this.#onEnd = onEnd;
     this.#board = new Board(libc.sharedMemory(BOARD_BYTES), MAX_CONCURRENCY);
     this.#child = new ForkedChild(libc, this.#board, worker, source);
   }
@@ -154,8 +152,7 @@ export class ForkLoop {
       } else {
         this.#running.push(running);
       }
-      this.#forks += 1;
-      if (this.#forks === FORKS_WORTH_SPEED) this.#events.onWorthSpeed();
+      this.#hugePages.onFork();
     }
     return false;
   }
@@ -249,7 +246,7 @@ export class ForkLoop {
       this.#libc.kill(-pid, SIGKILL);
     }
     for (const directory of this.#directories) rmSync(directory, { recursive: true, force: true });
-    this.#events.onEnd();
+    this.#onEnd();
   }
 }
 

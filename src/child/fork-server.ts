@@ -11,7 +11,7 @@ import { setFlagsFromString } from "node:v8";
 import type { Order } from "../protocol.js";
 import { readLines, send } from "./channel.js";
 import { ForkLoop } from "./fork-loop.js";
-import { findBusyCode, moveToHugePages } from "./huge-code.js";
+import { HugePages } from "./huge-pages.js";
 import { type Libc, loadLibc, SIGKILL } from "./libc.js";
 import { loadWorker, problemOf, problemOfExit } from "./load-worker.js";
 import { makeRandomRenewable } from "./renew.js";
@@ -56,14 +56,11 @@ async function boot(): Promise<void> {
     const worker = await compiledWhole(() => loadWorker(order.worker));
     const exitOnce = takeExitListeners();
     await warmUp(order.worker);
-    const busyCode = await findBusyCode(libc, () => rehearse(libc, order.worker));
+    const hugePages = await HugePages.preparedBy(libc, () => rehearse(libc, order.worker));
     if (!(await threadsEnd(threadsBefore))) {
       giveUp(`the module of ${order.worker.name} has started threads`);
     }
-    loop = new ForkLoop(libc, worker, order.worker, {
-      onWorthSpeed: () => moveToHugePages(libc, busyCode),
-      onEnd: exitOnce,
-    });
+    loop = new ForkLoop(libc, worker, order.worker, hugePages, exitOnce);
   } catch (error) {
     send({ hello: "failed", problem: problemOf(error) });
     leave();

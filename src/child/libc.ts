@@ -31,6 +31,8 @@ export interface Libc {
   unmapPages(start: number, bytes: number): void;
   /** Puts a copy of so much memory in its place, in huge pages; `false` when there are none to be had. */
   moveToHugePages(start: number, bytes: number, executable: boolean): boolean;
+  /** Has huge pages hold this memory, if they are to be had. */
+  collapse(start: number, bytes: number): void;
   /** Gives the event loop of a forked child kernel objects of its own. */
   reviveLoop(): void;
   errno(): number;
@@ -138,6 +140,7 @@ export function loadLibc(): Libc {
       munmap(copy + bytes, roomStart + roomBytes - copy - bytes);
       return moved;
     },
+    collapse: (start, bytes) => void madvise(start, bytes, MADV_COLLAPSE),
     reviveLoop() {
       const failed = uvLoopFork(loop) as number;
       if (failed !== 0) throw new Error(`uv_loop_fork failed (${failed})`);

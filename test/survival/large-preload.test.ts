@@ -1,0 +1,28 @@
+/** A fork server that holds much memory, moves it (child/huge-pages.ts), and gives every child the same. */
+import { createHash } from "node:crypto";
+import { expect, test } from "vitest";
+import { LargePreload } from "../fixtures/large-preload.mjs";
+import { opened } from "../opened.js";
+
+/** More than the 75 forks after which it moves a piece of 2 MiB with each fork, and than it has pieces. */
+const ITEMS = 150;
+
+test(
+  "every child sees what preload has made, whatever others write",
+  { timeout: 120_000 },
+  async () => {
+    const parallel = opened(new LargePreload(), { startMethod: "fork", concurrency: 4 });
+    const seen = await parallel.mapProcesses(Array.from({ length: ITEMS }, (_, i) => i % 10 === 0));
+    expect(new Set(seen)).toEqual(new Set([made()]));
+  },
+);
+
+function made(): string {
+  const hash = createHash("sha1");
+  const word = Buffer.alloc(4);
+  for (let at = 0; at < 64 * 1024 * 1024; at += 4096) {
+    word.writeUInt32LE(at);
+    hash.update(word);
+  }
+  return hash.digest("hex");
+}
