@@ -14,6 +14,7 @@ import { ForkLoop } from "./fork-loop.js";
 import { HugePages } from "./huge-pages.js";
 import { type Libc, loadLibc, SIGKILL } from "./libc.js";
 import { loadWorker, problemOf, problemOfExit } from "./load-worker.js";
+import { packHeap } from "./pack-heap.js";
 import { makeRandomRenewable } from "./renew.js";
 import { rehearse } from "./rehearse.js";
 import { makeWasmSynchronous } from "./synchronous-wasm.js";
@@ -53,7 +54,7 @@ async function boot(): Promise<void> {
 
   let loop: ForkLoop;
   try {
-    const worker = await compiledWhole(() => loadWorker(order.worker));
+    const worker = await packHeap(libc, () => compiledWhole(() => loadWorker(order.worker)));
     const exitOnce = takeExitListeners();
     await warmUp(order.worker);
     const hugePages = await HugePages.preparedBy(libc, () => rehearse(libc, order.worker));

@@ -27,6 +27,9 @@ export interface Libc {
   limit(resource: number, soft: number, hard: number): number;
   /** Memory that stays shared across forks. */
   sharedMemory(bytes: number): ArrayBuffer;
+  /** Keeps others from these addresses, for no memory; `false` when they are not free. */
+  reserve(start: number, bytes: number): boolean;
+  release(start: number, bytes: number): void;
   /** Unmaps the pages of a file's mapping until they are used again. */
   unmapPages(start: number, bytes: number): void;
   /** Puts a copy of so much memory in its place, in huge pages; `false` when there are none to be had. */
@@ -49,6 +52,9 @@ const PROT_READ_WRITE = 3;
 const PROT_READ_EXEC = 5;
 const MAP_SHARED_ANONYMOUS = 0x21;
 const MAP_PRIVATE_ANONYMOUS = 0x22;
+const MAP_NORESERVE = 0x4000;
+const MAP_FIXED_NOREPLACE = 0x10_0000;
+const PROT_NONE = 0;
 const MREMAP_MAYMOVE_FIXED = 3;
 const MADV_DONTNEED = 4;
 const MADV_DOFORK = 11;
@@ -78,7 +84,7 @@ export function loadLibc(): Libc {
   const poll = lib.func("int poll(void *records, unsigned long count, int timeout)");
   const setrlimit = lib.func("int setrlimit(int resource, const void *limit)");
   const mmap = lib.func(
-    "void *mmap(void *start, size_t length, int protection, int flags, int fd, int64_t offset)",
+    "void *mmap(uintptr_t start, size_t length, int protection, int flags, int fd, int64_t offset)",
   );
   const munmap = lib.func("int munmap(uintptr_t start, size_t length)");
   const mremap = lib.func("mremap", "void *", [
@@ -94,6 +100,12 @@ export function loadLibc(): Libc {
   const uvDefaultLoop = lib.func("void *uv_default_loop()");
   const uvLoopFork = lib.func("int uv_loop_fork(void *loop)");
   const loop = uvDefaultLoop() as unknown;
+
+  /** `undefined` for MAP_FAILED, which is -1. */
+  const addressOf = (pointer: unknown) => {
+    const address = Number(koffi.address(pointer));
+    return Number.isSafeInteger(address) ? address : undefined;
+  };
 
   return {
     fork() {
@@ -119,14 +131,23 @@ export function loadLibc(): Libc {
       return setrlimit(resource, rlimit) as number;
     },
     sharedMemory(bytes) {
-      const start = mmap(null, bytes, PROT_READ_WRITE, MAP_SHARED_ANONYMOUS, -1, 0) as unknown;
+      const start = mmap(0, bytes, PROT_READ_WRITE, MAP_SHARED_ANONYMOUS, -1, 0) as unknown;
       return koffi.view(start, bytes);
     },
+    reserve(start, bytes) {
+      const flags = MAP_PRIVATE_ANONYMOUS | MAP_NORESERVE | MAP_FIXED_NOREPLACE;
+      const place = addressOf(mmap(start, bytes, PROT_NONE, flags, -1, 0));
+      // Before Linux 4.17 the flag is unknown, and somewhere else is taken.
+      if (place !== start && place !== undefined) munmap(place, bytes);
+      return place === start;
+    },
+    release: (start, bytes) => void munmap(start, bytes),
     unmapPages: (start, bytes) => void madvise(start, bytes, MADV_DONTNEED),
     moveToHugePages(start, bytes, executable) {
       const roomBytes = bytes + HUGE_PAGE_BYTES;
-      const room = mmap(null, roomBytes, PROT_READ_WRITE, MAP_PRIVATE_ANONYMOUS, -1, 0) as unknown;
-      const roomStart = Number(koffi.address(room));
+      const room = mmap(0, roomBytes, PROT_READ_WRITE, MAP_PRIVATE_ANONYMOUS, -1, 0) as unknown;
+      const roomStart = addressOf(room);
+      if (roomStart === undefined) return false;
       const copy = Math.ceil(roomStart / HUGE_PAGE_BYTES) * HUGE_PAGE_BYTES;
       // So that the first write already gets a huge page; the second call makes sure of it, or fails.
       madvise(copy, bytes, MADV_HUGEPAGE);
@@ -134,7 +155,7 @@ export function loadLibc(): Libc {
       const moved =
         madvise(copy, bytes, MADV_COLLAPSE) === 0 &&
         mprotect(copy, bytes, executable ? PROT_READ_EXEC : PROT_READ) === 0 &&
-        Number(koffi.address(mremap(copy, bytes, bytes, MREMAP_MAYMOVE_FIXED, start))) === start;
+        addressOf(mremap(copy, bytes, bytes, MREMAP_MAYMOVE_FIXED, start)) === start;
       munmap(roomStart, copy - roomStart);
       if (!moved) munmap(copy, bytes);
       munmap(copy + bytes, roomStart + roomBytes - copy - bytes);
