@@ -22,6 +22,13 @@ describe.each(["fork", "spawn"] as const)("a program with children by %s", (star
     expect(lines.at(-1)).toBe("[ 'A!', 'B!', 'C!' ]");
   });
 
+  it("may wait for nothing but its Parallels to be closed", async () => {
+    const ends = await Promise.all(
+      Array.from({ length: 4 }, () => program("closes-many.mjs", [startMethod]).ended),
+    );
+    for (const end of ends) expect(end).toMatchObject({ code: 0, stdout: "closed\n" });
+  });
+
   it("finds its worker after a garbage collection", async () => {
     const end = await program("collects-garbage.mjs", [startMethod], ["--expose-gc"]).ended;
     expect(end).toMatchObject({ code: 0, stdout: "[ 'a' ]\n" });

@@ -180,6 +180,8 @@ class ForkServer {
       this.#fail(new LaunchError("The fork server was closed while it was starting"));
     }
     this.#process.channel.end();
+    // Both: `gone` waits for the end of the channel too, which may come after that of the process.
+    this.#process.channel.ref();
     this.#process.child.ref();
     await this.#process.gone.catch(() => {});
   }
