@@ -21,9 +21,14 @@ export function checkWorker(worker: unknown): void {
   );
 }
 
+/** By what its class says, not by `instanceof`: the worker's module may have a copy of this package of its own. */
+export function isJsonWorker(worker: object): boolean {
+  return (worker.constructor as { resultFormat?: unknown }).resultFormat === "json";
+}
+
 /** What `process` of a worker is to return, for an error. */
 export function expectedResult(worker: object): string {
-  return (worker.constructor as { resultFormat?: unknown }).resultFormat === "json"
+  return isJsonWorker(worker)
     ? "a JSON value"
     : "a string or a Uint8Array (a JsonWorker returns JSON values)";
 }

@@ -167,3 +167,6 @@ export class ClosedError extends ParallelError {
     super("ERR_PARALLEL_CLOSED", message);
   }
 }
+
+/** A start method cannot be used here, for this reason; another can. Never reaches the user. */
+export class UnfitError extends Error {}

@@ -120,7 +120,7 @@ export class Scheduler {
     if (!launcher) return false;
     this.#launcher = launcher;
     this.#slots = new Slots(this.#options.concurrency ?? launcher.defaultConcurrency);
-    // Loaded when needed: a worker's module imports this package in every child server, which has no use for it.
+    // Loaded when needed: a worker's module imports this package in every other process, which has no use for it.
     const { Scratch } = await import("./scratch.js");
     this.#scratch = new Scratch(this.#options.scratchRoot);
     launcher.guard(this.#scratch.directory);

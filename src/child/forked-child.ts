@@ -61,6 +61,7 @@ export class ForkedChild {
 
     void runItem(this.#worker, payload, this.#around).then((word) => {
       this.#say(word);
+      // Without a listener all that emits would only cost pages to copy.
       if (process.listenerCount("exit") > 0) process.emit("exit", 0);
       else libc.exit(Number(process.exitCode ?? 0));
     });

@@ -6,7 +6,7 @@
  * - large pieces of memory, such as buffers that `preload` has filled: a fork copies the page tables of all there is.
  */
 import { closeSync, openSync, readFileSync, readSync } from "node:fs";
-import { HUGE_PAGE_BYTES, type Libc } from "./libc.js";
+import { HUGE_PAGE_BYTES, type Libc, type Range } from "./libc.js";
 
 /**
  * By so many forks it will have paid: code takes 10 to 20 ms and saves 0.2 ms for each fork, 100 MiB in large pieces take
@@ -21,11 +21,6 @@ const PAGE_BYTES = 4096;
 /** An entry of /proc/self/pagemap (proc_pid_pagemap(5)); its highest bit says that the page is mapped. */
 const ENTRY_BYTES = 8;
 const PRESENT = 0x80;
-
-interface Range {
-  readonly start: number;
-  readonly end: number;
-}
 
 interface Mapping extends Range {
   readonly executable: boolean;
@@ -48,26 +43,26 @@ export class HugePages {
     this.#code = code;
   }
 
-  /** To be called after every fork. When there have been enough, each moves one piece, and none holds up the others for long. */
+  /** To be called after every fork. Once there have been enough, each moves one piece, and holds up the next by no more. */
   onFork(): void {
     this.#forks += 1;
     if (this.#forks < FORKS_WORTH_IT) return;
     this.#steps ??= [
-      ...largePieces().map((piece) => () => this.#libc.collapse(piece, HUGE_PAGE_BYTES)),
+      ...largePieces().map((piece) => () => this.#libc.collapse(piece)),
       ...this.#code.map((code) => () => this.#moveCode(code)),
     ];
     this.#steps.pop()?.();
   }
 
   /** Where the kernel has no huge pages, all stays as it is. */
-  #moveCode({ start, end, executable }: Mapping): void {
-    if (!this.#libc.moveToHugePages(start, end - start, executable)) this.#steps = [];
+  #moveCode(code: Mapping): void {
+    if (!this.#libc.moveToHugePages(code, code.executable)) this.#steps = [];
   }
 }
 
 async function findBusyCode(libc: Libc, act: () => Promise<void>): Promise<Mapping[]> {
   const mappings = mappingsOfCode();
-  for (const { start, end } of mappings) libc.unmapPages(start, end - start);
+  for (const mapping of mappings) libc.unmapPages(mapping);
   await act();
   const pagemap = openSync("/proc/self/pagemap", "r");
   try {
@@ -101,8 +96,8 @@ function mappingsOfCode(): Mapping[] {
     .map(({ start, end, protection }) => ({ start, end, executable: protection[2] === "x" }));
 }
 
-/** Where each begins. Not in the stacks of threads, of which next to nothing is in use: it would be used up whole. */
-function largePieces(): number[] {
+/** Each for one huge page. Not in the stacks of threads, of which next to nothing is in use: it would be used up whole. */
+function largePieces(): Range[] {
   return readMappings()
     .filter(
       ({ name, protection, anonymous, start, end }) =>
@@ -113,7 +108,10 @@ function largePieces(): number[] {
     .flatMap((mapping) => {
       const { start, end } = whole(mapping);
       const count = Math.max(0, (end - start) / HUGE_PAGE_BYTES);
-      return Array.from({ length: count }, (_, i) => start + i * HUGE_PAGE_BYTES);
+      return Array.from({ length: count }, (_, i) => ({
+        start: start + i * HUGE_PAGE_BYTES,
+        end: start + (i + 1) * HUGE_PAGE_BYTES,
+      }));
     });
 }
 

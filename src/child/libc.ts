@@ -5,6 +5,12 @@
 import { createRequire } from "node:module";
 import type * as Koffi from "koffi";
 
+/** Addresses, the end not among them. */
+export interface Range {
+  readonly start: number;
+  readonly end: number;
+}
+
 export interface Libc {
   /** 0 in the child, -1 on failure (see `errno`). */
   fork(): number;
@@ -28,14 +34,14 @@ export interface Libc {
   /** Memory that stays shared across forks. */
   sharedMemory(bytes: number): ArrayBuffer;
   /** Keeps others from these addresses, for no memory; `false` when they are not free. */
-  reserve(start: number, bytes: number): boolean;
-  release(start: number, bytes: number): void;
+  reserve(range: Range): boolean;
+  release(range: Range): void;
   /** Unmaps the pages of a file's mapping until they are used again. */
-  unmapPages(start: number, bytes: number): void;
+  unmapPages(range: Range): void;
   /** Puts a copy of so much memory in its place, in huge pages; `false` when there are none to be had. */
-  moveToHugePages(start: number, bytes: number, executable: boolean): boolean;
+  moveToHugePages(range: Range, executable: boolean): boolean;
   /** Has huge pages hold this memory, if they are to be had. */
-  collapse(start: number, bytes: number): void;
+  collapse(range: Range): void;
   /** Gives the event loop of a forked child kernel objects of its own. */
   reviveLoop(): void;
   errno(): number;
@@ -47,6 +53,7 @@ export const HUGE_PAGE_BYTES = 2 * 1024 * 1024;
 export const RUSAGE_BYTES = 144;
 
 const PR_SET_PDEATHSIG = 1;
+const PROT_NONE = 0;
 const PROT_READ = 1;
 const PROT_READ_WRITE = 3;
 const PROT_READ_EXEC = 5;
@@ -54,7 +61,6 @@ const MAP_SHARED_ANONYMOUS = 0x21;
 const MAP_PRIVATE_ANONYMOUS = 0x22;
 const MAP_NORESERVE = 0x4000;
 const MAP_FIXED_NOREPLACE = 0x10_0000;
-const PROT_NONE = 0;
 const MREMAP_MAYMOVE_FIXED = 3;
 const MADV_DONTNEED = 4;
 const MADV_DOFORK = 11;
@@ -134,16 +140,18 @@ export function loadLibc(): Libc {
       const start = mmap(0, bytes, PROT_READ_WRITE, MAP_SHARED_ANONYMOUS, -1, 0) as unknown;
       return koffi.view(start, bytes);
     },
-    reserve(start, bytes) {
+    reserve({ start, end }) {
+      const bytes = end - start;
       const flags = MAP_PRIVATE_ANONYMOUS | MAP_NORESERVE | MAP_FIXED_NOREPLACE;
       const place = addressOf(mmap(start, bytes, PROT_NONE, flags, -1, 0));
       // Before Linux 4.17 the flag is unknown, and somewhere else is taken.
       if (place !== start && place !== undefined) munmap(place, bytes);
       return place === start;
     },
-    release: (start, bytes) => void munmap(start, bytes),
-    unmapPages: (start, bytes) => void madvise(start, bytes, MADV_DONTNEED),
-    moveToHugePages(start, bytes, executable) {
+    release: ({ start, end }) => void munmap(start, end - start),
+    unmapPages: ({ start, end }) => void madvise(start, end - start, MADV_DONTNEED),
+    moveToHugePages({ start, end }, executable) {
+      const bytes = end - start;
       const roomBytes = bytes + HUGE_PAGE_BYTES;
       const room = mmap(0, roomBytes, PROT_READ_WRITE, MAP_PRIVATE_ANONYMOUS, -1, 0) as unknown;
       const roomStart = addressOf(room);
@@ -161,7 +169,7 @@ export function loadLibc(): Libc {
       munmap(copy + bytes, roomStart + roomBytes - copy - bytes);
       return moved;
     },
-    collapse: (start, bytes) => void madvise(start, bytes, MADV_COLLAPSE),
+    collapse: ({ start, end }) => void madvise(start, end - start, MADV_COLLAPSE),
     reviveLoop() {
       const failed = uvLoopFork(loop) as number;
       if (failed !== 0) throw new Error(`uv_loop_fork failed (${failed})`);

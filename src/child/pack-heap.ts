@@ -4,7 +4,7 @@
  * those addresses are taken, the kernel puts what V8 asks for side by side instead: then huge pages can hold it.
  */
 import { readFileSync } from "node:fs";
-import type { Libc } from "./libc.js";
+import type { Libc, Range } from "./libc.js";
 
 /** Below it the C heap has room to grow, behind the program. */
 const FIRST_ADDRESS = 2 ** 36;
@@ -13,25 +13,23 @@ const LAST_ADDRESS = 2 ** 46;
 /** Reading /proc may itself make V8 map something where we are about to reserve. */
 const MAX_PASSES = 4;
 
-interface Range {
-  readonly start: number;
-  readonly end: number;
-}
-
-/** Has V8 allocate in one place while `load` runs. It takes addresses, no memory; where a limit forbids that, nothing changes. */
+/**
+ * Has V8 allocate in one place while `load` runs. It takes addresses, no memory; where a limit forbids that, nothing
+ * changes.
+ */
 export async function packHeap<T>(libc: Libc, load: () => Promise<T>): Promise<T> {
   const reserved: Range[] = [];
   let isComplete = false;
   for (let pass = 0; !isComplete && pass < MAX_PASSES; pass += 1) {
     const gaps = freeAddresses();
-    const taken = gaps.filter(({ start, end }) => libc.reserve(start, end - start));
+    const taken = gaps.filter((gap) => libc.reserve(gap));
     reserved.push(...taken);
     isComplete = taken.length === gaps.length;
   }
   try {
     return await load();
   } finally {
-    for (const { start, end } of reserved) libc.release(start, end - start);
+    for (const range of reserved) libc.release(range);
   }
 }
 

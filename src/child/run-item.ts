@@ -4,6 +4,7 @@
  */
 import stringify from "fast-json-stable-stringify";
 import { CONTEXT } from "../context.js";
+import { isJsonWorker } from "../check-worker.js";
 import { describe } from "../describe.js";
 import { recordError } from "../error-record.js";
 import { jsonProblem } from "../json-value.js";
@@ -55,10 +56,6 @@ function deliver(worker: LoadedWorker, result: unknown, file: string | undefined
   if (typeof result === "string") return { status: "ok", ...writeText(file, result) };
   if (result instanceof Uint8Array) return { status: "ok", ...writeBytes(file, result) };
   return { status: "mistyped", got: describe(result) };
-}
-
-function isJsonWorker(worker: LoadedWorker): boolean {
-  return (worker.constructor as { resultFormat?: unknown }).resultFormat === "json";
 }
 
 class Task implements TaskContext {

@@ -4,7 +4,7 @@
  */
 import { readdirSync, readFileSync } from "node:fs";
 import { constants } from "node:os";
-import { LaunchError } from "../errors.js";
+import { LaunchError, UnfitError } from "../errors.js";
 import {
   type ChildReport,
   encodeLine,
@@ -41,13 +41,6 @@ const V8_FLAGS = [
 
 /** Children mostly wait for something else, and cost little memory: more than there are processors. */
 const DEFAULT_CONCURRENCY = 32;
-
-/** Fork cannot be used here, for this reason; spawn can. */
-class UnfitError extends Error {
-  static {
-    this.prototype.name = "UnfitError";
-  }
-}
 
 export class ForkLauncher implements Launcher {
   readonly startMethod = "fork";
@@ -120,6 +113,7 @@ class ForkServer {
   #settleReady: Settle | undefined;
   #startTimer: NodeJS.Timeout | undefined;
   #failure: Error | undefined;
+  #isClosing = false;
 
   constructor(locate: () => WorkerSource, settings: ChildSettings, onGone: () => void) {
     this.#process = startNode("fork-server", V8_FLAGS, settings, (message) =>
@@ -180,9 +174,8 @@ class ForkServer {
       this.#fail(new LaunchError("The fork server was closed while it was starting"));
     }
     this.#process.channel.end();
-    // Both: `gone` waits for the end of the channel too, which may come after that of the process.
-    this.#process.channel.ref();
-    this.#process.child.ref();
+    this.#isClosing = true;
+    this.#keepAlive();
     await this.#process.gone.catch(() => {});
   }
 
@@ -221,10 +214,10 @@ class ForkServer {
     this.#settle((ready) => ready.reject(error));
   }
 
-  /** An idle fork server never keeps the program alive. */
+  /** An idle fork server never keeps the program alive. One that closes does, with its channel, which may end after it. */
   #keepAlive(): void {
     const { child, channel } = this.#process;
-    if (this.#pending.size > 0 || this.#settleReady) {
+    if (this.#pending.size > 0 || this.#settleReady || this.#isClosing) {
       child.ref();
       channel.ref();
     } else {

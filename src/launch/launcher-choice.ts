@@ -2,7 +2,7 @@
  * Chooses how the children of a `Parallel` come to be: forked where they can be, else spawned, with the reason. Made
  * once, when first needed, and again after a failure.
  */
-import { ClosedError, LaunchError } from "../errors.js";
+import { ClosedError, LaunchError, UnfitError } from "../errors.js";
 import { locateWorker } from "../locate-worker.js";
 import { DEFAULT_STARTUP_TIMEOUT_MS, type ParallelOptions } from "../options.js";
 import type { ForkLauncher } from "./fork.js";
@@ -83,7 +83,7 @@ export class LauncherChoice {
       await fork.ready();
       return undefined;
     } catch (error) {
-      if ((error as Error).name === "UnfitError") return (error as Error).message;
+      if (error instanceof UnfitError) return error.message;
       throw error;
     }
   }

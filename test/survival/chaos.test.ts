@@ -61,16 +61,16 @@ describe("items that throw, exit, are killed, loop for ever and run out of memor
     expect(after.scratch).toEqual([]);
   });
 
-  test("spawned, a hundred items", { timeout: 120_000 }, async () => {
-    const { wrong, seen, before, after } = await chaos("spawn", 100, 1, 8);
+  test("spawned, a hundred items, twice in a row", { timeout: 240_000 }, async () => {
+    const { wrong, seen, before, after } = await chaos("spawn", 100, 2, 8);
     expect(wrong).toEqual([]);
     expect(seen).toEqual({
-      throws: 10,
-      exits: 10,
-      killed: 10,
-      loops: 10,
-      hoards: 10,
-      succeeds: 50,
+      throws: 20,
+      exits: 20,
+      killed: 20,
+      loops: 20,
+      hoards: 20,
+      succeeds: 100,
     });
     expect(after).toEqual(before);
     expect(after.processes).toEqual([]);
