@@ -2,7 +2,8 @@
 import { describe } from "./describe.js";
 import { jsonProblem } from "./json-value.js";
 import { writeJson, writeText } from "./payload.js";
-import type { Payload } from "./protocol.js";
+import type { ItemFile, Payload } from "./protocol.js";
+import type { Task } from "./task.js";
 
 /** An item travels in its line up to so many characters; a longer one is a scratch file, so that lines stay short. */
 const INLINE_LIMIT = 8 * 1024;
@@ -24,27 +25,68 @@ export function iterate<Item>(
   );
 }
 
-/** An item ready for its way: checked, and as JSON unless it is a text. */
-export type PackedItem =
-  | { readonly text: string }
-  | { readonly json: string; readonly value: unknown };
-
-/** @throws TypeError that names the item when JSON cannot carry it */
-export function packItem(item: unknown, index: number): PackedItem {
-  if (typeof item === "string") return { text: item };
-  const problem = jsonProblem(item);
-  if (problem) throw new TypeError(`Item ${index} is not a JSON value: ${problem}`);
-  return { json: JSON.stringify(item), value: item };
+/** How many items there are, for collections that say so; they may still change. */
+export function knownLength(items: object): number | undefined {
+  if (Array.isArray(items)) return items.length;
+  if (items instanceof Set || items instanceof Map) return items.size;
+  return ArrayBuffer.isView(items) ? (items as Uint8Array).length : undefined;
 }
 
-/** The part of the payload that carries the item; writes `file` for a long one, which every attempt can read. */
-export function itemPayload(
-  packed: PackedItem,
-  file: string,
-): Pick<Payload, "item" | "itemFile" | "itemKind"> {
-  const short =
-    "text" in packed ? packed.text.length <= INLINE_LIMIT : packed.json.length <= INLINE_LIMIT;
-  if (short) return { item: "text" in packed ? packed.text : packed.value };
-  const { kind } = "text" in packed ? writeText(file, packed.text) : writeJson(file, packed.json);
-  return { itemFile: file, itemKind: kind };
+/** @throws TypeError that names the item when JSON cannot carry it */
+export function checkItem(item: unknown, index: number): void {
+  if (typeof item === "string" || isPlainNumber(item)) return;
+  const problem = jsonProblem(item);
+  if (problem) throw new TypeError(`Item ${index} is not a JSON value: ${problem}`);
+}
+
+/** The part of a payload that says which items there are. */
+export type PackedItems = Pick<Payload, "seq" | "index" | "indexes" | "attempts" | "items" | "files">;
+
+/**
+ * Puts tasks into a payload; a long item is written to `task.file`, which every attempt can read.
+ *
+ * @param seq - the number of the first in its child
+ * @param newFile - a name for a file
+ * @throws when the file of the first cannot be written
+ */
+export function packItems(tasks: readonly Task[], seq: number, newFile: () => string): PackedItems {
+  const { index } = tasks[0]!;
+  const items: unknown[] = [];
+  let indexes: number[] | undefined;
+  let attempts: number[] | undefined;
+  let files: Record<number, ItemFile> | undefined;
+  for (let place = 0; place < tasks.length; place += 1) {
+    const task = tasks[place]!;
+    task.file ??= longItemFile(task.item, newFile);
+    items.push(task.file ? null : task.item);
+    if (task.file) (files ??= {})[place] = task.file;
+    if (task.index !== index + place) indexes ??= tasks.map((each) => each.index);
+    if (task.attempt > 1) attempts ??= tasks.map((each) => each.attempt);
+  }
+  return {
+    seq,
+    index,
+    items,
+    ...(indexes ? { indexes } : {}),
+    ...(attempts ? { attempts } : {}),
+    ...(files ? { files } : {}),
+  };
+}
+
+/** A file with the item, when that is long. */
+function longItemFile(item: unknown, newFile: () => string): ItemFile | undefined {
+  if (typeof item === "string") {
+    if (item.length <= INLINE_LIMIT) return undefined;
+    const file = newFile();
+    return { file, kind: writeText(file, item).kind };
+  }
+  if (typeof item !== "object" || item === null) return undefined;
+  const json = JSON.stringify(item);
+  if (json.length <= INLINE_LIMIT) return undefined;
+  const file = newFile();
+  return { file, kind: writeJson(file, json).kind };
+}
+
+function isPlainNumber(item: unknown): boolean {
+  return typeof item === "number" && Number.isFinite(item);
 }

@@ -1,5 +1,6 @@
 /** The options of `Parallel` and of its calls: types, defaults and validation, all in one place. */
 import { constants } from "node:os";
+import { MAX_BATCH } from "./container/pace.js";
 import { describe } from "./describe.js";
 import type { Usage } from "./errors.js";
 import { type Limits, MAX_CONCURRENCY } from "./protocol.js";
@@ -26,16 +27,25 @@ export interface FinishInfo {
   readonly usage: Usage | undefined;
 }
 
-/**
- * Options of one call, as second argument of `mapProcesses`, `eachProcess` and `mapSettled`; given to `new Parallel`
- * they are the defaults of its calls.
- */
+/** When so many items have failed, no new one starts. */
+export interface Halt {
+  /** This many. */
+  readonly failures?: number;
+  /** This part of the items that are done, 0 to 1, once ten are. */
+  readonly ratio?: number;
+}
+
+/** Options of one call, as second argument of all verbs; given to `new Parallel` they are the defaults of its calls. */
 export interface CallOptions<Item = unknown, Result = unknown> {
   /** Children alive at once, at most 1024. @defaultValue 32 forked, `processorCount()` spawned */
   readonly concurrency?: number;
+  /** Items in flight at once in a pooled child, at most 1024: for work that mostly waits. @defaultValue 1 */
+  readonly fibers?: number;
+  /** Items that go to a pooled child at once, at most 2048. `"auto"` makes it a few ms of work. @defaultValue "auto" */
+  readonly batch?: "auto" | number;
   /** Time for one attempt at one item, in ms; after it the child is killed, with all it has started, and the item fails. @defaultValue none */
   readonly timeout?: number;
-  /** Limits the kernel enforces on each forked child. @defaultValue none */
+  /** Limits the kernel enforces on each forked child; those of a pool are the ones of `new Parallel`. @defaultValue none */
   readonly limits?: Limits;
   /** How often an item whose `process` threw, whose child died or which timed out is tried again. @defaultValue 0 */
   readonly retries?: number;
@@ -45,6 +55,8 @@ export interface CallOptions<Item = unknown, Result = unknown> {
    * `false`: all items run, then an `AggregateError` holds every error. @defaultValue true
    */
   readonly stopOnError?: boolean;
+  /** In place of `stopOnError`: how many errors are too many. */
+  readonly halt?: Halt;
   /** Ends the call: children are killed, and it rejects with the signal's reason once they are gone. */
   readonly signal?: AbortSignal;
   /** What a child is killed with first. @defaultValue "SIGTERM" */
@@ -59,13 +71,53 @@ export interface CallOptions<Item = unknown, Result = unknown> {
   readonly finishInOrder?: boolean;
   /** Where the scratch directory of a call is made. @defaultValue os.tmpdir() */
   readonly scratchRoot?: string;
+  /** Bytes of memory that have to be free for a child to be started. @defaultValue none */
+  readonly minFreeMemory?: number;
+  /** Runs equal items (by their JSON, whatever the order of its keys) once; all of them get that result. @defaultValue false */
+  readonly dedupe?: boolean;
+  /** A directory that outlives the call, in which finished items are recorded: the same call skips them when it is run again. */
+  readonly journal?: string;
+  /** Shows on stderr how far it is: a bar on a terminal, else a line every few seconds. A string is its title. @defaultValue false */
+  readonly progress?: boolean | string;
+  /** A file that gets a trace of the call in Chrome's format, for ui.perfetto.dev: one row for each num. */
+  readonly trace?: string;
+  /** With `output: "tag"`: what stands before each line. @defaultValue the item's index */
+  readonly tag?: (item: Item, index: number) => string;
 }
+
+/** Options of `stream`. */
+export interface StreamOptions<Item = unknown, Result = unknown> extends CallOptions<Item, Result> {
+  /** `false`: results come as they are done, not in the order of the items. @defaultValue true */
+  readonly ordered?: boolean;
+  /** Items that may be pulled and not yet read, at most. @defaultValue two batches for each slot */
+  readonly backpressure?: number;
+}
+
+/** What becomes of what children print. */
+export type OutputMode = "inherit" | "tag" | "collect";
 
 /** Options of `new Parallel`. */
 export interface ParallelOptions<Item = unknown, Result = unknown> extends CallOptions<
   Item,
   Result
 > {
+  /**
+   * Keeps children for many items: so many slots, each with a warm child, shared by all calls (`true`: one for each
+   * processor). `0` runs all items in this process, one after the other. @defaultValue a child for each item
+   */
+  readonly pool?: number | boolean;
+  /** With `pool`: worker threads in each child, each with its own items. @defaultValue none */
+  readonly threads?: number;
+  /** Replaces a child after so many items; its slot keeps its number. @defaultValue 1 without `pool`, unlimited with */
+  readonly maxItemsPerChild?: number;
+  /** Replaces a child that holds more bytes of memory than this, between two items. @defaultValue none */
+  readonly maxRss?: number;
+  /**
+   * What becomes of what children print. `"inherit"`: it goes to stdout and stderr of this program as it comes; `"tag"`: in
+   * whole lines, each with the index of its item before it; `"collect"`: it is given to `onFinish` and to errors.
+   * @defaultValue "inherit"
+   */
+  readonly output?: OutputMode;
   /** How children come to be. @defaultValue "fork" where it can be, else "spawn" */
   readonly startMethod?: StartMethod;
   /** The module that defines the worker's class: a URL or a path. @defaultValue found by itself */
@@ -84,19 +136,40 @@ export interface ParallelOptions<Item = unknown, Result = unknown> extends CallO
 export type ResolvedOptions = Required<
   Pick<
     CallOptions,
-    "retries" | "stopOnError" | "killSignal" | "forceKillAfterDelay" | "finishInOrder"
+    | "batch"
+    | "dedupe"
+    | "fibers"
+    | "finishInOrder"
+    | "forceKillAfterDelay"
+    | "killSignal"
+    | "progress"
+    | "retries"
+    | "stopOnError"
   >
 > & {
   readonly retryDelay: Required<RetryDelay>;
   readonly onStart?: (item: never, index: number) => unknown;
   readonly onFinish?: (item: never, index: number, result: never, info: FinishInfo) => unknown;
-} & Pick<CallOptions, "concurrency" | "timeout" | "limits" | "signal" | "scratchRoot">;
+  readonly tag?: (item: never, index: number) => string;
+} & Pick<
+    CallOptions,
+    | "concurrency"
+    | "halt"
+    | "journal"
+    | "limits"
+    | "minFreeMemory"
+    | "scratchRoot"
+    | "signal"
+    | "timeout"
+    | "trace"
+  >;
 
 /** What a Node timer can hold (2 ** 31 - 1); a longer one would fire at once. */
 const MAX_DELAY_MS = 2_147_483_647;
 export const DEFAULT_STARTUP_TIMEOUT_MS = 30_000;
+const MAX_FIBERS = 1024;
 
-interface Rule {
+export interface Rule {
   readonly expected: string;
   accepts(value: unknown): boolean;
 }
@@ -118,13 +191,25 @@ const oneOf = (...choices: readonly string[]): Rule => ({
   expected: choices.map((choice) => `"${choice}"`).join(" or "),
   accepts: (value) => choices.includes(value as string),
 });
+const either = (first: string, isFirst: (value: unknown) => boolean, second: Rule): Rule => ({
+  expected: `${first} or ${second.expected}`,
+  accepts: (value) => isFirst(value) || second.accepts(value),
+});
+const bytes = wholeNumber(1, Number.MAX_SAFE_INTEGER, " bytes");
 const path: Rule = {
   expected: "a path that is not empty",
   accepts: (value) => typeof value === "string" && value !== "" && !value.includes("\0"),
 };
 
+/** Of `new Parallel`, and of its property. */
+export const POOL_RULE: Rule = either(
+  "true",
+  (value) => typeof value === "boolean",
+  wholeNumber(0, MAX_CONCURRENCY),
+);
+
 const LIMIT_RULES: Record<keyof Limits, Rule> = {
-  memory: wholeNumber(1, Number.MAX_SAFE_INTEGER, " bytes"),
+  memory: bytes,
   cpuSeconds: wholeNumber(1, 2 ** 31, " seconds"),
   openFiles: wholeNumber(1, 2 ** 31),
 };
@@ -138,13 +223,24 @@ const RETRY_DELAY_RULES: Record<keyof RetryDelay, Rule> = {
   },
 };
 
+const HALT_RULES: Record<keyof Halt, Rule> = {
+  failures: wholeNumber(1, Number.MAX_SAFE_INTEGER),
+  ratio: {
+    expected: "a number above 0, at most 1",
+    accepts: (value) => typeof value === "number" && value > 0 && value <= 1,
+  },
+};
+
 const CALL_RULES: Record<keyof CallOptions, Rule | Record<string, Rule>> = {
   concurrency: wholeNumber(1, MAX_CONCURRENCY),
+  fibers: wholeNumber(1, MAX_FIBERS),
+  batch: either('"auto"', (value) => value === "auto", wholeNumber(1, MAX_BATCH)),
   timeout: milliseconds(1),
   limits: LIMIT_RULES,
   retries: wholeNumber(0, Number.MAX_SAFE_INTEGER),
   retryDelay: RETRY_DELAY_RULES,
   stopOnError: typed("boolean"),
+  halt: HALT_RULES,
   signal: {
     expected: "an AbortSignal",
     accepts: (value) => typeof (value as AbortSignal | null)?.addEventListener === "function",
@@ -158,10 +254,27 @@ const CALL_RULES: Record<keyof CallOptions, Rule | Record<string, Rule>> = {
   onFinish: typed("function"),
   finishInOrder: typed("boolean"),
   scratchRoot: path,
+  minFreeMemory: bytes,
+  dedupe: typed("boolean"),
+  journal: path,
+  progress: either("a boolean", (value) => typeof value === "boolean", typed("string", "a title")),
+  trace: path,
+  tag: typed("function"),
+};
+
+const STREAM_RULES: Record<keyof StreamOptions, Rule | Record<string, Rule>> = {
+  ...CALL_RULES,
+  ordered: typed("boolean"),
+  backpressure: wholeNumber(1, Number.MAX_SAFE_INTEGER),
 };
 
 const CONSTRUCTOR_RULES: Record<string, Rule | Record<string, Rule>> = {
   ...CALL_RULES,
+  pool: POOL_RULE,
+  threads: wholeNumber(1, MAX_CONCURRENCY),
+  maxItemsPerChild: wholeNumber(1, Number.MAX_SAFE_INTEGER),
+  maxRss: bytes,
+  output: oneOf("inherit", "tag", "collect"),
   startMethod: oneOf("fork", "spawn"),
   module: {
     expected: "a URL or a path",
@@ -187,15 +300,35 @@ const CONSTRUCTOR_RULES: Record<string, Rule | Record<string, Rule>> = {
 /** @throws TypeError that names the option, what was expected and what came */
 export function checkConstructorOptions(options: unknown): void {
   check(options, CONSTRUCTOR_RULES, "", (name) => `Unknown option \`${name}\` of Parallel`);
+  const { pool, threads } = options as ParallelOptions;
+  if (threads !== undefined && (pool === undefined || pool === false || pool === 0)) {
+    throw new TypeError("The option `threads` needs `pool`: it is the number of threads in each of its children");
+  }
 }
 
 /** @throws TypeError that names the option, what was expected and what came */
 export function checkCallOptions(options: unknown): void {
-  check(options, CALL_RULES, "", (name) =>
-    name in CONSTRUCTOR_RULES
-      ? `The option \`${name}\` is one of \`new Parallel(worker, { ${name} })\`, not of a call`
-      : `Unknown option \`${name}\` of a call`,
-  );
+  check(options, CALL_RULES, "", ofCall);
+}
+
+/** @throws TypeError that names the option, what was expected and what came */
+export function checkStreamOptions(options: unknown): void {
+  check(options, STREAM_RULES, "", ofCall);
+}
+
+/** @throws TypeError that names the option, what was expected and what came */
+export function checkOption(name: string, value: unknown, rule: Rule): void {
+  if (rule.accepts(value)) return;
+  throw new TypeError(`Expected \`${name}\` to be ${rule.expected}, got ${describe(value)}`);
+}
+
+function ofCall(name: string): string {
+  if (name in CONSTRUCTOR_RULES) {
+    return `The option \`${name}\` is one of \`new Parallel(worker, { ${name} })\`, not of a call`;
+  }
+  return name in STREAM_RULES
+    ? `The option \`${name}\` is one of \`stream\``
+    : `Unknown option \`${name}\` of a call`;
 }
 
 function check(
@@ -218,10 +351,8 @@ function check(
     // `{ timeout: undefined }` is what code that passes its own options on produces.
     if (value === undefined) continue;
     if (isRule(rule)) {
-      if (rule.accepts(value)) continue;
-      throw new TypeError(
-        `Expected \`${prefix}${name}\` to be ${rule.expected}, got ${describe(value)}`,
-      );
+      checkOption(prefix + name, value, rule);
+      continue;
     }
     check(value, rule, `${prefix}${name}.`, (inner) => `Unknown option \`${inner}\``);
   }
@@ -247,6 +378,10 @@ const DEFAULTS = {
   killSignal: "SIGTERM",
   forceKillAfterDelay: 5000,
   finishInOrder: false,
+  fibers: 1,
+  batch: "auto",
+  dedupe: false,
+  progress: false,
 } as const;
 const DEFAULT_RETRY_DELAY = { min: 1000, max: 30_000, factor: 2 };
 

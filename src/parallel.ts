@@ -14,20 +14,24 @@
  *                                                                ▼
  *                                            results in input order
  */
+import { Calls } from "./calls.js";
 import { offerWorker } from "./capture.js";
-import { checkWorker, expectedResult } from "./check-worker.js";
+import { checkWorker } from "./check-worker.js";
 import { ClosedError } from "./errors.js";
-import { LauncherChoice } from "./launch/launcher-choice.js";
 import {
   type CallOptions,
   checkCallOptions,
   checkConstructorOptions,
+  checkStreamOptions,
   type ParallelOptions,
-  resolveOptions,
+  type StreamOptions,
 } from "./options.js";
-import { Scheduler } from "./scheduler.js";
+import { ResultStream } from "./result-stream.js";
+import type { Scheduler } from "./scheduler.js";
 import type { ParallelStats } from "./stats.js";
 import type { AnyWorker } from "./worker.js";
+
+type Items<Item> = Iterable<Item> | AsyncIterable<Item>;
 
 /**
  * Runs a worker over many items, each in a process of its own.
@@ -55,16 +59,7 @@ import type { AnyWorker } from "./worker.js";
  * ```
  */
 export class Parallel<Item, Result> {
-  readonly #worker: AnyWorker<Item, Result>;
-  readonly #options: ParallelOptions<Item, Result>;
-  readonly #calls = new Map<Scheduler, Promise<unknown>>();
-  /** This program is only being run to find a worker, and it is not this one: its calls go no further. */
-  readonly #isRerun: boolean;
-  readonly #launch: LauncherChoice;
-  #closed = false;
-  #lastId = 0;
-  #succeeded = 0;
-  #failed = 0;
+  readonly #calls: Calls;
 
   /**
    * @param worker - an instance of a subclass of `ParallelWorker` or `JsonWorker`; its own fields travel to the children
@@ -75,10 +70,8 @@ export class Parallel<Item, Result> {
   constructor(worker: AnyWorker<Item, Result>, options: ParallelOptions<Item, Result> = {}) {
     checkWorker(worker);
     checkConstructorOptions(options);
-    this.#worker = worker;
-    this.#options = { ...options };
-    this.#isRerun = offerWorker(worker);
-    this.#launch = new LauncherChoice(worker, this.#options);
+    const isRerun = offerWorker(worker);
+    this.#calls = new Calls(worker as AnyWorker<never, unknown>, { ...options } as never, isRerun);
   }
 
   /**
@@ -110,7 +103,7 @@ export class Parallel<Item, Result> {
    * ```
    */
   async mapProcesses(
-    items: Iterable<Item> | AsyncIterable<Item>,
+    items: Items<Item>,
     options: CallOptions<Item, Result> = {},
   ): Promise<Result[]> {
     const results: Result[] = [];
@@ -143,7 +136,7 @@ export class Parallel<Item, Result> {
    * ```
    */
   async eachProcess(
-    items: Iterable<Item> | AsyncIterable<Item>,
+    items: Items<Item>,
     options: CallOptions<Item, Result> = {},
   ): Promise<number> {
     await this.#callOrThrow(items, options, false, () => {});
@@ -177,18 +170,87 @@ export class Parallel<Item, Result> {
    * ```
    */
   async mapSettled(
-    items: Iterable<Item> | AsyncIterable<Item>,
+    items: Items<Item>,
     options: CallOptions<Item, Result> = {},
   ): Promise<PromiseSettledResult<Result>[]> {
     checkCallOptions(options);
     const settled: PromiseSettledResult<Result>[] = [];
-    const onError = (index: number, reason: Error) => {
-      settled[index] = { status: "rejected", reason };
-    };
-    await this.#call(items, { ...options, stopOnError: false }, true, onError, (index, value) => {
-      settled[index] = { status: "fulfilled", value };
+    await this.#call(items, { ...options, stopOnError: false }, true, {
+      onResult: (index, value) => {
+        settled[index] = { status: "fulfilled", value };
+      },
+      onError: (index, reason) => {
+        settled[index] = { status: "rejected", reason };
+      },
     });
     return settled;
+  }
+
+  /**
+   * The results as they come, in the order of the items or (`ordered: false`) of their completion.
+   *
+   * @remarks
+   * Lazy on both sides: nothing starts before the first result is asked for, no more items are pulled than may wait to
+   * be read (`backpressure`), and leaving the loop kills what runs. So it works with endless input.
+   *
+   * @param items - any Iterable or AsyncIterable
+   * @param options - override those of the constructor
+   *
+   * @throws as `mapProcesses`, from the loop: an error comes once the results before it have been read; with
+   * `stopOnError: false` failed items are left out, and the AggregateError comes at the end
+   *
+   * @example
+   * ```ts
+   * import { Parallel, ParallelWorker } from "forkmap";
+   *
+   * export class Square extends ParallelWorker<number> {
+   *   process(n: number): string {
+   *     return String(n * n);
+   *   }
+   * }
+   *
+   * function* naturals() {
+   *   for (let n = 1; ; n += 1) yield n;
+   * }
+   *
+   * for await (const square of new Parallel(new Square(), { pool: 2 }).stream(naturals())) {
+   *   if (square.length > 3) {
+   *     console.log(square); // 1024
+   *     break;
+   *   }
+   * }
+   * ```
+   */
+  stream(items: Items<Item>, options: StreamOptions<Item, Result> = {}): AsyncIterableIterator<Result> {
+    checkStreamOptions(options);
+    this.#calls.assertOpen();
+    const { ordered = true, backpressure, ...own } = options;
+    const errors: Error[] = [];
+    const stream: ResultStream<Result> = new ResultStream(ordered, () => {
+      const call = this.#start(items, own, true, {
+        onResult: (index, result) => stream.push(index, result),
+        onError: (index, error) => {
+          errors.push(error);
+          stream.skip(index);
+        },
+        mayPull: () => stream.mayPull(),
+      });
+      return {
+        run: async () => {
+          await this.#calls.run(call);
+          throwIfAny(errors, call.pulled);
+        },
+        cancel: () => call.halt(new Error("Nobody reads the stream any more")),
+        get pulled() {
+          return call.pulled;
+        },
+        get window() {
+          return backpressure ?? call.window;
+        },
+        onRead: () => call.onRead(),
+      };
+    });
+    return stream;
   }
 
   /**
@@ -197,16 +259,12 @@ export class Parallel<Item, Result> {
    * @throws WorkerModuleError, LaunchError, ClosedError as `mapProcesses` would
    */
   async ready(): Promise<void> {
-    this.#assertOpen();
-    if (this.#isRerun) return await new Promise(() => {});
-    await this.#launch.ready();
+    await this.#calls.ready();
   }
 
   /** Takes no more calls, waits for those under way, ends the fork server. Calling it again is harmless. */
   async close(): Promise<void> {
-    this.#closed = true;
-    await Promise.allSettled(this.#calls.values());
-    await this.#launch.close();
+    await this.#calls.close();
   }
 
   /**
@@ -215,9 +273,7 @@ export class Parallel<Item, Result> {
    * @param reason - what the calls reject with; a `ClosedError` unless given
    */
   async destroy(reason: unknown = new ClosedError("This Parallel was destroyed")): Promise<void> {
-    this.#closed = true;
-    for (const call of this.#calls.keys()) call.halt(reason);
-    await this.close();
+    await this.#calls.destroy(reason);
   }
 
   /** The same as `close`, for `await using`. */
@@ -227,17 +283,11 @@ export class Parallel<Item, Result> {
 
   /** What this `Parallel` is doing right now. */
   stats(): ParallelStats {
-    return {
-      startMethod: this.#launch.current?.startMethod,
-      reason: this.#launch.reason,
-      calls: this.#calls.size,
-      items: { succeeded: this.#succeeded, failed: this.#failed },
-      pids: this.#launch.current?.pids ?? [],
-    };
+    return this.#calls.stats();
   }
 
   async #callOrThrow(
-    items: Iterable<Item> | AsyncIterable<Item>,
+    items: Items<Item>,
     options: CallOptions<Item, Result>,
     wantsResults: boolean,
     onResult: (index: number, result: Result) => void,
@@ -246,53 +296,47 @@ export class Parallel<Item, Result> {
     const onError = (index: number, error: Error) => {
       errors[index] = error;
     };
-    const count = await this.#call(items, options, wantsResults, onError, onResult);
-    const inOrder = Object.values(errors);
-    if (inOrder.length === 0) return;
-    throw new AggregateError(inOrder, `${inOrder.length} of ${count} items failed`);
+    const count = await this.#call(items, options, wantsResults, { onResult, onError });
+    throwIfAny(errors, count);
   }
 
   /** Resolves with the number of items. */
   async #call(
-    items: Iterable<Item> | AsyncIterable<Item>,
-    own: CallOptions<Item, Result>,
+    items: Items<Item>,
+    options: CallOptions<Item, Result>,
     wantsResults: boolean,
-    onError: (index: number, error: Error) => void,
-    onResult: (index: number, result: Result) => void,
+    handlers: Handlers<Result>,
   ): Promise<number> {
-    checkCallOptions(own);
-    this.#assertOpen();
-    if (this.#isRerun) return await new Promise(() => {});
-    let count = 0;
-    const scheduler = new Scheduler({
-      items,
-      options: resolveOptions(this.#options as CallOptions, own as CallOptions),
-      wantsResults,
-      expected: expectedResult(this.#worker),
-      launcher: () => this.#launch.ready(),
-      nextId: () => String((this.#lastId += 1)),
-      onResult: (index, result) => {
-        count += 1;
-        this.#succeeded += 1;
-        onResult(index, result as Result);
-      },
-      onError: (index, error) => {
-        count += 1;
-        this.#failed += 1;
-        onError(index, error);
-      },
-    });
-    const running = scheduler.run();
-    this.#calls.set(scheduler, running);
-    try {
-      await running;
-    } finally {
-      this.#calls.delete(scheduler);
-    }
-    return count;
+    checkCallOptions(options);
+    const call = this.#start(items, options, wantsResults, handlers);
+    await this.#calls.run(call);
+    return call.pulled;
   }
 
-  #assertOpen(): void {
-    if (this.#closed) throw new ClosedError();
+  #start(
+    items: Items<Item>,
+    options: CallOptions<Item, Result>,
+    wantsResults: boolean,
+    handlers: Handlers<Result>,
+  ): Scheduler {
+    return this.#calls.start({
+      items,
+      options: options as CallOptions<never, never>,
+      wantsResults,
+      ...(handlers as Handlers<unknown>),
+    });
   }
+}
+
+interface Handlers<Result> {
+  onResult(index: number, result: Result): void;
+  onError(index: number, error: Error): void;
+  mayPull?: () => number;
+}
+
+/** @throws AggregateError with the errors in the order of the items */
+function throwIfAny(errors: readonly Error[], count: number): void {
+  const inOrder = Object.values(errors);
+  if (inOrder.length === 0) return;
+  throw new AggregateError(inOrder, `${inOrder.length} of ${count} items failed`);
 }

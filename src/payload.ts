@@ -8,6 +8,12 @@ import { readFileSync, unlinkSync, writeFileSync } from "node:fs";
 /** `text`: UTF-8; `bytes`: as they are; `json`: JSON in UTF-8. */
 export type PayloadKind = "text" | "bytes" | "json";
 
+/** What was written, and how large it is: characters of a text, bytes of others. */
+export interface Written {
+  readonly kind: PayloadKind;
+  readonly size: number;
+}
+
 /**
  * Up to this many bytes a file is read in one synchronous go (about 30 us, where a round trip through the thread pool
  * costs 100 and more); beyond it the copy would hold up the event loop.
@@ -15,21 +21,21 @@ export type PayloadKind = "text" | "bytes" | "json";
 const SYNC_LIMIT_BYTES = 1024 * 1024;
 
 /** Writes a text, as text where UTF-8 can hold it: half a surrogate pair only survives as a JSON escape. */
-export function writeText(file: string, text: string): { kind: PayloadKind; size: number } {
+export function writeText(file: string, text: string): Written {
   return text.isWellFormed()
     ? write(file, "text", text)
     : write(file, "json", JSON.stringify(text));
 }
 
-export function writeBytes(file: string, bytes: Uint8Array): { kind: PayloadKind; size: number } {
+export function writeBytes(file: string, bytes: Uint8Array): Written {
   return write(file, "bytes", bytes);
 }
 
-export function writeJson(file: string, json: string): { kind: PayloadKind; size: number } {
+export function writeJson(file: string, json: string): Written {
   return write(file, "json", json);
 }
 
-function write(file: string, kind: PayloadKind, data: string | Uint8Array) {
+function write(file: string, kind: PayloadKind, data: string | Uint8Array): Written {
   writeFileSync(file, data, { flag: "wx", mode: 0o600 });
   return { kind, size: data.length };
 }

@@ -1,40 +1,59 @@
 /**
- * The line protocol, both ends: newline-delimited JSON over a channel of its own (file descriptor 3, never stdout).
+ * The line protocol, both ends: newline-delimited JSON over a channel of its own (never stdout).
  *
- *   -> {"id":"17","payload":{...}}          one item, for one child
- *   <- {"id":"17","status":"ok",...}        what became of it; the result itself lies in scratch
+ *   -> {"id":"17","payload":{...}}          some items, for one child
+ *   <- {"id":"17","status":"ok"}            all are done; what became of each is in the ledger, see ledger.ts
+ *   <- {"id":"17","status":"progress"}      some are
+ *   <- {"id":"17","status":"returned",...}  some will not be begun
+ *   -> {"do":"end"}                         no more items
  *
- * A spawned child speaks it itself. The fork server speaks it for all its children: it forks one per request and
- * answers once the child is reaped, adding what the kernel told of it. Requests to the fork server itself have a `do`.
+ * A child for one item has no channel: the item comes with its start, and its end says that the item is done. The fork
+ * server is told to start children, and reports how each ended, with what the kernel told of it.
  */
 import type { ErrorRecord } from "./error-record.js";
+import type { LedgerShape } from "./ledger.js";
 import type { PayloadKind } from "./payload.js";
 import type { Frame } from "./worker.js";
 
 /** In the environment of a process that has not reached our entry yet. */
 export const ENTRY_MARK = "FORKMAP_ENTRY";
 
-/** Children of one fork server alive at once: each has a cell of shared memory. */
+/** Slots of one call or pool. */
 export const MAX_CONCURRENCY = 1024;
 
-/** File descriptor of the channel in every child. */
+/** File descriptor of the channel in the fork server and in spawned children. */
 export const CHANNEL_FD = 3;
 
-/** What a child needs to know of its item. */
+/** Name of the socket for forked children in a pool's scratch directory. */
+export const SOCKET_FILE = "socket";
+
+export interface ItemFile {
+  readonly file: string;
+  readonly kind: PayloadKind;
+}
+
+/** Some items for one child. */
 export interface Payload {
+  /** Number of the first item within its child; the others follow. */
+  readonly seq: number;
+  /** Position of the first item in the input; the others follow unless `indexes` has them. */
   readonly index: number;
-  readonly attempt: number;
-  readonly num: number;
-  readonly generation: number;
-  /** The item, unless it lies in `itemFile`. */
-  readonly item?: unknown;
-  readonly itemFile?: string;
-  readonly itemKind?: PayloadKind;
-  /** Where the result goes; absent when nobody wants it. */
-  readonly resultFile?: string;
-  /** Where a last word goes that is too long for a line. */
-  readonly wordFile: string;
-  readonly limits?: Limits;
+  readonly indexes?: readonly number[] | undefined;
+  /** Which attempt it is, for each item, when one is not the first. */
+  readonly attempts?: readonly number[] | undefined;
+  readonly items: readonly unknown[];
+  /** Items too long for a line, by their place in `items`. */
+  readonly files?: Readonly<Record<number, ItemFile>> | undefined;
+  /** Whether anybody wants the results. */
+  readonly results: boolean;
+  /** Items in flight at once. */
+  readonly fibers: number;
+  /** After an error none of these items is begun. */
+  readonly stopOnError?: boolean | undefined;
+  /** The child ends after these. */
+  readonly last?: boolean | undefined;
+  /** Bytes of the ledger's text that have been read. */
+  readonly read: number;
 }
 
 /** Limits the kernel enforces on one child. */
@@ -47,26 +66,79 @@ export interface Limits {
   readonly openFiles?: number;
 }
 
-export interface Request {
-  readonly id: string;
-  readonly payload: Payload;
+/** What a child needs to begin with. */
+export interface Start {
+  readonly num: number;
+  readonly generation: number;
+  /** The scratch directory of its container: its ledger, its channel and the files of its items are in there. */
+  readonly directory: string;
+  readonly shape: LedgerShape;
+  /** Names the files of its items: `<name>-<seq>`. */
+  readonly name: string;
+  readonly limits?: Limits | undefined;
+  /** In bytes; a child that holds more takes no more items. */
+  readonly maxRss?: number | undefined;
+  /** The items of a child that gets no others, and has no channel. */
+  readonly payload?: Payload | undefined;
 }
 
-/** A child's last word about its item. Only what comes after the result file is whole may say `ok`. */
+export interface StartRequest {
+  readonly id: string;
+  readonly start: Start;
+}
+
+/** What a child with a channel is told. */
+export type ToChild = { readonly id: string; readonly payload: Payload } | { readonly do: "end" };
+
+/** What a child with a channel says once it can be given items. */
+export interface ChildGreeting {
+  readonly hello: "child";
+  readonly id: string;
+  readonly pid: number;
+}
+
+/** What it says of its items. */
+export type Answer = {
+  readonly id: string;
+  /** It takes no more. */
+  readonly full?: true;
+} & (
+  | { readonly status: "ok" | "progress" }
+  /** Of the items up to `to`, those from `from` on will not be begun. */
+  | { readonly status: "returned"; readonly from: number; readonly to: number }
+);
+
+/** What became of an item. Only what comes after the result file is whole may say `ok`. */
 export type LastWord =
-  | { readonly status: "ok"; readonly kind?: PayloadKind; readonly size?: number }
+  /** The result is in a file. */
+  | { readonly status: "ok"; readonly kind: PayloadKind; readonly size: number }
   | { readonly status: "error"; readonly error: ErrorRecord }
   | { readonly status: "mistyped"; readonly got: string }
-  | { readonly status: "exited"; readonly how: "exit" | "drained" }
-  | { readonly status: "exited"; readonly how: "uncaught"; readonly error: ErrorRecord }
-  | { readonly status: "elsewhere"; readonly file: string };
+  /** It is too long for the ledger. */
+  | { readonly status: "elsewhere" };
+
+/** Why a child ended, as far as it could tell. */
+export type Ending =
+  | { readonly how: "exit" | "drained" | "done" }
+  | { readonly how: "uncaught" | "teardown"; readonly error: ErrorRecord }
+  /** It is too long for the ledger. */
+  | { readonly how: "elsewhere" };
+
+/** Where a child puts what is too long for the ledger. */
+export function resultFile({ directory, name }: Start, seq: number): string {
+  return `${directory}/${name}-${seq}.result`;
+}
+export function wordFile({ directory, name }: Start, seq: number): string {
+  return `${directory}/${name}-${seq}.word`;
+}
+export function endingFile({ directory, name }: Start): string {
+  return `${directory}/${name}.ending`;
+}
 
 /** How one child ended, as told by the fork server. */
 export interface ChildReport {
   readonly id: string;
   readonly pid: number;
-  /** Whether the worker's own code had begun. */
-  readonly begun: boolean;
   readonly exitCode?: number;
   /** Number of the signal that ended it. */
   readonly signal?: number;
@@ -74,7 +146,6 @@ export interface ChildReport {
   readonly usage: readonly [number, number, number];
   /** The facts point to memory: V8's heap limit, `limits.memory`, the kernel's out-of-memory killer. */
   readonly outOfMemory?: boolean;
-  readonly word?: LastWord;
 }
 
 /** Everything needed to have the worker in another process. */
@@ -123,7 +194,7 @@ export interface LoadProblem {
   readonly unrelated?: boolean;
 }
 
-/** What the fork server says of an item before its end. */
+/** What the fork server says of a child before its end. */
 export type Notice =
   /** No process could be made for it yet (errno); it waits for a running child to end. */
   | { readonly id: string; readonly waiting: number }
@@ -134,11 +205,12 @@ export type Notice =
 
 export type FromForkServer = Greeting | Notice | ChildReport;
 
-/** What a spawned child says. */
+/** What a spawned child says on its channel. */
 export type FromSpawnedChild =
   | Greeting
-  | { readonly id: string; readonly begun: true }
-  | ({ readonly id: string; readonly usage: readonly [number, number, number] } & LastWord);
+  | ChildGreeting
+  | Answer
+  | { readonly usage: readonly [number, number, number] };
 
 export function encodeLine(message: unknown): string {
   return `${JSON.stringify(message)}\n`;

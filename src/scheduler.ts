@@ -1,16 +1,16 @@
 /**
- * One call: pulls items as slots come free, has each attempted until it is done or given up, and hands every outcome
- * on. Owns order, retries, hooks and every way a call can end; how an item runs is the attempt's business.
+ * One call: has items become tasks as slots come free, gives them to a container, and hands on what became of each. Owns
+ * retries, hooks and every way a call can end; where and how a task runs is the container's business.
  */
 import { rmSync } from "node:fs";
-import { setTimeout as sleep } from "node:timers/promises";
-import { Attempt, type Outcome } from "./attempt.js";
-import { type Slot, Slots } from "./container/slots.js";
-import { itemPayload, iterate, packItem, type PackedItem } from "./items.js";
+import type { Container } from "./container/container.js";
+import { Pace } from "./container/pace.js";
+import { Feed } from "./feed.js";
+import { HookLine } from "./hook-line.js";
 import type { Launcher } from "./launch/launcher.js";
+import { monotonic } from "./monotonic.js";
 import type { ResolvedOptions } from "./options.js";
-import type { Payload, Request } from "./protocol.js";
-import type { Scratch } from "./scratch.js";
+import type { Failure, Run, Task, TaskOwner } from "./task.js";
 
 export interface Call {
   readonly items: Iterable<unknown> | AsyncIterable<unknown>;
@@ -21,47 +21,101 @@ export interface Call {
   readonly expected: string;
   /** Has a launcher ready; only asked when there is an item. */
   readonly launcher: () => Promise<Launcher>;
-  /** A number for an item, never used before with the same launcher. */
-  readonly nextId: () => string;
-  readonly onResult: (index: number, result: unknown) => void;
+  readonly open: (launcher: Launcher) => Promise<Container>;
+  /** When the call needs it no more. */
+  readonly release: (container: Container, call: TaskOwner) => Promise<void>;
+  /** How many items whose results wait to be read there may be; all of them unless given. */
+  readonly mayPull?: () => number;
+  readonly onResult: (index: number, result: unknown, run: Run) => void;
+  /** An attempt has failed; there may be another. */
+  readonly onFailure: (task: Task, failure: Failure, run: Run) => void;
+  /** The item has failed. */
   readonly onError: (index: number, error: Error) => void;
 }
 
-export class Scheduler {
+/** Items that are done and whose `onFinish` waits, at most: else a slow one would let them pile up. */
+const MAX_WAITING_HOOKS = 1000;
+
+/** Of what is left, a batch takes at most this part of each slot's share. */
+const SHARES_LEFT = 2;
+
+export class Scheduler implements TaskOwner {
+  readonly options: ResolvedOptions;
+  readonly wantsResults: boolean;
+  readonly expected: string;
   readonly #call: Call;
-  readonly #options: ResolvedOptions;
-  readonly #attempts = new Set<Attempt>();
-  readonly #items = new Set<Promise<void>>();
+  readonly #feed: Feed;
   readonly #hooks: HookLine;
-  /** Aborted when the call is to end at once: attempts are killed, pauses cut short. */
+  readonly #pace = new Pace();
+  /** Tasks that wait for a slot again, for the second time or more. */
+  readonly #again: Task[] = [];
+  /** Failed tasks that wait for their next attempt. */
+  readonly #pausing = new Map<Task, NodeJS.Timeout>();
+  /** Aborted when the call is to end at once. */
   readonly #halt = new AbortController();
-  #stopped = false;
+  #container: Container | undefined;
+  #isOpening = false;
+  /** Tasks that are neither done nor given up. */
+  #open = 0;
+  #waitingHooks = 0;
   #stopReason: { readonly error: unknown } | undefined;
-  #launcher!: Launcher;
-  #slots!: Slots;
-  #scratch: Scratch | undefined;
-  #interrupt = () => {};
+  #end!: () => void;
+  readonly #ended = new Promise<void>((resolve) => (this.#end = resolve));
 
   constructor(call: Call) {
     this.#call = call;
-    this.#options = call.options;
-    this.#hooks = new HookLine(call.options.finishInOrder);
+    this.options = call.options;
+    this.wantsResults = call.wantsResults;
+    this.expected = call.expected;
+    const { onStart, finishInOrder } = call.options;
+    this.#hooks = new HookLine(finishInOrder);
+    this.#feed = new Feed(call.items, {
+      admit: (item, index) => newTask(item, index),
+      onStart: onStart && ((task) => this.#startHook(task)),
+      mayPull: () => this.#mayPull(),
+      onMore: () => this.#onMore(),
+      onError: (error) => this.#stop(error),
+    });
   }
 
-  /** Runs the call to its end: afterwards no child of it is alive and its directory is gone. Rejects with what stopped it. */
+  /** Items pulled so far. */
+  get pulled(): number {
+    return this.#feed.pulled;
+  }
+
+  /** Items that may be pulled and not yet read, when nobody says how many: two batches for each slot. */
+  get window(): number {
+    const size = this.#container?.size ?? 1;
+    return size * 2 * Math.max(this.batchSize, this.options.fibers);
+  }
+
+  /** More may be pulled. */
+  onRead(): void {
+    this.#onMore();
+  }
+
+  /** Items per line: fewer towards the end, so that no slot is left with work that another is free for. */
+  get batchSize(): number {
+    const { batch } = this.options;
+    if (batch !== "auto") return batch;
+    const { remaining } = this.#feed;
+    const share = (remaining ?? Infinity) / ((this.#container?.size ?? 1) * SHARES_LEFT);
+    return Math.max(1, Math.min(this.#pace.size, Math.ceil(share)));
+  }
+
+  /** Runs the call to its end: afterwards no child runs an item of it. Rejects with what stopped it. */
   async run(): Promise<void> {
-    const { signal } = this.#options;
+    const { signal } = this.options;
     signal?.throwIfAborted();
-    const iterator = iterate(this.#call.items);
     const onAbort = () => this.halt(signal!.reason);
     signal?.addEventListener("abort", onAbort, { once: true });
     try {
-      await this.#pullAll(iterator);
-      await Promise.all(this.#items);
+      this.#onMore();
+      await this.#ended;
       await this.#unlessHalted(this.#hooks.idle());
     } finally {
       signal?.removeEventListener("abort", onAbort);
-      await this.#removeScratch();
+      if (this.#container) await this.#call.release(this.#container, this);
     }
     if (this.#stopReason) throw this.#stopReason.error;
   }
@@ -70,228 +124,191 @@ export class Scheduler {
   halt(reason: unknown): void {
     if (this.#halt.signal.aborted) return;
     this.#stopReason = { error: reason };
-    this.#stopped = true;
-    this.#interrupt();
-    for (const attempt of this.#attempts) attempt.kill();
     this.#halt.abort();
+    this.#stop(reason);
+    this.#container?.kill(this);
+  }
+
+  take(limit: number): Task[] {
+    if (this.#isStopped) return [];
+    const tasks = this.#again.splice(0, limit);
+    const count = tasks.length;
+    if (count < limit) this.#feed.take(limit, tasks);
+    this.#open += tasks.length - count;
+    // That there is nothing more is only known once it has been asked for.
+    if (tasks.length === 0) this.#endIfDone();
+    const now = monotonic();
+    for (const task of tasks) task.takenAt = now;
+    return tasks;
+  }
+
+  succeeded(task: Task, result: unknown, run: Run): void {
+    const { index } = task;
+    if (this.#halt.signal.aborted) return this.#close(task);
+    removeFile(task);
+    this.#call.onResult(index, result, run);
+    const { onFinish } = this.options;
+    if (!onFinish) return this.#close(task);
+    const { num, pid, start, end, usage } = run;
+    const info = { num, pid: pid!, attempt: task.attempt, duration: end - start, usage };
+    this.#waitingHooks += 1;
+    this.#hooks
+      .inTurn(index, () => onFinish(task.item as never, index, result as never, info))
+      .catch((error: unknown) => this.#stop(error))
+      .finally(() => {
+        this.#waitingHooks -= 1;
+        this.#close(task);
+        this.#container!.dispatch();
+      });
+  }
+
+  failed(task: Task, failure: Failure, run: Run): void {
+    task.failure = failure;
+    this.#call.onFailure(task, failure, run);
+    if (!failure.isRetriable || task.attempt > this.options.retries || this.#isStopped) {
+      return this.#giveUp(task);
+    }
+    const timer = setTimeout(() => {
+      this.#pausing.delete(task);
+      task.attempt += 1;
+      this.#again.push(task);
+      this.#onMore();
+    }, this.#pauseAfter(task.attempt));
+    this.#pausing.set(task, timer);
+  }
+
+  returned(tasks: readonly Task[]): void {
+    this.#again.unshift(...tasks);
+    if (this.#isStopped) this.#drop();
+  }
+
+  paced(count: number, ms: number, bytes: number): void {
+    this.#pace.note(count, ms, bytes);
+  }
+
+  doomed(error: Error): void {
+    this.#stop(error);
+  }
+
+  get #isStopped(): boolean {
+    return this.#stopReason !== undefined;
+  }
+
+  /** There may be something to do, or nothing any more. */
+  #onMore(): void {
+    if (this.#container) this.#container.dispatch();
+    else if (!this.#isOpening) this.#begin();
+    this.#endIfDone();
+  }
+
+  /** An empty input starts nothing: only an item opens a container. */
+  #begin(): void {
+    this.#again.push(...this.take(1));
+    if (this.#again.length > 0) void this.#openContainer();
+  }
+
+  async #openContainer(): Promise<void> {
+    this.#isOpening = true;
+    try {
+      const launcher = await this.#unlessHalted(this.#call.launcher());
+      if (launcher && !this.#isStopped) {
+        const container = await this.#call.open(launcher);
+        this.#container = container;
+        container.add(this);
+        container.dispatch();
+      }
+    } catch (error) {
+      this.#stop(error);
+    }
+    this.#isOpening = false;
+    this.#endIfDone();
   }
 
   /** Starts no new item; the first reason in time is what the call rejects with. */
   #stop(error: unknown): void {
     this.#stopReason ??= { error };
-    this.#stopped = true;
-    this.#interrupt();
-  }
-
-  async #pullAll(iterator: Iterator<unknown> | AsyncIterator<unknown>): Promise<void> {
-    let exhausted = false;
-    let slot: Slot | undefined;
-    try {
-      for (let index = 0; !this.#stopped; index += 1) {
-        // An empty input starts nothing, so there is no slot to wait for before the first item.
-        slot = index === 0 ? undefined : await this.#slots.acquire();
-        if (this.#stopped) break;
-        const pulled = iterator.next();
-        const next = "then" in pulled ? await this.#unlessStopped(pulled) : pulled;
-        if (next === undefined) break;
-        if (next.done) {
-          exhausted = true;
-          break;
-        }
-        if (index === 0 && !(await this.#open())) break;
-        const done = this.#runItem(next.value, index, slot ?? (await this.#slots.acquire()));
-        slot = undefined;
-        this.#items.add(done);
-        void done.finally(() => this.#items.delete(done));
-      }
-    } catch (error) {
-      // Thrown by the iterator itself, which is finished then, or by what must be there before the first item.
-      this.#stop(error);
+    this.#feed.stop();
+    this.#drop();
+    for (const [task, timer] of this.#pausing) {
+      clearTimeout(timer);
+      this.#pausing.delete(task);
+      this.#giveUp(task);
     }
-    // Another item may wait for it, to be tried again.
-    if (slot) this.#slots.release(slot);
-    // Not awaited: a generator that still waits inside `next` would answer after that, if ever.
-    if (!exhausted) void close(iterator);
+    this.#container?.recall(this);
+    this.#endIfDone();
   }
 
-  /** Whether there is all that the first item needs; not when the call was stopped meanwhile. */
-  async #open(): Promise<boolean> {
-    const launcher = await this.#unlessStopped(this.#call.launcher());
-    if (!launcher) return false;
-    this.#launcher = launcher;
-    this.#slots = new Slots(this.#options.concurrency ?? launcher.defaultConcurrency);
-    // Loaded when needed: a worker's module imports this package in every other process, which has no use for it.
-    const { Scratch } = await import("./scratch.js");
-    this.#scratch = new Scratch(this.#options.scratchRoot);
-    launcher.guard(this.#scratch.directory);
-    await this.#scratch.open();
-    return true;
+  /** Gives up what waits for a slot. */
+  #drop(): void {
+    for (const task of this.#again.splice(0)) {
+      if (task.failure) this.#giveUp(task);
+      else this.#close(task);
+    }
   }
 
-  /** What `promise` gives, or `undefined` as soon as the call is stopped: a source of items may never answer. */
-  #unlessStopped<T>(promise: PromiseLike<T>): Promise<T | undefined> {
-    return new Promise((resolve, reject) => {
-      this.#interrupt = () => resolve(undefined);
-      promise.then(resolve, reject);
-    });
+  #giveUp(task: Task): void {
+    const { error } = task.failure!;
+    if (!this.#halt.signal.aborted) {
+      this.#call.onError(task.index, error);
+      if (this.options.stopOnError && !this.#isStopped) this.#stop(error);
+    }
+    this.#close(task);
   }
 
-  /** A hook of the user may never end; an abort does not wait for it. */
-  #unlessHalted(hook: Promise<unknown>): Promise<unknown> {
+  #close(task: Task): void {
+    removeFile(task);
+    this.#hooks.skip(task.index);
+    this.#open -= 1;
+    if (this.#open === 0) this.#endIfDone();
+  }
+
+  #endIfDone(): void {
+    if (this.#open === 0 && this.#feed.isOver && !this.#isOpening) this.#end();
+  }
+
+  #mayPull(): number {
+    return Math.min(this.#call.mayPull?.() ?? Infinity, MAX_WAITING_HOOKS - this.#waitingHooks);
+  }
+
+  #startHook(task: Task): Promise<unknown> {
+    const hook = this.#hooks.now(() => this.options.onStart!(task.item as never, task.index));
+    return this.#unlessHalted(hook);
+  }
+
+  /** What `promise` gives, or `undefined` as soon as the call is halted: a hook of the user may never end. */
+  #unlessHalted<T>(promise: Promise<T>): Promise<T | undefined> {
     const { signal } = this.#halt;
     if (signal.aborted) {
-      hook.catch(() => {});
-      return Promise.resolve();
+      promise.catch(() => {});
+      return Promise.resolve(undefined);
     }
     return new Promise((resolve, reject) => {
       const onHalt = () => resolve(undefined);
       signal.addEventListener("abort", onHalt, { once: true });
-      hook.then(resolve, reject).finally(() => signal.removeEventListener("abort", onHalt));
+      promise.then(resolve, reject).finally(() => signal.removeEventListener("abort", onHalt));
     });
   }
 
-  async #removeScratch(): Promise<void> {
-    if (!this.#scratch) return;
-    await this.#scratch.remove();
-    this.#launcher.unguard(this.#scratch.directory);
-  }
-
-  /** Never rejects: what goes wrong is handed on or stops the call. */
-  async #runItem(item: unknown, index: number, slot: Slot): Promise<void> {
-    let held: Slot | undefined = slot;
-    const release = () => {
-      if (held) this.#slots.release(held);
-      held = undefined;
-    };
-    try {
-      const packed = packItem(item, index);
-      const { onStart, onFinish } = this.#options;
-      if (onStart) await this.#unlessHalted(this.#hooks.now(() => onStart(item as never, index)));
-      for (let attempt = 1; !this.#stopped || attempt > 1; attempt += 1) {
-        held ??= await this.#slots.acquire();
-        if (this.#halt.signal.aborted) return;
-        const outcome = await this.#attempt(packed, index, attempt, held);
-        if (outcome.status === "ok") {
-          release();
-          const { result, info } = outcome;
-          this.#call.onResult(index, result);
-          if (!onFinish) return;
-          const hook = () => onFinish(item as never, index, result as never, info);
-          await this.#unlessHalted(this.#hooks.inTurn(index, hook));
-          return;
-        }
-        // The slot is still held: this may be the error after which no item starts.
-        if (!this.#mayRetry(outcome, attempt)) return this.#giveUp(index, outcome);
-        release();
-        await this.#pause(attempt);
-        if (this.#stopped) return this.#giveUp(index, outcome);
-      }
-    } catch (error) {
-      // A hook threw, or the item cannot travel.
-      this.#stop(error);
-    } finally {
-      release();
-      this.#hooks.skip(index);
-    }
-  }
-
-  async #attempt(packed: PackedItem, index: number, attempt: number, slot: Slot): Promise<Outcome> {
-    const id = this.#call.nextId();
-    const file = `${this.#scratch!.directory}/${id}`;
-    const payload: Payload = {
-      index,
-      attempt,
-      num: slot.num,
-      generation: slot.generation,
-      ...itemPayload(packed, `${file}.item`),
-      wordFile: `${file}.word`,
-      ...(this.#call.wantsResults ? { resultFile: `${file}.result` } : {}),
-      ...(this.#options.limits ? { limits: this.#options.limits } : {}),
-    };
-    const request: Request = { id, payload };
-    const running = new Attempt(this.#launcher, request, this.#options, this.#call.expected);
-    this.#attempts.add(running);
-    const outcome = await running.outcome;
-    this.#attempts.delete(running);
-    // The result is removed by whoever reads it; of a failed item there may be half a one.
-    if (payload.itemFile !== undefined) rmSync(payload.itemFile, { force: true });
-    if (outcome.status !== "ok") {
-      rmSync(payload.wordFile, { force: true });
-      if (payload.resultFile !== undefined) rmSync(payload.resultFile, { force: true });
-    }
-    return outcome;
-  }
-
-  #mayRetry({ retriable }: { retriable: boolean }, attempt: number): boolean {
-    return retriable && attempt <= this.#options.retries && !this.#stopped;
-  }
-
-  async #pause(attempt: number): Promise<void> {
-    const { min, max, factor } = this.#options.retryDelay;
+  #pauseAfter(attempt: number): number {
+    const { min, max, factor } = this.options.retryDelay;
     // Half of it random, so that items that failed together do not come back together.
-    const pause = Math.min(max, min * factor ** (attempt - 1)) * (0.5 + Math.random() / 2);
-    await sleep(pause, undefined, { signal: this.#halt.signal }).catch(() => {});
-  }
-
-  #giveUp(index: number, { error, fatal }: Extract<Outcome, { status: "failed" }>): void {
-    if (this.#halt.signal.aborted) return;
-    if (fatal) {
-      this.#stop(error);
-      return;
-    }
-    this.#call.onError(index, error);
-    if (this.#options.stopOnError) this.#stop(error);
+    return Math.min(max, min * factor ** (attempt - 1)) * (0.5 + Math.random() / 2);
   }
 }
 
-async function close(iterator: Iterator<unknown> | AsyncIterator<unknown>): Promise<void> {
-  try {
-    await iterator.return?.();
-  } catch {
-    // What ended the call is told, not what came of it.
-  }
+function removeFile(task: Task): void {
+  if (task.file) rmSync(task.file.file, { force: true });
+  task.file = undefined;
 }
 
-/** The user's hooks: one at a time, in the order they came or in the order of the items. */
-class HookLine {
-  readonly #inOrder: boolean;
-  #last: Promise<unknown> = Promise.resolve();
-  /** In order: what is due at its turn, and the items that need no turn. */
-  readonly #due = new Map<number, () => void>();
-  #turn = 0;
-
-  constructor(inOrder: boolean) {
-    this.#inOrder = inOrder;
-  }
-
-  /** Runs a hook once those before it are done. */
-  now(hook: () => unknown): Promise<unknown> {
-    const done = this.#last.then(hook);
-    this.#last = done.catch(() => {});
-    return done;
-  }
-
-  async inTurn(index: number, hook: () => unknown): Promise<void> {
-    if (this.#inOrder && index !== this.#turn) {
-      await new Promise<void>((resolve) => this.#due.set(index, resolve));
-    }
-    await this.now(hook);
-  }
-
-  /** The item is through: it is the next one's turn. */
-  skip(index: number): void {
-    if (!this.#inOrder) return;
-    this.#due.set(index, PASSED);
-    while (this.#due.get(this.#turn) === PASSED) {
-      this.#due.delete(this.#turn);
-      this.#turn += 1;
-    }
-    this.#due.get(this.#turn)?.();
-  }
-
-  async idle(): Promise<void> {
-    await this.#last;
-  }
+function newTask(item: unknown, index: number): Task {
+  return {
+    index,
+    item,
+    attempt: 1,
+    takenAt: 0,
+    file: undefined,
+    strays: 0,
+    failure: undefined,
+  };
 }
-
-const PASSED = () => {};

@@ -112,7 +112,7 @@ describe("a fork server that is killed", () => {
     const [first] = parallel.stats().pids;
     const call = rejection(
       parallel.mapProcesses(["late", "ok", "SIGKILL"], {
-        onStart: () => process.kill(first, "SIGKILL"),
+        onStart: (_, index) => index === 2 && process.kill(first, "SIGKILL"),
       }),
     );
     expect(await call).toMatchObject({ index: 0, code: "ERR_PARALLEL_CHILD_DIED" });

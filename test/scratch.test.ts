@@ -51,13 +51,13 @@ describe.each(["fork", "spawn"] as const)(
     it("is gone after success, failure and abort", async () => {
       const scratchRoot = temporaryDirectory();
       const seen: number[] = [];
-      const onStart = () => seen.push(readdirSync(scratchRoot).length);
-      const parallel = opened(new ThrowsBelowZero(), { startMethod, scratchRoot, onStart });
+      const onFinish = () => seen.push(readdirSync(scratchRoot).length);
+      const parallel = opened(new ThrowsBelowZero(), { startMethod, scratchRoot, onFinish });
       await parallel.mapProcesses([1]);
       expect(readdirSync(scratchRoot)).toEqual([]);
-      await rejection(parallel.mapProcesses([-1]));
+      await rejection(parallel.mapProcesses([1, -1], { concurrency: 1 }));
       expect(readdirSync(scratchRoot)).toEqual([]);
-      await rejection(parallel.mapProcesses([60_000], { signal: AbortSignal.timeout(300) }));
+      await rejection(parallel.mapProcesses([1, 60_000], { signal: AbortSignal.timeout(500) }));
       expect(readdirSync(scratchRoot)).toEqual([]);
       expect(seen).toEqual([1, 1, 1]);
     });
@@ -188,7 +188,7 @@ async function ownName(): Promise<{ start: string; place: string }> {
   let name = "";
   await opened(new Stays()).mapProcesses([{ ms: 1 }], {
     scratchRoot,
-    onStart: () => ([name] = readdirSync(scratchRoot) as [string]),
+    onFinish: () => ([name] = readdirSync(scratchRoot) as [string]),
   });
   const [, , , start, place] = name.split("-") as [string, string, string, string, string];
   return { start, place };

@@ -28,11 +28,7 @@ export function readLines(): string[] | undefined {
 
 /** Sends one message; `false` when nobody is there to read it. */
 export function send(message: unknown): boolean {
-  return sendLine(encodeLine(message));
-}
-
-export function sendLine(line: string): boolean {
-  const bytes = Buffer.from(line);
+  const bytes = Buffer.from(encodeLine(message));
   try {
     for (let at = 0; at < bytes.length;) at += writeSync(CHANNEL_FD, bytes, at);
     return true;

@@ -10,7 +10,7 @@ import { deserialize } from "node:v8";
 import { expectWorker } from "../capture.js";
 import { recordError } from "../error-record.js";
 import type { LoadProblem, WorkerSource } from "../protocol.js";
-import type { LoadedWorker } from "./run-item.js";
+import type { LoadedWorker } from "./runner.js";
 
 /** The worker cannot be had; says why in a sentence for the user. */
 export class LoadFailure extends Error {

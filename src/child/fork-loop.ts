@@ -1,9 +1,9 @@
 /**
  * What the fork server does once it is warm: forks a child per request, reaps it, reports it.
  *
- *   parent ──requests──▶ poll ──fork──▶ child ──last word──▶ board ┐
- *      ▲                  ▲ │                                     │
- *      └──────reports─────┴─┴── reap (wait4: CPU, memory) ◀───────┘
+ *   parent ──requests──▶ poll ──fork──▶ child ──what became of its items──▶ ledger
+ *      ▲                  ▲ │             │
+ *      └──────reports─────┴─┴── reap (wait4: CPU, memory)
  *
  * It never goes back to its event loop: it sleeps in poll(2), so no callback of the worker's module can run between
  * two forks. It is the only process that outlives a killed parent, and so the one that cleans up after it.
@@ -13,25 +13,23 @@ import { getHeapStatistics } from "node:v8";
 import {
   CHANNEL_FD,
   type ChildReport,
-  encodeLine,
   MAX_CONCURRENCY,
   type Order,
-  type Request,
+  type StartRequest,
   type WorkerSource,
 } from "../protocol.js";
-import { Board, BOARD_BYTES } from "./board.js";
-import { readLines, send, sendLine } from "./channel.js";
+import { readLines, send } from "./channel.js";
 import { ForkedChild } from "./forked-child.js";
 import type { HugePages } from "./huge-pages.js";
 import { type Libc, RUSAGE_BYTES, SIGKILL } from "./libc.js";
-import type { LoadedWorker } from "./run-item.js";
+import { Ledgers } from "./ledgers.js";
+import type { LoadedWorker } from "./runner.js";
 
 interface Running {
   readonly pid: number;
   /** Readable once the process has ended. Signals would not do: another thread could take the SIGCHLD. */
   readonly pidfd: number;
-  readonly cell: number;
-  readonly request: Request;
+  readonly request: StartRequest;
   readonly tries: number;
 }
 
@@ -52,10 +50,10 @@ const NEAR_LIMIT = 0.6;
 
 export class ForkLoop {
   readonly #libc: Libc;
-  readonly #board: Board;
+  readonly #ledgers: Ledgers;
   readonly #child: ForkedChild;
   readonly #running: Running[] = [];
-  readonly #queue: { readonly request: Request; readonly tries: number }[] = [];
+  readonly #queue: { readonly request: StartRequest; readonly tries: number }[] = [];
   /** Ids in the queue that the parent has been told wait. */
   readonly #waiting = new Set<string>();
   readonly #directories = new Set<string>();
@@ -76,8 +74,8 @@ export class ForkLoop {
     this.#libc = libc;
     this.#hugePages = hugePages;
     this.#onEnd = onEnd;
-    this.#board = new Board(libc.sharedMemory(BOARD_BYTES), MAX_CONCURRENCY);
-    this.#child = new ForkedChild(libc, this.#board, worker, source);
+    this.#ledgers = new Ledgers(libc);
+    this.#child = new ForkedChild(libc, worker, source);
   }
 
   /** Serves until the parent is gone; then `onEnd` is called. Returns in a child too, whose event loop then goes on. */
@@ -115,36 +113,41 @@ export class ForkLoop {
 
   #follow(lines: readonly string[]): void {
     for (const line of lines) {
-      const message = JSON.parse(line) as Order | Request;
+      const message = JSON.parse(line) as Order | StartRequest;
       if (!("do" in message)) this.#queue.push({ request: message, tries: 1 });
       else if (message.do === "kill") this.#kill(message.id, message.signal);
       else if (message.do === "scratch") this.#directories.add(message.directory);
-      else if (message.do === "forget") this.#directories.delete(message.directory);
+      else if (message.do === "forget") this.#forget(message.directory);
     }
+  }
+
+  #forget(directory: string): void {
+    this.#directories.delete(directory);
+    this.#ledgers.close(directory);
   }
 
   /** Forks for every queued request, as far as the system lets it. `true` in a child. */
   #forkAll(): boolean {
     while (this.#queue.length > 0) {
       const { request, tries } = this.#queue[0]!;
-      const cell = this.#board.take();
+      const isRoom = this.#running.length < MAX_CONCURRENCY;
       // All the child will need is at hand before the fork: code that only ever runs in children is never warm, and
       // looking up a private field there for the first time costs each of them some 40 page faults.
       const child = this.#child;
+      const memory = isRoom ? this.#ledgers.memory(request.start) : undefined;
       const siblings = this.#running.map((each) => each.pidfd);
-      const pid = cell === undefined ? -1 : this.#libc.fork();
+      const pid = isRoom ? this.#libc.fork() : -1;
       if (pid === 0) {
-        child.begin(request, cell!, siblings);
+        child.begin(request, memory, siblings);
         return true;
       }
-      if (cell === undefined || pid === -1) {
-        if (cell !== undefined) this.#board.giveBack(cell);
+      if (pid === -1) {
         if (this.#postpone(request.id, this.#libc.errno())) continue;
         return false;
       }
       this.#queue.shift();
       if (this.#waiting.delete(request.id)) send({ id: request.id, started: true });
-      const running = { pid, pidfd: this.#libc.openPidfd(pid), cell, request, tries };
+      const running = { pid, pidfd: this.#libc.openPidfd(pid), request, tries };
       if (running.pidfd === -1) {
         // Out of descriptors: a child that cannot be watched must not run. Told as what it is, a killed child.
         this.#libc.kill(pid, SIGKILL);
@@ -192,18 +195,15 @@ export class ForkLoop {
   }
 
   /** Takes leave of a child that has ended or is about to, and reports it. */
-  #bury({ pid, pidfd, cell, request, tries }: Running): void {
+  #bury({ pid, pidfd, request, tries }: Running): void {
     // While the child is a zombie its number cannot be another group's.
     this.#libc.kill(-pid, SIGKILL);
     this.#libc.wait(pid, this.#status, this.#usage);
     this.#libc.close(pidfd);
 
-    const begun = this.#board.hasBegun(cell);
-    const word = this.#board.word(cell);
-    this.#board.giveBack(cell);
     const status = this.#status[0]!;
     const signal = status & 0x7f;
-    if (signal === SIGSEGV && !begun && tries < MAX_TRIES) {
+    if (signal === SIGSEGV && tries < MAX_TRIES && !this.#ledgers.hasBegun(request.start)) {
       this.#queue.push({ request, tries: tries + 1 });
       return;
     }
@@ -211,13 +211,11 @@ export class ForkLoop {
     const report: ChildReport = {
       id: request.id,
       pid,
-      begun,
       ...(signal === 0 ? { exitCode: (status >> 8) & 0xff } : { signal }),
       usage: [this.#microseconds(0), this.#microseconds(4), peakMemory],
       ...(this.#ranOutOfMemory(signal, peakMemory, request) ? { outOfMemory: true } : {}),
     };
-    const line = encodeLine(report);
-    sendLine(word === undefined ? line : `${line.slice(0, -2)},"word":${word}}\n`);
+    send(report);
   }
 
   /** A struct timeval of struct rusage: two longs, each of whose lower word is enough. */
@@ -225,13 +223,13 @@ export class ForkLoop {
     return this.#usage[word]! * 1e6 + this.#usage[word + 2]!;
   }
 
-  #ranOutOfMemory(signal: number, peakMemory: number, { payload }: Request): boolean {
+  #ranOutOfMemory(signal: number, peakMemory: number, { start }: StartRequest): boolean {
     if (signal === SIGKILL) {
       const before = this.#oomKills;
       this.#oomKills = countOomKills();
       return this.#oomKills > before;
     }
-    const limit = Math.min(HEAP_LIMIT_BYTES, payload.limits?.memory ?? Infinity);
+    const limit = Math.min(HEAP_LIMIT_BYTES, start.limits?.memory ?? Infinity);
     return CRASH_SIGNALS.has(signal) && peakMemory > limit * NEAR_LIMIT;
   }
 

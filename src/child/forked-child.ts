@@ -1,103 +1,132 @@
 /**
- * The first moments of a forked child, and its last: makes a process of its own out of a copy of the fork server, runs
- * the item, leaves its last word on the board and ends without Node's teardown.
+ * The first moments of a forked child, and its last: makes a process of its own out of a copy of the fork server, gets its
+ * items (with its start, or through a channel) and ends without Node's teardown.
  */
-import { writeFileSync, writeSync } from "node:fs";
+import { writeSync } from "node:fs";
 import { inspect } from "node:util";
-import { recordError, shortRecord } from "../error-record.js";
+import { recordError } from "../error-record.js";
 import {
   CHANNEL_FD,
-  type LastWord,
-  type Payload,
-  type Request,
+  type ChildGreeting,
+  type Start,
+  type StartRequest,
   type WorkerSource,
 } from "../protocol.js";
-import { type Board, WORD_BYTES } from "./board.js";
+import { connectTo } from "../socket-path.js";
+import { ItemChannel } from "./item-channel.js";
+import { mapLedger } from "./ledgers.js";
+import { type LedgerMemory, LedgerWriter } from "./ledger-writer.js";
 import { type Libc, SIGKILL } from "./libc.js";
 import { applyLimits } from "./limits.js";
+import type { Notes } from "./notes.js";
 import { renewRandom } from "./renew.js";
-import { type LoadedWorker, runItem, type Surroundings } from "./run-item.js";
+import { type LoadedWorker, Runner, type RunnerEvents, type Surroundings } from "./runner.js";
 import { atEnd, type Ending } from "./watch-exit.js";
 
 const { _tickCallback: drainMicrotasks } = process;
 
 export class ForkedChild {
   readonly #libc: Libc;
-  readonly #board: Board;
   readonly #worker: LoadedWorker;
   readonly #around: Surroundings;
   readonly #serverPid = process.pid;
-  #cell = -1;
-  #payload: Payload | undefined;
+  #notes: Notes | undefined;
+  #isDone = false;
 
-  constructor(libc: Libc, board: Board, worker: LoadedWorker, { name, context }: WorkerSource) {
+  constructor(libc: Libc, worker: LoadedWorker, { name, context }: WorkerSource) {
     this.#libc = libc;
-    this.#board = board;
     this.#worker = worker;
     this.#around = { kind: "fork", name: name || "worker", context };
   }
 
-  /** Runs the item. Comes back when that needs the event loop; whatever ends first calls `_exit`. */
-  begin({ payload }: Request, cell: number, siblings: readonly number[]): void {
+  /** Runs what there is to run. Comes back when that needs the event loop; whatever ends first calls `_exit`. */
+  begin(
+    { id, start }: StartRequest,
+    memory: LedgerMemory | undefined,
+    siblings: readonly number[],
+  ): void {
     const libc = this.#libc;
     libc.dieWithParent(SIGKILL);
     if (libc.getppid() !== this.#serverPid) libc.exit(0);
     libc.setpgid(0, 0);
     libc.close(CHANNEL_FD);
     for (const pidfd of siblings) libc.close(pidfd);
-    this.#cell = cell;
-    this.#payload = payload;
 
     const pid = libc.getpid();
     Object.defineProperty(process, "pid", { value: pid, enumerable: true, configurable: true });
-    process.title = `forkmap ${this.#around.name} num ${payload.num} item ${payload.index}`;
+    const { payload, num } = start;
+    const { name } = this.#around;
+    process.title = payload
+      ? `forkmap ${name} num ${num} item ${payload.index}`
+      : `forkmap ${name} num ${num}`;
     atEnd((ending, code) => this.#end(ending, code));
     process.reallyExit = (code) => this.#end({ how: "exit" }, code ?? 0);
     renewRandom();
-    if (payload.limits) applyLimits(libc, payload.limits);
+    if (start.limits) applyLimits(libc, start.limits);
     // Before any of the user's code: work it gives to the thread pool must wake this loop, not the fork server's.
     libc.reviveLoop();
-    this.#board.begin(cell);
 
-    void runItem(this.#worker, payload, this.#around).then((word) => {
-      this.#say(word);
-      // Without a listener all that emits would only cost pages to copy.
-      if (process.listenerCount("exit") > 0) process.emit("exit", 0);
-      else libc.exit(Number(process.exitCode ?? 0));
-    });
+    const ledger = new LedgerWriter(memory ?? ownLedger(libc, start), start.shape);
+    if (payload) {
+      const runner = new Runner(this.#worker, start, this.#around, ledger, this.#alone());
+      this.#notes = runner.notes;
+      runner.run(id, payload);
+    } else {
+      this.#serve(id, start, ledger);
+    }
     // Most items are done here, without a turn of the event loop.
     drainMicrotasks();
   }
 
+  /** Of a child whose one item came with its start: its end says that it is done. */
+  #alone(): RunnerEvents {
+    return { say() {}, busy() {}, onInterrupt, done: () => this.#leave() };
+  }
+
+  /** Gets items from a channel of its own, for as long as there are any. */
+  #serve(id: string, start: Start, ledger: LedgerWriter): void {
+    const channel = new ItemChannel(connectTo(start.directory), () => this.#libc.exit(0));
+    const runner = new Runner(this.#worker, start, this.#around, ledger, {
+      say: (answer) => channel.say(answer),
+      busy: (isBusy) => channel.busy(isBusy),
+      onInterrupt,
+      done: () => this.#leave(),
+    });
+    this.#notes = runner.notes;
+    channel.serve(runner);
+    channel.say({ hello: "child", id, pid: process.pid } satisfies ChildGreeting);
+  }
+
+  #leave(): void {
+    this.#isDone = true;
+    // Without a listener all that emits would only cost pages to copy.
+    if (process.listenerCount("exit") > 0) process.emit("exit", 0);
+    else this.#libc.exit(Number(process.exitCode ?? 0));
+  }
+
   #end(ending: Ending, code: number): never {
+    // An item that is done is done, whatever its exit listeners do.
+    if (!this.#isDone) {
+      this.#notes?.ending(
+        ending.how === "uncaught" ? { ...ending, error: recordError(ending.error) } : ending,
+      );
+    }
     if (ending.how === "uncaught") {
-      this.#say({ status: "exited", how: "uncaught", error: recordError(ending.error) });
       // What Node itself would print, had it got that far.
-      tryTo(() => writeSync(2, `Uncaught ${inspect(ending.error)}\n`));
-    } else {
-      this.#say({ status: "exited", how: ending.how });
+      try {
+        writeSync(2, `Uncaught ${inspect(ending.error)}\n`);
+      } catch {
+        // Nobody reads it.
+      }
     }
     return this.#libc.exit(code);
   }
-
-  /** The first word stands: an item that is done is done, whatever its exit listeners do. */
-  #say(word: LastWord): void {
-    if (this.#board.say(this.#cell, word)) return;
-    const file = this.#payload!.wordFile;
-    const kept = tryTo(() =>
-      writeFileSync(file, JSON.stringify(word), { flag: "wx", mode: 0o600 }),
-    );
-    if (kept) this.#board.say(this.#cell, { status: "elsewhere", file });
-    else if ("error" in word)
-      this.#board.say(this.#cell, { ...word, error: shortRecord(word.error, WORD_BYTES) });
-  }
 }
 
-function tryTo(act: () => unknown): boolean {
-  try {
-    act();
-    return true;
-  } catch {
-    return false;
-  }
+function onInterrupt(interrupt: () => void): void {
+  process.once("SIGTERM", interrupt);
+}
+
+function ownLedger(libc: Libc, { directory, num, shape: { cellBytes } }: Start): LedgerMemory {
+  return { buffer: mapLedger(libc, directory, num * cellBytes, cellBytes), offset: 0 };
 }

@@ -31,8 +31,10 @@ export interface Libc {
   /** Reaps a child: fills the status (int) and its struct rusage. */
   wait(pid: number, status: Int32Array, usage: Uint32Array): number;
   limit(resource: number, soft: number, hard: number): number;
-  /** Memory that stays shared across forks. */
-  sharedMemory(bytes: number): ArrayBuffer;
+  /** Memory that is the bytes of an open file. */
+  mapFile(fd: number, offset: number, bytes: number): ArrayBuffer;
+  /** It must not be used any more. */
+  unmapFile(memory: ArrayBuffer): void;
   /** Keeps others from these addresses, for no memory; `false` when they are not free. */
   reserve(range: Range): boolean;
   release(range: Range): void;
@@ -57,7 +59,7 @@ const PROT_NONE = 0;
 const PROT_READ = 1;
 const PROT_READ_WRITE = 3;
 const PROT_READ_EXEC = 5;
-const MAP_SHARED_ANONYMOUS = 0x21;
+const MAP_SHARED = 1;
 const MAP_PRIVATE_ANONYMOUS = 0x22;
 const MAP_NORESERVE = 0x4000;
 const MAP_FIXED_NOREPLACE = 0x10_0000;
@@ -107,6 +109,7 @@ export function loadLibc(): Libc {
   const uvLoopFork = lib.func("int uv_loop_fork(void *loop)");
   const loop = uvDefaultLoop() as unknown;
 
+  const mapped = new WeakMap<ArrayBuffer, Range>();
   /** `undefined` for MAP_FAILED, which is -1. */
   const addressOf = (pointer: unknown) => {
     const address = Number(koffi.address(pointer));
@@ -136,9 +139,18 @@ export function loadLibc(): Libc {
       rlimit.writeBigUInt64LE(BigInt(hard), 8);
       return setrlimit(resource, rlimit) as number;
     },
-    sharedMemory(bytes) {
-      const start = mmap(0, bytes, PROT_READ_WRITE, MAP_SHARED_ANONYMOUS, -1, 0) as unknown;
-      return koffi.view(start, bytes);
+    mapFile(fd, offset, bytes) {
+      const start = mmap(0, bytes, PROT_READ_WRITE, MAP_SHARED, fd, offset) as unknown;
+      const address = addressOf(start);
+      if (address === undefined) throw new Error(`mmap failed (errno ${koffi.errno()})`);
+      const memory = koffi.view(start, bytes);
+      mapped.set(memory, { start: address, end: address + bytes });
+      return memory;
+    },
+    unmapFile(memory) {
+      const range = mapped.get(memory);
+      if (range) munmap(range.start, range.end - range.start);
+      mapped.delete(memory);
     },
     reserve({ start, end }) {
       const bytes = end - start;

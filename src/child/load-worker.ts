@@ -2,7 +2,7 @@
 import { recordError } from "../error-record.js";
 import type { LoadProblem, WorkerSource } from "../protocol.js";
 import { findWorker, LoadFailure } from "./find-worker.js";
-import type { LoadedWorker } from "./run-item.js";
+import type { LoadedWorker } from "./runner.js";
 import type { Ending } from "./watch-exit.js";
 
 export async function loadWorker(source: WorkerSource): Promise<LoadedWorker> {

@@ -5,37 +5,42 @@
 import { randomUUID } from "node:crypto";
 import { unlinkSync } from "node:fs";
 import { tmpdir } from "node:os";
-import path from "node:path";
-import type { WorkerSource } from "../protocol.js";
-import { Board, CELL_BYTES } from "./board.js";
+import { ONE_ITEM } from "../ledger.js";
+import { type Payload, resultFile, type Start, type WorkerSource } from "../protocol.js";
 import { ForkedChild } from "./forked-child.js";
 import type { Libc } from "./libc.js";
-import type { LoadedWorker } from "./run-item.js";
+import type { LoadedWorker } from "./runner.js";
 
-/** How often a child's life is rehearsed: by then V8 has compiled it and knows its types. */
-const REHEARSALS = 3;
+/** Items that come back as they are, one of them too long for the ledger: by then V8 has compiled it all and knows its types. */
+const REHEARSALS = ["", "x".repeat(ONE_ITEM.cellBytes), ""];
 
 /** Plays the life of a child, from fork to exit, with a worker that does nothing. */
 export async function rehearse(libc: Libc, source: WorkerSource): Promise<void> {
   const { pid, title, reallyExit } = process;
-  const board = new Board(new ArrayBuffer(CELL_BYTES), 1);
-  for (let i = 0; i < REHEARSALS; i += 1) {
-    const file = path.join(tmpdir(), `forkmap-${randomUUID()}`);
+  const memory = { buffer: new ArrayBuffer(ONE_ITEM.cellBytes), offset: 0 };
+  for (const item of REHEARSALS) {
+    const payload: Payload = { ...PAYLOAD, items: [item] };
+    const start = { ...START, name: `forkmap-${randomUUID()}`, payload };
     await new Promise<void>((resolve) => {
-      const child = new ForkedChild(stageLibc(libc, pid, resolve), board, STAGE_WORKER, source);
-      const cell = board.take()!;
-      child.begin({ id: "0", payload: { ...PAYLOAD, resultFile: file, wordFile: file } }, cell, []);
-      board.giveBack(cell);
+      const child = new ForkedChild(stageLibc(libc, pid, resolve), STAGE_WORKER, source);
+      child.begin({ id: "0", start }, memory, []);
     });
-    unlinkSync(file);
+    if (item !== "") unlinkSync(resultFile(start, 0));
   }
   process.reallyExit = reallyExit;
   process.title = title;
 }
 
-const PAYLOAD = { index: 0, attempt: 1, num: 0, generation: 1, item: "" };
+const PAYLOAD: Payload = { seq: 0, index: 0, items: [], results: true, fibers: 1, read: 0 };
+const START: Start = {
+  num: 0,
+  generation: 1,
+  directory: tmpdir(),
+  shape: ONE_ITEM,
+  name: "",
+};
 
-const STAGE_WORKER = { process: async () => "" } as unknown as LoadedWorker;
+const STAGE_WORKER = { process: async (item: string) => item } as unknown as LoadedWorker;
 
 /** Calls the real functions, as far as that does the fork server no harm. */
 function stageLibc(libc: Libc, pid: number, onExit: () => void): Libc {

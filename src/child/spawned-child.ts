@@ -1,43 +1,86 @@
 /**
- * Entry of a spawned child: reads its worker and its one item from the channel, loads, runs, says its last word, ends.
- * Reads before it loads anything of the user's, so that by then the parent has told the reaper of it.
+ * Entry of a spawned child: reads its worker and its start from the channel, loads, runs its item or serves as long as
+ * there are items, ends. Reads before it loads anything of the user's, so that by then the parent has told the reaper of it.
  */
-import { writeFileSync } from "node:fs";
+import { openSync } from "node:fs";
+import { Socket } from "node:net";
 import { recordError } from "../error-record.js";
-import type { LastWord, Payload, Request, WorkerSource } from "../protocol.js";
+import { LEDGER_FILE } from "../ledger.js";
+import { CHANNEL_FD, type Payload, type StartRequest, type WorkerSource } from "../protocol.js";
 import { readLines, send } from "./channel.js";
-import { type Libc, loadLibc } from "./libc.js";
 import { LoadFailure } from "./find-worker.js";
+import { ItemChannel } from "./item-channel.js";
+import { type LedgerMemory, LedgerWriter } from "./ledger-writer.js";
+import { mapLedger } from "./ledgers.js";
+import { type Libc, loadLibc } from "./libc.js";
 import { applyLimits } from "./limits.js";
 import { loadWorker, problemOf, problemOfExit } from "./load-worker.js";
-import { type LoadedWorker, runItem } from "./run-item.js";
+import type { Notes } from "./notes.js";
+import { type LoadedWorker, Runner, type RunnerEvents } from "./runner.js";
 import { atEnd, watchExit } from "./watch-exit.js";
 
-/** A longer last word goes through scratch, so that no line gets long. */
-const WORD_LIMIT = 64 * 1024;
-
-const [source, { id, payload }] = readAll();
+const [source, { id, start }] = readAll();
 const name = source.name || "worker";
-let said = false;
-let begun = false;
+let notes: Notes | undefined;
+let isDone = false;
 
-process.title = `forkmap ${name} num ${payload.num} item ${payload.index}`;
+process.title = start.payload
+  ? `forkmap ${name} num ${start.num} item ${start.payload.index}`
+  : `forkmap ${name} num ${start.num}`;
 watchExit();
 atEnd((ending, code) => {
-  if (!begun) send({ hello: "failed", problem: problemOfExit(ending, code, source) });
-  else if (ending.how !== "uncaught") say({ status: "exited", how: ending.how });
-  else say({ status: "exited", how: "uncaught", error: recordError(ending.error) });
+  if (!notes) send({ hello: "failed", problem: problemOfExit(ending, code, source) });
+  else if (!isDone) {
+    notes.ending(
+      ending.how === "uncaught" ? { ...ending, error: recordError(ending.error) } : ending,
+    );
+  }
+  if (start.payload) sendUsage();
 });
 
 const worker = await load();
-begun = true;
-send({ id, begun: true });
-say(await runItem(worker, payload, { kind: "spawn", name, context: source.context }));
-process.exit();
+if (start.payload) runOne(start.payload);
+else serve();
+
+/** Its one item has come with its start: its end says that it is done. */
+function runOne(payload: Payload): void {
+  const runner = runnerWith({ say() {}, busy() {}, onInterrupt, done });
+  send({ hello: "ready" });
+  runner.run(id, payload);
+}
+
+/** Gets items through the channel, for as long as there are any. */
+function serve(): void {
+  const channel = new ItemChannel(new Socket({ fd: CHANNEL_FD }), () => process.reallyExit(0));
+  const runner = runnerWith({
+    say: (answer) => channel.say(answer),
+    busy: (isBusy) => channel.busy(isBusy),
+    onInterrupt,
+    done,
+  });
+  channel.serve(runner);
+  channel.say({ hello: "ready" });
+}
+
+function runnerWith(events: RunnerEvents): Runner {
+  const around = { kind: "spawn", name, context: source.context } as const;
+  const runner = new Runner(worker, start, around, new LedgerWriter(ledger(), start.shape), events);
+  notes = runner.notes;
+  return runner;
+}
+
+function onInterrupt(interrupt: () => void): void {
+  process.once("SIGTERM", interrupt);
+}
+
+function done(): void {
+  isDone = true;
+  process.exit();
+}
 
 async function load(): Promise<LoadedWorker> {
   try {
-    if (payload.limits) applyLimits(libcForLimits(), payload.limits);
+    if (start.limits) applyLimits(libcForLimits(), start.limits);
     return await loadWorker(source);
   } catch (error) {
     send({ hello: "failed", problem: problemOf(error) });
@@ -56,22 +99,27 @@ function libcForLimits(): Libc {
   }
 }
 
-/** The first word stands: an item that is done is done, whatever its exit listeners do. */
-function say(word: LastWord): void {
-  if (said) return;
-  said = true;
+/** Mapped where it is used often; for one item, loading what maps it would take longer than writing to the file. */
+function ledger(): LedgerMemory {
+  const { directory, num, payload, shape } = start;
+  const offset = num * shape.cellBytes;
+  if (!payload && process.platform === "linux") {
+    try {
+      return { buffer: mapLedger(loadLibc(), directory, offset, shape.cellBytes), offset: 0 };
+    } catch {
+      // No koffi.
+    }
+  }
+  const fd = openSync(`${directory}/${LEDGER_FILE}`, "r+");
+  return { buffer: new ArrayBuffer(shape.cellBytes), offset: 0, file: { fd, offset } };
+}
+
+function sendUsage(): void {
   const { userCPUTime, systemCPUTime, maxRSS } = process.resourceUsage();
-  send({ id, usage: [userCPUTime, systemCPUTime, maxRSS * 1024], ...brief(word, payload) });
+  send({ usage: [userCPUTime, systemCPUTime, maxRSS * 1024] });
 }
 
-function brief(word: LastWord, { wordFile }: Payload): LastWord {
-  const text = JSON.stringify(word);
-  if (text.length <= WORD_LIMIT) return word;
-  writeFileSync(wordFile, text, { flag: "wx", mode: 0o600 });
-  return { status: "elsewhere", file: wordFile };
-}
-
-function readAll(): [WorkerSource, Request] {
+function readAll(): [WorkerSource, StartRequest] {
   const lines: string[] = [];
   while (lines.length < 2) {
     const more = readLines();
@@ -79,5 +127,5 @@ function readAll(): [WorkerSource, Request] {
     if (!more) return process.reallyExit(1);
     lines.push(...more);
   }
-  return lines.map((line) => JSON.parse(line) as unknown) as [WorkerSource, Request];
+  return lines.map((line) => JSON.parse(line) as unknown) as [WorkerSource, StartRequest];
 }

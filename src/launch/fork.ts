@@ -3,17 +3,18 @@
  * and again should it die. What happens inside it is in child/fork-server.ts.
  */
 import { readdirSync, readFileSync } from "node:fs";
-import { constants } from "node:os";
 import { LaunchError, UnfitError } from "../errors.js";
 import {
   type ChildReport,
   encodeLine,
   type FromForkServer,
   type Order,
-  type Request,
+  type StartRequest,
   type WorkerSource,
 } from "../protocol.js";
-import type { ChildEnd, Launched, Launcher } from "./launcher.js";
+import { ForkRoom } from "./fork-room.js";
+import { ForkedChildHandle } from "./forked-child-handle.js";
+import type { ChildEnd, ChildEvents, Launcher, Room, RoomOptions } from "./launcher.js";
 import {
   type ChildSettings,
   errnoName,
@@ -65,6 +66,12 @@ export class ForkLauncher implements Launcher {
     return this.#current().ready;
   }
 
+  async makeRoom({ scratchRoot, shape, isPool }: RoomOptions): Promise<Room> {
+    const room = new ForkRoom(scratchRoot, shape, this);
+    await room.open(isPool);
+    return room;
+  }
+
   guard(directory: string): void {
     this.#directories.add(directory);
     this.#server?.send({ do: "scratch", directory });
@@ -75,8 +82,8 @@ export class ForkLauncher implements Launcher {
     this.#server?.send({ do: "forget", directory });
   }
 
-  launch(request: Request): Launched {
-    return this.#current().launch(request);
+  start(request: StartRequest, events: ChildEvents): ForkedChildHandle {
+    return this.#current().start(request, events);
   }
 
   async close(): Promise<void> {
@@ -99,15 +106,12 @@ interface Settle {
   reject(error: Error): void;
 }
 
-interface Pending {
-  readonly launched: Launched;
-  end(end: ChildEnd): void;
-}
-
 class ForkServer {
   readonly ready: Promise<void>;
   readonly #process: NodeProcess;
-  readonly #pending = new Map<string, Pending>();
+  readonly #children = new Map<string, ForkedChildHandle>();
+  /** Children that the program waits for. */
+  readonly #kept = new Set<string>();
   readonly #source: WorkerSource | undefined;
   /** Until it is ready or has failed. */
   #settleReady: Settle | undefined;
@@ -150,22 +154,24 @@ class ForkServer {
     return this.#process.child.pid;
   }
 
-  send(message: Order | Request): void {
+  send(message: Order | StartRequest): void {
     if (this.#process.channel.writable) this.#process.channel.write(encodeLine(message));
   }
 
-  launch(request: Request): Launched {
-    let end!: (end: ChildEnd) => void;
-    const launched: Launched = {
-      beginsAtOnce: this.#settleReady === undefined,
-      ended: new Promise((resolve) => (end = resolve)),
-      kill: (signal) =>
-        this.send({ do: "kill", id: request.id, signal: constants.signals[signal] }),
-    };
-    this.#pending.set(request.id, { launched, end });
-    this.#keepAlive();
+  start(request: StartRequest, events: ChildEvents): ForkedChildHandle {
+    const { id, start } = request;
+    const child = new ForkedChildHandle(start.payload !== undefined, events, {
+      kill: (signal) => this.send({ do: "kill", id, signal }),
+      keepAlive: (isKept) => {
+        if (isKept) this.#kept.add(id);
+        else this.#kept.delete(id);
+        this.#keepAlive();
+      },
+    });
+    this.#children.set(id, child);
     this.send(request);
-    return launched;
+    if (!this.#settleReady) child.onForked();
+    return child;
   }
 
   /** Ends it; only when no child is alive. */
@@ -186,18 +192,23 @@ class ForkServer {
       else this.#fail(loadError(this.#source!.url, message.problem));
       return;
     }
-    const pending = this.#pending.get(message.id);
-    if (!pending) return;
-    if ("waiting" in message) return pending.launched.onWaiting?.();
-    if ("started" in message) return pending.launched.onBegun?.();
-    this.#pending.delete(message.id);
-    this.#keepAlive();
-    pending.end("unstarted" in message ? unstarted(message.unstarted) : endOf(message));
+    const child = this.#children.get(message.id);
+    if (!child) return;
+    if ("waiting" in message) return child.onWaiting();
+    if ("started" in message) return child.onForked();
+    this.#forget(message.id);
+    child.onEnd("unstarted" in message ? unstarted(message.unstarted) : endOf(message));
   }
 
   #begin(): void {
     this.#settle((ready) => ready.resolve());
-    for (const { launched } of this.#pending.values()) launched.onBegun?.();
+    for (const child of this.#children.values()) child.onForked();
+  }
+
+  #forget(id: string): void {
+    this.#children.delete(id);
+    this.#kept.delete(id);
+    this.#keepAlive();
   }
 
   #settle(how: (ready: Settle) => void): void {
@@ -217,7 +228,7 @@ class ForkServer {
   /** An idle fork server never keeps the program alive. One that closes does, with its channel, which may end after it. */
   #keepAlive(): void {
     const { child, channel } = this.#process;
-    if (this.#pending.size > 0 || this.#settleReady || this.#isClosing) {
+    if (this.#kept.size > 0 || this.#settleReady || this.#isClosing) {
       child.ref();
       channel.ref();
     } else {
@@ -232,19 +243,18 @@ class ForkServer {
       this.#fail(new LaunchError(`The fork server ended ${how} while it was starting`));
     // Its children have died with it, but not what they had started.
     if (this.pid !== undefined) killSession(this.pid);
-    for (const [, { end }] of this.#pending) {
-      if (this.#failure)
-        end({ started: false, reason: this.#failure.message, fatal: this.#failure });
-      else
-        end({
-          started: true,
-          begun: true,
-          signal: signal ?? undefined,
-          reason: `the fork server ended ${how}`,
-        });
+    for (const [id, child] of this.#children) {
+      this.#forget(id);
+      child.onEnd(
+        this.#failure
+          ? { started: false, reason: this.#failure.message, fatal: this.#failure }
+          : {
+              started: true,
+              signal: signal ?? undefined,
+              reason: `the fork server ended ${how}`,
+            },
+      );
     }
-    this.#pending.clear();
-    this.#keepAlive();
   }
 }
 

@@ -10,7 +10,10 @@ import { forkObstacle } from "./fork-obstacle.js";
 import type { Launcher } from "./launcher.js";
 import type { ChildSettings } from "./warm-node.js";
 
-type LaunchOptions = Omit<ParallelOptions, "onStart" | "onFinish">;
+type LaunchOptions = Pick<
+  ParallelOptions,
+  "startMethod" | "module" | "execArgv" | "env" | "cwd" | "startupTimeout"
+>;
 
 export class LauncherChoice {
   readonly #worker: object;

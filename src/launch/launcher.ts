@@ -1,7 +1,8 @@
-/** What every start method does for the scheduler: starts a child for an item and tells how it ended. */
-import type { LastWord, Request } from "../protocol.js";
+/** What every start method does for a container: starts children, carries lines to and from them, tells how each ended. */
+import type { Answer, StartRequest, ToChild } from "../protocol.js";
 import type { StartMethod } from "../worker.js";
 import type { Usage } from "../errors.js";
+import type { LedgerPlace, LedgerShape } from "../ledger.js";
 
 export interface Launcher {
   readonly startMethod: StartMethod;
@@ -11,23 +12,45 @@ export interface Launcher {
   readonly pids: readonly number[];
   /** Resolves when a child could be started now; rejects with what keeps it from that. */
   ready(): Promise<void>;
-  /** Has this directory removed should this process be killed. */
-  guard(directory: string): void;
-  unguard(directory: string): void;
-  /** Starts a child and gives it its item. */
-  launch(request: Request): Launched;
+  /** What a container needs for its children. */
+  makeRoom(options: RoomOptions): Promise<Room>;
   /** Ends what is warm; only when no child is alive. */
   close(): Promise<void>;
 }
 
-export interface Launched {
-  readonly ended: Promise<ChildEnd>;
+export interface RoomOptions {
+  readonly scratchRoot: string | undefined;
+  readonly shape: LedgerShape;
+  /** Whether its children have channels. */
+  readonly isPool: boolean;
+}
+
+/** Where the children of one container live: their scratch directory, their ledgers, their channels. */
+export interface Room {
+  readonly directory: string;
+  /** The slot's part of the ledgers, blank. */
+  ledger(num: number): LedgerPlace;
+  start(request: StartRequest, events: ChildEvents): Child;
+  /** When no child of it is alive any more. */
+  remove(): Promise<void>;
+}
+
+export interface Child {
+  /** Once it is known. */
+  readonly pid: number | undefined;
+  send(message: ToChild): void;
   kill(signal: NodeJS.Signals): void;
-  /** Whether its time counts from the launch; else from `onBegun`. */
-  readonly beginsAtOnce: boolean;
-  onBegun?: () => void;
-  /** Called when no process could be made for it yet: its time does not count until `onBegun`. */
-  onWaiting?: () => void;
+  /** Whether the program waits for it. */
+  keepAlive(isKept: boolean): void;
+}
+
+export interface ChildEvents {
+  /** It can be given items, or has begun the one it came with. */
+  onReady(): void;
+  /** No process could be made for it yet: its time does not count until it is ready. */
+  onWaiting(): void;
+  onAnswer(answer: Answer): void;
+  onEnd(end: ChildEnd): void;
 }
 
 /** How a child ended. */
@@ -36,13 +59,11 @@ export type ChildEnd =
       readonly started: true;
       /** Unknown when the fork server died before it could say. */
       readonly pid?: number | undefined;
-      readonly begun: boolean;
       readonly exitCode?: number | undefined;
       readonly signal?: string | undefined;
       readonly usage?: Usage | undefined;
       /** The facts point to memory: V8's heap limit, `limits.memory`, the kernel's out-of-memory killer. */
       readonly outOfMemory?: boolean | undefined;
-      readonly word?: LastWord | undefined;
       /** Why it ended, when that was not its own doing. */
       readonly reason?: string | undefined;
     }

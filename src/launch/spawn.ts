@@ -1,18 +1,26 @@
-/** Start method `spawn`, seen from the parent: a Node process per item. Slower by far, and possible everywhere. */
+/** Start method `spawn`, seen from the parent: each child is a Node process started anew. Slower by far, and possible everywhere. */
+import type { Usage } from "../errors.js";
+import type { LedgerShape } from "../ledger.js";
+import { processorCount } from "../processor-count.js";
 import {
   encodeLine,
   type FromSpawnedChild,
-  type LastWord,
-  type Request,
+  type StartRequest,
+  type ToChild,
   type WorkerSource,
 } from "../protocol.js";
-import type { Usage } from "../errors.js";
-import { processorCount } from "../processor-count.js";
-import type { ChildEnd, Launched, Launcher } from "./launcher.js";
+import type { Child, ChildEnd, ChildEvents, Launcher, Room, RoomOptions } from "./launcher.js";
 import { Reaper } from "./reaper.js";
-import { type ChildSettings, loadError, startNode, startupTimeoutError } from "./warm-node.js";
+import { type Guard, ScratchRoom } from "./scratch-room.js";
+import {
+  type ChildSettings,
+  loadError,
+  type NodeProcess,
+  startNode,
+  startupTimeoutError,
+} from "./warm-node.js";
 
-export class SpawnLauncher implements Launcher {
+export class SpawnLauncher implements Launcher, Guard {
   readonly startMethod = "spawn";
   readonly defaultConcurrency = processorCount();
   readonly #locate: () => WorkerSource;
@@ -35,6 +43,12 @@ export class SpawnLauncher implements Launcher {
     this.#source ??= this.#locate();
   }
 
+  async makeRoom({ scratchRoot, shape }: RoomOptions): Promise<Room> {
+    const room = new SpawnRoom(scratchRoot, shape, this);
+    await room.open();
+    return room;
+  }
+
   guard(directory: string): void {
     this.#reaper.guard(directory);
   }
@@ -43,61 +57,23 @@ export class SpawnLauncher implements Launcher {
     this.#reaper.unguard(directory);
   }
 
-  launch(request: Request): Launched {
+  start(request: StartRequest, events: ChildEvents): Child {
     const source = (this.#source ??= this.#locate());
-    const { startupTimeout } = this.#settings;
-    const facts: Facts = { begun: false };
-
-    const { child, channel, gone } = startNode("spawned-child", [], this.#settings, (message) => {
-      const said = message as FromSpawnedChild;
-      if ("hello" in said) {
-        if (said.hello === "failed") facts.fatal = loadError(source.url, said.problem);
-      } else if ("begun" in said) {
-        facts.begun = true;
-        clearTimeout(startTimer);
-        launched.onBegun?.();
-      } else {
-        const { id: _, usage, ...word } = said;
-        facts.word ??= word as LastWord;
-        facts.usage ??= {
-          userCpu: usage[0] / 1000,
-          systemCpu: usage[1] / 1000,
-          peakMemory: usage[2],
-        };
-      }
-    });
-    const startTimer = setTimeout(() => {
-      facts.fatal = startupTimeoutError(source.url, startupTimeout);
-      launched.kill("SIGKILL");
-    }, startupTimeout);
-
-    const { pid } = child;
-    const launched: Launched = {
-      beginsAtOnce: false,
-      kill: (signal) => {
-        if (pid !== undefined) killGroup(pid, signal);
+    const child = new SpawnedChildHandle(source.url, request, this.#settings, {
+      ...events,
+      onEnd: (end) => {
+        if (child.pid !== undefined) this.#forget(child.pid);
+        events.onEnd(end);
       },
-      ended: gone.then(
-        ({ code, signal }) => {
-          clearTimeout(startTimer);
-          this.#forget(pid!);
-          const end = endOf(pid!, code, signal, facts);
-          const limited = request.payload.limits?.memory !== undefined;
-          return { ...end, outOfMemory: limited && CRASH_SIGNALS.has(signal ?? "") };
-        },
-        (error: Error): ChildEnd => {
-          clearTimeout(startTimer);
-          return { started: false, reason: error.message, fatal: error };
-        },
-      ),
-    };
+    });
+    const { pid } = child;
     if (pid !== undefined) {
       this.#children.add(pid);
       // Before the child has read its item: from then on it may loop for ever and not notice our end.
       this.#reaper.watch(pid);
-      channel.end(encodeLine(source) + encodeLine(request));
+      child.begin(source, request);
     }
-    return launched;
+    return child;
   }
 
   async close(): Promise<void> {
@@ -117,29 +93,114 @@ export class SpawnLauncher implements Launcher {
   }
 }
 
+class SpawnRoom extends ScratchRoom implements Room {
+  readonly #launcher: SpawnLauncher;
+
+  constructor(root: string | undefined, shape: LedgerShape, launcher: SpawnLauncher) {
+    super(root, shape, launcher);
+    this.#launcher = launcher;
+  }
+
+  start(request: StartRequest, events: ChildEvents): Child {
+    return this.#launcher.start(request, events);
+  }
+}
+
+class SpawnedChildHandle implements Child {
+  readonly #process: NodeProcess;
+  readonly #events: ChildEvents;
+  readonly #url: string;
+  readonly #isLimited: boolean;
+  #fatal: Error | undefined;
+  #usage: Usage | undefined;
+  readonly #startTimer: NodeJS.Timeout;
+
+  constructor(
+    url: string,
+    { start }: StartRequest,
+    settings: ChildSettings,
+    events: ChildEvents,
+  ) {
+    this.#url = url;
+    this.#isLimited = start.limits?.memory !== undefined;
+    this.#events = events;
+    this.#process = startNode("spawned-child", [], settings, (message) =>
+      this.#receive(message as FromSpawnedChild),
+    );
+    this.#startTimer = setTimeout(() => {
+      this.#fatal = startupTimeoutError(url, settings.startupTimeout);
+      this.kill("SIGKILL");
+    }, settings.startupTimeout);
+    this.#process.gone.then(
+      ({ code, signal }) => this.#end(this.#endOf(code, signal)),
+      (error: Error) => this.#end({ started: false, reason: error.message, fatal: error }),
+    );
+  }
+
+  get pid(): number | undefined {
+    return this.#process.child.pid;
+  }
+
+  begin(source: WorkerSource, request: StartRequest): void {
+    const { channel } = this.#process;
+    const lines = encodeLine(source) + encodeLine(request);
+    if (request.start.payload) channel.end(lines);
+    else channel.write(lines);
+  }
+
+  send(message: ToChild): void {
+    if (this.#process.channel.writable) this.#process.channel.write(encodeLine(message));
+  }
+
+  kill(signal: NodeJS.Signals): void {
+    if (this.pid !== undefined) killGroup(this.pid, signal);
+  }
+
+  keepAlive(isKept: boolean): void {
+    const { child, channel } = this.#process;
+    if (isKept) {
+      child.ref();
+      channel.ref();
+    } else {
+      child.unref();
+      channel.unref();
+    }
+  }
+
+  #receive(message: FromSpawnedChild): void {
+    if ("usage" in message) {
+      const [user, system, peakMemory] = message.usage;
+      this.#usage = { userCpu: user / 1000, systemCpu: system / 1000, peakMemory };
+    } else if ("status" in message) {
+      this.#events.onAnswer(message);
+    } else if (message.hello === "ready") {
+      clearTimeout(this.#startTimer);
+      this.#events.onReady();
+    } else if (message.hello === "failed") {
+      this.#fatal = loadError(this.#url, message.problem);
+    }
+  }
+
+  #end(end: ChildEnd): void {
+    clearTimeout(this.#startTimer);
+    this.#events.onEnd(end);
+  }
+
+  #endOf(code: number | null, signal: string | null): ChildEnd {
+    if (this.#fatal) return { started: false, reason: this.#fatal.message, fatal: this.#fatal };
+    return {
+      started: true,
+      pid: this.pid!,
+      exitCode: code ?? undefined,
+      signal: signal ?? undefined,
+      usage: this.#usage,
+      outOfMemory: this.#isLimited && CRASH_SIGNALS.has(signal ?? ""),
+    };
+  }
+}
+
 /** How V8 and native code end when they get no memory. */
 const CRASH_SIGNALS = new Set(["SIGILL", "SIGTRAP", "SIGABRT", "SIGBUS", "SIGSEGV"]);
-
-interface Facts {
-  begun: boolean;
-  word?: LastWord;
-  usage?: Usage;
-  fatal?: Error;
-}
-
-function endOf(pid: number, code: number | null, signal: string | null, facts: Facts): ChildEnd {
-  const { begun, word, usage, fatal } = facts;
-  if (fatal) return { started: false, reason: fatal.message, fatal };
-  return {
-    started: true,
-    pid,
-    begun,
-    exitCode: code ?? undefined,
-    signal: signal ?? undefined,
-    usage,
-    word,
-  };
-}
 
 /** Windows has no groups: there the child alone. */
 function killGroup(pid: number, signal: NodeJS.Signals): void {

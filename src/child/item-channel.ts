@@ -1,0 +1,36 @@
+/** The channel through which a child for many items gets them: a socket of its own, on the child's event loop. */
+import type { Socket } from "node:net";
+import { encodeLine, LineSplitter, type ToChild } from "../protocol.js";
+import type { Runner } from "./runner.js";
+
+export class ItemChannel {
+  readonly #socket: Socket;
+
+  /** @param onGone - called when the parent is, or wants nothing more of this child */
+  constructor(socket: Socket, onGone: () => void) {
+    this.#socket = socket;
+    socket.on("error", () => {});
+    socket.once("close", onGone);
+  }
+
+  /** Gives the runner what comes. */
+  serve(runner: Runner): void {
+    const splitter = new LineSplitter();
+    this.#socket.on("data", (chunk: Buffer) => {
+      for (const line of splitter.push(chunk)) runner.follow(JSON.parse(line) as ToChild);
+    });
+  }
+
+  say(message: object): void {
+    this.#socket.write(encodeLine(message));
+  }
+
+  /**
+   * While an item runs the channel does not keep the loop alive: the child of one that waits for what nothing is left to
+   * settle then ends, as any Node process, instead of waiting with it.
+   */
+  busy(isBusy: boolean): void {
+    if (isBusy) this.#socket.unref();
+    else this.#socket.ref();
+  }
+}

@@ -1,0 +1,101 @@
+/**
+ * What became of an item, as it goes to the parent: into the ledger if it is short, into a scratch file that the ledger
+ * speaks of if it is not.
+ */
+import stringify from "fast-json-stable-stringify";
+import { writeFileSync } from "node:fs";
+import { isJsonWorker } from "../check-worker.js";
+import { describe } from "../describe.js";
+import { recordError, shortRecord } from "../error-record.js";
+import { jsonProblem } from "../json-value.js";
+import { writeBytes, writeJson, type Written, writeText } from "../payload.js";
+import { monotonic } from "../monotonic.js";
+import { type Ending, endingFile, resultFile, type Start, wordFile } from "../protocol.js";
+import type { LedgerWriter } from "./ledger-writer.js";
+
+/** What is left of an error when there is neither room in the ledger nor on the disk. */
+const SHORT_ERROR_BYTES = 2048;
+
+export class Notes {
+  readonly #ledger: LedgerWriter;
+  readonly #start: Start;
+  readonly #isJson: boolean;
+
+  constructor(ledger: LedgerWriter, start: Start, worker: object) {
+    this.#ledger = ledger;
+    this.#start = start;
+    this.#isJson = isJsonWorker(worker);
+  }
+
+  /** Nobody wants the result. Returns the time at which the item was done, as all of these do. */
+  nothing(seq: number): number {
+    const now = monotonic();
+    this.#ledger.finish(seq, '""', now);
+    return now;
+  }
+
+  /** @throws when it cannot be written: a full disk, a value whose own code throws */
+  result(seq: number, result: unknown): number {
+    const now = monotonic();
+    if (this.#isJson) return this.#json(seq, result, now);
+    if (typeof result === "string") {
+      if (this.#ledger.finishText(seq, result, now)) return now;
+      return this.#inFile(seq, writeText(resultFile(this.#start, seq), result));
+    }
+    if (result instanceof Uint8Array)
+      return this.#inFile(seq, writeBytes(resultFile(this.#start, seq), result));
+    return this.#word(seq, JSON.stringify({ status: "mistyped", got: describe(result) }), now);
+  }
+
+  error(seq: number, thrown: unknown): number {
+    const now = monotonic();
+    const error = recordError(thrown);
+    const word = JSON.stringify({ status: "error", error });
+    if (this.#ledger.finish(seq, word, now)) return now;
+    if (!isWritten(wordFile(this.#start, seq), word)) {
+      const cut = JSON.stringify({ status: "error", error: shortRecord(error, SHORT_ERROR_BYTES) });
+      if (this.#ledger.finish(seq, cut, now)) return now;
+    }
+    return this.#word(seq, '{"status":"elsewhere"}', now);
+  }
+
+  /** Why the child ends. */
+  ending(ending: Ending): void {
+    const text = JSON.stringify(ending);
+    if (this.#ledger.end(text)) return;
+    if ("error" in ending && !isWritten(endingFile(this.#start), text)) {
+      const error = shortRecord(ending.error, SHORT_ERROR_BYTES);
+      if (this.#ledger.end(JSON.stringify({ ...ending, error }))) return;
+    }
+    this.#ledger.end('{"how":"elsewhere"}');
+  }
+
+  #json(seq: number, result: unknown, now: number): number {
+    const problem = jsonProblem(result);
+    if (problem !== undefined) {
+      const got = `${describe(result)}: ${problem}`;
+      return this.#word(seq, JSON.stringify({ status: "mistyped", got }), now);
+    }
+    const json = stringify(result);
+    if (this.#ledger.finish(seq, `[${json}]`, now)) return now;
+    return this.#inFile(seq, writeJson(resultFile(this.#start, seq), json));
+  }
+
+  #inFile(seq: number, { kind, size }: Written): number {
+    return this.#word(seq, `{"status":"ok","kind":"${kind}","size":${size}}`, monotonic());
+  }
+
+  #word(seq: number, word: string, now: number): number {
+    this.#ledger.finish(seq, word, now);
+    return now;
+  }
+}
+
+function isWritten(file: string, text: string): boolean {
+  try {
+    writeFileSync(file, text, { flag: "wx", mode: 0o600 });
+    return true;
+  } catch {
+    return false;
+  }
+}

@@ -1,0 +1,30 @@
+/** What `process` is told about its item. */
+import type { Instance, StartMethod, Frame, TaskContext } from "../worker.js";
+
+export class Task implements TaskContext {
+  readonly index: number;
+  readonly attempt: number;
+  readonly num: number;
+  readonly generation: number;
+  readonly kind: StartMethod;
+  readonly name: string;
+  readonly parent: Frame | undefined;
+  readonly context: readonly Frame[];
+  readonly #signal: () => AbortSignal;
+
+  constructor(index: number, attempt: number, instance: Instance, signal: () => AbortSignal) {
+    this.index = index;
+    this.attempt = attempt;
+    this.num = instance.num;
+    this.generation = instance.generation;
+    this.kind = instance.kind;
+    this.name = instance.name;
+    this.parent = instance.parent;
+    this.context = instance.context;
+    this.#signal = signal;
+  }
+
+  get signal(): AbortSignal {
+    return this.#signal();
+  }
+}

@@ -1,0 +1,208 @@
+/**
+ * A container: numbered slots, and the calls whose tasks they run. Whenever a slot is free it takes what a call has for
+ * it, the lowest num first; so nothing is assigned ahead of time, and a slot is only started when there is work for it.
+ * The pool of a `Parallel` is one that lasts; a call with a child per item has one of its own.
+ */
+import { LaunchError } from "../errors.js";
+import { freeMemory } from "../free-memory.js";
+import { LedgerReader, MANY_ITEMS, ONE_ITEM } from "../ledger.js";
+import type { Launcher, Room } from "../launch/launcher.js";
+import type { Limits } from "../protocol.js";
+import type { TaskOwner } from "../task.js";
+import { Slot, type SlotHost } from "./slot.js";
+
+const MEMORY_CHECK_MS = 100;
+/** With no child running, memory is not waited for any longer. */
+const MEMORY_PATIENCE_MS = 30_000;
+
+export interface ContainerOptions {
+  readonly size: number;
+  readonly isPool: boolean;
+  /** 1: each child comes with its item. */
+  readonly maxItemsPerChild: number;
+  readonly maxRss: number | undefined;
+  readonly scratchRoot: string | undefined;
+  readonly limits: Limits | undefined;
+  /** An id for a child, never used before with the same launcher. */
+  readonly nextId: () => string;
+}
+
+export class Container {
+  readonly #room: Room;
+  readonly #options: ContainerOptions;
+  readonly #slots: Slot[] = [];
+  readonly #owners: TaskOwner[] = [];
+  readonly #host: SlotHost;
+  #size: number;
+  #files = 0;
+  /** Since when there has been too little memory for a child, and no child. */
+  #shortSince: number | undefined;
+  #memoryTimer: NodeJS.Timeout | undefined;
+  #isDispatching = false;
+  #isDue = false;
+  #onEmpty: (() => void) | undefined;
+
+  static async open(launcher: Launcher, options: ContainerOptions): Promise<Container> {
+    const { scratchRoot, maxItemsPerChild } = options;
+    const isOneItem = maxItemsPerChild === 1;
+    const shape = isOneItem ? ONE_ITEM : MANY_ITEMS;
+    const room = await launcher.makeRoom({ scratchRoot, shape, isPool: !isOneItem });
+    return new Container(room, options);
+  }
+
+  private constructor(room: Room, options: ContainerOptions) {
+    this.#room = room;
+    this.#options = options;
+    this.#size = options.size;
+    this.#host = this.#makeHost();
+  }
+
+  get size(): number {
+    return this.#size;
+  }
+
+  /** Slots beyond it end once they have done what they have. */
+  set size(size: number) {
+    this.#size = size;
+    for (const slot of this.#slots) {
+      if (slot.num < size) slot.revive();
+      else slot.retire();
+    }
+    this.dispatch();
+  }
+
+  get slots(): readonly Slot[] {
+    return this.#slots;
+  }
+
+  add(owner: TaskOwner): void {
+    this.#owners.push(owner);
+  }
+
+  remove(owner: TaskOwner): void {
+    const at = this.#owners.indexOf(owner);
+    if (at !== -1) this.#owners.splice(at, 1);
+  }
+
+  /** Gives what there is to whoever is free; to be called when either may have changed. */
+  dispatch(): void {
+    this.#isDue = true;
+    // Taking a task may end a call, whose end may free a slot.
+    if (this.#isDispatching) return;
+    this.#isDispatching = true;
+    while (this.#isDue) {
+      this.#isDue = false;
+      // A batch for each call in turn.
+      while (this.#owners.filter((owner) => this.#serve(owner)).length > 0);
+    }
+    this.#isDispatching = false;
+  }
+
+  /** Kills the children that run tasks of this call. */
+  kill(owner: TaskOwner): void {
+    for (const slot of this.#slots) if (slot.isServing(owner)) slot.kill();
+  }
+
+  /** Takes back what has not been begun of this call's tasks. */
+  recall(owner: TaskOwner): void {
+    for (const slot of this.#slots) if (slot.isServing(owner)) slot.recall();
+  }
+
+  /** Also those that have nothing to do. */
+  killAll(): void {
+    for (const slot of this.#slots) slot.kill();
+  }
+
+  /** Ends all children once they have nothing to do, and removes what is left of them. */
+  async close(): Promise<void> {
+    for (const slot of this.#slots) slot.retire();
+    if (!this.#isEmpty) await new Promise<void>((resolve) => (this.#onEmpty = resolve));
+    await this.#room.remove();
+  }
+
+  #serve(owner: TaskOwner): boolean {
+    const slot = this.#slotFor(owner);
+    if (!slot) return false;
+    const tasks = owner.take(slot.roomFor(owner));
+    if (tasks.length === 0) return false;
+    slot.run(tasks, owner);
+    return true;
+  }
+
+  /** The one with the fewest tasks, and of those the lowest. */
+  #slotFor(owner: TaskOwner): Slot | undefined {
+    let best: Slot | undefined;
+    for (let num = 0; num < this.#size; num += 1) {
+      const slot = (this.#slots[num] ??= new Slot(num, this.#host));
+      if (slot.roomFor(owner) === 0 || (best && slot.load >= best.load)) continue;
+      if (slot.isEmpty && !this.#mayStart(owner)) continue;
+      best = slot;
+      if (best.load === 0) break;
+    }
+    return best;
+  }
+
+  #mayStart(owner: TaskOwner): boolean {
+    const { minFreeMemory } = owner.options;
+    if (minFreeMemory === undefined) return true;
+    const free = freeMemory();
+    if (free >= minFreeMemory) {
+      this.#shortSince = undefined;
+      return true;
+    }
+    const now = performance.now();
+    // As long as a child runs, its end may help.
+    if (!this.#isEmpty) this.#shortSince = undefined;
+    else this.#shortSince ??= now;
+    if (this.#shortSince !== undefined && now - this.#shortSince > MEMORY_PATIENCE_MS) {
+      owner.doomed(new LaunchError(tooLittle(free, minFreeMemory)));
+    } else {
+      this.#memoryTimer ??= setTimeout(() => {
+        this.#memoryTimer = undefined;
+        this.dispatch();
+      }, MEMORY_CHECK_MS);
+    }
+    return false;
+  }
+
+  get #isEmpty(): boolean {
+    return this.#slots.every((slot) => slot.isEmpty);
+  }
+
+  #makeHost(): SlotHost {
+    const { maxItemsPerChild, maxRss, limits, nextId } = this.#options;
+    const { directory } = this.#room;
+    const isOneItem = maxItemsPerChild === 1;
+    const shape = isOneItem ? ONE_ITEM : MANY_ITEMS;
+    return {
+      isOneItem,
+      maxItemsPerChild,
+      capacity: shape.times,
+      ledger: (num) => new LedgerReader(this.#room.ledger(num), shape),
+      startOf: (num, generation) => ({
+        num,
+        generation,
+        directory,
+        shape,
+        name: `${num}-${generation}`,
+        ...(limits ? { limits } : {}),
+        ...(maxRss === undefined ? {} : { maxRss }),
+      }),
+      launch: (start, events) => this.#room.start({ id: nextId(), start }, events),
+      newItemFile: () => `${directory}/item-${(this.#files += 1)}`,
+      hasFreeSlot: () =>
+        this.#slots.length < this.#size || this.#slots.some((slot) => slot.isIdle),
+      onFree: () => {
+        if (this.#onEmpty && this.#isEmpty) this.#onEmpty();
+        this.dispatch();
+      },
+    };
+  }
+}
+
+function tooLittle(free: number, wanted: number): string {
+  return (
+    `No child was started for ${MEMORY_PATIENCE_MS / 1000} s: ${free} bytes of memory are free, ` +
+    `\`minFreeMemory\` asks for ${wanted}, and none of this call is running whose end could help`
+  );
+}

@@ -1,0 +1,29 @@
+/**
+ * How many items go into one line: as many as make a few ms of work. Fewer, and the lines cost more than the items;
+ * more, and a slot could be left with work that others are free for.
+ */
+
+const TARGET_MS = 4;
+/** Half of what a slot's ledger has times for, so that a batch can be on its way while another runs. */
+export const MAX_BATCH = 2048;
+/** What results of one batch may take of the ledger's text. */
+const TARGET_BYTES = 128 * 1024;
+/** The first items of a program are often not like the others: code is cold, or hot in a cache. */
+const MAX_GROWTH = 8;
+
+export class Pace {
+  #size = 1;
+
+  get size(): number {
+    return this.#size;
+  }
+
+  /** So many items have taken so long, and so many bytes. */
+  note(count: number, ms: number, bytes: number): void {
+    // A clock of microseconds sees nothing of less.
+    const byTime = (TARGET_MS * count) / Math.max(ms, 0.001);
+    const bySize = (TARGET_BYTES * count) / Math.max(bytes, 1);
+    const fitting = Math.floor(Math.min(byTime, bySize, MAX_BATCH));
+    this.#size = Math.max(1, Math.min(fitting, this.#size * MAX_GROWTH));
+  }
+}

@@ -1,0 +1,66 @@
+/** A forked child, seen from the parent: it is started, killed and reported by the fork server; one for many items has a socket too. */
+import { constants } from "node:os";
+import type { Socket } from "node:net";
+import { encodeLine, type ToChild } from "../protocol.js";
+import type { Child, ChildEnd, ChildEvents } from "./launcher.js";
+
+interface Server {
+  kill(signal: number): void;
+  keepAlive(isKept: boolean): void;
+}
+
+export class ForkedChildHandle implements Child {
+  pid: number | undefined;
+  readonly #isOneItem: boolean;
+  readonly #events: ChildEvents;
+  readonly #server: Server;
+  #socket: Socket | undefined;
+  #isKept = false;
+
+  constructor(isOneItem: boolean, events: ChildEvents, server: Server) {
+    this.#isOneItem = isOneItem;
+    this.#events = events;
+    this.#server = server;
+  }
+
+  send(message: ToChild): void {
+    // A write to a child that has just ended; its end is told by the fork server.
+    if (this.#socket?.writable) this.#socket.write(encodeLine(message));
+  }
+
+  kill(signal: NodeJS.Signals): void {
+    this.#server.kill(constants.signals[signal]);
+  }
+
+  keepAlive(isKept: boolean): void {
+    this.#isKept = isKept;
+    this.#server.keepAlive(isKept);
+    if (isKept) this.#socket?.ref();
+    else this.#socket?.unref();
+  }
+
+  onForked(): void {
+    if (this.#isOneItem) this.#events.onReady();
+  }
+
+  onWaiting(): void {
+    this.#events.onWaiting();
+  }
+
+  /** It has called: now it can be given items. */
+  onConnected(socket: Socket, pid: number): void {
+    this.#socket = socket;
+    this.pid = pid;
+    this.keepAlive(this.#isKept);
+    this.#events.onReady();
+  }
+
+  get onAnswer(): ChildEvents["onAnswer"] {
+    return this.#events.onAnswer;
+  }
+
+  onEnd(end: ChildEnd): void {
+    this.#socket?.destroy();
+    this.#events.onEnd(end);
+  }
+}

@@ -1,0 +1,140 @@
+/** What became of a task, in the user's terms: the result from wherever it lies, or an error that says what went wrong. */
+import { readFileSync, rmSync } from "node:fs";
+import { reviveError } from "./error-record.js";
+import {
+  DeadChildError,
+  ItemError,
+  type ItemFacts,
+  ItemTimeoutError,
+  ResultTypeError,
+  StartError,
+} from "./errors.js";
+import type { ChildEnd } from "./launch/launcher.js";
+import { takePayload } from "./payload.js";
+import { type Ending, endingFile, type LastWord, resultFile, type Start, wordFile } from "./protocol.js";
+import type { Failure, Run, Task, TaskOwner } from "./task.js";
+
+export function factsOf({ index, attempt }: Task, { num, pid, start, end, usage }: Run): ItemFacts {
+  return { index, num, pid, attempt, duration: end - start, usage };
+}
+
+/** The result a word speaks of, a promise of it when it is large; or the failure. */
+export function resultOf(
+  word: LastWord,
+  start: Start,
+  seq: number,
+  facts: ItemFacts,
+  expected: string,
+): { result: unknown } | Failure {
+  try {
+    const known = word.status === "elsewhere" ? takeWord(wordFile(start, seq)) : word;
+    switch (known.status) {
+      case "ok":
+        return { result: takePayload(resultFile(start, seq), known.kind, known.size) };
+      case "mistyped":
+        return { error: new ResultTypeError(facts, expected, known.got), isRetriable: false };
+      default: {
+        const cause = reviveError(known.error);
+        return failure(new ItemError(facts, `failed: ${inWords(cause)}`, { cause }));
+      }
+    }
+  } catch (cause) {
+    return unreadable(facts, cause);
+  }
+}
+
+export function unreadable(facts: ItemFacts, cause: unknown): Failure {
+  return failure(new ItemError(facts, "gave a result that could not be read", { cause }));
+}
+
+/** No process was there for it. */
+export function failureToStart(facts: ItemFacts, reason: string): Failure {
+  return failure(new StartError(facts, reason));
+}
+
+/** It could not be given to a child. */
+export function failureToSend(facts: ItemFacts, cause: unknown): Failure {
+  return failure(new ItemError(facts, `could not be handed over: ${inWords(cause)}`, { cause }));
+}
+
+export function timeoutFailure(facts: ItemFacts, timeout: number): Failure {
+  return failure(new ItemTimeoutError(facts, timeout));
+}
+
+/** Its child ended while it ran. */
+export function deathFailure(
+  facts: ItemFacts,
+  end: Extract<ChildEnd, { started: true }>,
+  ending: Exclude<Ending, { how: "elsewhere" }> | undefined,
+  limits: TaskOwner["options"]["limits"],
+): Failure {
+  const death = {
+    exitCode: end.exitCode,
+    signal: end.signal,
+    probablyOutOfMemory: end.outOfMemory === true,
+  };
+  if (ending?.how === "uncaught") {
+    const cause = reviveError(ending.error);
+    const what = `ended by an uncaught error: ${inWords(cause)}`;
+    return failure(new DeadChildError(facts, death, what, { cause }));
+  }
+  return failure(new DeadChildError(facts, death, deathInWords(end, ending, limits)));
+}
+
+/** What the child had to say of its end, from where it lies. */
+export function takeEnding(ending: Ending, start: Start): Exclude<Ending, { how: "elsewhere" }> | undefined {
+  if (ending.how !== "elsewhere") return ending;
+  try {
+    return JSON.parse(takeText(endingFile(start))) as Exclude<Ending, { how: "elsewhere" }>;
+  } catch {
+    // It could not write it: the disk is full.
+    return undefined;
+  }
+}
+
+function failure(error: Error): Failure {
+  return { error, isRetriable: true };
+}
+
+function takeWord(file: string): Exclude<LastWord, { status: "elsewhere" }> {
+  return JSON.parse(takeText(file)) as Exclude<LastWord, { status: "elsewhere" }>;
+}
+
+function takeText(file: string): string {
+  const text = readFileSync(file, "utf8");
+  rmSync(file);
+  return text;
+}
+
+function deathInWords(
+  { exitCode, signal, reason, usage, outOfMemory }: Extract<ChildEnd, { started: true }>,
+  ending: Ending | undefined,
+  limits: TaskOwner["options"]["limits"],
+): string {
+  if (reason !== undefined) return `was lost: ${reason}`;
+  const memory = outOfMemory
+    ? `, probably out of memory (peak ${megabytes(usage?.peakMemory)})`
+    : "";
+  if (signal !== undefined) {
+    const limit =
+      signal === "SIGXCPU" && limits?.cpuSeconds !== undefined
+        ? `, its limit of ${limits.cpuSeconds} s of CPU time is used up`
+        : "";
+    return `lost its child, killed by ${signal}${memory}${limit}`;
+  }
+  if (ending?.how === "exit") return `called process.exit(${exitCode}) before it had a result`;
+  if (ending?.how === "drained") {
+    return "never settled: its promise is pending and nothing is left that could settle it";
+  }
+  return `lost its child, which exited with code ${exitCode} and no result${memory}`;
+}
+
+function inWords(thrown: unknown): string {
+  if (thrown instanceof Error) return `${thrown.name}: ${thrown.message}`;
+  if (typeof thrown === "string") return `threw ${JSON.stringify(thrown)}`;
+  return `threw ${typeof thrown === "object" && thrown !== null ? JSON.stringify(thrown) : String(thrown)}`;
+}
+
+function megabytes(bytes: number | undefined): string {
+  return bytes === undefined ? "unknown" : `${Math.round(bytes / 1024 / 1024)} MiB`;
+}

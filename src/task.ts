@@ -1,0 +1,58 @@
+/** A task: an item on its way. And what its owner, the call, is told of it by the slot it runs in. */
+import type { Usage } from "./errors.js";
+import type { ResolvedOptions } from "./options.js";
+import type { ItemFile } from "./protocol.js";
+
+export interface Task {
+  readonly index: number;
+  readonly item: unknown;
+  /** 1 for the first try. */
+  attempt: number;
+  /** When it was taken for a slot, in ms on the monotonic clock. */
+  takenAt: number;
+  /** Where it is when it is too long for a line. */
+  file: ItemFile | undefined;
+  /** How often a child that had been given it has ended before it began it. */
+  strays: number;
+  /** Of its last attempt. */
+  failure: Failure | undefined;
+}
+
+/** Where and when a task was run. */
+export interface Run {
+  readonly num: number;
+  readonly generation: number;
+  readonly pid: number | undefined;
+  /** In ms on the monotonic clock. */
+  readonly start: number;
+  readonly end: number;
+  /** What the child cost, where it had this item only and the system could tell. */
+  readonly usage: Usage | undefined;
+}
+
+export interface Failure {
+  readonly error: Error;
+  /** Whether another attempt may succeed. */
+  readonly isRetriable: boolean;
+}
+
+/** The call, as a container and its slots see it. */
+export interface TaskOwner {
+  readonly options: ResolvedOptions;
+  /** Whether anybody wants the results. */
+  readonly wantsResults: boolean;
+  /** What `process` is to return, for errors. */
+  readonly expected: string;
+  /** Items per line. */
+  readonly batchSize: number;
+  /** Up to `limit` tasks; none when there is none now. */
+  take(limit: number): Task[];
+  succeeded(task: Task, result: unknown, run: Run): void;
+  failed(task: Task, failure: Failure, run: Run): void;
+  /** They have not been begun, and are to be taken again. */
+  returned(tasks: readonly Task[]): void;
+  /** So many items of so many bytes of results have taken a slot so long. */
+  paced(count: number, ms: number, bytes: number): void;
+  /** No item could be run. */
+  doomed(error: Error): void;
+}
