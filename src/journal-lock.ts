@@ -3,7 +3,15 @@
  * killed process is known for one. Each contender makes its own file first and looks for others' then: of two, at
  * least one sees the other and steps back.
  */
-import { readdirSync, rmSync, statSync, utimes, writeFileSync } from "node:fs";
+import {
+  closeSync,
+  fstatSync,
+  openSync,
+  readdirSync,
+  rmSync,
+  utimes,
+  writeFileSync,
+} from "node:fs";
 import path from "node:path";
 import { setTimeout as sleep } from "node:timers/promises";
 import { JournalError } from "./errors.js";
@@ -26,7 +34,7 @@ export class JournalLock {
     this.#file = file;
     this.#heartbeat = setInterval(() => {
       const now = new Date();
-      // Whether it worked is of no use to know: whoever removed it has been told not to.
+      // A beat that fails is only one that is missed.
       utimes(file, now, now, () => {});
     }, HEARTBEAT_MS).unref();
   }
@@ -38,10 +46,17 @@ export class JournalLock {
     for (;;) {
       const file = path.join(directory, `${PREFIX}${ownerMark()}`);
       writeFileSync(file, "", { flag: "wx", mode: 0o600 });
-      const holder = findHolder(directory, path.basename(file), watch);
+      let holder: Holder | undefined;
+      let isOurs = false;
+      try {
+        holder = findHolder(directory, path.basename(file), watch);
+        isOurs = holder === undefined;
+      } finally {
+        if (!isOurs) rmSync(file, { force: true });
+      }
       if (!holder) return new JournalLock(file);
-      rmSync(file);
-      if (holder.certain && performance.now() - start > DYING_MS) {
+      const waited = performance.now() - start;
+      if (holder.state === "beating" || (holder.state === "alive" && waited > DYING_MS)) {
         throw new JournalError(
           directory,
           `The journal in ${directory} is in use by ${holder.name}: wait until that run has ended, or give this one a directory of its own`,
@@ -62,23 +77,24 @@ export function isLock(name: string): boolean {
   return name.startsWith(PREFIX) && ownerOf(name.slice(PREFIX.length)) !== undefined;
 }
 
+interface Holder {
+  readonly name: string;
+  readonly state: "alive" | "beating" | "unknown";
+}
+
 /** Who else has a lock; locks left over are removed. */
-function findHolder(
-  directory: string,
-  own: string,
-  watch: Watch,
-): { name: string; certain: boolean } | undefined {
+function findHolder(directory: string, own: string, watch: Watch): Holder | undefined {
   for (const name of readdirSync(directory).filter((each) => each !== own && isLock(each))) {
     const { pid, state } = ownerOf(name.slice(PREFIX.length))!;
     const file = path.join(directory, name);
     if (state === "alive") {
       const who = pid === process.pid ? "another call in this process" : `process ${pid}`;
-      return { name: who, certain: true };
+      return { name: who, state };
     }
     if (state === "elsewhere") {
       const pulse = watch.pulse(file);
       const who = `process ${pid} of another machine or container`;
-      if (pulse !== "none") return { name: who, certain: pulse === "felt" };
+      if (pulse !== "none") return { name: who, state: pulse };
     }
     rmSync(file, { force: true });
   }
@@ -89,15 +105,30 @@ function findHolder(
 class Watch {
   readonly #seen = new Map<string, { mtime: number; since: number }>();
 
-  pulse(file: string): "felt" | "unknown" | "none" {
-    const mtime = statSync(file, { throwIfNoEntry: false })?.mtimeMs;
+  pulse(file: string): "beating" | "unknown" | "none" {
+    const mtime = freshMtime(file);
     if (mtime === undefined) return "none";
     const seen = this.#seen.get(file);
     if (!seen) {
       this.#seen.set(file, { mtime, since: performance.now() });
       return "unknown";
     }
-    if (mtime !== seen.mtime) return "felt";
+    if (mtime !== seen.mtime) return "beating";
     return performance.now() - seen.since < SILENCE_MS ? "unknown" : "none";
+  }
+}
+
+/** Through `open`, which asks the server of a network file system where `stat` may answer from what it remembers. */
+function freshMtime(file: string): number | undefined {
+  try {
+    const fd = openSync(file, "r");
+    try {
+      return fstatSync(fd).mtimeMs;
+    } finally {
+      closeSync(fd);
+    }
+  } catch (error) {
+    if ((error as NodeJS.ErrnoException).code === "ENOENT") return undefined;
+    throw error;
   }
 }

@@ -14,11 +14,8 @@ const FIRST_CAPACITY = 1024;
 /** What each character stands for, of six bits; more for those that are none of a key's. */
 const NO_DIGIT = 64;
 const DIGITS = new Uint8Array(256).fill(NO_DIGIT);
-for (const [value, char] of [
-  ..."ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_",
-].entries()) {
-  DIGITS[char.charCodeAt(0)] = value;
-}
+const ALPHABET = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_";
+for (let i = 0; i < ALPHABET.length; i += 1) DIGITS[ALPHABET.charCodeAt(i)] = i;
 
 export class KeyTable {
   #size = 0;
@@ -27,7 +24,7 @@ export class KeyTable {
   #values = new Float64Array(FIRST_CAPACITY);
   /** Twice as many as entries: the number of an entry + 1, in the first free place from where its key points. */
   #slots = new Uint32Array(FIRST_CAPACITY * 2);
-  readonly #chars = new Uint8Array(KEY_LENGTH);
+  readonly #chars = new Uint16Array(KEY_LENGTH);
   readonly #wanted = new Uint32Array(KEY_WORDS);
 
   get size(): number {
@@ -63,13 +60,13 @@ export class KeyTable {
     for (let word = 0, at = 0; word < KEY_WORDS; word += 1) {
       let bits = 0;
       for (const end = Math.min(at + CHARS_PER_WORD, KEY_LENGTH); at < end; at += 1) {
-        const digit = DIGITS[this.#chars[at]!]!;
+        const digit = DIGITS[this.#chars[at]!] ?? NO_DIGIT;
         all |= digit;
         bits = (bits << 6) | digit;
       }
       this.#wanted[word] = bits;
     }
-    if (all >= NO_DIGIT) throw new TypeError(`"${Buffer.from(this.#chars).toString()}" is no key`);
+    if (all >= NO_DIGIT) throw new TypeError(`"${String.fromCharCode(...this.#chars)}" is no key`);
   }
 
   #setWanted(value: number): void {
