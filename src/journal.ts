@@ -41,7 +41,7 @@ export class Journal {
   readonly #directory: string;
   readonly #lock: JournalLock;
   readonly #log: JournalLog;
-  #isClosed = false;
+  #closed: Promise<void> | undefined;
 
   private constructor(directory: string, lock: JournalLock, log: JournalLog) {
     this.#directory = directory;
@@ -81,6 +81,7 @@ export class Journal {
   /** What an earlier run has recorded for an item. What was added since `open` is not looked for. */
   find(key: string): { readonly result: unknown } | undefined {
     try {
+      this.#checkOpen();
       const recorded = this.#log.find(key);
       return recorded?.file ? this.#readFile(key, recorded.file) : recorded;
     } catch (cause) {
@@ -95,6 +96,7 @@ export class Journal {
    */
   add(entries: Iterable<JournalEntry>): void {
     try {
+      this.#checkOpen();
       let lines = "";
       for (const { key, result } of entries) {
         if (key.length !== KEY_LENGTH) throw new TypeError(`"${key}" is no key`);
@@ -113,10 +115,12 @@ export class Journal {
     }
   }
 
-  /** Flushes it to the disk and lets go of it. Harmless twice. */
-  async close(): Promise<void> {
-    if (this.#isClosed) return;
-    this.#isClosed = true;
+  /** Flushes it to the disk and lets go of it; nothing can be found or added any more. Harmless twice. */
+  close(): Promise<void> {
+    return (this.#closed ??= this.#close());
+  }
+
+  async #close(): Promise<void> {
     try {
       await this.#log.flush();
     } catch (cause) {
@@ -125,6 +129,11 @@ export class Journal {
       this.#log.close();
       this.#lock.release();
     }
+  }
+
+  /** The number of a closed file may be another file's by now. */
+  #checkOpen(): void {
+    if (this.#closed) throw new Error("it is closed");
   }
 
   /** The file is whole before it has its name, and has its name before a line tells of it. */

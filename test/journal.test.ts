@@ -160,10 +160,14 @@ describe("a journal", () => {
     expect(readFileSync(log(directory), "utf8")).toMatch(/"zero"\n$/);
   });
 
-  it("is closed once however often", async () => {
-    const journal = await open(temporaryDirectory());
+  it("is closed once however often, and then no longer used", async () => {
+    const directory = temporaryDirectory();
+    const journal = await open(directory);
     await Promise.all([journal.close(), journal.close()]);
     await journal.close();
+    expect(readdirSync(directory)).toEqual(["journal"]);
+    expect(() => journal.find(itemKey(0))).toThrow("could not be read: it is closed");
+    expect(() => journal.add([])).toThrow("could not be written: it is closed");
   });
 });
 
