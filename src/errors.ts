@@ -158,6 +158,19 @@ export class WorkerModuleError extends ParallelError {
   }
 }
 
+/** The journal cannot be used: it is another run's, in use, damaged, or cannot be written. */
+export class JournalError extends ParallelError {
+  static {
+    this.prototype.name = "JournalError";
+  }
+  /** The directory of the journal. */
+  readonly directory: string;
+  constructor(directory: string, message: string, options?: ErrorOptions) {
+    super("ERR_PARALLEL_JOURNAL", message, options);
+    this.directory = directory;
+  }
+}
+
 /** The `Parallel` was closed or destroyed. */
 export class ClosedError extends ParallelError {
   static {

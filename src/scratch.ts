@@ -1,18 +1,15 @@
 /**
  * The directory of one call, where children write results: made, removed, and swept when its owner was killed.
- *
- * Its name is `forkmap-<pid>-<monotonic ns>-<start>-<place>`: pid and monotonic time never repeat while a system is
- * up, and the last two tell whether the owner still lives: a pid is used again, but not with the same start time.
+ * Its name is `forkmap-` and the mark of its owner.
  */
-import { createHash } from "node:crypto";
-import { readFileSync, readlinkSync } from "node:fs";
 import { readdir, rm } from "node:fs/promises";
-import { hostname, tmpdir } from "node:os";
+import { tmpdir } from "node:os";
 import path from "node:path";
 import tmp from "tmp-promise";
 import { LaunchError } from "./errors.js";
+import { ownerMark, ownerOf } from "./owner.js";
 
-const NAME = /^forkmap-(\d+)-\d+-(\w+)-([0-9a-f]{8})$/;
+const PREFIX = "forkmap-";
 
 export class Scratch {
   /** Known before the directory exists, so that whoever must remove it after us can be told first. */
@@ -20,12 +17,7 @@ export class Scratch {
   #cleanup: (() => Promise<void>) | undefined;
 
   constructor(root = tmpdir()) {
-    const monotonic = process.hrtime.bigint();
-    const start = startTime(process.pid) ?? "unknown";
-    this.directory = path.join(
-      path.resolve(root),
-      `forkmap-${process.pid}-${monotonic}-${start}-${place()}`,
-    );
+    this.directory = path.join(path.resolve(root), `${PREFIX}${ownerMark()}`);
   }
 
   /** Makes the directory, only this user's (0700), and fails if there is one. */
@@ -76,48 +68,5 @@ export async function sweep(root: string): Promise<void> {
 }
 
 function isOrphan(name: string): boolean {
-  const match = NAME.exec(name);
-  if (!match) return false;
-  const [, pid, start, where] = match;
-  // A directory shared between hosts or containers: their pids mean nothing here.
-  if (where !== place()) return false;
-  const now = startTime(Number(pid));
-  if (now !== undefined) return start !== "unknown" && start !== now;
-  return !isAlive(Number(pid));
-}
-
-/** Clock ticks since boot at which a process started: field 22 of /proc/<pid>/stat, see proc_pid_stat(5). Linux only. */
-function startTime(pid: number): string | undefined {
-  try {
-    const stat = readFileSync(`/proc/${pid}/stat`, "latin1");
-    // The name in parentheses may hold spaces and parentheses itself.
-    return stat.slice(stat.lastIndexOf(")") + 2).split(" ")[19];
-  } catch {
-    return undefined;
-  }
-}
-
-function isAlive(pid: number): boolean {
-  try {
-    process.kill(pid, 0);
-    return true;
-  } catch (error) {
-    return (error as NodeJS.ErrnoException).code !== "ESRCH";
-  }
-}
-
-let cachedPlace: string | undefined;
-
-/** Where a pid has its meaning: this boot of this host, in this pid namespace. */
-function place(): string {
-  if (cachedPlace) return cachedPlace;
-  const parts = [hostname()];
-  try {
-    parts.push(readFileSync("/proc/sys/kernel/random/boot_id", "latin1"));
-    parts.push(readlinkSync("/proc/self/ns/pid"));
-  } catch {
-    // Not Linux: the host name has to do.
-  }
-  cachedPlace = createHash("sha256").update(parts.join("\n")).digest("hex").slice(0, 8);
-  return cachedPlace;
+  return name.startsWith(PREFIX) && ownerOf(name.slice(PREFIX.length))?.state === "gone";
 }

@@ -1,0 +1,80 @@
+/**
+ * Whose a file or directory is: a mark in its name, by which another process can tell whether its owner still lives.
+ *
+ * The mark is `<pid>-<monotonic ns>-<start>-<place>`: pid and monotonic time never repeat while a system is up, and
+ * the last two tell whether the owner still lives: a pid is used again, but not with the same start time.
+ */
+import { createHash } from "node:crypto";
+import { readFileSync, readlinkSync } from "node:fs";
+import { hostname } from "node:os";
+
+const MARK = /^(\d+)-\d+-(\w+)-([0-9a-f]{8})$/;
+
+/** A new mark of this process. */
+export function ownerMark(): string {
+  const start = look(process.pid)?.start ?? "unknown";
+  return `${process.pid}-${process.hrtime.bigint()}-${start}-${place()}`;
+}
+
+export interface Owner {
+  readonly pid: number;
+  /** `elsewhere`: its pid means nothing here, it may live or not. */
+  readonly state: "alive" | "gone" | "elsewhere";
+}
+
+/** What can be told of the owner of `mark`; `undefined` when that is no mark. */
+export function ownerOf(mark: string): Owner | undefined {
+  const match = MARK.exec(mark);
+  if (!match) return undefined;
+  const [, digits, start, where] = match;
+  const pid = Number(digits);
+  // A directory shared between hosts or containers.
+  if (where !== place()) return { pid, state: "elsewhere" };
+  const now = look(pid);
+  const gone = now
+    ? now.ended || (start !== "unknown" && start !== now.start)
+    : // Not Linux, or hidden.
+      !isAlive(pid);
+  return { pid, state: gone ? "gone" : "alive" };
+}
+
+/** From /proc/<pid>/stat, see proc_pid_stat(5): Linux only. */
+function look(pid: number): { start: string; ended: boolean } | undefined {
+  try {
+    const stat = readFileSync(`/proc/${pid}/stat`, "latin1");
+    // The name in parentheses may hold spaces and parentheses itself.
+    const fields = stat.slice(stat.lastIndexOf(")") + 2).split(" ");
+    // Clock ticks since boot, field 22.
+    const start = fields[19]!;
+    // A zombie, which may never be reaped (in a container without an init); it may still have other threads, field 20.
+    const ended = (fields[0] === "Z" || fields[0] === "X") && fields[17] === "1";
+    return { start, ended };
+  } catch {
+    return undefined;
+  }
+}
+
+function isAlive(pid: number): boolean {
+  try {
+    process.kill(pid, 0);
+    return true;
+  } catch (error) {
+    return (error as NodeJS.ErrnoException).code !== "ESRCH";
+  }
+}
+
+let cachedPlace: string | undefined;
+
+/** Where a pid has its meaning: this boot of this host, in this pid namespace. */
+function place(): string {
+  if (cachedPlace) return cachedPlace;
+  const parts = [hostname()];
+  try {
+    parts.push(readFileSync("/proc/sys/kernel/random/boot_id", "latin1"));
+    parts.push(readlinkSync("/proc/self/ns/pid"));
+  } catch {
+    // Not Linux: the host name has to do.
+  }
+  cachedPlace = createHash("sha256").update(parts.join("\n")).digest("hex").slice(0, 8);
+  return cachedPlace;
+}
