@@ -128,14 +128,15 @@ export class Trace {
 
   #slice(group: Group, num: number, start: number, end: number, named: string, args: string): void {
     // What began before the trace did is shown from its beginning on.
-    const from = Math.max(0, this.#nanoseconds(start));
+    const wanted = Math.max(0, this.#nanoseconds(start));
+    const row = group.rowFor(num, wanted, (each) => this.#write(each));
+    const from = Math.max(wanted, row.freeFrom);
     const to = Math.max(from, this.#nanoseconds(end));
-    const row = group.rowFor(num, from, (each) => this.#write(each));
-    const begun = Math.min(to, Math.max(from, row.freeFrom));
-    row.freeFrom = to;
+    // Not from the same ns on: a reader that adds up fractions of us may find that they overlap.
+    row.freeFrom = to + 1;
     this.#write(
-      `{"ph":"X","name":${named},"pid":${group.id},"tid":${row.tid},"ts":${begun / 1000}` +
-        `,"dur":${(to - begun) / 1000},"args":{${args}}}`,
+      `{"ph":"X","name":${named},"pid":${group.id},"tid":${row.tid},"ts":${from / 1000}` +
+        `,"dur":${(to - from) / 1000},"args":{${args}}}`,
     );
   }
 
@@ -176,7 +177,7 @@ export class Trace {
 /** A line in the picture. */
 interface Row {
   readonly tid: number;
-  /** When the last slice on it ended, in ns. */
+  /** The first ns after the last slice on it. */
   freeFrom: number;
 }
 

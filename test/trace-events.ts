@@ -83,18 +83,20 @@ function expectEvent(event: TraceEvent): void {
   }
 }
 
-/** A slice lies within those that began before it and have not ended. */
+/** A slice lies within those that began before it and have not ended, and both ways of adding up agree on it. */
 function expectNested(row: string, slices: readonly TraceEvent[]): void {
-  const open: number[] = [];
-  for (const slice of slices.toSorted((a, b) => a.ts - b.ts || b.dur! - a.dur!)) {
-    // As read: in whole ns.
-    const from = Math.round(slice.ts * 1000);
-    const to = from + Math.round(slice.dur! * 1000);
-    while (open.length > 0 && open.at(-1)! <= from) open.pop();
-    expect(
-      open.every((end) => end >= to),
-      `${row}: ${slice.name} nests`,
-    ).toBe(true);
-    open.push(to);
+  // Perfetto reads whole ns, chrome://tracing fractions of us.
+  for (const unit of [(us: number) => Math.round(us * 1000), (us: number) => us]) {
+    const open: number[] = [];
+    for (const slice of slices.toSorted((a, b) => a.ts - b.ts || b.dur! - a.dur!)) {
+      const from = unit(slice.ts);
+      const to = from + unit(slice.dur!);
+      while (open.length > 0 && open.at(-1)! <= from) open.pop();
+      expect(
+        open.every((end) => end >= to),
+        `${row}: ${slice.name} nests`,
+      ).toBe(true);
+      open.push(to);
+    }
   }
 }

@@ -70,7 +70,7 @@ describe("Trace", () => {
     ]);
     expect(rows[1].slices).toMatchObject([
       { name: "pid 41", ts: 0, dur: 3000, args: { pid: 41, generation: 1, end: "SIGKILL" } },
-      { name: "child 2", ts: 3000, dur: 6000, args: { generation: 2, end: "code 0" } },
+      { name: "child 2", ts: 3000.001, dur: 5999.999, args: { generation: 2, end: "code 0" } },
     ]);
   });
 
