@@ -128,14 +128,15 @@ export class Trace {
 
   #slice(group: Group, num: number, start: number, end: number, named: string, args: string): void {
     // What began before the trace did is shown from its beginning on.
-    const from = Math.max(0, this.#nanoseconds(start));
+    const wanted = Math.max(0, this.#nanoseconds(start));
+    const row = group.rowFor(num, wanted, (each) => this.#write(each));
+    const from = Math.max(wanted, row.freeFrom);
     const to = Math.max(from, this.#nanoseconds(end));
-    const row = group.rowFor(num, from, (each) => this.#write(each));
-    const begun = Math.min(to, Math.max(from, row.freeFrom));
-    row.freeFrom = to;
+    // Not from the same ns on: a reader that adds up fractions of us may find that they overlap.
+    row.freeFrom = to + 1;
     this.#write(
-      `{"ph":"X","name":${named},"pid":${group.id},"tid":${row.tid},"ts":${begun / 1000}` +
-        `,"dur":${(to - begun) / 1000},"args":{${args}}}`,
+      `{"ph":"X","name":${named},"pid":${group.id},"tid":${row.tid},"ts":${from / 1000}` +
+        `,"dur":${(to - from) / 1000},"args":{${args}}}`,
     );
   }
 
@@ -176,7 +177,7 @@ export class Trace {
 /** A line in the picture. */
 interface Row {
   readonly tid: number;
-  /** When the last slice on it ended, in ns. */
+  /** The first ns after the last slice on it. */
   freeFrom: number;
 }
 
@@ -207,7 +208,7 @@ class Group {
         best = row;
     }
     if (best) return best;
-    const tid = this.#firstTid + num * ROWS_OF_A_NUM + rows.length;
+    const tid = this.#firstTid + num * TIDS_OF_A_NUM + rows.length;
     const name = rows.length === 0 ? `num ${num}` : `num ${num} (${rows.length + 1})`;
     write(metadata("thread_name", this.id, tid, `"name":"${name}"`));
     write(metadata("thread_sort_index", this.id, tid, `"sort_index":${tid}`));
@@ -219,11 +220,10 @@ class Group {
 
 const ITEMS = 1;
 const CHILDREN = 2;
-/** Perfetto keeps 0 for the idle thread, and one equal to its process for the main thread. */
-const FIRST_ITEM_TID = 1000;
-/** Unique over both groups, and below 2^32 for a hundred thousand nums. */
-const FIRST_CHILD_TID = 2_000_001_000;
-const ROWS_OF_A_NUM = 10_000;
+/** Unique over both groups; below 2^32 for 400,000 nums. Perfetto keeps 0 and the number of the process for itself. */
+const FIRST_ITEM_TID = 10_000;
+const FIRST_CHILD_TID = 15_000;
+const TIDS_OF_A_NUM = 10_000;
 /** Two processes may have looked at the clock: what overlaps by no more is moved. */
 const TOLERANCE_NS = 10_000;
 
