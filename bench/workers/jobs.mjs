@@ -17,6 +17,11 @@ export function busy(ms) {
   return String(ms);
 }
 
+/** All of them in one call. */
+export function busyAll(items) {
+  return items.map(busy);
+}
+
 /** Where and when it has begun; `hrtime` is one clock for all processes of a machine. */
 export async function begin(hold) {
   const begun = process.hrtime.bigint();
