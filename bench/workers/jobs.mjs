@@ -2,9 +2,16 @@
 import { setTimeout as sleep } from "node:timers/promises";
 import { threadId } from "node:worker_threads";
 import double from "./double.cjs";
+import { makeBytes } from "./payloads.mjs";
 
 export { makeBytes, makeText, measure } from "./payloads.mjs";
 export { double };
+
+/** For piscina alone: its wrapper hands the memory of a result over instead of copying it. */
+export async function makeBytesToMove(bytes) {
+  const { move } = await import("piscina");
+  return move(makeBytes(bytes));
+}
 
 /**
  * Waits by the clock, not by an amount of work: an item then takes exactly its time on any machine and at any clock
