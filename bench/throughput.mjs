@@ -111,10 +111,7 @@ function report() {
     harness.heading(`${COUNT * 10} items through stream(): memory of the parent in MiB`);
     harness.table(
       ["", "first tenth", "last tenth", "last / first"],
-      [
-        memoryRow("held on V8's heap at its end", "held"),
-        memoryRow("peak RSS within it", "rss"),
-      ],
+      [memoryRow("held on V8's heap at its end", "held"), memoryRow("peak RSS within it", "rss")],
     );
   }
 

@@ -4,7 +4,7 @@ import double from "./double.cjs";
 
 const buffer = Buffer.allocUnsafe(64 * 1024);
 let rest = "";
-for (let count; (count = readSync(0, buffer)) > 0; ) {
+for (let count; (count = readSync(0, buffer)) > 0;) {
   // JSON of numbers is ASCII.
   const lines = (rest + buffer.latin1Slice(0, count)).split("\n");
   rest = lines.pop();

@@ -89,7 +89,8 @@ async function streamMemory() {
   const held = [];
   const rss = [];
   await read(parallel.stream(numbers(items)), (index) => {
-    if ((index + 1) % (items / TENTHS / SAMPLES_PER_TENTH) === 0) rss.push(process.memoryUsage.rss());
+    if ((index + 1) % (items / TENTHS / SAMPLES_PER_TENTH) === 0)
+      rss.push(process.memoryUsage.rss());
     if ((index + 1) % (items / TENTHS) !== 0) return;
     collectGarbage();
     held.push(process.memoryUsage().heapUsed);
