@@ -222,6 +222,11 @@ function report() {
       ratio(of(title, threads[0]), of(title, POOL)),
       atLeast(1),
     );
+    harness.target(
+      `${title}: at least the throughput of ${MOVED}, which copies nothing`,
+      ratio(of(title, MOVED), of(title, POOL)),
+      atLeast(1),
+    );
     const ours = of(title, "forkmap fork");
     if (mebibytes === 1) {
       harness.target(
