@@ -21,8 +21,8 @@ const POOL_NAMES = [OURS, "forkmap pool, spawn", "tinypool", "piscina, threads"]
 const POOL_PROGRAM = fileURLToPath(new URL("workers/pool-start-program.mjs", import.meta.url));
 const SLOTS = harness.size([1, 8, 32], [1, 4]);
 const [FEWEST, MOST] = [SLOTS[0], SLOTS.at(-1)];
-/** An item is held for so long times the number of slots, so that all have begun before the first ends: a Node process takes 25 ms of two processors. */
-const HOLD_MS_PER_SLOT = 100;
+/** An item is held for so long times the number of slots, so that all have begun before the first ends: a Node process takes 25 ms of two idle processors, and six times that of busy ones. */
+const HOLD_MS_PER_SLOT = 200;
 /** What is timed of a pool, and how long its items are. */
 const POOL_FIGURES = {
   "first result": { figure: "first", hold: () => 0 },
