@@ -22,6 +22,7 @@ const { values: flags } = parseArgs({
     quick: { type: "boolean", default: false },
     rounds: { type: "string" },
     only: { type: "string", default: "" },
+    except: { type: "string" },
   },
 });
 
@@ -58,7 +59,7 @@ export class Skip extends Error {}
  * @returns {Promise<Map<string, number[]>>} a figure per round by `key`; the time of the turn in ms where `run` gave none
  */
 export async function race(contenders) {
-  const wanted = contenders.filter((each) => key(each).includes(flags.only));
+  const wanted = contenders.filter((each) => isWanted(key(each)));
   const racing = [];
   for (const contender of wanted) {
     try {
@@ -82,6 +83,11 @@ export async function race(contenders) {
   }
   await Promise.all(racing.map((contender) => contender.close?.()));
   return figures;
+}
+
+function isWanted(text) {
+  if (flags.except !== undefined && text.includes(flags.except)) return false;
+  return text.includes(flags.only);
 }
 
 export function key({ group, name }) {
@@ -126,10 +132,18 @@ export function table(columns, rows) {
 }
 
 /** Informative: a target that is not met fails nothing. */
-export function target(text, measured, met) {
+export function target(text, measured, met, format = times) {
   if (measured === undefined) return;
   const verdict = quick ? "not judged (--quick)" : met(measured) ? "met" : "not met";
-  console.log(`- target: ${text}; measured: ${times(measured)}; ${verdict}`);
+  console.log(`- target: ${text}; measured: ${format(measured)}; ${verdict}`);
+}
+
+export function atLeast(limit) {
+  return (value) => value >= limit;
+}
+
+export function atMost(limit) {
+  return (value) => value <= limit;
 }
 
 /** Runs `run(0)` to `run(count - 1)`, `width` at a time; resolves with the results in order. */

@@ -14,7 +14,7 @@ import { Work } from "./workers/forkmap.mjs";
 import { Fetch, FetchReady } from "./workers/forkmap-network.mjs";
 import { expected } from "./workers/work.mjs";
 
-const { expectSame, inParallel, ratio, Skip, target } = harness;
+const { atLeast, atMost, expectSame, inParallel, ratio, Skip, target } = harness;
 const WIDTH = 2;
 const COUNT = harness.size(200, 2);
 const WARM_UP_COUNT = harness.size(20, 1);
@@ -295,12 +295,4 @@ function report() {
 /** The ms of each round. */
 function of(kind, name) {
   return figures.get(harness.key({ group: kind, name }));
-}
-
-function atLeast(limit) {
-  return (value) => value >= limit;
-}
-
-function atMost(limit) {
-  return (value) => value <= limit;
 }

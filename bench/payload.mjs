@@ -1,20 +1,28 @@
-/** Large results and large items: files (forkmap) beside IPC (child_process.fork), and beside no second process at all. */
+/**
+ * Large results and large items: files (forkmap, a process per item) beside IPC (child_process.fork) and beside no second
+ * process at all; and forkmap's pool beside pools of threads, which share memory with their program.
+ */
 import { mkdtempSync, readFileSync, rmSync, unlinkSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { Parallel } from "forkmap";
 import * as harness from "./harness.mjs";
+import { threadPools } from "./peers.mjs";
 import { rawFork } from "./raw-fork.mjs";
 import { MakeBytes, MakeText, Measure } from "./workers/forkmap.mjs";
 import { makeBytes, makeText } from "./workers/payloads.mjs";
 
-const { inParallel, ratio } = harness;
+const { atLeast, atMost, inParallel, ratio } = harness;
 const WIDTH = 2;
 const MEBIBYTE = 2 ** 20;
 const SIZES = [
   { mebibytes: 1, count: harness.size(200, 4) },
   { mebibytes: harness.size(64, 4), count: harness.size(4, 2) },
 ];
+
+const POOL = "forkmap pool";
+const MOVED = "piscina, threads, moved";
+const THREAD_POOLS = Object.keys(threadPools).map((name) => `${name}, threads`);
 
 const directory = mkdtempSync(join(tmpdir(), "forkmap-bench-"));
 process.once("exit", () => rmSync(directory, { recursive: true, force: true }));
@@ -55,6 +63,7 @@ function textResults(bytes, count) {
       check,
     ),
     "one process: write, read": alone(count, () => throughFile(made, "utf8"), check),
+    ...pools(MakeText, "makeText", () => Array(count).fill(bytes), check),
   };
 }
 
@@ -74,6 +83,13 @@ function byteResults(bytes, count) {
     }),
     "one process: make, write, read": alone(count, () => throughFile(makeBytes(bytes)), check),
     "one process: write, read": alone(count, () => throughFile(made), check),
+    ...pools(MakeBytes, "makeBytes", () => Array(count).fill(bytes), check),
+    // Not copied but handed over, with the library's own wrapper.
+    [MOVED]: pool(
+      () => poolOfThreads(threadPools.piscina, "makeBytesToMove"),
+      () => Array(count).fill(bytes),
+      check,
+    ),
   };
 }
 
@@ -88,6 +104,7 @@ function textItems(bytes, count) {
       serialization: "advanced",
     }),
     "one process: write, read": alone(count, () => String(throughFile(item, "utf8").length), check),
+    ...pools(Measure, "measure", () => Array(count).fill(item), check),
   };
 }
 
@@ -98,6 +115,47 @@ function forkmap(worker, items, check) {
     warm: () => parallel.mapProcesses(items().slice(0, 2)),
     run: async () => check(await parallel.mapProcesses(items())),
     close: () => parallel.close(),
+  };
+}
+
+/** forkmap's and those of threads, which are given one item per call, all at once, as their documentation shows it. */
+function pools(Type, job, items, check) {
+  return {
+    [POOL]: pool(() => poolOfForkmap(Type), items, check),
+    ...Object.fromEntries(
+      Object.entries(threadPools).map(([name, make]) => [
+        `${name}, threads`,
+        pool(() => poolOfThreads(make, job), items, check),
+      ]),
+    ),
+  };
+}
+
+/** Made, warmed up and closed in each turn: thirty warm pools that wait would hold gigabytes of garbage. */
+function pool(make, items, check) {
+  return {
+    async run() {
+      const { map, close } = await make();
+      check(await map(items()));
+      const start = performance.now();
+      check(await map(items()));
+      const ms = performance.now() - start;
+      await close();
+      return ms;
+    },
+  };
+}
+
+function poolOfForkmap(Type) {
+  const parallel = new Parallel(new Type(), { pool: WIDTH });
+  return { map: (items) => parallel.mapProcesses(items), close: () => parallel.close() };
+}
+
+async function poolOfThreads(make, job) {
+  const threads = await make(job, WIDTH);
+  return {
+    map: (items) => Promise.all(items.map((item) => threads.run(item))),
+    close: () => threads.close(),
   };
 }
 
@@ -128,7 +186,7 @@ function report() {
   for (const { title, mebibytes, count, peers } of groups) {
     const racing = Object.keys(peers).filter((name) => of(title, name));
     if (racing.length === 0) continue;
-    harness.heading(`${title}, ${WIDTH} processes at a time`);
+    harness.heading(`${title}, ${WIDTH} processes or threads at a time`);
     harness.table(
       [
         "",
@@ -137,6 +195,7 @@ function report() {
         "MiB/s",
         "throughput / child_process.fork",
         "time / one process: write, read",
+        `throughput / ${POOL}`,
       ],
       racing.map((name) => {
         const ms = of(title, name);
@@ -147,6 +206,7 @@ function report() {
           harness.digits((mebibytes * count * 1000) / harness.median(ms)),
           harness.times(ratio(of(title, usual(peers)), ms)),
           harness.times(ratio(ms, of(title, "one process: write, read"))),
+          harness.times(ratio(of(title, POOL), ms)),
         ];
       }),
     );
@@ -154,12 +214,25 @@ function report() {
 
   harness.heading("targets");
   for (const { title, mebibytes, what, peers } of groups) {
+    const threads = THREAD_POOLS.filter((name) => of(title, name)).toSorted(
+      (a, b) => harness.median(of(title, a)) - harness.median(of(title, b)),
+    );
+    harness.target(
+      `${title}: at least the throughput of the best pool of threads (${threads[0]})`,
+      ratio(of(title, threads[0]), of(title, POOL)),
+      atLeast(1),
+    );
+    harness.target(
+      `${title}: at least the throughput of ${MOVED}, which copies nothing`,
+      ratio(of(title, MOVED), of(title, POOL)),
+      atLeast(1),
+    );
     const ours = of(title, "forkmap fork");
     if (mebibytes === 1) {
       harness.target(
         `${title}: at least 4x the throughput of ${usual(peers)}`,
         ratio(of(title, usual(peers)), ours),
-        (value) => value >= 4,
+        atLeast(4),
       );
       continue;
     }
@@ -168,7 +241,7 @@ function report() {
     harness.target(
       `${title}: at most 1.5x the time of ${same}`,
       ratio(ours, of(title, same)),
-      (value) => value <= 1.5,
+      atMost(1.5),
     );
   }
 }

@@ -1,4 +1,7 @@
-/** Time from `new Parallel` to the first result, of the second call, and of later ones; a fresh program each time. */
+/**
+ * Time from `new Parallel` to the first result, of the second call, and of later ones; then of a pool from the import of
+ * its library to its first result, and until all its slots work. A fresh program each time.
+ */
 import { execFile } from "node:child_process";
 import { fileURLToPath } from "node:url";
 import { promisify } from "node:util";
@@ -13,36 +16,107 @@ const NAMES = [
 ];
 const COLUMNS = ["first", "second", "later"];
 const PROGRAM = fileURLToPath(new URL("workers/start-program.mjs", import.meta.url));
+const OURS = "forkmap pool";
+const POOL_NAMES = [OURS, "forkmap pool, spawn", "tinypool", "piscina, threads"];
+const POOL_PROGRAM = fileURLToPath(new URL("workers/pool-start-program.mjs", import.meta.url));
+const SLOTS = harness.size([1, 8, 32], [1, 4]);
+const [FEWEST, MOST] = [SLOTS[0], SLOTS.at(-1)];
+/** An item is held for so long times the number of slots, so that all have begun before the first ends: a Node process takes 25 ms of two idle processors, and six times that of busy ones. */
+const HOLD_MS_PER_SLOT = 200;
+/** What is timed of a pool, and how long its items are. */
+const POOL_FIGURES = {
+  "first result": { figure: "first", hold: () => 0 },
+  "all slots at work": { figure: "begun", hold: (slots) => slots * HOLD_MS_PER_SLOT },
+};
 const run = promisify(execFile);
 
 harness.introduce("start");
 /** Its `run` gives the ms that the program has printed, by column. */
-const figures = await harness.race(
-  NAMES.map((name) => ({
+const figures = await harness.race([
+  ...NAMES.map((name) => ({
     name,
     async run() {
       const { stdout } = await run(process.execPath, [PROGRAM, name]);
       return JSON.parse(stdout);
     },
   })),
-);
+  ...Object.keys(POOL_FIGURES).flatMap((what) =>
+    SLOTS.flatMap((slots) => POOL_NAMES.map((name) => poolContender(what, slots, name))),
+  ),
+]);
+reportCalls();
+reportPools();
 
-harness.heading(
-  "calls of one item, in ms: the first (with whatever must be started), the second, the median of ten more",
-);
-harness.table(
-  ["", ...COLUMNS.flatMap((column) => [column, "min - max"]), "later / child_process.fork"],
-  NAMES.filter((name) => figures.has(name)).map((name) => {
-    return [
-      name,
-      ...COLUMNS.flatMap((column) => [
-        harness.digits(harness.median(of(name, column))),
-        harness.span(of(name, column)),
+function poolContender(what, slots, name) {
+  const { figure, hold } = POOL_FIGURES[what];
+  return {
+    group: poolGroup(what, slots),
+    name,
+    async run() {
+      const args = [POOL_PROGRAM, name, String(slots), String(hold(slots))];
+      const { stdout } = await run(process.execPath, args);
+      return JSON.parse(stdout)[figure];
+    },
+  };
+}
+
+function reportCalls() {
+  const racing = NAMES.filter((name) => figures.has(name));
+  if (racing.length === 0) return;
+  harness.heading(
+    "calls of one item, in ms: the first (with whatever must be started), the second, the median of ten more",
+  );
+  harness.table(
+    ["", ...COLUMNS.flatMap((column) => [column, "min - max"]), "later / child_process.fork"],
+    racing.map((name) => {
+      return [
+        name,
+        ...COLUMNS.flatMap((column) => [
+          harness.digits(harness.median(of(name, column))),
+          harness.span(of(name, column)),
+        ]),
+        harness.times(harness.ratio(of(name, "later"), of("child_process.fork", "later"))),
+      ];
+    }),
+  );
+}
+
+function reportPools() {
+  for (const what of Object.keys(POOL_FIGURES)) {
+    const racing = POOL_NAMES.filter((name) => ofPool(what, FEWEST, name));
+    if (racing.length === 0) continue;
+    harness.heading(`a pool, from the import of its library: ${what}, in ms`);
+    harness.table(
+      ["", ...SLOTS.flatMap((slots) => [`${slots} slots`, "min - max"])],
+      racing.map((name) => [
+        name,
+        ...SLOTS.flatMap((slots) => {
+          const ms = ofPool(what, slots, name);
+          return [harness.digits(harness.median(ms)), harness.span(ms)];
+        }),
       ]),
-      harness.times(harness.ratio(of(name, "later"), of("child_process.fork", "later"))),
-    ];
-  }),
-);
+    );
+  }
+
+  harness.heading("targets");
+  for (const what of Object.keys(POOL_FIGURES)) {
+    const [few, most] = [FEWEST, MOST].map((slots) => ofPool(what, slots, OURS));
+    harness.target(
+      `${OURS}, ${what}: ${MOST} slots within 100 ms of ${FEWEST} slot`,
+      few && harness.median(most.map((ms, round) => ms - few[round])),
+      harness.atMost(100),
+      (ms) => `${harness.digits(ms)} ms more`,
+    );
+  }
+}
+
+function poolGroup(what, slots) {
+  return `${what}, ${slots} slots`;
+}
+
+function ofPool(what, slots, name) {
+  return figures.get(harness.key({ group: poolGroup(what, slots), name }));
+}
 
 /** The ms of each round. */
 function of(name, column) {

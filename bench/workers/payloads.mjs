@@ -9,3 +9,7 @@ export function makeText(bytes) {
 export function makeBytes(bytes) {
   return new Uint8Array(Buffer.alloc(bytes, LINE).buffer);
 }
+
+export function measure(text) {
+  return String(text.length);
+}

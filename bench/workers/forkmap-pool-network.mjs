@@ -1,0 +1,9 @@
+/** The worker given to forkmap's pool that uses the network. */
+import { ParallelWorker } from "forkmap";
+
+export class Fetch extends ParallelWorker {
+  async process(url) {
+    const response = await fetch(url);
+    return await response.text();
+  }
+}

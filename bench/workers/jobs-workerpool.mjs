@@ -1,0 +1,5 @@
+/** What workerpool runs. */
+import workerpool from "workerpool";
+import * as jobs from "./jobs.mjs";
+
+workerpool.worker({ ...jobs });
