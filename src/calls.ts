@@ -2,11 +2,12 @@
  * The calls of one `Parallel`, and what they share: the launcher, the pool, and the numbers that `stats()` tells. The verbs
  * of `Parallel` say what becomes of results and errors; here a call is made, run, counted and ended.
  */
+import { CallRecorder } from "./call-recorder.js";
 import { expectedResult } from "./check-worker.js";
 import { Container, type ContainerOptions } from "./container/container.js";
+import type { TaskContainer } from "./container/task-container.js";
 import { ClosedError } from "./errors.js";
 import { LauncherChoice } from "./launch/launcher-choice.js";
-import type { Launcher } from "./launch/launcher.js";
 import {
   type CallOptions,
   type ParallelOptions,
@@ -15,7 +16,7 @@ import {
 } from "./options.js";
 import { processorCount } from "./processor-count.js";
 import { Scheduler } from "./scheduler.js";
-import type { ParallelStats } from "./stats.js";
+import { Meter, type ParallelStats } from "./stats.js";
 import type { TaskOwner } from "./task.js";
 import type { AnyWorker } from "./worker.js";
 
@@ -24,7 +25,7 @@ export interface CallPlan {
   readonly items: Iterable<unknown> | AsyncIterable<unknown>;
   readonly options: CallOptions<never, never>;
   readonly wantsResults: boolean;
-  readonly onResult: (index: number, result: unknown) => void;
+  readonly onResult: (index: number, result: unknown, item: unknown) => void;
   readonly onError: (index: number, error: Error) => void;
   readonly mayPull?: () => number;
 }
@@ -35,11 +36,14 @@ export class Calls {
   readonly #options: ParallelOptions<never, never>;
   readonly #launch: LauncherChoice;
   readonly #running = new Map<Scheduler, Promise<void>>();
-  readonly #containers = new Set<Container>();
+  /** Of calls whose items have children of their own. */
+  readonly #own = new Set<TaskContainer>();
+  readonly #name: string;
+  readonly #meter = new Meter();
   /** Slots of the pool; `undefined` when each item has a child of its own. */
   #poolSize: number | undefined;
-  #opening: Promise<Container> | undefined;
-  #pool: Container | undefined;
+  #opening: Promise<TaskContainer> | undefined;
+  #pool: TaskContainer | undefined;
   #concurrency: number | undefined;
   #closed = false;
   #lastId = 0;
@@ -54,6 +58,7 @@ export class Calls {
   ) {
     this.#isRerun = isRerun;
     this.#worker = worker;
+    this.#name = worker.constructor.name || "worker";
     this.#options = options;
     this.#launch = new LauncherChoice(worker, options);
     this.#concurrency = options.concurrency;
@@ -62,39 +67,46 @@ export class Calls {
   }
 
   get concurrency(): number | undefined {
-    return this.#concurrency;
+    return this.#poolSize ?? this.#concurrency;
   }
 
   /** Holds for calls under way as well. */
   set concurrency(count: number) {
-    this.#concurrency = count;
-    for (const container of this.#containers) if (container !== this.#pool) container.size = count;
-  }
-
-  get poolSize(): number | undefined {
-    return this.#poolSize;
-  }
-
-  set poolSize(size: number) {
-    this.#poolSize = size;
-    if (this.#pool) this.#pool.size = size;
+    if (this.#poolSize === undefined) this.#concurrency = count;
+    else if (this.#poolSize > 0) this.#poolSize = count;
+    for (const container of this.#own) container.size = count;
+    if (this.#pool) this.#pool.size = count;
   }
 
   start(plan: CallPlan): Scheduler {
     this.assertOpen();
-    const options = resolveOptions(this.#options as CallOptions, plan.options as CallOptions);
+    const base = { ...this.#options, concurrency: this.#concurrency };
+    const options = resolveOptions(base as CallOptions, plan.options as CallOptions);
+    if (this.#poolSize !== undefined && plan.options.limits !== undefined) {
+      throw new TypeError(
+        "The option `limits` of a pool is one of `new Parallel(worker, { pool, limits })`: its children outlive the call",
+      );
+    }
+    const { wantsResults } = plan;
+    const isKnowing = options.dedupe || options.journal !== undefined;
     return new Scheduler({
       ...plan,
       options,
       expected: expectedResult(this.#worker),
-      launcher: () => this.#launch.ready(),
-      open: (launcher) => this.#open(launcher, options),
+      recorder: new CallRecorder(this.#name, this.#meter),
+      openKnown: isKnowing
+        ? async () => {
+            const { KnownResults } = await import("./known-results.js");
+            return await KnownResults.open(this.#worker, options, wantsResults);
+          }
+        : undefined,
+      ready: () => (this.#poolSize === 0 ? Promise.resolve() : this.#launch.ready()),
+      open: () => this.#open(options),
       release: (container, call) => this.#release(container, call),
-      onResult: (index, result) => {
+      onResult: (index, result, item) => {
         this.#succeeded += 1;
-        plan.onResult(index, result);
+        plan.onResult(index, result, item);
       },
-      onFailure: () => {},
       onError: (index, error) => {
         this.#failed += 1;
         plan.onError(index, error);
@@ -136,10 +148,11 @@ export class Calls {
 
   stats(): ParallelStats {
     return {
-      startMethod: this.#launch.current?.startMethod,
+      startMethod: this.#poolSize === 0 ? "inline" : this.#launch.current?.startMethod,
       reason: this.#launch.reason,
       calls: this.#running.size,
       items: { succeeded: this.#succeeded, failed: this.#failed },
+      ...this.#meter.stats(),
       pids: this.#launch.current?.pids ?? [],
     };
   }
@@ -148,56 +161,61 @@ export class Calls {
     if (this.#closed) throw new ClosedError();
   }
 
-  #open(launcher: Launcher, options: ResolvedOptions): Promise<Container> {
-    return this.#poolSize === undefined
-      ? this.#openOwn(launcher, options)
-      : (this.#opening ??= this.#openPool(launcher, this.#poolSize));
-  }
-
-  async #openPool(launcher: Launcher, size: number): Promise<Container> {
+  async #open(options: ResolvedOptions): Promise<TaskContainer> {
+    if (this.#poolSize === undefined) return await this.#openOwn(options);
+    this.#opening ??= this.#poolSize === 0 ? this.#openInline() : this.#openPool(this.#poolSize);
     try {
-      this.#pool = await this.#openContainer(launcher, {
-        size,
-        isPool: true,
-        maxItemsPerChild: this.#options.maxItemsPerChild ?? Infinity,
-        scratchRoot: this.#options.scratchRoot,
-        limits: this.#options.limits,
-      });
-      return this.#pool;
+      return (this.#pool = await this.#opening);
     } catch (error) {
       this.#opening = undefined;
       throw error;
     }
   }
 
-  #openOwn(launcher: Launcher, { concurrency, scratchRoot, limits }: ResolvedOptions) {
-    return this.#openContainer(launcher, {
-      size: concurrency ?? launcher.defaultConcurrency,
+  async #openInline(): Promise<TaskContainer> {
+    const { InlineContainer } = await import("./container/inline-container.js");
+    return new InlineContainer(this.#worker as AnyWorker<unknown, unknown>);
+  }
+
+  #openPool(size: number): Promise<TaskContainer> {
+    return this.#openContainer({
+      size,
+      isPool: true,
+      maxItemsPerChild: this.#options.maxItemsPerChild ?? Infinity,
+      scratchRoot: this.#options.scratchRoot,
+      limits: this.#options.limits,
+    });
+  }
+
+  async #openOwn({ scratchRoot, limits, concurrency }: ResolvedOptions): Promise<TaskContainer> {
+    const container = await this.#openContainer({
+      size: concurrency ?? this.#launch.current!.defaultConcurrency,
       isPool: false,
       maxItemsPerChild: this.#options.maxItemsPerChild ?? 1,
       scratchRoot,
       limits,
     });
-  }
-
-  async #openContainer(
-    launcher: Launcher,
-    options: Omit<ContainerOptions, "maxRss" | "nextId">,
-  ): Promise<Container> {
-    const container = await Container.open(launcher, {
-      ...options,
-      maxRss: this.#options.maxRss,
-      nextId: () => String((this.#lastId += 1)),
-    });
-    this.#containers.add(container);
+    this.#own.add(container);
     return container;
   }
 
+  #openContainer(options: OwnContainerOptions): Promise<Container> {
+    return Container.open(this.#launch.current!, {
+      ...options,
+      maxRss: this.#options.maxRss,
+      nextId: () => String((this.#lastId += 1)),
+      meter: this.#meter,
+      worker: this.#name,
+    });
+  }
+
   /** The pool stays for the next call. */
-  async #release(container: Container, call: TaskOwner): Promise<void> {
+  async #release(container: TaskContainer, call: TaskOwner): Promise<void> {
     container.remove(call);
     if (container === this.#pool) return;
-    this.#containers.delete(container);
+    this.#own.delete(container);
     await container.close();
   }
 }
+
+type OwnContainerOptions = Omit<ContainerOptions, "maxRss" | "nextId" | "meter" | "worker">;

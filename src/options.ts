@@ -169,7 +169,7 @@ const MAX_DELAY_MS = 2_147_483_647;
 export const DEFAULT_STARTUP_TIMEOUT_MS = 30_000;
 const MAX_FIBERS = 1024;
 
-export interface Rule {
+interface Rule {
   readonly expected: string;
   accepts(value: unknown): boolean;
 }
@@ -201,8 +201,7 @@ const path: Rule = {
   accepts: (value) => typeof value === "string" && value !== "" && !value.includes("\0"),
 };
 
-/** Of `new Parallel`, and of its property. */
-export const POOL_RULE: Rule = either(
+const POOL_RULE: Rule = either(
   "true",
   (value) => typeof value === "boolean",
   wholeNumber(0, MAX_CONCURRENCY),
@@ -316,8 +315,14 @@ export function checkStreamOptions(options: unknown): void {
   check(options, STREAM_RULES, "", ofCall);
 }
 
+/** @throws TypeError for anything but a number of slots */
+export function checkConcurrency(count: unknown): number {
+  checkOption("concurrency", count, CALL_RULES.concurrency as Rule);
+  return count as number;
+}
+
 /** @throws TypeError that names the option, what was expected and what came */
-export function checkOption(name: string, value: unknown, rule: Rule): void {
+function checkOption(name: string, value: unknown, rule: Rule): void {
   if (rule.accepts(value)) return;
   throw new TypeError(`Expected \`${name}\` to be ${rule.expected}, got ${describe(value)}`);
 }

@@ -129,7 +129,7 @@ function deathInWords(
   return `lost its child, which exited with code ${exitCode} and no result${memory}`;
 }
 
-function inWords(thrown: unknown): string {
+export function inWords(thrown: unknown): string {
   if (thrown instanceof Error) return `${thrown.name}: ${thrown.message}`;
   if (typeof thrown === "string") return `threw ${JSON.stringify(thrown)}`;
   return `threw ${typeof thrown === "object" && thrown !== null ? JSON.stringify(thrown) : String(thrown)}`;

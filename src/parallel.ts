@@ -17,16 +17,18 @@
 import { Calls } from "./calls.js";
 import { offerWorker } from "./capture.js";
 import { checkWorker } from "./check-worker.js";
-import { ClosedError } from "./errors.js";
+import { ClosedError, ItemError } from "./errors.js";
 import {
   type CallOptions,
   checkCallOptions,
+  checkConcurrency,
   checkConstructorOptions,
   checkStreamOptions,
   type ParallelOptions,
   type StreamOptions,
 } from "./options.js";
 import { ResultStream } from "./result-stream.js";
+import { anyIs, findFirst } from "./search.js";
 import type { Scheduler } from "./scheduler.js";
 import type { ParallelStats } from "./stats.js";
 import type { AnyWorker } from "./worker.js";
@@ -107,9 +109,7 @@ export class Parallel<Item, Result> {
     options: CallOptions<Item, Result> = {},
   ): Promise<Result[]> {
     const results: Result[] = [];
-    await this.#callOrThrow(items, options, true, (index, result) => {
-      results[index] = result;
-    });
+    await this.#callOrThrow(items, options, true, results);
     return results;
   }
 
@@ -139,7 +139,7 @@ export class Parallel<Item, Result> {
     items: Items<Item>,
     options: CallOptions<Item, Result> = {},
   ): Promise<number> {
-    await this.#callOrThrow(items, options, false, () => {});
+    await this.#callOrThrow(items, options, false, []);
     return 0;
   }
 
@@ -254,6 +254,153 @@ export class Parallel<Item, Result> {
   }
 
   /**
+   * The results, those that are arrays flattened by one level: `mapProcesses(...)` and then `flat()`.
+   *
+   * @param items - any Iterable or AsyncIterable
+   * @param options - override those of the constructor
+   *
+   * @throws as `mapProcesses`
+   *
+   * @example
+   * ```ts
+   * import { JsonWorker, Parallel } from "forkmap";
+   *
+   * export class Words extends JsonWorker<string, string[]> {
+   *   process(line: string): string[] {
+   *     return line.split(" ");
+   *   }
+   * }
+   *
+   * console.log(await new Parallel(new Words()).flatMap(["a b", "c"])); // [ 'a', 'b', 'c' ]
+   * ```
+   */
+  async flatMap(
+    items: Items<Item>,
+    options: CallOptions<Item, Result> = {},
+  ): Promise<(Result extends readonly (infer Member)[] ? Member : Result)[]> {
+    return (await this.mapProcesses(items, options)).flat() as never;
+  }
+
+  /**
+   * The results without those that are `null`.
+   *
+   * @param items - any Iterable or AsyncIterable
+   * @param options - override those of the constructor
+   *
+   * @throws as `mapProcesses`
+   *
+   * @example
+   * ```ts
+   * import { JsonWorker, Parallel } from "forkmap";
+   *
+   * export class Port extends JsonWorker<string, number | null> {
+   *   process(url: string): number | null {
+   *     return Number(new URL(url).port) || null;
+   *   }
+   * }
+   *
+   * console.log(await new Parallel(new Port()).filterMap(["http://a:81", "http://b"])); // [ 81 ]
+   * ```
+   */
+  async filterMap(
+    items: Items<Item>,
+    options: CallOptions<Item, Result> = {},
+  ): Promise<NonNullable<Result>[]> {
+    const results = await this.mapProcesses(items, options);
+    return results.filter((each) => each !== null && each !== undefined);
+  }
+
+  /**
+   * Whether `process` gives something truthy for an item. Ends the rest as soon as it does.
+   *
+   * @param items - any Iterable or AsyncIterable
+   * @param options - override those of the constructor
+   * @returns `false` for no items
+   *
+   * @throws as `mapProcesses`
+   *
+   * @example
+   * ```ts
+   * import { JsonWorker, Parallel } from "forkmap";
+   *
+   * export class IsPrime extends JsonWorker<number, boolean> {
+   *   process(n: number): boolean {
+   *     for (let i = 2; i * i <= n; i += 1) if (n % i === 0) return false;
+   *     return n > 1;
+   *   }
+   * }
+   *
+   * const parallel = new Parallel(new IsPrime());
+   * console.log(await parallel.some([4, 6, 7, 8])); // true
+   * console.log(await parallel.every([4, 6, 7, 8])); // false
+   * console.log(await parallel.find([4, 6, 7, 8])); // 7
+   * ```
+   */
+  async some(items: Items<Item>, options: CallOptions<Item, Result> = {}): Promise<boolean> {
+    checkCallOptions(options);
+    return await anyIs(this.#calls, items, options as CallOptions<never, never>, true);
+  }
+
+  /**
+   * Whether `process` gives something truthy for all items. Ends the rest as soon as it does not; see `some`.
+   *
+   * @param items - any Iterable or AsyncIterable
+   * @param options - override those of the constructor
+   * @returns `true` for no items
+   *
+   * @throws as `mapProcesses`
+   */
+  async every(items: Items<Item>, options: CallOptions<Item, Result> = {}): Promise<boolean> {
+    checkCallOptions(options);
+    return !(await anyIs(this.#calls, items, options as CallOptions<never, never>, false));
+  }
+
+  /**
+   * The first item, in the order of the input, for which `process` gives something truthy. No item is started once there
+   * is one, and the rest ends as soon as those before it are done; see `some`.
+   *
+   * @param items - any Iterable or AsyncIterable
+   * @param options - override those of the constructor
+   * @returns `undefined` when there is none
+   *
+   * @throws as `mapProcesses`
+   */
+  async find(items: Items<Item>, options: CallOptions<Item, Result> = {}): Promise<Item | undefined> {
+    checkCallOptions(options);
+    const found = await findFirst(this.#calls, items, options as CallOptions<never, never>);
+    return found as Item | undefined;
+  }
+
+  /**
+   * How many children may be alive at once when each item has its own, and how many slots a pool has. Setting it holds
+   * for calls under way too: with fewer, those too many end once they have done what they have.
+   *
+   * @throws TypeError for anything but a whole number from 1 to 1024
+   *
+   * @example
+   * ```ts
+   * import { Parallel, ParallelWorker } from "forkmap";
+   *
+   * export class Num extends ParallelWorker<number> {
+   *   process(_: number, { num }: { num: number }): string {
+   *     return String(num);
+   *   }
+   * }
+   *
+   * const parallel = new Parallel(new Num(), { concurrency: 4 });
+   * parallel.concurrency = 1;
+   * console.log(await parallel.mapProcesses([1, 2, 3])); // [ '0', '0', '0' ]
+   * ```
+   */
+  get concurrency(): number | undefined {
+    return this.#calls.concurrency;
+  }
+
+  set concurrency(count: number) {
+    this.#calls.concurrency = checkConcurrency(count);
+  }
+
+  /**
    * Starts what the first item would start: the fork server, with the worker loaded and preloaded in it.
    *
    * @throws WorkerModuleError, LaunchError, ClosedError as `mapProcesses` would
@@ -290,14 +437,25 @@ export class Parallel<Item, Result> {
     items: Items<Item>,
     options: CallOptions<Item, Result>,
     wantsResults: boolean,
-    onResult: (index: number, result: Result) => void,
+    results: Result[],
   ): Promise<void> {
     const errors: Error[] = [];
-    const onError = (index: number, error: Error) => {
-      errors[index] = error;
+    const handlers: Handlers<Result> = {
+      onResult: (index, result) => {
+        if (wantsResults) results[index] = result;
+      },
+      onError: (index, error) => {
+        errors[index] = error;
+      },
     };
-    const count = await this.#call(items, options, wantsResults, { onResult, onError });
-    throwIfAny(errors, count);
+    try {
+      throwIfAny(errors, await this.#call(items, options, wantsResults, handlers));
+    } catch (error) {
+      if (error instanceof ItemError || error instanceof AggregateError) {
+        attachRest(error, Object.values(errors), results);
+      }
+      throw error;
+    }
   }
 
   /** Resolves with the number of items. */
@@ -332,6 +490,15 @@ interface Handlers<Result> {
   onResult(index: number, result: Result): void;
   onError(index: number, error: Error): void;
   mayPull?: () => number;
+}
+
+/** Not enumerable, or a thrown error would be printed with all the results. */
+function attachRest(error: Error, errors: readonly Error[], results: readonly unknown[]): void {
+  const rest = { errors, results };
+  for (const [name, value] of Object.entries(rest)) {
+    if (!Object.hasOwn(error, name))
+      Object.defineProperty(error, name, { value, configurable: true });
+  }
 }
 
 /** @throws AggregateError with the errors in the order of the items */

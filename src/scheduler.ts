@@ -3,14 +3,15 @@
  * retries, hooks and every way a call can end; where and how a task runs is the container's business.
  */
 import { rmSync } from "node:fs";
-import type { Container } from "./container/container.js";
+import type { CallRecorder } from "./call-recorder.js";
 import { Pace } from "./container/pace.js";
+import type { TaskContainer } from "./container/task-container.js";
 import { Feed } from "./feed.js";
 import { HookLine } from "./hook-line.js";
-import type { Launcher } from "./launch/launcher.js";
+import type { KnownResults } from "./known-results.js";
 import { monotonic } from "./monotonic.js";
 import type { ResolvedOptions } from "./options.js";
-import type { Failure, Run, Task, TaskOwner } from "./task.js";
+import type { ChildLife, Failure, Run, Task, TaskOwner } from "./task.js";
 
 export interface Call {
   readonly items: Iterable<unknown> | AsyncIterable<unknown>;
@@ -19,25 +20,33 @@ export interface Call {
   readonly wantsResults: boolean;
   /** What `process` is to return, for errors. */
   readonly expected: string;
-  /** Has a launcher ready; only asked when there is an item. */
-  readonly launcher: () => Promise<Launcher>;
-  readonly open: (launcher: Launcher) => Promise<Container>;
+  readonly recorder: CallRecorder;
+  /** Results that need no child, where there may be any. */
+  readonly openKnown: (() => Promise<KnownResults>) | undefined;
+  /** Has all ready that a container needs; only asked when there is an item. */
+  readonly ready: () => Promise<unknown>;
+  readonly open: () => Promise<TaskContainer>;
   /** When the call needs it no more. */
-  readonly release: (container: Container, call: TaskOwner) => Promise<void>;
-  /** How many items whose results wait to be read there may be; all of them unless given. */
+  readonly release: (container: TaskContainer, call: TaskOwner) => Promise<void>;
+  /** How many items may be pulled now; any number unless given. */
   readonly mayPull?: () => number;
-  readonly onResult: (index: number, result: unknown, run: Run) => void;
-  /** An attempt has failed; there may be another. */
-  readonly onFailure: (task: Task, failure: Failure, run: Run) => void;
-  /** The item has failed. */
+  readonly onResult: (index: number, result: unknown, item: unknown) => void;
   readonly onError: (index: number, error: Error) => void;
 }
 
 /** Items that are done and whose `onFinish` waits, at most: else a slow one would let them pile up. */
 const MAX_WAITING_HOOKS = 1000;
 
+/** A part of fewer says little. */
+const MIN_ITEMS_FOR_RATIO = 10;
 /** Of what is left, a batch takes at most this part of each slot's share. */
 const SHARES_LEFT = 2;
+
+interface Done {
+  readonly task: Task;
+  readonly result: unknown;
+  readonly run: Run;
+}
 
 export class Scheduler implements TaskOwner {
   readonly options: ResolvedOptions;
@@ -53,11 +62,16 @@ export class Scheduler implements TaskOwner {
   readonly #pausing = new Map<Task, NodeJS.Timeout>();
   /** Aborted when the call is to end at once. */
   readonly #halt = new AbortController();
-  #container: Container | undefined;
+  #container: TaskContainer | undefined;
+  #known: KnownResults | undefined;
   #isOpening = false;
   /** Tasks that are neither done nor given up. */
   #open = 0;
   #waitingHooks = 0;
+  #succeeded = 0;
+  #failed = 0;
+  #firstError: Error | undefined;
+  readonly #toRecord: Done[] = [];
   #stopReason: { readonly error: unknown } | undefined;
   #end!: () => void;
   readonly #ended = new Promise<void>((resolve) => (this.#end = resolve));
@@ -70,7 +84,7 @@ export class Scheduler implements TaskOwner {
     const { onStart, finishInOrder } = call.options;
     this.#hooks = new HookLine(finishInOrder);
     this.#feed = new Feed(call.items, {
-      admit: (item, index) => newTask(item, index),
+      admit: (item, index) => this.#admit(newTask(item, index)),
       onStart: onStart && ((task) => this.#startHook(task)),
       mayPull: () => this.#mayPull(),
       onMore: () => this.#onMore(),
@@ -110,12 +124,16 @@ export class Scheduler implements TaskOwner {
     const onAbort = () => this.halt(signal!.reason);
     signal?.addEventListener("abort", onAbort, { once: true });
     try {
+      await this.#call.recorder.open(this.options, this.#feed.remaining);
+      this.#known = await this.#call.openKnown?.();
       this.#onMore();
       await this.#ended;
       await this.#unlessHalted(this.#hooks.idle());
     } finally {
       signal?.removeEventListener("abort", onAbort);
       if (this.#container) await this.#call.release(this.#container, this);
+      await this.#known?.close();
+      await this.#call.recorder.close();
     }
     if (this.#stopReason) throw this.#stopReason.error;
   }
@@ -139,32 +157,21 @@ export class Scheduler implements TaskOwner {
     if (tasks.length === 0) this.#endIfDone();
     const now = monotonic();
     for (const task of tasks) task.takenAt = now;
+    if (tasks.length > 0) this.#call.recorder.inFlight(this.#open);
     return tasks;
   }
 
   succeeded(task: Task, result: unknown, run: Run): void {
-    const { index } = task;
+    this.#call.recorder.attempt(task, run);
     if (this.#halt.signal.aborted) return this.#close(task);
     removeFile(task);
-    this.#call.onResult(index, result, run);
-    const { onFinish } = this.options;
-    if (!onFinish) return this.#close(task);
-    const { num, pid, start, end, usage } = run;
-    const info = { num, pid: pid!, attempt: task.attempt, duration: end - start, usage };
-    this.#waitingHooks += 1;
-    this.#hooks
-      .inTurn(index, () => onFinish(task.item as never, index, result as never, info))
-      .catch((error: unknown) => this.#stop(error))
-      .finally(() => {
-        this.#waitingHooks -= 1;
-        this.#close(task);
-        this.#container!.dispatch();
-      });
+    if (this.#known) this.#record({ task, result, run });
+    else this.#deliver(task, result, run);
   }
 
   failed(task: Task, failure: Failure, run: Run): void {
     task.failure = failure;
-    this.#call.onFailure(task, failure, run);
+    this.#call.recorder.attempt(task, run, failure.error);
     if (!failure.isRetriable || task.attempt > this.options.retries || this.#isStopped) {
       return this.#giveUp(task);
     }
@@ -190,6 +197,68 @@ export class Scheduler implements TaskOwner {
     this.#stop(error);
   }
 
+  childEnded(life: ChildLife): void {
+    this.#call.recorder.child(life);
+  }
+
+  /** Pulls no more items; those that have been are run. */
+  stopPulling(): void {
+    this.#feed.stop();
+  }
+
+  /** A task of an item, unless its result is known or will be another's. */
+  #admit(task: Task): Task | undefined {
+    const known = this.#known?.find(task);
+    if (known === undefined) return task;
+    if (known !== "later") {
+      this.#call.onResult(task.index, known.result, task.item);
+      this.#call.recorder.done(1, 0);
+      this.#hooks.skip(task.index);
+    }
+    return undefined;
+  }
+
+  /** Those that come together are recorded in one write, before anybody is told of them. */
+  #record(done: Done): void {
+    this.#toRecord.push(done);
+    if (this.#toRecord.length > 1) return;
+    queueMicrotask(() => {
+      const all = this.#toRecord.splice(0);
+      try {
+        this.#known!.record(all);
+      } catch (error) {
+        this.#stop(error);
+        for (const { task } of all) this.#close(task);
+        return;
+      }
+      for (const { task, result, run } of all) {
+        const followers = this.#known!.followers(task);
+        this.#open += followers.length;
+        for (const each of [task, ...followers]) this.#deliver(each, result, run);
+      }
+    });
+  }
+
+  #deliver(task: Task, result: unknown, run: Run): void {
+    const { index, item } = task;
+    this.#call.onResult(index, result, item);
+    this.#succeeded += 1;
+    this.#call.recorder.done(1, 0);
+    const { onFinish } = this.options;
+    if (!onFinish) return this.#close(task);
+    const { num, pid, start, end, usage } = run;
+    const info = { num, pid: pid!, attempt: task.attempt, duration: end - start, usage };
+    this.#waitingHooks += 1;
+    this.#hooks
+      .inTurn(index, () => onFinish(item as never, index, result as never, info))
+      .catch((error: unknown) => this.#stop(error))
+      .finally(() => {
+        this.#waitingHooks -= 1;
+        this.#close(task);
+        this.#container?.dispatch();
+      });
+  }
+
   get #isStopped(): boolean {
     return this.#stopReason !== undefined;
   }
@@ -210,12 +279,11 @@ export class Scheduler implements TaskOwner {
   async #openContainer(): Promise<void> {
     this.#isOpening = true;
     try {
-      const launcher = await this.#unlessHalted(this.#call.launcher());
-      if (launcher && !this.#isStopped) {
-        const container = await this.#call.open(launcher);
-        this.#container = container;
-        container.add(this);
-        container.dispatch();
+      await this.#unlessHalted(this.#call.ready());
+      if (!this.#isStopped) {
+        this.#container = await this.#call.open();
+        this.#container.add(this);
+        this.#container.dispatch();
       }
     } catch (error) {
       this.#stop(error);
@@ -248,17 +316,36 @@ export class Scheduler implements TaskOwner {
 
   #giveUp(task: Task): void {
     const { error } = task.failure!;
-    if (!this.#halt.signal.aborted) {
-      this.#call.onError(task.index, error);
-      if (this.options.stopOnError && !this.#isStopped) this.#stop(error);
+    const followers = this.#known?.followers(task) ?? [];
+    this.#open += followers.length;
+    for (const each of [task, ...followers]) {
+      if (!this.#halt.signal.aborted) this.#tellFailure(each, error);
+      this.#close(each);
     }
-    this.#close(task);
+  }
+
+  #tellFailure(task: Task, error: Error): void {
+    this.#failed += 1;
+    this.#firstError ??= error;
+    this.#call.onError(task.index, error);
+    this.#call.recorder.done(0, 1);
+    if (!this.#isStopped && this.#isTooMuch()) this.#stop(this.#firstError);
+  }
+
+  /** Whether so many items have failed that no other is to start. */
+  #isTooMuch(): boolean {
+    const { halt, stopOnError } = this.options;
+    if (!halt) return stopOnError;
+    const { failures = Infinity, ratio = Infinity } = halt;
+    const done = this.#succeeded + this.#failed;
+    return this.#failed >= failures || (done >= MIN_ITEMS_FOR_RATIO && this.#failed / done >= ratio);
   }
 
   #close(task: Task): void {
     removeFile(task);
     this.#hooks.skip(task.index);
     this.#open -= 1;
+    this.#call.recorder.inFlight(this.#open);
     if (this.#open === 0) this.#endIfDone();
   }
 
@@ -310,5 +397,6 @@ function newTask(item: unknown, index: number): Task {
     file: undefined,
     strays: 0,
     failure: undefined,
+    key: undefined,
   };
 }

@@ -16,6 +16,8 @@ export interface Task {
   strays: number;
   /** Of its last attempt. */
   failure: Failure | undefined;
+  /** By which it is known again, where that matters. */
+  key: string | undefined;
 }
 
 /** Where and when a task was run. */
@@ -34,6 +36,17 @@ export interface Failure {
   readonly error: Error;
   /** Whether another attempt may succeed. */
   readonly isRetriable: boolean;
+}
+
+/** The life of one child. */
+export interface ChildLife {
+  readonly num: number;
+  readonly generation: number;
+  readonly pid: number | undefined;
+  /** In ms on the monotonic clock. */
+  readonly start: number;
+  readonly end: number;
+  readonly how: string;
 }
 
 /** The call, as a container and its slots see it. */
@@ -55,4 +68,6 @@ export interface TaskOwner {
   paced(count: number, ms: number, bytes: number): void;
   /** No item could be run. */
   doomed(error: Error): void;
+  /** A child of the container has ended. */
+  childEnded(life: ChildLife): void;
 }

@@ -3,12 +3,15 @@
  * A worker holds no machinery; where and when its methods run is the business of `Parallel`.
  */
 
-/** How a child comes to be: `fork` is fork(2) of a warm process, `spawn` starts Node again. */
+/** How a child process comes to be: `fork` is fork(2) of a warm process, `spawn` starts Node again. */
 export type StartMethod = "fork" | "spawn";
+
+/** What an item runs in: a child process, by how it came to be, or this process itself (`inline`). */
+export type Kind = StartMethod | "inline";
 
 /** One level of where code runs: the slot `num` of the worker called `name`, whose children are started by `kind`. */
 export interface Frame {
-  readonly kind: StartMethod;
+  readonly kind: Kind;
   readonly num: number;
   readonly name: string;
 }

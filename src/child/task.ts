@@ -1,12 +1,12 @@
 /** What `process` is told about its item. */
-import type { Instance, StartMethod, Frame, TaskContext } from "../worker.js";
+import type { Frame, Instance, Kind, TaskContext } from "../worker.js";
 
 export class Task implements TaskContext {
   readonly index: number;
   readonly attempt: number;
   readonly num: number;
   readonly generation: number;
-  readonly kind: StartMethod;
+  readonly kind: Kind;
   readonly name: string;
   readonly parent: Frame | undefined;
   readonly context: readonly Frame[];

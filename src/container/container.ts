@@ -3,13 +3,17 @@
  * it, the lowest num first; so nothing is assigned ahead of time, and a slot is only started when there is work for it.
  * The pool of a `Parallel` is one that lasts; a call with a child per item has one of its own.
  */
+import * as diagnostics from "../diagnostics.js";
 import { LaunchError } from "../errors.js";
 import { freeMemory } from "../free-memory.js";
 import { LedgerReader, MANY_ITEMS, ONE_ITEM } from "../ledger.js";
 import type { Launcher, Room } from "../launch/launcher.js";
+import { monotonic } from "../monotonic.js";
 import type { Limits } from "../protocol.js";
+import type { Meter } from "../stats.js";
 import type { TaskOwner } from "../task.js";
 import { Slot, type SlotHost } from "./slot.js";
+import type { TaskContainer } from "./task-container.js";
 
 const MEMORY_CHECK_MS = 100;
 /** With no child running, memory is not waited for any longer. */
@@ -25,9 +29,12 @@ export interface ContainerOptions {
   readonly limits: Limits | undefined;
   /** An id for a child, never used before with the same launcher. */
   readonly nextId: () => string;
+  readonly meter: Meter;
+  /** Name of its class. */
+  readonly worker: string;
 }
 
-export class Container {
+export class Container implements TaskContainer {
   readonly #room: Room;
   readonly #options: ContainerOptions;
   readonly #slots: Slot[] = [];
@@ -79,7 +86,11 @@ export class Container {
     this.#owners.push(owner);
   }
 
+  /** The call is told of the children that outlive it. */
   remove(owner: TaskOwner): void {
+    for (const slot of this.#slots) {
+      if (!slot.isEmpty) owner.childEnded(slot.life(monotonic(), "outlives the call"));
+    }
     const at = this.#owners.indexOf(owner);
     if (at !== -1) this.#owners.splice(at, 1);
   }
@@ -170,7 +181,7 @@ export class Container {
   }
 
   #makeHost(): SlotHost {
-    const { maxItemsPerChild, maxRss, limits, nextId } = this.#options;
+    const { maxItemsPerChild, maxRss, limits, nextId, meter, worker } = this.#options;
     const { directory } = this.#room;
     const isOneItem = maxItemsPerChild === 1;
     const shape = isOneItem ? ONE_ITEM : MANY_ITEMS;
@@ -192,6 +203,15 @@ export class Container {
       newItemFile: () => `${directory}/item-${(this.#files += 1)}`,
       hasFreeSlot: () =>
         this.#slots.length < this.#size || this.#slots.some((slot) => slot.isIdle),
+      onChildStart: (num) => meter.childStarted(num),
+      onChildReady: (num, pid) => meter.child(num, pid),
+      onChildEnd: (life) => {
+        meter.child(life.num, undefined);
+        if (diagnostics.children.hasSubscribers) {
+          diagnostics.children.publish({ worker, ...life } satisfies diagnostics.ChildMessage);
+        }
+        for (const owner of this.#owners) owner.childEnded(life);
+      },
       onFree: () => {
         if (this.#onEmpty && this.#isEmpty) this.#onEmpty();
         this.dispatch();

@@ -13,7 +13,7 @@ import type { Child, ChildEnd, ChildEvents } from "../launch/launcher.js";
 import { monotonic } from "../monotonic.js";
 import * as outcome from "../outcome.js";
 import type { Answer, Ending, Payload, Start } from "../protocol.js";
-import type { Failure, Run, Task, TaskOwner } from "../task.js";
+import type { ChildLife, Failure, Run, Task, TaskOwner } from "../task.js";
 import { MAX_BATCH } from "./pace.js";
 import { TaskList } from "./task-list.js";
 
@@ -33,6 +33,9 @@ export interface SlotHost {
   hasFreeSlot(): boolean;
   /** The slot can take more. */
   onFree(): void;
+  onChildStart(num: number): void;
+  onChildReady(num: number, pid: number | undefined): void;
+  onChildEnd(life: ChildLife): void;
 }
 
 /** So often a task may have been given to a child that ended before it began it. */
@@ -51,6 +54,7 @@ export class Slot {
   #ledger!: LedgerReader;
   /** Whose tasks these are: a child serves one call at a time. */
   #owner!: TaskOwner;
+  #launchedAt = 0;
   #readyAt = 0;
   #lastId = 0;
   /** Until the child is ready. */
@@ -201,6 +205,8 @@ export class Slot {
   #launch(payload: Payload): void {
     const { isOneItem } = this.#host;
     this.#state = "starting";
+    this.#launchedAt = monotonic();
+    this.#host.onChildStart(this.num);
     if (!isOneItem) this.#unsent.push(payload);
     this.#start = isOneItem ? { ...this.#start, payload } : this.#start;
     this.#child = this.#host.launch(this.#start, {
@@ -215,6 +221,7 @@ export class Slot {
   #onReady(): void {
     this.#state = "serving";
     this.#readyAt = monotonic();
+    this.#host.onChildReady(this.num, this.pid);
     for (const payload of this.#unsent.splice(0)) this.#send(payload);
     this.#watch();
     this.#endIfIdle();
@@ -382,11 +389,19 @@ export class Slot {
     }
     const owner = this.#owner;
     const failures = dead.map(({ task, run }) => ({ task, run, failure: this.#failure(task, run, end) }));
+    const life = this.life(monotonic(), howOf(end));
     this.#becomeEmpty();
+    this.#host.onChildEnd(life);
     if (!end.started && end.fatal) owner.doomed(end.fatal);
     for (const { task, failure, run } of failures) owner.failed(task, failure, run);
     if (rest.length > 0) owner.returned(rest);
     this.#host.onFree();
+  }
+
+  /** The life of its child so far. */
+  life(end: number, how: string): ChildLife {
+    const { num, pid } = this;
+    return { num, generation: this.#generation, pid, start: this.#launchedAt, end, how };
   }
 
   #failure(task: Task, run: Run, end: ChildEnd): Failure {
@@ -409,6 +424,11 @@ export class Slot {
     this.#pid = this.#ending = this.#usage = undefined;
     this.#pacedUpTo = 0;
   }
+}
+
+function howOf(end: ChildEnd): string {
+  if (!end.started) return end.reason;
+  return end.signal ?? (end.exitCode === undefined ? "lost" : `exit code ${end.exitCode}`);
 }
 
 function isJson(entry: Exclude<Entry, string>): entry is readonly [unknown] {

@@ -1,0 +1,75 @@
+/** Tells of one call whatever was asked for: progress, a trace, diagnostics channels; and counts it for `stats()`. */
+import * as diagnostics from "./diagnostics.js";
+import { DeadChildError, ItemTimeoutError, ResultTypeError, StartError } from "./errors.js";
+import { monotonic } from "./monotonic.js";
+import type { ResolvedOptions } from "./options.js";
+import type { Progress } from "./progress.js";
+import type { Meter } from "./stats.js";
+import type { ChildLife, Run, Task } from "./task.js";
+import type { Trace } from "./trace.js";
+
+export class CallRecorder {
+  readonly #worker: string;
+  readonly #meter: Meter;
+  #trace: Trace | undefined;
+  #progress: Progress | undefined;
+
+  constructor(worker: string, meter: Meter) {
+    this.#worker = worker;
+    this.#meter = meter;
+  }
+
+  /** Both are loaded when they are asked for: most calls want neither, and no child does. */
+  async open({ trace, progress }: ResolvedOptions, total: number | undefined): Promise<void> {
+    if (trace !== undefined) {
+      const { Trace } = await import("./trace.js");
+      this.#trace = Trace.create(trace, { worker: this.#worker, startedAt: monotonic() });
+    }
+    if (progress !== false) {
+      const { Progress } = await import("./progress.js");
+      this.#progress = new Progress(progress === true ? this.#worker : progress, total);
+    }
+  }
+
+  /** An attempt has ended. */
+  attempt(task: Task, run: Run, error?: Error): void {
+    this.#meter.attempt(task, run, error === undefined);
+    if (!this.#trace && !diagnostics.items.hasSubscribers) return;
+    const { index, attempt } = task;
+    const { num, generation, pid, start, end } = run;
+    const outcome = error === undefined ? "ok" : outcomeOf(error);
+    const facts = { index, attempt, num, generation, pid, start, end, outcome };
+    this.#trace?.item({ ...facts, message: error?.message });
+    diagnostics.items.publish({
+      ...facts,
+      worker: this.#worker,
+      error,
+    } satisfies diagnostics.ItemMessage);
+  }
+
+  /** Items are done, for good. */
+  done(succeeded: number, failed: number): void {
+    this.#progress?.add(succeeded, failed);
+  }
+
+  inFlight(count: number): void {
+    this.#trace?.inFlight(count, monotonic());
+  }
+
+  /** A child has ended, or the call has. */
+  child(life: ChildLife): void {
+    this.#trace?.child(life);
+  }
+
+  async close(): Promise<void> {
+    this.#progress?.end();
+    await this.#trace?.close();
+  }
+}
+
+function outcomeOf(error: Error): string {
+  if (error instanceof ItemTimeoutError) return "timeout";
+  if (error instanceof DeadChildError) return "dead";
+  if (error instanceof StartError) return "unstarted";
+  return error instanceof ResultTypeError ? "mistyped" : "error";
+}

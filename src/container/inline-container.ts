@@ -1,0 +1,164 @@
+/**
+ * The container of `pool: 0`: runs everything in this process, one item after the other (`fibers` of them at a time).
+ * Nothing is started or serialised; hooks, errors and results are as they are elsewhere. For debugging, and for tests.
+ */
+import { isJsonWorker } from "../check-worker.js";
+import { Task as TaskForWorker } from "../child/task.js";
+import { CONTEXT } from "../context.js";
+import { describe } from "../describe.js";
+import { ItemError, type ItemFacts, ItemTimeoutError, ResultTypeError } from "../errors.js";
+import { jsonProblem } from "../json-value.js";
+import { monotonic } from "../monotonic.js";
+import { factsOf, inWords } from "../outcome.js";
+import type { Failure, Run, Task, TaskOwner } from "../task.js";
+import type { AnyWorker, Frame, Instance } from "../worker.js";
+import type { TaskContainer } from "./task-container.js";
+
+/** So long items may follow each other before timers and other events have their turn. */
+const TURN_MS = 8;
+
+interface Running {
+  readonly owner: TaskOwner;
+  /** Its outcome, unless it has one already. */
+  fail(thrown: unknown): void;
+}
+
+export class InlineContainer implements TaskContainer {
+  size = 1;
+  readonly #worker: AnyWorker<unknown, unknown>;
+  readonly #instance: Instance;
+  readonly #owners: TaskOwner[] = [];
+  readonly #running = new Set<Running>();
+  #setUp: Promise<void> | undefined;
+  #turnBegan = 0;
+  #isWaitingForTurn = false;
+  #onIdle: (() => void) | undefined;
+
+  constructor(worker: AnyWorker<unknown, unknown>) {
+    this.#worker = worker;
+    const context = ((globalThis as Record<symbol, unknown>)[CONTEXT] as Frame[] | undefined) ?? [];
+    const frame = { kind: "inline", num: 0, name: worker.constructor.name || "worker" } as const;
+    this.#instance = {
+      ...frame,
+      generation: 1,
+      parent: context.at(-1),
+      context: [...context, frame],
+    };
+  }
+
+  add(owner: TaskOwner): void {
+    this.#owners.push(owner);
+  }
+
+  remove(owner: TaskOwner): void {
+    const at = this.#owners.indexOf(owner);
+    if (at !== -1) this.#owners.splice(at, 1);
+  }
+
+  dispatch(): void {
+    if (this.#isWaitingForTurn) return;
+    for (const owner of this.#owners) {
+      while (this.#running.size < owner.options.fibers) {
+        const [task] = owner.take(1);
+        if (!task) break;
+        void this.#run(task, owner);
+      }
+    }
+  }
+
+  kill(owner: TaskOwner): void {
+    for (const each of [...this.#running]) if (each.owner === owner) each.fail(KILLED);
+  }
+
+  /** What has been taken has been begun. */
+  recall(): void {}
+
+  killAll(): void {
+    for (const each of [...this.#running]) each.fail(KILLED);
+  }
+
+  async close(): Promise<void> {
+    if (this.#running.size > 0) await new Promise<void>((resolve) => (this.#onIdle = resolve));
+    const isSetUp = await this.#setUp?.then(
+      () => true,
+      () => false,
+    );
+    if (isSetUp) await this.#worker.teardown?.();
+  }
+
+  async #run(task: Task, owner: TaskOwner): Promise<void> {
+    const start = monotonic();
+    const controller = new AbortController();
+    const { timeout } = owner.options;
+    let timer: NodeJS.Timeout | undefined;
+    let running!: Running;
+    const cutShort = new Promise<never>((_, reject) => {
+      running = { owner, fail: (reason) => (controller.abort(reason), reject(reason as Error)) };
+      if (timeout !== undefined) timer = setTimeout(() => running.fail(TIMED_OUT), timeout);
+    });
+    cutShort.catch(() => {});
+    this.#running.add(running);
+    const runNow = (): Run => ({ ...HERE, start, end: monotonic() });
+    try {
+      const result = await Promise.race([this.#process(task, controller.signal), cutShort]);
+      const got = owner.wantsResults ? this.#problemOf(result) : undefined;
+      if (got === undefined) owner.succeeded(task, owner.wantsResults ? result : undefined, runNow());
+      else owner.failed(task, mistyped(factsOf(task, runNow()), owner.expected, got), runNow());
+    } catch (thrown) {
+      const run = runNow();
+      owner.failed(task, failureOf(thrown, factsOf(task, run), timeout), run);
+    }
+    clearTimeout(timer);
+    this.#running.delete(running);
+    if (this.#running.size === 0) this.#onIdle?.();
+    this.#goOn();
+  }
+
+  async #process({ item, index, attempt }: Task, signal: AbortSignal): Promise<unknown> {
+    await (this.#setUp ??= this.#prepare());
+    const task = new TaskForWorker(index, attempt, this.#instance, () => signal);
+    return await this.#worker.process(item, task);
+  }
+
+  async #prepare(): Promise<void> {
+    await this.#worker.preload?.();
+    await this.#worker.setup?.(this.#instance);
+  }
+
+  /** What is wrong with the type of a result, if anything is. */
+  #problemOf(result: unknown): string | undefined {
+    if (isJsonWorker(this.#worker)) {
+      const problem = jsonProblem(result);
+      return problem === undefined ? undefined : `${describe(result)}: ${problem}`;
+    }
+    return typeof result === "string" || result instanceof Uint8Array ? undefined : describe(result);
+  }
+
+  #goOn(): void {
+    if (this.#isWaitingForTurn) return;
+    const now = performance.now();
+    if (now - this.#turnBegan < TURN_MS) return this.dispatch();
+    this.#isWaitingForTurn = true;
+    setImmediate(() => {
+      this.#isWaitingForTurn = false;
+      this.#turnBegan = performance.now();
+      this.dispatch();
+    });
+  }
+}
+
+const TIMED_OUT = new Error("The item took longer than its timeout");
+const KILLED = new Error("The call was ended");
+const HERE = { num: 0, generation: 1, pid: process.pid, usage: undefined };
+
+function failureOf(thrown: unknown, facts: ItemFacts, timeout: number | undefined): Failure {
+  const error =
+    thrown === TIMED_OUT
+      ? new ItemTimeoutError(facts, timeout!)
+      : new ItemError(facts, `failed: ${inWords(thrown)}`, { cause: thrown });
+  return { error, isRetriable: true };
+}
+
+function mistyped(facts: ItemFacts, expected: string, got: string): Failure {
+  return { error: new ResultTypeError(facts, expected, got), isRetriable: false };
+}

@@ -1,0 +1,45 @@
+/**
+ * What this library tells whoever listens, through node:diagnostics_channel: `forkmap:item` (an attempt has ended),
+ * `forkmap:child` (a child has ended) and `forkmap:call` (a call has begun or ended). Nothing is made up for nobody.
+ */
+import { channel } from "node:diagnostics_channel";
+import type { Kind } from "./worker.js";
+
+/** Message of the channel `forkmap:item`: an attempt at an item has ended. Times are ms on the monotonic clock. */
+export interface ItemMessage {
+  readonly worker: string;
+  readonly index: number;
+  readonly attempt: number;
+  readonly num: number;
+  readonly generation: number;
+  readonly pid: number | undefined;
+  readonly start: number;
+  readonly end: number;
+  /** `"ok"`, `"error"`, `"mistyped"`, `"timeout"`, `"dead"` or `"unstarted"`. */
+  readonly outcome: string;
+  readonly error: Error | undefined;
+}
+
+/** Message of the channel `forkmap:child`: a child has ended. Times are ms on the monotonic clock. */
+export interface ChildMessage {
+  readonly worker: string;
+  readonly num: number;
+  readonly generation: number;
+  readonly pid: number | undefined;
+  readonly start: number;
+  readonly end: number;
+  /** How it ended: `"exit code 0"`, `"SIGKILL"`, or why it could not be started. */
+  readonly how: string;
+}
+
+/** Message of the channel `forkmap:call`: a call has begun or ended. */
+export interface CallMessage {
+  readonly worker: string;
+  readonly state: "begun" | "ended";
+  readonly kind: Kind | undefined;
+  readonly error: unknown;
+}
+
+export const items = channel("forkmap:item");
+export const children = channel("forkmap:child");
+export const calls = channel("forkmap:call");
