@@ -1,22 +1,19 @@
-/** Tells of one call whatever was asked for: progress, a trace, diagnostics channels; and counts it for `stats()`. */
+/** Tells of one call what was asked for: progress, a trace, diagnostics channels. */
 import * as diagnostics from "./diagnostics.js";
 import { DeadChildError, ItemTimeoutError, ResultTypeError, StartError } from "./errors.js";
 import { monotonic } from "./monotonic.js";
 import type { ResolvedOptions } from "./options.js";
 import type { Progress } from "./progress.js";
-import type { Meter } from "./stats.js";
-import type { ChildLife, Run, Task } from "./task.js";
+import type { ChildLife, Runs, Task } from "./task.js";
 import type { Trace } from "./trace.js";
 
 export class CallRecorder {
   readonly #worker: string;
-  readonly #meter: Meter;
   #trace: Trace | undefined;
   #progress: Progress | undefined;
 
-  constructor(worker: string, meter: Meter) {
+  constructor(worker: string) {
     this.#worker = worker;
-    this.#meter = meter;
   }
 
   /** Both are loaded when they are asked for: most calls want neither, and no child does. */
@@ -31,12 +28,11 @@ export class CallRecorder {
     }
   }
 
-  /** An attempt has ended. */
-  attempt(task: Task, run: Run, error?: Error): void {
-    this.#meter.attempt(task, run, error === undefined);
+  /** An attempt has ended. `runs` is only asked when somebody wants to know. */
+  attempt(task: Task, runs: Runs, seq: number, error?: Error): void {
     if (!this.#trace && !diagnostics.items.hasSubscribers) return;
     const { index, attempt } = task;
-    const { num, generation, pid, start, end } = run;
+    const { num, generation, pid, start, end } = runs.runOf(seq);
     const outcome = error === undefined ? "ok" : outcomeOf(error);
     const facts = { index, attempt, num, generation, pid, start, end, outcome };
     this.#trace?.item({ ...facts, message: error?.message });
@@ -53,7 +49,7 @@ export class CallRecorder {
   }
 
   inFlight(count: number): void {
-    this.#trace?.inFlight(count, monotonic());
+    if (this.#trace) this.#trace.inFlight(count, monotonic());
   }
 
   /** A child has ended, or the call has. */

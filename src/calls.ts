@@ -93,7 +93,7 @@ export class Calls {
       ...plan,
       options,
       expected: expectedResult(this.#worker),
-      recorder: new CallRecorder(this.#name, this.#meter),
+      recorder: new CallRecorder(this.#name),
       openKnown: isKnowing
         ? async () => {
             const { KnownResults } = await import("./known-results.js");
@@ -174,7 +174,7 @@ export class Calls {
 
   async #openInline(): Promise<TaskContainer> {
     const { InlineContainer } = await import("./container/inline-container.js");
-    return new InlineContainer(this.#worker as AnyWorker<unknown, unknown>);
+    return new InlineContainer(this.#worker as AnyWorker<unknown, unknown>, this.#meter);
   }
 
   #openPool(size: number): Promise<TaskContainer> {

@@ -57,9 +57,12 @@ export function packItems(tasks: readonly Task[], seq: number, newFile: () => st
   let files: Record<number, ItemFile> | undefined;
   for (let place = 0; place < tasks.length; place += 1) {
     const task = tasks[place]!;
-    task.file ??= longItemFile(task.item, newFile);
-    items.push(task.file ? null : task.item);
-    if (task.file) (files ??= {})[place] = task.file;
+    const file = task.file ?? longItemFile(task.item, newFile);
+    items.push(file ? null : task.item);
+    if (file) {
+      task.file = file;
+      (files ??= {})[place] = file;
+    }
     if (task.index !== index + place) indexes ??= tasks.map((each) => each.index);
     if (task.attempt > 1) attempts ??= tasks.map((each) => each.attempt);
   }

@@ -442,7 +442,7 @@ export class Parallel<Item, Result> {
     const errors: Error[] = [];
     const handlers: Handlers<Result> = {
       onResult: (index, result) => {
-        if (wantsResults) results[index] = result;
+        if (wantsResults) place(results, index, result);
       },
       onError: (index, error) => {
         errors[index] = error;
@@ -490,6 +490,12 @@ interface Handlers<Result> {
   onResult(index: number, result: Result): void;
   onError(index: number, error: Error): void;
   mayPull?: () => number;
+}
+
+/** Far beyond its end, V8 would make a hash table of the array; batches come in any order. */
+function place<Result>(results: Result[], index: number, result: Result): void {
+  while (results.length < index) results.push(undefined as Result);
+  results[index] = result;
 }
 
 /** Not enumerable, or a thrown error would be printed with all the results. */

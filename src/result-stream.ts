@@ -57,13 +57,13 @@ export class ResultStream<Result> implements AsyncIterableIterator<Result> {
   }
 
   push(index: number, result: Result): void {
-    if (this.#isOrdered) this.#results[index - this.#first] = result;
+    if (this.#isOrdered) this.#place(index - this.#first, result);
     else this.#results.push(result);
     if (this.#readers.length > 0) this.#serve();
   }
 
   skip(index: number): void {
-    if (this.#isOrdered) this.#results[index - this.#first] = FAILED;
+    if (this.#isOrdered) this.#place(index - this.#first, FAILED);
     else this.#skipped += 1;
     this.#serve();
   }
@@ -98,6 +98,12 @@ export class ResultStream<Result> implements AsyncIterableIterator<Result> {
       () => (this.#end ??= "done"),
       (error: unknown) => (this.#end ??= { error }),
     ).then(() => this.#serve());
+  }
+
+  /** Far beyond its end, V8 would make a hash table of the array; batches come in any order. */
+  #place(at: number, result: Result | typeof FAILED): void {
+    while (this.#results.length < at) this.#results.push(undefined);
+    this.#results[at] = result;
   }
 
   get #read(): number {

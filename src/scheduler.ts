@@ -9,9 +9,8 @@ import type { TaskContainer } from "./container/task-container.js";
 import { Feed } from "./feed.js";
 import { HookLine } from "./hook-line.js";
 import type { KnownResults } from "./known-results.js";
-import { monotonic } from "./monotonic.js";
 import type { ResolvedOptions } from "./options.js";
-import type { ChildLife, Failure, Run, Task, TaskOwner } from "./task.js";
+import type { ChildLife, Failure, Run, Runs, Task, TaskOwner } from "./task.js";
 
 export interface Call {
   readonly items: Iterable<unknown> | AsyncIterable<unknown>;
@@ -62,6 +61,7 @@ export class Scheduler implements TaskOwner {
   readonly #pausing = new Map<Task, NodeJS.Timeout>();
   /** Aborted when the call is to end at once. */
   readonly #halt = new AbortController();
+  #isHalted = false;
   #container: TaskContainer | undefined;
   #known: KnownResults | undefined;
   #isOpening = false;
@@ -84,7 +84,7 @@ export class Scheduler implements TaskOwner {
     const { onStart, finishInOrder } = call.options;
     this.#hooks = new HookLine(finishInOrder);
     this.#feed = new Feed(call.items, {
-      admit: (item, index) => this.#admit(newTask(item, index)),
+      admit: (item, index) => this.#admit({ index, item, attempt: 1 }),
       onStart: onStart && ((task) => this.#startHook(task)),
       mayPull: () => this.#mayPull(),
       onMore: () => this.#onMore(),
@@ -140,7 +140,8 @@ export class Scheduler implements TaskOwner {
 
   /** Ends the call at once: kills what runs; `run` then rejects with `reason`. */
   halt(reason: unknown): void {
-    if (this.#halt.signal.aborted) return;
+    if (this.#isHalted) return;
+    this.#isHalted = true;
     this.#stopReason = { error: reason };
     this.#halt.abort();
     this.#stop(reason);
@@ -155,23 +156,20 @@ export class Scheduler implements TaskOwner {
     this.#open += tasks.length - count;
     // That there is nothing more is only known once it has been asked for.
     if (tasks.length === 0) this.#endIfDone();
-    const now = monotonic();
-    for (const task of tasks) task.takenAt = now;
-    if (tasks.length > 0) this.#call.recorder.inFlight(this.#open);
+    this.#call.recorder.inFlight(this.#open);
     return tasks;
   }
 
-  succeeded(task: Task, result: unknown, run: Run): void {
-    this.#call.recorder.attempt(task, run);
-    if (this.#halt.signal.aborted) return this.#close(task);
-    removeFile(task);
-    if (this.#known) this.#record({ task, result, run });
-    else this.#deliver(task, result, run);
+  succeeded(task: Task, result: unknown, runs: Runs, seq: number): void {
+    this.#call.recorder.attempt(task, runs, seq);
+    if (this.#isHalted) return this.#close(task);
+    if (this.#known) this.#record({ task, result, run: runs.runOf(seq) });
+    else this.#deliver(task, result, runs, seq);
   }
 
   failed(task: Task, failure: Failure, run: Run): void {
     task.failure = failure;
-    this.#call.recorder.attempt(task, run, failure.error);
+    this.#call.recorder.attempt(task, { runOf: () => run }, 0, failure.error);
     if (!failure.isRetriable || task.attempt > this.options.retries || this.#isStopped) {
       return this.#giveUp(task);
     }
@@ -234,19 +232,22 @@ export class Scheduler implements TaskOwner {
       for (const { task, result, run } of all) {
         const followers = this.#known!.followers(task);
         this.#open += followers.length;
-        for (const each of [task, ...followers]) this.#deliver(each, result, run);
+        for (const each of [task, ...followers]) {
+          this.#deliver(each, result, { runOf: () => run }, 0);
+        }
       }
     });
   }
 
-  #deliver(task: Task, result: unknown, run: Run): void {
+  #deliver(task: Task, result: unknown, runs: Runs, seq: number): void {
     const { index, item } = task;
+    removeFile(task);
     this.#call.onResult(index, result, item);
     this.#succeeded += 1;
     this.#call.recorder.done(1, 0);
     const { onFinish } = this.options;
     if (!onFinish) return this.#close(task);
-    const { num, pid, start, end, usage } = run;
+    const { num, pid, start, end, usage } = runs.runOf(seq);
     const info = { num, pid: pid!, attempt: task.attempt, duration: end - start, usage };
     this.#waitingHooks += 1;
     this.#hooks
@@ -319,7 +320,7 @@ export class Scheduler implements TaskOwner {
     const followers = this.#known?.followers(task) ?? [];
     this.#open += followers.length;
     for (const each of [task, ...followers]) {
-      if (!this.#halt.signal.aborted) this.#tellFailure(each, error);
+      if (!this.#isHalted) this.#tellFailure(each, error);
       this.#close(each);
     }
   }
@@ -384,19 +385,7 @@ export class Scheduler implements TaskOwner {
 }
 
 function removeFile(task: Task): void {
-  if (task.file) rmSync(task.file.file, { force: true });
+  if (!task.file) return;
+  rmSync(task.file.file, { force: true });
   task.file = undefined;
-}
-
-function newTask(item: unknown, index: number): Task {
-  return {
-    index,
-    item,
-    attempt: 1,
-    takenAt: 0,
-    file: undefined,
-    strays: 0,
-    failure: undefined,
-    key: undefined,
-  };
 }

@@ -1,7 +1,6 @@
 /** What `Parallel.stats()` tells, and how it is counted. */
 import { readFileSync } from "node:fs";
 import { Histogram, type HistogramSummary } from "./histogram.js";
-import type { Run, Task } from "./task.js";
 import type { Kind } from "./worker.js";
 
 /** What a slot has done, over all calls. */
@@ -54,13 +53,14 @@ export class Meter {
   readonly #runTime = new Histogram();
   readonly #waitTime = new Histogram();
 
-  attempt({ takenAt }: Task, { num, start, end }: Run, isOk: boolean): void {
+  /** An attempt has ended, after so long a wait. */
+  ran(num: number, ms: number, waitMs: number, isOk: boolean): void {
     const slot = (this.#slots[num] ??= newCount());
     if (isOk) slot.items += 1;
     else slot.errors += 1;
-    slot.busy += end - start;
-    this.#runTime.record(end - start);
-    this.#waitTime.record(start - takenAt);
+    slot.busy += ms;
+    this.#runTime.record(ms);
+    this.#waitTime.record(waitMs);
   }
 
   childStarted(num: number): void {

@@ -3,21 +3,20 @@ import type { Usage } from "./errors.js";
 import type { ResolvedOptions } from "./options.js";
 import type { ItemFile } from "./protocol.js";
 
+/** Small, as there is one for every item: what few tasks have is only there when they do. */
 export interface Task {
   readonly index: number;
   readonly item: unknown;
   /** 1 for the first try. */
   attempt: number;
-  /** When it was taken for a slot, in ms on the monotonic clock. */
-  takenAt: number;
   /** Where it is when it is too long for a line. */
-  file: ItemFile | undefined;
+  file?: ItemFile | undefined;
   /** How often a child that had been given it has ended before it began it. */
-  strays: number;
+  strays?: number;
   /** Of its last attempt. */
-  failure: Failure | undefined;
+  failure?: Failure;
   /** By which it is known again, where that matters. */
-  key: string | undefined;
+  key?: string;
 }
 
 /** Where and when a task was run. */
@@ -30,6 +29,11 @@ export interface Run {
   readonly end: number;
   /** What the child cost, where it had this item only and the system could tell. */
   readonly usage: Usage | undefined;
+}
+
+/** Tells of runs to those who ask: most do not, and there are a million of them a second. */
+export interface Runs {
+  runOf(seq: number): Run;
 }
 
 export interface Failure {
@@ -60,7 +64,8 @@ export interface TaskOwner {
   readonly batchSize: number;
   /** Up to `limit` tasks; none when there is none now. */
   take(limit: number): Task[];
-  succeeded(task: Task, result: unknown, run: Run): void;
+  /** `runs` is to be asked about `seq` at once or never. */
+  succeeded(task: Task, result: unknown, runs: Runs, seq: number): void;
   failed(task: Task, failure: Failure, run: Run): void;
   /** They have not been begun, and are to be taken again. */
   returned(tasks: readonly Task[]): void;

@@ -2,10 +2,12 @@
 import { readSync, writeSync } from "node:fs";
 import {
   BEGUN,
+  BLANK,
   ENTRY_BYTES,
   FINISHED,
   HEADER_BYTES,
   type LedgerShape,
+  MARK,
   RECALLED,
   reserveBytes,
   TIME_BYTES,
@@ -21,15 +23,14 @@ export interface LedgerMemory {
   readonly file?: { readonly fd: number; readonly offset: number } | undefined;
 }
 
-/** Written a character at a time up to here, which is faster than a call into C++; with its quotes and comma it is a short entry. */
-const SHORT_TEXT = ENTRY_BYTES - 3;
+/** Written a character at a time up to here, which is faster than a call into C++; with its newline it is a short entry. */
+const SHORT_TEXT = ENTRY_BYTES - 1;
 /** A longer one costs less as a file, which need not be escaped and parsed. */
 const LONG_BYTES = 64 * 1024;
-const QUOTE = 0x22;
-const BACKSLASH = 0x5c;
-const COMMA = 0x2c;
 const SPACE = 0x20;
 const DELETE = 0x7f;
+const NEWLINE = 0x0a;
+const PLAIN = /^[\u0020-\u007e]*$/;
 
 export class LedgerWriter {
   readonly #header: Int32Array;
@@ -83,19 +84,23 @@ export class LedgerWriter {
       return true;
     }
     if (text.length > LONG_BYTES) return false;
-    return this.finish(seq, JSON.stringify(text), now);
+    if (seq !== this.#next || !PLAIN.test(text)) return this.finish(seq, JSON.stringify(text), now);
+    if (!this.#put(`${text}\n`)) return false;
+    this.#commit(seq, now);
+    return true;
   }
 
   /** Notes what became of an item, as JSON; `false` when there is no room for it. */
   finish(seq: number, json: string, now: number): boolean {
-    if (!this.#put(seq === this.#next ? `${json},` : `${seq},${json},`)) return false;
+    const turn = seq === this.#next ? "" : `${MARK}${seq}\n`;
+    if (!this.#put(`${turn}${MARK}${json}\n`)) return false;
     this.#commit(seq, now);
     return true;
   }
 
   /** Notes how the child itself ends; `false` when there is no room for it. */
   end(json: string): boolean {
-    if (!this.#put(`{"end":${json}},`)) return false;
+    if (!this.#put(`${MARK}{"end":${json}}\n`)) return false;
     this.#publish();
     return true;
   }
@@ -120,37 +125,34 @@ export class LedgerWriter {
     return this.#text.length - ((this.#written - this.#read) >>> 0);
   }
 
-  /** Puts a short text that needs no escapes, when it is its turn and fits. */
+  /** Puts a short plain text, when it is its turn and fits. */
   #putShort(seq: number, text: string): boolean {
-    const size = text.length + 3;
+    const size = text.length + 1;
     if (seq !== this.#next || this.#at + size > this.#text.length || size > this.#room())
       return false;
     const bytes = this.#text;
     let at = this.#at;
-    bytes[at++] = QUOTE;
     for (let i = 0; i < text.length; i += 1) {
       const code = text.charCodeAt(i);
-      if (code < SPACE || code >= DELETE || code === QUOTE || code === BACKSLASH) return false;
+      if (code < SPACE || code >= DELETE) return false;
       bytes[at++] = code;
     }
-    bytes[at++] = QUOTE;
-    bytes[at++] = COMMA;
+    bytes[at++] = NEWLINE;
     this.#advance(size, at);
     return true;
   }
 
-  #put(json: string): boolean {
-    const size = Buffer.byteLength(json);
+  #put(lines: string): boolean {
+    const size = Buffer.byteLength(lines);
     const ring = this.#text.length;
-    // A value never lies across the end: blanks before a value mean nothing.
     const blanks = this.#at + size > ring ? ring - this.#at : 0;
     const kept = size > ENTRY_BYTES ? this.#reserve : 0;
     if (size > LONG_BYTES || blanks + size + kept > this.#room()) return false;
     if (blanks > 0) {
-      this.#text.fill(SPACE, this.#at);
+      this.#text.fill(BLANK, this.#at);
       this.#advance(blanks, ring);
     }
-    this.#text.write(json, this.#at);
+    this.#text.write(lines, this.#at);
     this.#advance(size, this.#at + size);
     return true;
   }

@@ -203,6 +203,7 @@ export class Container implements TaskContainer {
       newItemFile: () => `${directory}/item-${(this.#files += 1)}`,
       hasFreeSlot: () =>
         this.#slots.length < this.#size || this.#slots.some((slot) => slot.isIdle),
+      meter,
       onChildStart: (num) => meter.childStarted(num),
       onChildReady: (num, pid) => meter.child(num, pid),
       onChildEnd: (life) => {

@@ -10,6 +10,7 @@ import { ItemError, type ItemFacts, ItemTimeoutError, ResultTypeError } from "..
 import { jsonProblem } from "../json-value.js";
 import { monotonic } from "../monotonic.js";
 import { factsOf, inWords } from "../outcome.js";
+import type { Meter } from "../stats.js";
 import type { Failure, Run, Task, TaskOwner } from "../task.js";
 import type { AnyWorker, Frame, Instance } from "../worker.js";
 import type { TaskContainer } from "./task-container.js";
@@ -26,6 +27,7 @@ interface Running {
 export class InlineContainer implements TaskContainer {
   size = 1;
   readonly #worker: AnyWorker<unknown, unknown>;
+  readonly #meter: Meter;
   readonly #instance: Instance;
   readonly #owners: TaskOwner[] = [];
   readonly #running = new Set<Running>();
@@ -34,8 +36,9 @@ export class InlineContainer implements TaskContainer {
   #isWaitingForTurn = false;
   #onIdle: (() => void) | undefined;
 
-  constructor(worker: AnyWorker<unknown, unknown>) {
+  constructor(worker: AnyWorker<unknown, unknown>, meter: Meter) {
     this.#worker = worker;
+    this.#meter = meter;
     const context = ((globalThis as Record<symbol, unknown>)[CONTEXT] as Frame[] | undefined) ?? [];
     const frame = { kind: "inline", num: 0, name: worker.constructor.name || "worker" } as const;
     this.#instance = {
@@ -98,15 +101,19 @@ export class InlineContainer implements TaskContainer {
     });
     cutShort.catch(() => {});
     this.#running.add(running);
-    const runNow = (): Run => ({ ...HERE, start, end: monotonic() });
-    try {
-      const result = await Promise.race([this.#process(task, controller.signal), cutShort]);
-      const got = owner.wantsResults ? this.#problemOf(result) : undefined;
-      if (got === undefined) owner.succeeded(task, owner.wantsResults ? result : undefined, runNow());
-      else owner.failed(task, mistyped(factsOf(task, runNow()), owner.expected, got), runNow());
-    } catch (thrown) {
-      const run = runNow();
-      owner.failed(task, failureOf(thrown, factsOf(task, run), timeout), run);
+    const outcome = await Promise.race([this.#process(task, controller.signal), cutShort]).then(
+      (result) => ({ result, problem: owner.wantsResults ? this.#problemOf(result) : undefined }),
+      (thrown: unknown) => ({ thrown }),
+    );
+    const run: Run = { ...HERE, start, end: monotonic() };
+    const facts = factsOf(task, run);
+    const isOk = "result" in outcome && outcome.problem === undefined;
+    this.#meter.ran(0, run.end - start, 0, isOk);
+    if ("thrown" in outcome) owner.failed(task, failureOf(outcome.thrown, facts, timeout), run);
+    else if (!isOk) owner.failed(task, mistyped(facts, owner.expected, outcome.problem!), run);
+    else {
+      const result = owner.wantsResults ? outcome.result : undefined;
+      owner.succeeded(task, result, { runOf: () => run }, 0);
     }
     clearTimeout(timer);
     this.#running.delete(running);

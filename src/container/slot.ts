@@ -8,12 +8,13 @@
  */
 import type { Usage } from "../errors.js";
 import { type PackedItems, packItems } from "../items.js";
-import type { Entry, LedgerReader } from "../ledger.js";
+import type { Entry, EntryHandler, LedgerReader } from "../ledger.js";
 import type { Child, ChildEnd, ChildEvents } from "../launch/launcher.js";
 import { monotonic } from "../monotonic.js";
 import * as outcome from "../outcome.js";
 import type { Answer, Ending, Payload, Start } from "../protocol.js";
-import type { ChildLife, Failure, Run, Task, TaskOwner } from "../task.js";
+import type { Meter } from "../stats.js";
+import type { ChildLife, Failure, Run, Runs, Task, TaskOwner } from "../task.js";
 import { MAX_BATCH } from "./pace.js";
 import { TaskList } from "./task-list.js";
 
@@ -33,6 +34,7 @@ export interface SlotHost {
   hasFreeSlot(): boolean;
   /** The slot can take more. */
   onFree(): void;
+  readonly meter: Meter;
   onChildStart(num: number): void;
   onChildReady(num: number, pid: number | undefined): void;
   onChildEnd(life: ChildLife): void;
@@ -43,10 +45,12 @@ const MAX_STRAYS = 10;
 /** A batch is made to last a few ms; what of it has not been begun after so many is for other slots, if one is free. */
 const OVERDUE_MS = 20;
 
-export class Slot {
+export class Slot implements Runs {
   readonly num: number;
   readonly #host: SlotHost;
   readonly #tasks: TaskList;
+  /** When each was taken, in ms on the monotonic clock. */
+  readonly #takenAt: Float64Array;
   #generation = 0;
   #state: "empty" | "starting" | "serving" | "ending" = "empty";
   #child: Child | undefined;
@@ -74,11 +78,16 @@ export class Slot {
   #usage: Usage | undefined;
   /** Up to when time has been counted as spent on items. */
   #pacedUpTo = 0;
+  // Of what is being collected.
+  #taken = 0;
+  #firstStart = 0;
+  #lastEnd = 0;
 
   constructor(num: number, host: SlotHost) {
     this.num = num;
     this.#host = host;
     this.#tasks = new TaskList(host.capacity);
+    this.#takenAt = new Float64Array(host.capacity);
   }
 
   get isEmpty(): boolean {
@@ -136,7 +145,11 @@ export class Slot {
       owner.failed(first!, outcome.failureToSend(outcome.factsOf(first!, run), error), run);
       return;
     }
-    for (const task of tasks) this.#tasks.add(task);
+    const now = monotonic();
+    for (let i = 0; i < tasks.length; i += 1) {
+      this.#takenAt[this.#tasks.next % this.#takenAt.length] = now;
+      this.#tasks.add(tasks[i]!);
+    }
     this.#hand(packed);
   }
 
@@ -275,41 +288,58 @@ export class Slot {
 
   /** Hands on what the child has noted. */
   #collect(): void {
-    const { read } = this.#ledger;
-    let count = 0;
-    let firstStart = Infinity;
-    let lastEnd = 0;
-    this.#ledger.take(this.#tasks.oldest, this.#tasks.next, {
-      entry: (seq, entry, start, end) => {
-        count += 1;
-        if (start < firstStart) firstStart = start;
-        if (end > lastEnd) lastEnd = end;
-        const task = this.#tasks.take(seq);
-        if (task) this.#settle(task, seq, entry, start, end);
-      },
-      ending: (ending) => (this.#ending = ending),
-    });
-    if (count === 0) return;
-    const ms = lastEnd - Math.max(firstStart, this.#pacedUpTo);
-    this.#pacedUpTo = lastEnd;
-    this.#owner.paced(count, ms, (this.#ledger.read - read) >>> 0);
+    const ledger = this.#ledger;
+    const { read } = ledger;
+    this.#taken = 0;
+    this.#firstStart = Infinity;
+    this.#lastEnd = 0;
+    ledger.take(this.#tasks.oldest, this.#tasks.next, this.#handler);
+    if (this.#taken === 0) return;
+    const ms = this.#lastEnd - Math.max(this.#firstStart, this.#pacedUpTo);
+    this.#pacedUpTo = this.#lastEnd;
+    this.#owner.paced(this.#taken, ms, (ledger.read - read) >>> 0);
   }
 
-  #settle(task: Task, seq: number, entry: Entry, start: number, end: number): void {
+  readonly #handler: EntryHandler = {
+    entry: (seq, entry) => {
+      const start = this.#ledger.startOf(seq);
+      const end = this.#ledger.endOf(seq);
+      if (start < this.#firstStart) this.#firstStart = start;
+      if (end > this.#lastEnd) this.#lastEnd = end;
+      this.#taken += 1;
+      const task = this.#tasks.take(seq);
+      if (!task) return;
+      this.#count(seq, start, end, isSuccess(entry));
+      this.#settle(task, seq, entry);
+    },
+    ending: (ending) => (this.#ending = ending),
+  };
+
+  #count(seq: number, start: number, end: number, isOk: boolean): void {
+    const waited = start - this.#takenAt[seq % this.#takenAt.length]!;
+    this.#host.meter.ran(this.num, end - start, waited, isOk);
+  }
+
+  #settle(task: Task, seq: number, entry: Entry): void {
     const owner = this.#owner;
-    const run = this.#run(start, end);
     if (typeof entry === "string") {
-      return owner.succeeded(task, owner.wantsResults ? entry : undefined, run);
+      return owner.succeeded(task, owner.wantsResults ? entry : undefined, this, seq);
     }
-    if (isJson(entry)) return owner.succeeded(task, entry[0], run);
+    if (isJson(entry)) return owner.succeeded(task, entry[0], this, seq);
+    const run = this.runOf(seq);
     const facts = outcome.factsOf(task, run);
     const became = outcome.resultOf(entry, this.#start, seq, facts, owner.expected);
     if ("error" in became) return owner.failed(task, became, run);
-    if (!(became.result instanceof Promise)) return owner.succeeded(task, became.result, run);
+    if (!(became.result instanceof Promise)) return owner.succeeded(task, became.result, this, seq);
     became.result.then(
-      (result: unknown) => owner.succeeded(task, result, run),
+      (result: unknown) => owner.succeeded(task, result, { runOf: () => run }, seq),
       (cause: unknown) => owner.failed(task, outcome.unreadable(facts, cause), run),
     );
+  }
+
+  /** Of an item that is being collected. */
+  runOf(seq: number): Run {
+    return this.#run(this.#ledger.startOf(seq), this.#ledger.endOf(seq));
   }
 
   #run(start: number, end = start): Run {
@@ -356,7 +386,7 @@ export class Slot {
     const now = monotonic();
     let least = Infinity;
     for (const [seq, task] of this.#tasks.upTo(Math.max(begun, 1))) {
-      const since = seq < begun ? this.#ledger.startOf(seq) : this.#readyAt;
+      const since = seq < begun ? this.#ledger.beginningOf(seq) : this.#readyAt;
       const left = Math.ceil(since + timeout - now);
       if (left <= 0) this.#timedOut.add(task);
       least = Math.min(least, left);
@@ -374,16 +404,17 @@ export class Slot {
     }
     this.#collect();
     const begun = this.#ledger.begun();
-    const dead = this.#tasks.upTo(begun).map(([seq, task]) => ({
-      task,
-      run: this.#run(this.#ledger.startOf(seq), monotonic()),
-    }));
+    const dead = this.#tasks.upTo(begun).map(([seq, task]) => {
+      const run = this.#run(this.#ledger.beginningOf(seq), monotonic());
+      this.#count(seq, run.start, run.end, false);
+      return { task, run };
+    });
     this.#tasks.takeAll(0, begun);
     const rest = this.#tasks.takeAll(begun);
     // What it had been given and not begun can go elsewhere; but not for ever, if it ends by what it is given.
     const first = rest[0];
     if (first && !wasKilled) {
-      first.strays += 1;
+      first.strays = (first.strays ?? 0) + 1;
       const isLost = this.#host.isOneItem || this.#state === "starting" || first.strays > MAX_STRAYS;
       if (isLost) dead.push({ task: rest.shift()!, run: this.#run(monotonic()) });
     }
@@ -429,6 +460,10 @@ export class Slot {
 function howOf(end: ChildEnd): string {
   if (!end.started) return end.reason;
   return end.signal ?? (end.exitCode === undefined ? "lost" : `exit code ${end.exitCode}`);
+}
+
+function isSuccess(entry: Entry): boolean {
+  return typeof entry === "string" || isJson(entry) || entry.status === "ok";
 }
 
 function isJson(entry: Exclude<Entry, string>): entry is readonly [unknown] {

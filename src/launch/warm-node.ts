@@ -59,16 +59,19 @@ const OWN_FLAGS = /^--(inspect|cpu-prof|heap-prof|prof|watch|test|input-type|che
 /** The program itself: passed on, each child would run it again, and each of theirs. */
 const PROGRAM_FLAGS = /^(-e|-p|-pe|--eval|--print)$/;
 
-/** What of `execArgv` children share. */
+/** What of `execArgv` children share: all but these, and what belongs to them (`--cpu-prof-dir profiles`). */
 function inheritable(execArgv: readonly string[]): string[] {
-  return execArgv.filter(
-    (flag, i) =>
-      !OWN_FLAGS.test(flag) &&
-      !/^-[ci]$/.test(flag) &&
-      !/^(--eval|--print)=/.test(flag) &&
-      !PROGRAM_FLAGS.test(flag) &&
-      !PROGRAM_FLAGS.test(execArgv[i - 1] ?? ""),
-  );
+  return execArgv.filter((flag, i) => {
+    const option = flag.startsWith("-") ? flag : (execArgv[i - 1] ?? "");
+    return (
+      !OWN_FLAGS.test(option) &&
+      !/^-[ci]$/.test(option) &&
+      !/^(--eval|--print)=/.test(option) &&
+      !PROGRAM_FLAGS.test(option) &&
+      // The program of `-e` may begin with a dash.
+      !PROGRAM_FLAGS.test(execArgv[i - 1] ?? "")
+    );
+  });
 }
 
 /** A process that still has the mark runs something else than our entry, the program perhaps: it must start no more. */
