@@ -16,6 +16,7 @@ const INLINE_LIMIT = 8 * 1024;
 export function iterate<Item>(
   items: Iterable<Item> | AsyncIterable<Item>,
 ): Iterator<Item> | AsyncIterator<Item> {
+  if (Array.isArray(items)) return overArray(items as Item[]);
   if (typeof items === "object" && items !== null) {
     if (Symbol.asyncIterator in items) return items[Symbol.asyncIterator]();
     if (Symbol.iterator in items) return items[Symbol.iterator]();
@@ -23,6 +24,19 @@ export function iterate<Item>(
   throw new TypeError(
     `Expected \`items\` to be an Iterable or AsyncIterable such as an array, got ${describe(items)}`,
   );
+}
+
+/** As an array's own iterator, which V8 does not inline where others may come as well. */
+function overArray<Item>(items: readonly Item[]): Iterator<Item> {
+  let at = 0;
+  return {
+    next() {
+      if (at >= items.length) return { done: true, value: undefined };
+      const value = items[at]!;
+      at += 1;
+      return { done: false, value };
+    },
+  };
 }
 
 /** How many items there are, for collections that say so; they may still change. */

@@ -52,6 +52,10 @@ export class Scheduler implements TaskOwner {
   readonly wantsResults: boolean;
   readonly expected: string;
   readonly #call: Call;
+  // Looked up once: they are used for every item, and no two calls need look alike to V8.
+  readonly #recorder: CallRecorder;
+  readonly #onResult: Call["onResult"];
+  readonly #onFinish: ResolvedOptions["onFinish"];
   readonly #feed: Feed;
   readonly #hooks: HookLine;
   readonly #pace = new Pace();
@@ -78,6 +82,9 @@ export class Scheduler implements TaskOwner {
 
   constructor(call: Call) {
     this.#call = call;
+    this.#recorder = call.recorder;
+    this.#onResult = call.onResult;
+    this.#onFinish = call.options.onFinish;
     this.options = call.options;
     this.wantsResults = call.wantsResults;
     this.expected = call.expected;
@@ -124,7 +131,7 @@ export class Scheduler implements TaskOwner {
     const onAbort = () => this.halt(signal!.reason);
     signal?.addEventListener("abort", onAbort, { once: true });
     try {
-      await this.#call.recorder.open(this.options, this.#feed.remaining);
+      await this.#recorder.open(this.options, this.#feed.remaining);
       this.#known = await this.#call.openKnown?.();
       this.#onMore();
       await this.#ended;
@@ -133,7 +140,7 @@ export class Scheduler implements TaskOwner {
       signal?.removeEventListener("abort", onAbort);
       if (this.#container) await this.#call.release(this.#container, this);
       await this.#known?.close();
-      await this.#call.recorder.close();
+      await this.#recorder.close();
     }
     if (this.#stopReason) throw this.#stopReason.error;
   }
@@ -150,18 +157,18 @@ export class Scheduler implements TaskOwner {
 
   take(limit: number): Task[] {
     if (this.#isStopped) return [];
-    const tasks = this.#again.splice(0, limit);
+    const tasks: Task[] = this.#again.length > 0 ? this.#again.splice(0, limit) : [];
     const count = tasks.length;
     if (count < limit) this.#feed.take(limit, tasks);
     this.#open += tasks.length - count;
     // That there is nothing more is only known once it has been asked for.
     if (tasks.length === 0) this.#endIfDone();
-    this.#call.recorder.inFlight(this.#open);
+    this.#recorder.inFlight(this.#open);
     return tasks;
   }
 
   succeeded(task: Task, result: unknown, runs: Runs, seq: number): void {
-    this.#call.recorder.attempt(task, runs, seq);
+    this.#recorder.attempt(task, runs, seq);
     if (this.#isHalted) return this.#close(task);
     if (this.#known) this.#record({ task, result, run: runs.runOf(seq) });
     else this.#deliver(task, result, runs, seq);
@@ -169,7 +176,7 @@ export class Scheduler implements TaskOwner {
 
   failed(task: Task, failure: Failure, run: Run): void {
     task.failure = failure;
-    this.#call.recorder.attempt(task, { runOf: () => run }, 0, failure.error);
+    this.#recorder.attempt(task, { runOf: () => run }, 0, failure.error);
     if (!failure.isRetriable || task.attempt > this.options.retries || this.#isStopped) {
       return this.#giveUp(task);
     }
@@ -196,7 +203,7 @@ export class Scheduler implements TaskOwner {
   }
 
   childEnded(life: ChildLife): void {
-    this.#call.recorder.child(life);
+    this.#recorder.child(life);
   }
 
   /** Pulls no more items; those that have been are run. */
@@ -209,8 +216,8 @@ export class Scheduler implements TaskOwner {
     const known = this.#known?.find(task);
     if (known === undefined) return task;
     if (known !== "later") {
-      this.#call.onResult(task.index, known.result, task.item);
-      this.#call.recorder.done(1, 0);
+      this.#onResult(task.index, known.result, task.item);
+      this.#recorder.done(1, 0);
       this.#hooks.skip(task.index);
     }
     return undefined;
@@ -242,10 +249,10 @@ export class Scheduler implements TaskOwner {
   #deliver(task: Task, result: unknown, runs: Runs, seq: number): void {
     const { index, item } = task;
     removeFile(task);
-    this.#call.onResult(index, result, item);
+    this.#onResult(index, result, item);
     this.#succeeded += 1;
-    this.#call.recorder.done(1, 0);
-    const { onFinish } = this.options;
+    this.#recorder.done(1, 0);
+    const onFinish = this.#onFinish;
     if (!onFinish) return this.#close(task);
     const { num, pid, start, end, usage } = runs.runOf(seq);
     const info = { num, pid: pid!, attempt: task.attempt, duration: end - start, usage };
@@ -329,7 +336,7 @@ export class Scheduler implements TaskOwner {
     this.#failed += 1;
     this.#firstError ??= error;
     this.#call.onError(task.index, error);
-    this.#call.recorder.done(0, 1);
+    this.#recorder.done(0, 1);
     if (!this.#isStopped && this.#isTooMuch()) this.#stop(this.#firstError);
   }
 
@@ -346,7 +353,7 @@ export class Scheduler implements TaskOwner {
     removeFile(task);
     this.#hooks.skip(task.index);
     this.#open -= 1;
-    this.#call.recorder.inFlight(this.#open);
+    this.#recorder.inFlight(this.#open);
     if (this.#open === 0) this.#endIfDone();
   }
 
