@@ -25,7 +25,7 @@ export interface ItemFacts {
   readonly attempt: number;
   /** Time from the start of the attempt to its end, in ms. */
   readonly duration: number;
-  /** What the child cost, where the system could tell. */
+  /** What the child cost, where it ended with this item and the system could tell; of a pool's, the whole child's. */
   readonly usage: Usage | undefined;
 }
 

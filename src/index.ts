@@ -1,4 +1,5 @@
-/** forkmap: `Parallel.map` with a real process for every item. What is public, and nothing else. */
+/** forkmap: `Parallel.map` with real processes. What is public, and nothing else. */
+export type { CallMessage, ChildMessage, ItemMessage } from "./diagnostics.js";
 export {
   ClosedError,
   DeadChildError,
@@ -6,6 +7,7 @@ export {
   ItemError,
   type ItemFacts,
   ItemTimeoutError,
+  JournalError,
   LaunchError,
   ParallelError,
   ResultTypeError,
@@ -13,16 +15,26 @@ export {
   type Usage,
   WorkerModuleError,
 } from "./errors.js";
-export type { CallOptions, FinishInfo, ParallelOptions, RetryDelay } from "./options.js";
+export type { HistogramSummary } from "./histogram.js";
+export type {
+  CallOptions,
+  FinishInfo,
+  Halt,
+  OutputMode,
+  ParallelOptions,
+  RetryDelay,
+  StreamOptions,
+} from "./options.js";
 export { Parallel } from "./parallel.js";
 export { processorCount } from "./processor-count.js";
 export type { Limits } from "./protocol.js";
-export type { ParallelStats } from "./stats.js";
+export type { ParallelStats, SlotStats } from "./stats.js";
 export {
   type AnyWorker,
   type Frame,
   type Instance,
   JsonWorker,
+  type Kind,
   ParallelWorker,
   type StartMethod,
   type TaskContext,

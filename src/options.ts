@@ -23,7 +23,7 @@ export interface FinishInfo {
   readonly attempt: number;
   /** Time from the start of the attempt to its end, in ms. */
   readonly duration: number;
-  /** What the child cost, where the system could tell. */
+  /** What the child cost, where it had this item only and the system could tell. */
   readonly usage: Usage | undefined;
 }
 

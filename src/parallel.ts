@@ -1,18 +1,18 @@
 /**
- * class Parallel: the verbs. A worker over many items, a process for each:
+ * class Parallel: the verbs. A worker over many items, in other processes:
  *
  *    items (Iterable | AsyncIterable, pulled only when a slot is free)
- *      │
  *      ▼
- *    Scheduler ── order, retries, hooks ─────────────────────────┐
- *      │ task                                                    │ outcome
- *      ▼                                                         │
- *    Attempt ── timeout, kill ── Launcher (fork or spawn)        │
- *      │ line: {"id","payload"}         line: {"id","status"} ──▶│
- *      ▼                                        ▲                │
- *    child: worker.process(item) ── result ──▶ Scratch ──────────┤
- *                                                                ▼
- *                                            results in input order
+ *    Scheduler ── order, retries, hooks, journal ──▶ results in input order
+ *      │ tasks                    ▲ outcomes
+ *      ▼                          │
+ *    Container ── slots by num: batches, timeouts ◀──────────────────┐
+ *      │ Launcher (fork or spawn) ▲                                  │
+ *      │ line: {"id","payload"}   │ line: {"id","status"}            │
+ *      ▼                          │                                  │
+ *    child: setup, worker.process(item) ..., teardown                │
+ *      ├── begun, ended, result ──▶ Ledger (memory both see) ────────┤
+ *      └── long result ───────────▶ Scratch (a file) ────────────────┘
  */
 import { Calls } from "./calls.js";
 import { offerWorker } from "./capture.js";
@@ -36,12 +36,12 @@ import type { AnyWorker } from "./worker.js";
 type Items<Item> = Iterable<Item> | AsyncIterable<Item>;
 
 /**
- * Runs a worker over many items, each in a process of its own.
+ * Runs a worker over many items, each in a process of its own, or in a pool of processes (option `pool`).
  *
  * @remarks
  * On Linux the children are forked from a fork server: a warm process, started with the first item, kept between
  * calls, gone with this program however that ends. It never keeps the program alive. Elsewhere, or where fork is not
- * possible (`stats().reason`), each item gets a Node process of its own.
+ * possible (`stats().reason`), each child is a Node process started anew.
  *
  * @typeParam Item - what the worker's `process` receives
  * @typeParam Result - what it returns

@@ -65,7 +65,7 @@ export abstract class AnyWorker<Item, Result> {
  * The base of every worker whose results are text or bytes: extend it and override `process`.
  *
  * @remarks
- * Each item runs in a process of its own. Own fields of the instance travel to it by structured clone; a class that
+ * Each item runs in a process of its own, unless there is a pool. Own fields of the instance travel to it by structured clone; a class that
  * takes no constructor arguments is constructed there first, so private fields and functions start anew.
  *
  * @typeParam Item - what `process` receives: any JSON value
