@@ -6,6 +6,7 @@ import { CallRecorder } from "./call-recorder.js";
 import { expectedResult } from "./check-worker.js";
 import { Container, type ContainerOptions } from "./container/container.js";
 import type { TaskContainer } from "./container/task-container.js";
+import * as diagnostics from "./diagnostics.js";
 import { ClosedError } from "./errors.js";
 import { LauncherChoice } from "./launch/launcher-choice.js";
 import {
@@ -119,8 +120,13 @@ export class Calls {
     if (this.#isRerun) return await new Promise(() => {});
     const running = scheduler.run();
     this.#running.set(scheduler, running);
+    this.#tell("begun");
     try {
       await running;
+      this.#tell("ended");
+    } catch (error) {
+      this.#tell("ended", error);
+      throw error;
     } finally {
       this.#running.delete(scheduler);
     }
@@ -155,6 +161,12 @@ export class Calls {
       ...this.#meter.stats(),
       pids: this.#launch.current?.pids ?? [],
     };
+  }
+
+  #tell(state: "begun" | "ended", error?: unknown): void {
+    if (!diagnostics.calls.hasSubscribers) return;
+    const message: diagnostics.CallMessage = { worker: this.#name, state, error };
+    diagnostics.calls.publish(message);
   }
 
   assertOpen(): void {

@@ -53,7 +53,7 @@ export class ItemError extends ParallelError implements ItemFacts {
   readonly attempt: number;
   readonly duration: number;
   readonly usage: Usage | undefined;
-  /** On the error a call ends with: all errors so far, in the order of the items. Not enumerable. */
+  /** On the error a call ends with: all other errors so far, in the order of the items. Not enumerable. */
   declare readonly errors?: readonly Error[];
   /** On the error a call ends with: the results so far, by index; `undefined` for items without one. Not enumerable. */
   declare readonly results?: readonly unknown[];

@@ -175,7 +175,7 @@ export class Parallel<Item, Result> {
   ): Promise<PromiseSettledResult<Result>[]> {
     checkCallOptions(options);
     const settled: PromiseSettledResult<Result>[] = [];
-    await this.#call(items, { ...options, stopOnError: false }, true, {
+    await this.#call(items, { ...options, stopOnError: false, halt: {} }, true, {
       onResult: (index, value) => {
         settled[index] = { status: "fulfilled", value };
       },
@@ -500,7 +500,7 @@ function place<Result>(results: Result[], index: number, result: Result): void {
 
 /** Not enumerable, or a thrown error would be printed with all the results. */
 function attachRest(error: Error, errors: readonly Error[], results: readonly unknown[]): void {
-  const rest = { errors, results };
+  const rest = { errors: errors.filter((each) => each !== error), results };
   for (const [name, value] of Object.entries(rest)) {
     if (!Object.hasOwn(error, name))
       Object.defineProperty(error, name, { value, configurable: true });
