@@ -39,7 +39,10 @@ const POLLFD_WORDS = 2;
 /** ru_maxrss of struct rusage, in KiB: its lower word, good for 4 TiB. */
 const MAX_RSS_WORD = 8;
 const SIGSEGV = 11;
-/** A child that dies by SIGSEGV before it has begun has run none of the user's code, so forking again is safe. */
+/**
+ * A child that dies by SIGSEGV before it has begun has run none of the user's code, so forking again is safe. Not one with
+ * a channel: its parent may have sent it items, and starts another by itself.
+ */
 const MAX_TRIES = 3;
 
 /** V8 ends by SIGILL, SIGTRAP or SIGABRT when it gets no memory, others by SIGBUS or SIGSEGV. */
@@ -203,7 +206,8 @@ export class ForkLoop {
 
     const status = this.#status[0]!;
     const signal = status & 0x7f;
-    if (signal === SIGSEGV && tries < MAX_TRIES && !this.#ledgers.hasBegun(request.start)) {
+    const mayTryAgain = signal === SIGSEGV && tries < MAX_TRIES && request.start.payload;
+    if (mayTryAgain && !this.#ledgers.hasBegun(request.start)) {
       this.#queue.push({ request, tries: tries + 1 });
       return;
     }
