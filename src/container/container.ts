@@ -94,6 +94,7 @@ export class Container implements TaskContainer {
     }
     const at = this.#owners.indexOf(owner);
     if (at !== -1) this.#owners.splice(at, 1);
+    if (this.#owners.length === 0) for (const slot of this.#slots) slot.rest();
   }
 
   /** Gives what there is to whoever is free; to be called when either may have changed. */
@@ -207,6 +208,7 @@ export class Container implements TaskContainer {
       launch: (start, events) => this.#room.start({ id: nextId(), start }, events),
       newItemFile: () => `${directory}/item-${(this.#files += 1)}`,
       hasFreeSlot: () => this.#slots.length < this.#size || this.#slots.some((slot) => slot.isIdle),
+      isInUse: () => this.#owners.length > 0,
       isBusyBeside: (slot) => this.#slots.some((each) => each !== slot && each.load > 0),
       onChildStart: (num) => meter.childStarted(num),
       onChildReady: (num, pid) => meter.child(num, pid),

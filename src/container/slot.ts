@@ -32,6 +32,8 @@ export interface SlotHost {
   readonly newItemFile: () => string;
   /** Whether another slot could take what this one has not begun. */
   hasFreeSlot(): boolean;
+  /** Whether there are calls. */
+  isInUse(): boolean;
   /** Whether another slot is at work, and will ask for more. */
   isBusyBeside(slot: Slot): boolean;
   /** The slot can take more. */
@@ -187,6 +189,11 @@ export class Slot {
     this.#endIfIdle();
   }
 
+  /** No call is left: the program need not wait for a child to end, unless the slot is to end too. */
+  rest(): void {
+    if (this.#state === "ending" && !this.#isRetired) this.#child?.keepAlive(false);
+  }
+
   /** Is wanted again. */
   revive(): void {
     this.#isRetired = false;
@@ -314,7 +321,8 @@ export class Slot {
     this.#state = "ending";
     // Of its own accord after its last item.
     if (!isDone) this.#child!.send({ do: "end" });
-    if (this.#isRetired) this.#child!.keepAlive(true);
+    // A call may wait for the child that comes after it.
+    if (this.#isRetired || this.#host.isInUse()) this.#child!.keepAlive(true);
     this.#allowTime();
   }
 
