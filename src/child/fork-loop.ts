@@ -145,7 +145,7 @@ export class ForkLoop {
         return true;
       }
       if (pid === -1) {
-        if (this.#postpone(request.id, this.#libc.errno())) continue;
+        if (this.#postpone(this.#libc.errno())) continue;
         return false;
       }
       this.#queue.shift();
@@ -164,13 +164,15 @@ export class ForkLoop {
   }
 
   /** No process could be made (EAGAIN, ENOMEM, a pids limit): waits for one to end, unless none is there. */
-  #postpone(id: string, errno: number): boolean {
+  #postpone(errno: number): boolean {
     if (this.#running.length > 0) {
-      if (!this.#waiting.has(id)) send({ id, waiting: errno });
-      this.#waiting.add(id);
+      for (const { request } of this.#queue) {
+        if (!this.#waiting.has(request.id)) send({ id: request.id, waiting: errno });
+        this.#waiting.add(request.id);
+      }
       return false;
     }
-    this.#queue.shift();
+    const { id } = this.#queue.shift()!.request;
     this.#waiting.delete(id);
     send({ id, unstarted: errno });
     return true;

@@ -132,6 +132,7 @@ export class Container implements TaskContainer {
   }
 
   async #close(): Promise<void> {
+    clearTimeout(this.#memoryTimer);
     for (const slot of this.#slots) slot.retire();
     if (!this.#isEmpty) await new Promise<void>((resolve) => (this.#onEmpty = resolve));
     await this.#room.remove();

@@ -256,8 +256,10 @@ export class Slot {
     this.#child.keepAlive(true);
   }
 
-  /** Of a pool, perhaps for as long as that lives: what it was to do is for others. */
+  /** Its time does not count. In a pool it may be for as long as that lives: what it was to do is for others. */
   #onWaiting(): void {
+    clearTimeout(this.#timer);
+    this.#timer = undefined;
     if (this.#host.isOneItem) return;
     this.#isWaiting = true;
     this.#child!.keepAlive(this.#isRetired);
