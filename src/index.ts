@@ -13,7 +13,13 @@ export {
   type Usage,
   WorkerModuleError,
 } from "./errors.js";
-export type { CallOptions, FinishInfo, ParallelOptions, RetryDelay } from "./options.js";
+export type {
+  CallOptions,
+  FinishInfo,
+  ParallelOptions,
+  RetryDelay,
+  StreamOptions,
+} from "./options.js";
 export { Parallel } from "./parallel.js";
 export { processorCount } from "./processor-count.js";
 export type { Limits } from "./protocol.js";
