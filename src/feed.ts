@@ -32,6 +32,8 @@ export class Feed {
   /** The iterator has no more, or none that anybody wants. */
   #isOver = false;
   #isStopped = false;
+  /** Of the next item; to be told when that is asked for. */
+  #problem: { readonly error: unknown } | undefined;
   #interrupt = () => {};
 
   constructor(items: Iterable<unknown> | AsyncIterable<unknown>, events: FeedEvents) {
@@ -43,7 +45,8 @@ export class Feed {
 
   /** No item will come any more. */
   get isOver(): boolean {
-    return this.#isStopped || (this.#isOver && this.#ready.length === 0 && !this.#isFilling);
+    if (this.#isStopped) return true;
+    return this.#isOver && this.#ready.length === 0 && !this.#isFilling && !this.#problem;
   }
 
   /** Items pulled so far. */
@@ -78,6 +81,7 @@ export class Feed {
   }
 
   #takeNow(limit: number, tasks: Task[]): void {
+    if (this.#problem) return this.#tellProblem(this.#problem);
     try {
       let allowed = this.#events.mayPull();
       // Counted down here: asking each time would cost as much as pulling.
@@ -88,8 +92,15 @@ export class Feed {
         allowed -= 1;
       }
     } catch (error) {
-      this.#events.onError(error);
+      this.#problem = { error };
+      // Those that came before it are run first.
+      if (tasks.length === 0) this.#tellProblem(this.#problem);
     }
+  }
+
+  #tellProblem({ error }: { readonly error: unknown }): void {
+    this.#problem = undefined;
+    this.#events.onError(error);
   }
 
   async #fill(wanted: number): Promise<void> {

@@ -11,7 +11,14 @@ import {
 } from "./errors.js";
 import type { ChildEnd } from "./launch/launcher.js";
 import { takePayload } from "./payload.js";
-import { type Ending, endingFile, type LastWord, resultFile, type Start, wordFile } from "./protocol.js";
+import {
+  type Ending,
+  endingFile,
+  type LastWord,
+  resultFile,
+  type Start,
+  wordFile,
+} from "./protocol.js";
 import type { Failure, Run, Task, TaskOwner } from "./task.js";
 
 export function factsOf({ index, attempt }: Task, { num, pid, start, end, usage }: Run): ItemFacts {
@@ -65,7 +72,7 @@ export function timeoutFailure(facts: ItemFacts, timeout: number): Failure {
 export function deathFailure(
   facts: ItemFacts,
   end: Extract<ChildEnd, { started: true }>,
-  ending: Exclude<Ending, { how: "elsewhere" }> | undefined,
+  ending: KnownEnding | undefined,
   limits: TaskOwner["options"]["limits"],
 ): Failure {
   const death = {
@@ -81,15 +88,22 @@ export function deathFailure(
   return failure(new DeadChildError(facts, death, deathInWords(end, ending, limits)));
 }
 
+export type KnownEnding = Exclude<Ending, { how: "elsewhere" }>;
+
 /** What the child had to say of its end, from where it lies. */
-export function takeEnding(ending: Ending, start: Start): Exclude<Ending, { how: "elsewhere" }> | undefined {
+export function takeEnding(ending: Ending, start: Start): KnownEnding | undefined {
   if (ending.how !== "elsewhere") return ending;
   try {
-    return JSON.parse(takeText(endingFile(start))) as Exclude<Ending, { how: "elsewhere" }>;
+    return JSON.parse(takeText(endingFile(start))) as KnownEnding;
   } catch {
     // It could not write it: the disk is full.
     return undefined;
   }
+}
+
+/** Of an item that left none, or one that nobody wants. */
+export function removeFiles(start: Start, seq: number): void {
+  for (const file of [resultFile(start, seq), wordFile(start, seq)]) rmSync(file, { force: true });
 }
 
 function failure(error: Error): Failure {

@@ -231,7 +231,9 @@ export class Parallel<Item, Result> {
         onResult: (index, result) => stream.push(index, result),
         onError: (index, error) => {
           errors.push(error);
-          stream.skip(index);
+          // Where the error stops the call nothing is read beyond it.
+          const { stopOnError, halt } = call.options;
+          if (!stopOnError || halt) stream.skip(index);
         },
         mayPull: () => stream.mayPull(),
       });

@@ -64,7 +64,10 @@ export class ResultStream<Result> implements AsyncIterableIterator<Result> {
 
   skip(index: number): void {
     if (this.#isOrdered) this.#place(index - this.#first, FAILED);
-    else this.#skipped += 1;
+    else {
+      this.#skipped += 1;
+      this.#askForMore();
+    }
     this.#serve();
   }
 
@@ -93,11 +96,19 @@ export class ResultStream<Result> implements AsyncIterableIterator<Result> {
 
   #start(): void {
     if (this.#started) return;
-    this.#started = this.#call();
-    this.#running = this.#started.run().then(
-      () => (this.#end ??= "done"),
-      (error: unknown) => (this.#end ??= { error }),
-    ).then(() => this.#serve());
+    try {
+      this.#started = this.#call();
+    } catch (error) {
+      this.#end = { error };
+      return;
+    }
+    this.#running = this.#started
+      .run()
+      .then(
+        () => (this.#end ??= "done"),
+        (error: unknown) => (this.#end ??= { error }),
+      )
+      .then(() => this.#serve());
   }
 
   /** Far beyond its end, V8 would make a hash table of the array; batches come in any order. */
@@ -141,7 +152,8 @@ export class ResultStream<Result> implements AsyncIterableIterator<Result> {
       const value = this.#shift();
       if (value !== undefined) this.#readers.shift()!.resolve({ done: false, value });
       else if (this.#end === undefined) return;
-      else if (this.#end === "done") this.#readers.shift()!.resolve({ done: true, value: undefined });
+      else if (this.#end === "done")
+        this.#readers.shift()!.resolve({ done: true, value: undefined });
       else {
         const { error } = this.#end;
         // Told once; after it there is nothing.

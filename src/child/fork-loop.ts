@@ -39,7 +39,10 @@ const POLLFD_WORDS = 2;
 /** ru_maxrss of struct rusage, in KiB: its lower word, good for 4 TiB. */
 const MAX_RSS_WORD = 8;
 const SIGSEGV = 11;
-/** A child that dies by SIGSEGV before it has begun has run none of the user's code, so forking again is safe. */
+/**
+ * A child that dies by SIGSEGV before it has begun has run none of the user's code, so forking again is safe. Not one with
+ * a channel: its parent may have sent it items, and starts another by itself.
+ */
 const MAX_TRIES = 3;
 
 /** V8 ends by SIGILL, SIGTRAP or SIGABRT when it gets no memory, others by SIGBUS or SIGSEGV. */
@@ -142,7 +145,7 @@ export class ForkLoop {
         return true;
       }
       if (pid === -1) {
-        if (this.#postpone(request.id, this.#libc.errno())) continue;
+        if (this.#postpone(this.#libc.errno())) continue;
         return false;
       }
       this.#queue.shift();
@@ -161,13 +164,15 @@ export class ForkLoop {
   }
 
   /** No process could be made (EAGAIN, ENOMEM, a pids limit): waits for one to end, unless none is there. */
-  #postpone(id: string, errno: number): boolean {
+  #postpone(errno: number): boolean {
     if (this.#running.length > 0) {
-      if (!this.#waiting.has(id)) send({ id, waiting: errno });
-      this.#waiting.add(id);
+      for (const { request } of this.#queue) {
+        if (!this.#waiting.has(request.id)) send({ id: request.id, waiting: errno });
+        this.#waiting.add(request.id);
+      }
       return false;
     }
-    this.#queue.shift();
+    const { id } = this.#queue.shift()!.request;
     this.#waiting.delete(id);
     send({ id, unstarted: errno });
     return true;
@@ -203,7 +208,8 @@ export class ForkLoop {
 
     const status = this.#status[0]!;
     const signal = status & 0x7f;
-    if (signal === SIGSEGV && tries < MAX_TRIES && !this.#ledgers.hasBegun(request.start)) {
+    const mayTryAgain = signal === SIGSEGV && tries < MAX_TRIES && request.start.payload;
+    if (mayTryAgain && !this.#ledgers.hasBegun(request.start)) {
       this.#queue.push({ request, tries: tries + 1 });
       return;
     }

@@ -10,7 +10,14 @@ import { recordError, shortRecord } from "../error-record.js";
 import { jsonProblem } from "../json-value.js";
 import { writeBytes, writeJson, type Written, writeText } from "../payload.js";
 import { monotonic } from "../monotonic.js";
-import { type Ending, endingFile, resultFile, type Start, wordFile } from "../protocol.js";
+import {
+  type Ending,
+  endingFile,
+  type LastWord,
+  resultFile,
+  type Start,
+  wordFile,
+} from "../protocol.js";
 import type { LedgerWriter } from "./ledger-writer.js";
 
 /** What is left of an error when there is neither room in the ledger nor on the disk. */
@@ -44,19 +51,16 @@ export class Notes {
     }
     if (result instanceof Uint8Array)
       return this.#inFile(seq, writeBytes(resultFile(this.#start, seq), result));
-    return this.#word(seq, JSON.stringify({ status: "mistyped", got: describe(result) }), now);
+    return this.#mistyped(seq, describe(result), now);
   }
 
   error(seq: number, thrown: unknown): number {
     const now = monotonic();
     const error = recordError(thrown);
-    const word = JSON.stringify({ status: "error", error });
-    if (this.#ledger.finish(seq, word, now)) return now;
-    if (!isWritten(wordFile(this.#start, seq), word)) {
-      const cut = JSON.stringify({ status: "error", error: shortRecord(error, SHORT_ERROR_BYTES) });
-      if (this.#ledger.finish(seq, cut, now)) return now;
-    }
-    return this.#word(seq, '{"status":"elsewhere"}', now);
+    return this.#long(seq, { status: "error", error }, now, () => ({
+      status: "error",
+      error: shortRecord(error, SHORT_ERROR_BYTES),
+    }));
   }
 
   /** Why the child ends. */
@@ -73,12 +77,28 @@ export class Notes {
   #json(seq: number, result: unknown, now: number): number {
     const problem = jsonProblem(result);
     if (problem !== undefined) {
-      const got = `${describe(result)}: ${problem}`;
-      return this.#word(seq, JSON.stringify({ status: "mistyped", got }), now);
+      return this.#mistyped(seq, `${describe(result)}: ${problem}`, now);
     }
     const json = stringify(result);
     if (this.#ledger.finish(seq, `[${json}]`, now)) return now;
     return this.#inFile(seq, writeJson(resultFile(this.#start, seq), json));
+  }
+
+  #mistyped(seq: number, got: string, now: number): number {
+    return this.#long(seq, { status: "mistyped", got }, now, () => ({
+      status: "mistyped",
+      got: got.slice(0, SHORT_ERROR_BYTES),
+    }));
+  }
+
+  /** A word that may be too long for the ledger; `cut` is what is left of it when the disk is full. */
+  #long(seq: number, word: LastWord, now: number, cut: () => LastWord): number {
+    const json = JSON.stringify(word);
+    if (this.#ledger.finish(seq, json, now)) return now;
+    if (!isWritten(wordFile(this.#start, seq), json)) {
+      if (this.#ledger.finish(seq, JSON.stringify(cut()), now)) return now;
+    }
+    return this.#word(seq, '{"status":"elsewhere"}', now);
   }
 
   #inFile(seq: number, { kind, size }: Written): number {

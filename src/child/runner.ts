@@ -66,8 +66,11 @@ export class Runner {
   #isStopped = false;
   /** It takes no more items: it failed to set up, or holds too much memory. */
   #isFull = false;
+  /** It has begun an item: a child that is full before it has would be replaced for ever. */
+  #hasRun = false;
   /** It ends when what runs is done. */
   #isEnding = false;
+  #isFinishing = false;
   #isBusy = false;
   #isProgressDue = false;
   #memoryCheckedAt = 0;
@@ -111,7 +114,7 @@ export class Runner {
     this.#ledger.readUpTo(payload.read);
     this.#batches.push({ id, payload, next: 0, since: monotonic() });
     this.#lastId = id;
-    if (this.#isSetUp) this.#pump();
+    if (this.#isSetUp || this.#isFull) this.#pump();
     else if (!this.#isSettingUp) void this.#setUp();
   }
 
@@ -179,13 +182,15 @@ export class Runner {
 
   #holdsTooMuch(now: number): boolean {
     const { maxRss } = this.#start;
-    if (maxRss === undefined || now - this.#memoryCheckedAt < MEMORY_CHECK_MS) return false;
+    if (maxRss === undefined || !this.#hasRun) return false;
+    if (now - this.#memoryCheckedAt < MEMORY_CHECK_MS) return false;
     this.#memoryCheckedAt = now;
     return process.memoryUsage.rss() > maxRss;
   }
 
   /** Returns the time at which it came back. */
   #begin(payload: Payload, place: number, seq: number): number {
+    this.#hasRun = true;
     try {
       const file = payload.files?.[place];
       const item = file ? readPayload(file.file, file.kind) : payload.items[place];
@@ -241,11 +246,16 @@ export class Runner {
     this.#isStopped = false;
     this.#setBusy(false);
     if (this.#start.payload) return this.#events.done();
+    if (this.#holdsTooMuch(monotonic())) this.#isFull = true;
     this.#say({ status: "ok" });
     if (this.#isEnding) void this.#finish();
   }
 
   async #finish(): Promise<void> {
+    if (this.#isFinishing) return;
+    this.#isFinishing = true;
+    // A `teardown` that waits for what nothing is left to settle ends, as an item does.
+    this.#setBusy(true);
     try {
       if (this.#isSetUp) await this.#worker.teardown?.();
     } catch (thrown) {
@@ -270,9 +280,11 @@ export class Runner {
     });
   }
 
-  #say(message: { status: "ok" | "progress" } | { status: "returned"; from: number; to: number }): void {
+  #say(
+    message: { status: "ok" | "progress" } | { status: "returned"; from: number; to: number },
+  ): void {
     if (this.#start.payload) return;
-    const full = this.#isFull ? { full: true as const } : {};
+    const full = this.#isFull || this.#isEnding ? { full: true as const } : {};
     this.#events.say({ id: this.#lastId, ...message, ...full });
   }
 

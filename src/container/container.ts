@@ -48,6 +48,7 @@ export class Container implements TaskContainer {
   #isDispatching = false;
   #isDue = false;
   #onEmpty: (() => void) | undefined;
+  #closing: Promise<void> | undefined;
 
   static async open(launcher: Launcher, options: ContainerOptions): Promise<Container> {
     const { scratchRoot, maxItemsPerChild } = options;
@@ -93,6 +94,7 @@ export class Container implements TaskContainer {
     }
     const at = this.#owners.indexOf(owner);
     if (at !== -1) this.#owners.splice(at, 1);
+    if (this.#owners.length === 0) for (const slot of this.#slots) slot.rest();
   }
 
   /** Gives what there is to whoever is free; to be called when either may have changed. */
@@ -125,7 +127,12 @@ export class Container implements TaskContainer {
   }
 
   /** Ends all children once they have nothing to do, and removes what is left of them. */
-  async close(): Promise<void> {
+  close(): Promise<void> {
+    return (this.#closing ??= this.#close());
+  }
+
+  async #close(): Promise<void> {
+    clearTimeout(this.#memoryTimer);
     for (const slot of this.#slots) slot.retire();
     if (!this.#isEmpty) await new Promise<void>((resolve) => (this.#onEmpty = resolve));
     await this.#room.remove();
@@ -201,8 +208,9 @@ export class Container implements TaskContainer {
       }),
       launch: (start, events) => this.#room.start({ id: nextId(), start }, events),
       newItemFile: () => `${directory}/item-${(this.#files += 1)}`,
-      hasFreeSlot: () =>
-        this.#slots.length < this.#size || this.#slots.some((slot) => slot.isIdle),
+      hasFreeSlot: () => this.#slots.length < this.#size || this.#slots.some((slot) => slot.isIdle),
+      isInUse: () => this.#owners.length > 0,
+      isBusyBeside: (slot) => this.#slots.some((each) => each !== slot && each.load > 0),
       meter,
       onChildStart: (num) => meter.childStarted(num),
       onChildReady: (num, pid) => meter.child(num, pid),

@@ -17,6 +17,7 @@ import type { Meter } from "../stats.js";
 import type { ChildLife, Failure, Run, Runs, Task, TaskOwner } from "../task.js";
 import { MAX_BATCH } from "./pace.js";
 import { TaskList } from "./task-list.js";
+import { warnOfTeardown } from "./teardown-warning.js";
 
 /** What a slot needs of its container. */
 export interface SlotHost {
@@ -32,6 +33,10 @@ export interface SlotHost {
   readonly newItemFile: () => string;
   /** Whether another slot could take what this one has not begun. */
   hasFreeSlot(): boolean;
+  /** Whether there are calls. */
+  isInUse(): boolean;
+  /** Whether another slot is at work, and will ask for more. */
+  isBusyBeside(slot: Slot): boolean;
   /** The slot can take more. */
   onFree(): void;
   readonly meter: Meter;
@@ -69,8 +74,17 @@ export class Slot implements Runs {
   #isFull = false;
   /** The slot is not wanted any more. */
   #isRetired = false;
+  /** No process could be made for its child yet, or no ledger: it takes no tasks that others could do. */
+  #isWaiting = false;
+  #isUnfit = false;
+  /** Tasks its child was given and has not given back. */
+  #share = 0;
+  /** When it was last given tasks while it had none. */
+  #handedAt = 0;
   readonly #timedOut = new Set<Task>();
   #timer: NodeJS.Timeout | undefined;
+  /** When the timer is due. */
+  #lookAt = 0;
   #forceTimer: NodeJS.Timeout | undefined;
   #pid: number | undefined;
   #ending: Ending | undefined;
@@ -96,7 +110,8 @@ export class Slot implements Runs {
 
   /** Whether it has nothing to do and could have. */
   get isIdle(): boolean {
-    return this.load === 0 && !this.#isRetired && this.#state !== "ending";
+    const isHindered = this.#isRetired || this.#isWaiting || this.#isUnfit;
+    return this.load === 0 && !isHindered && this.#state !== "ending";
   }
 
   /** The tasks in its child. */
@@ -119,6 +134,7 @@ export class Slot implements Runs {
   /** How many tasks of this owner it could take now. */
   roomFor(owner: TaskOwner): number {
     if (this.#isFull || this.#isRetired || this.#isRecalled || this.#forceTimer) return 0;
+    if (this.#isWaiting || (this.#isUnfit && this.#host.isBusyBeside(this))) return 0;
     if (this.#state === "ending" || (this.load > 0 && this.#owner !== owner)) return 0;
     const { batchSize } = owner;
     const { fibers } = owner.options;
@@ -126,7 +142,7 @@ export class Slot implements Runs {
     const isHungry = fibers > 1 ? this.load < fibers + ahead / 2 : this.load === 0;
     if (!isHungry) return 0;
     const wanted = fibers > 1 ? fibers + ahead - this.load : batchSize;
-    const left = this.#host.maxItemsPerChild - this.#tasks.next;
+    const left = this.#host.maxItemsPerChild - this.#share;
     return Math.min(wanted, left, this.#tasks.room, MAX_BATCH);
   }
 
@@ -135,7 +151,7 @@ export class Slot implements Runs {
     this.#owner = owner;
     let packed: PackedItems;
     try {
-      if (this.#state === "empty") this.#prepare();
+      if (this.#state === "empty" && !this.#prepare()) return owner.returned(tasks);
       packed = packItems(tasks, this.#tasks.next, this.#host.newItemFile);
     } catch (error) {
       // A full disk, mostly. Only the first is told of it: it may be better when the others come again.
@@ -146,10 +162,12 @@ export class Slot implements Runs {
       return;
     }
     const now = monotonic();
+    if (this.load === 0) this.#handedAt = now;
     for (let i = 0; i < tasks.length; i += 1) {
       this.#takenAt[this.#tasks.next % this.#takenAt.length] = now;
       this.#tasks.add(tasks[i]!);
     }
+    this.#share += tasks.length;
     this.#hand(packed);
   }
 
@@ -173,13 +191,20 @@ export class Slot implements Runs {
       // First the word, then the look, as the child does it the other way round: one of us sees the other.
       this.#ledger.recall(true);
       this.#giveBack(this.#ledger.begun());
+      if (this.load === 0) this.#allowTime();
     }
   }
 
   /** Takes no more tasks; its child ends once it has none. */
   retire(): void {
     this.#isRetired = true;
+    this.#child?.keepAlive(true);
     this.#endIfIdle();
+  }
+
+  /** No call is left: the program need not wait for a child to end, unless the slot is to end too. */
+  rest(): void {
+    if (this.#state === "ending" && !this.#isRetired) this.#child?.keepAlive(false);
   }
 
   /** Is wanted again. */
@@ -187,11 +212,24 @@ export class Slot implements Runs {
     this.#isRetired = false;
   }
 
-  #prepare(): void {
-    if (this.#generation === 0) this.#ledger = this.#host.ledger(this.num);
-    this.#ledger.reset();
+  /**
+   * For a new child; `false` when that cannot be and others can do the work.
+   *
+   * @throws when there is nobody else
+   */
+  #prepare(): boolean {
+    try {
+      if (this.#generation === 0) this.#ledger = this.#host.ledger(this.num);
+      this.#ledger.reset();
+      this.#isUnfit = false;
+    } catch (error) {
+      this.#isUnfit = true;
+      if (this.#host.isBusyBeside(this)) return false;
+      throw error;
+    }
     this.#generation += 1;
     this.#start = this.#host.startOf(this.num, this.#generation);
+    return true;
   }
 
   #hand(packed: PackedItems): void {
@@ -201,7 +239,7 @@ export class Slot implements Runs {
       results: wantsResults,
       fibers: options.fibers,
       ...(options.stopOnError && options.retries === 0 ? { stopOnError: true } : {}),
-      ...(this.#tasks.next >= this.#host.maxItemsPerChild ? { last: true } : {}),
+      ...(this.#share >= this.#host.maxItemsPerChild ? { last: true } : {}),
       read: this.#ledger.read,
     };
     if (this.#state === "serving") {
@@ -224,20 +262,35 @@ export class Slot implements Runs {
     this.#start = isOneItem ? { ...this.#start, payload } : this.#start;
     this.#child = this.#host.launch(this.#start, {
       onReady: () => this.#onReady(),
-      onWaiting: () => clearTimeout(this.#timer),
+      onWaiting: () => this.#onWaiting(),
       onAnswer: (answer) => this.#onAnswer(answer),
       onEnd: (end) => this.#onEnd(end),
     });
     this.#child.keepAlive(true);
   }
 
+  /** Its time does not count. In a pool it may be for as long as that lives: what it was to do is for others. */
+  #onWaiting(): void {
+    clearTimeout(this.#timer);
+    this.#timer = undefined;
+    if (this.#host.isOneItem) return;
+    this.#isWaiting = true;
+    this.#child!.keepAlive(this.#isRetired);
+    this.recall();
+    this.#host.onFree();
+  }
+
   #onReady(): void {
     this.#state = "serving";
+    this.#isWaiting = false;
     this.#readyAt = monotonic();
     this.#host.onChildReady(this.num, this.pid);
     for (const payload of this.#unsent.splice(0)) this.#send(payload);
     this.#watch();
-    this.#endIfIdle();
+    if (this.load > 0) return;
+    // All was taken back while it was starting.
+    this.#idle();
+    this.#host.onFree();
   }
 
   #send(payload: Payload): void {
@@ -278,12 +331,23 @@ export class Slot implements Runs {
 
   #endIfIdle(): void {
     if (this.#state !== "serving" || this.load > 0 || this.#host.isOneItem) return;
-    const isDone = this.#tasks.next >= this.#host.maxItemsPerChild;
+    const isDone = this.#share >= this.#host.maxItemsPerChild;
     if (!this.#isRetired && !this.#isFull && !isDone) return;
     this.#state = "ending";
     // Of its own accord after its last item.
     if (!isDone) this.#child!.send({ do: "end" });
-    if (this.#isRetired) this.#child!.keepAlive(true);
+    // A call may wait for the child that comes after it.
+    if (this.#isRetired || this.#host.isInUse()) this.#child!.keepAlive(true);
+    this.#allowTime();
+  }
+
+  /** A child without a task that owes an answer, or its end, has as much time for it as for a task. */
+  #allowTime(): void {
+    clearTimeout(this.#timer);
+    const { timeout } = this.#owner.options;
+    this.#timer = timeout === undefined ? undefined : setTimeout(() => this.kill(), timeout);
+    this.#timer?.unref();
+    this.#lookAt = 0;
   }
 
   /** Hands on what the child has noted. */
@@ -329,7 +393,12 @@ export class Slot implements Runs {
     const run = this.runOf(seq);
     const facts = outcome.factsOf(task, run);
     const became = outcome.resultOf(entry, this.#start, seq, facts, owner.expected);
-    if ("error" in became) return owner.failed(task, became, run);
+    if ("error" in became) {
+      // What it makes of being told to end is not why it failed.
+      const isLate = this.#timedOut.has(task);
+      const failure = isLate ? outcome.timeoutFailure(facts, owner.options.timeout!) : became;
+      return owner.failed(task, failure, run);
+    }
     if (!(became.result instanceof Promise)) return owner.succeeded(task, became.result, this, seq);
     became.result.then(
       (result: unknown) => owner.succeeded(task, result, { runOf: () => run }, seq),
@@ -350,16 +419,26 @@ export class Slot implements Runs {
   /** Those from `from` up to `to` have not been begun. */
   #giveBack(from: number, to = this.#tasks.next): void {
     const tasks = this.#tasks.takeAll(from, to);
+    this.#share -= tasks.length;
     if (tasks.length > 0) this.#owner.returned(tasks);
   }
 
   /** Looks after a child that takes its time. */
   #watch(): void {
-    if (this.#timer || this.load === 0) return;
-    const { timeout } = this.#owner.options;
-    const mayBeOverdue = !this.#host.isOneItem && this.load > this.#owner.options.fibers;
-    const delay = Math.min(timeout ?? Infinity, mayBeOverdue ? OVERDUE_MS : Infinity);
-    if (delay < Infinity) this.#timer = setTimeout(() => this.#look(), delay);
+    if (this.load === 0) return;
+    const { timeout = Infinity, fibers } = this.#owner.options;
+    const mayBeOverdue = !this.#host.isOneItem && this.load > fibers;
+    this.#lookIn(mayBeOverdue ? Math.min(timeout, OVERDUE_MS) : timeout);
+  }
+
+  /** Unless it will look sooner. */
+  #lookIn(ms: number): void {
+    if (ms === Infinity) return;
+    const at = monotonic() + ms;
+    if (this.#timer && this.#lookAt <= at) return;
+    clearTimeout(this.#timer);
+    this.#lookAt = at;
+    this.#timer = setTimeout(() => this.#look(), ms);
   }
 
   #look(): void {
@@ -375,8 +454,7 @@ export class Slot implements Runs {
       this.recall();
       this.#host.onFree();
     }
-    const delay = isOverdue ? Math.min(timeLeft, OVERDUE_MS) : timeLeft;
-    if (delay < Infinity) this.#timer = setTimeout(() => this.#look(), delay);
+    if (this.load > 0) this.#lookIn(isOverdue ? Math.min(timeLeft, OVERDUE_MS) : timeLeft);
   }
 
   /** In ms, until the next item has run for too long; notes those that have. */
@@ -385,12 +463,15 @@ export class Slot implements Runs {
     if (timeout === undefined) return Infinity;
     const now = monotonic();
     let least = Infinity;
-    for (const [seq, task] of this.#tasks.upTo(Math.max(begun, 1))) {
-      const since = seq < begun ? this.#ledger.beginningOf(seq) : this.#readyAt;
+    const check = (task: Task, since: number) => {
       const left = Math.ceil(since + timeout - now);
       if (left <= 0) this.#timedOut.add(task);
       least = Math.min(least, left);
-    }
+    };
+    for (const [seq, task] of this.#tasks.upTo(begun)) check(task, this.#ledger.beginningOf(seq));
+    // When none is running the next one should be: something else keeps the child from it.
+    const next = least === Infinity && this.#tasks.get(this.#tasks.oldest);
+    if (next) check(next, Math.max(this.#readyAt, this.#handedAt, this.#pacedUpTo));
     return least;
   }
 
@@ -407,19 +488,23 @@ export class Slot implements Runs {
     const dead = this.#tasks.upTo(begun).map(([seq, task]) => {
       const run = this.#run(this.#ledger.beginningOf(seq), monotonic());
       this.#count(seq, run.start, run.end, false);
-      return { task, run };
+      return { seq, task, run };
     });
     this.#tasks.takeAll(0, begun);
     const rest = this.#tasks.takeAll(begun);
-    // What it had been given and not begun can go elsewhere; but not for ever, if it ends by what it is given.
-    const first = rest[0];
-    if (first && !wasKilled) {
-      first.strays = (first.strays ?? 0) + 1;
-      const isLost = this.#host.isOneItem || this.#state === "starting" || first.strays > MAX_STRAYS;
-      if (isLost) dead.push({ task: rest.shift()!, run: this.#run(monotonic()) });
+    const [next] = rest;
+    if (next && this.#isLost(next, end, wasKilled)) {
+      rest.shift();
+      dead.push({ seq: begun, task: next, run: this.#run(monotonic()) });
     }
     const owner = this.#owner;
-    const failures = dead.map(({ task, run }) => ({ task, run, failure: this.#failure(task, run, end) }));
+    const ending = this.#ending && outcome.takeEnding(this.#ending, this.#start);
+    const failures = dead.map(({ seq, task, run }) => {
+      // What it wrote and could not note any more.
+      outcome.removeFiles(this.#start, seq);
+      return { task, run, failure: this.#failure(task, run, end, ending) };
+    });
+    warnOfTeardown(ending, this.#state === "ending", this);
     const life = this.life(monotonic(), howOf(end));
     this.#becomeEmpty();
     this.#host.onChildEnd(life);
@@ -435,13 +520,24 @@ export class Slot implements Runs {
     return { num, generation: this.#generation, pid, start: this.#launchedAt, end, how };
   }
 
-  #failure(task: Task, run: Run, end: ChildEnd): Failure {
+  /** Whether a task that its child had not begun is not to be given to another. */
+  #isLost(task: Task, end: ChildEnd, wasKilled: boolean): boolean {
+    if (this.#timedOut.has(task)) return true;
+    if (wasKilled) return false;
+    if (this.#host.isOneItem || !end.started) return true;
+    // A child that exits by itself before it is ready will do so again.
+    if (this.#state === "starting" && end.signal === undefined) return true;
+    task.strays = (task.strays ?? 0) + 1;
+    return task.strays > MAX_STRAYS;
+  }
+
+  #failure(task: Task, run: Run, end: ChildEnd, ending: outcome.KnownEnding | undefined): Failure {
     const facts = outcome.factsOf(task, run);
     const { timeout, limits } = this.#owner.options;
     if (!end.started) return outcome.failureToStart(facts, end.reason);
     if (this.#timedOut.has(task)) return outcome.timeoutFailure(facts, timeout!);
-    const ending = this.#ending && outcome.takeEnding(this.#ending, this.#start);
-    return outcome.deathFailure(facts, end, ending, limits);
+    const reason = this.#timedOut.size > 0 ? "another item of its child timed out" : end.reason;
+    return outcome.deathFailure(facts, { ...end, reason }, ending, limits);
   }
 
   #becomeEmpty(): void {
@@ -450,7 +546,8 @@ export class Slot implements Runs {
     this.#timer = this.#forceTimer = undefined;
     this.#tasks.reset();
     this.#unsent.length = 0;
-    this.#isRecalled = this.#isFull = false;
+    this.#isRecalled = this.#isFull = this.#isWaiting = false;
+    this.#share = this.#handedAt = 0;
     this.#timedOut.clear();
     this.#pid = this.#ending = this.#usage = undefined;
     this.#pacedUpTo = 0;

@@ -27,6 +27,8 @@ const IS_ROOT = process.getuid?.() === 0;
 const UID = 61_234;
 const KIB = 1024;
 const DISK_BYTES = 512 * KIB;
+/** Room for two slots of a pool and a half. */
+const LARGE_DISK_BYTES = 1600 * KIB;
 
 /** Of util-linux, as `mount` is: most systems have them, though no Node program needs them. */
 const HAS_PRLIMIT = spawnSync("prlimit", ["--version"]).status === 0;
@@ -87,7 +89,7 @@ describe.runIf(IS_ROOT && HAS_PRLIMIT)(
     });
 
     /** Threads count too: a Node process has about ten, the fork server four to eight, a forked child one. */
-    async function run(processes: number, items: number): Promise<Told[] | Told> {
+    async function run(processes: number, items: number, pool = ""): Promise<Told[] | Told> {
       const child = spawn(
         "prlimit",
         [
@@ -99,6 +101,7 @@ describe.runIf(IS_ROOT && HAS_PRLIMIT)(
           "fork",
           scratch,
           "16",
+          pool,
         ],
         {
           uid: UID,
@@ -124,6 +127,13 @@ describe.runIf(IS_ROOT && HAS_PRLIMIT)(
         expect(told.filter(({ name }) => name !== undefined)).toEqual([]);
       },
     );
+
+    test("a pool does its work in the slots that have a process", { timeout: 60_000 }, async () => {
+      const threads = await threadsAtRest();
+      const told = (await run(threads + 2, 20, "8")) as Told[];
+      expect(told).toHaveLength(20);
+      expect(told.filter(({ name }) => name !== undefined)).toEqual([]);
+    });
 
     test("with none to be had at all, a StartError says so", { timeout: 60_000 }, async () => {
       const threads = await threadsAtRest();
@@ -180,5 +190,17 @@ describe.runIf(isMounted).each(["fork", "spawn"])(
         expect(readdirSync(disk)).toEqual([]);
       },
     );
+
+    test("a pool works in the slots there is room for", { timeout: 60_000 }, async () => {
+      execFileSync("mount", ["-o", `remount,size=${LARGE_DISK_BYTES}`, disk]);
+      const { stdout, stderr, code } = await runScript(fixture("limited-run.mjs"), {
+        args: ["24", "4", startMethod, disk, "1", "4"],
+      });
+      execFileSync("mount", ["-o", `remount,size=${DISK_BYTES}`, disk]);
+      expect(code, stderr).toBe(0);
+      const told = JSON.parse(stdout) as Told[];
+      expect(told.filter(({ name }) => name !== undefined)).toEqual([]);
+      expect(readdirSync(disk)).toEqual([]);
+    });
   },
 );

@@ -1,0 +1,53 @@
+/** The children of a pool are killed at random: that costs the item that ran, or with retries nothing. */
+import { mkdirSync } from "node:fs";
+import path from "node:path";
+import { expect, test } from "vitest";
+import { fixture, runScript } from "../run-script.js";
+import { temporaryDirectory } from "../temporary.js";
+
+interface Report {
+  readonly done: number;
+  /** Items with another result than they should have, or an error that none of theirs can be. */
+  readonly wrong: unknown[];
+  readonly failed: number;
+  /** Of those, the ones whose `process` had noted that it ran. */
+  readonly marked: number;
+  readonly killed: number;
+  readonly processes: string[];
+  readonly scratch: string[];
+}
+
+// Ten, unless the run is one of several (.ci/test-on-node).
+const ROUNDS = Number(process.env["FORKMAP_CHAOS_ROUNDS"] ?? 10);
+
+test.each([
+  { startMethod: "fork", items: 100_000, rounds: Math.ceil(ROUNDS / 5), ms: 50, retries: 0 },
+  { startMethod: "fork", items: 100_000, rounds: Math.ceil(ROUNDS / 5), ms: 50, retries: 1000 },
+  // A child takes longer to start than a forked one to be killed.
+  { startMethod: "spawn", items: 100_000, rounds: Math.ceil(ROUNDS / 10), ms: 200, retries: 0 },
+])(
+  "$items items, children by $startMethod killed every $ms ms, $retries retries",
+  { timeout: 120_000 },
+  async ({ startMethod, items, rounds, ms, retries }) => {
+    const directory = temporaryDirectory();
+    const [scratch, marks] = ["scratch", "marks"].map((name) => path.join(directory, name));
+    for (const each of [scratch!, marks!]) mkdirSync(each);
+    const { stdout, stderr, code } = await runScript(fixture("pool-chaos-run.mjs"), {
+      args: [startMethod, ...[items, rounds, ms, retries].map(String), scratch!, marks!],
+      env: { FORKMAP_TEST_MARK: `pool-chaos-${process.pid}-${startMethod}-${retries}` },
+    });
+    expect(code, stderr.slice(-2000)).toBe(0);
+    const report = JSON.parse(stdout) as Report;
+    expect(report).toMatchObject({
+      done: items * rounds,
+      wrong: [],
+      processes: [],
+      scratch: [],
+    });
+    expect(report.killed).toBeGreaterThan(rounds);
+    if (retries > 0) return expect(report.failed).toBe(0);
+    expect(report.failed).toBeLessThanOrEqual(report.killed);
+    // The others were in `setup`, or between two items.
+    if (report.failed > 20) expect(report.marked).toBeGreaterThan(report.failed / 2);
+  },
+);
