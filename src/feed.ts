@@ -32,6 +32,7 @@ export class Feed {
   /** The iterator has no more, or none that anybody wants. */
   #isOver = false;
   #isStopped = false;
+  #isPulling = false;
   #interrupt = () => {};
 
   constructor(items: Iterable<unknown> | AsyncIterable<unknown>, events: FeedEvents) {
@@ -66,13 +67,19 @@ export class Feed {
     }
   }
 
-  /** Pulls no more, and lets the iterable clean up. */
+  /** Pulls no more and gives nothing any more. */
   stop(): void {
     if (this.#isStopped) return;
     this.#isStopped = true;
     this.#interrupt();
+    this.finish();
+  }
+
+  /** Pulls no more, and lets the iterable clean up; what has been pulled is still given. */
+  finish(): void {
     if (this.#isOver) return;
     this.#isOver = true;
+    if (this.#isPulling) this.#interrupt();
     // Not awaited: a generator that still waits inside `next` would answer after that, if ever.
     void close(this.#iterator);
   }
@@ -98,9 +105,11 @@ export class Feed {
     this.#isFilling = true;
     try {
       while (this.#ready.length < this.#wanted && !this.#isOver && this.#events.mayPull() > 0) {
+        this.#isPulling = this.#isAsync;
         const next = this.#isAsync
           ? await this.#unlessStopped(this.#pull() as Promise<IteratorResult<unknown>>)
           : (this.#pull() as IteratorResult<unknown>);
+        this.#isPulling = false;
         if (!next || this.#isStopped) break;
         const task = this.#admit(next);
         if (!task) continue;
