@@ -148,17 +148,20 @@ export class InlineContainer implements TaskContainer {
   }
 
   async #process({ item, index, attempt }: Task, signal: AbortSignal): Promise<unknown> {
-    await (this.#setUp ??= this.#prepare());
+    await this.#prepare();
     const task = new TaskForWorker(index, attempt, this.#instance, () => signal);
     return await within(this.#instance.context, () => this.#worker.process(item, task));
   }
 
   /** When it fails, it is tried again for the next item, which elsewhere has a new child. */
   async #prepare(): Promise<void> {
+    const setUp = (this.#setUp ??= within(this.#instance.context, async () => {
+      await this.#worker.setup?.(this.#instance);
+    }));
     try {
-      await within(this.#instance.context, () => this.#worker.setup?.(this.#instance));
+      await setUp;
     } catch (error) {
-      this.#setUp = undefined;
+      if (this.#setUp === setUp) this.#setUp = undefined;
       throw error;
     }
   }
@@ -169,7 +172,9 @@ export class InlineContainer implements TaskContainer {
       const problem = jsonProblem(result);
       return problem === undefined ? undefined : `${describe(result)}: ${problem}`;
     }
-    return typeof result === "string" || result instanceof Uint8Array ? undefined : describe(result);
+    return typeof result === "string" || result instanceof Uint8Array
+      ? undefined
+      : describe(result);
   }
 
   #goOn(): void {
