@@ -86,9 +86,11 @@ export class Feed {
 
   #takeNow(limit: number, tasks: Task[]): void {
     try {
-      let allowed = this.#events.mayPull();
-      // Counted down here: asking each time would cost as much as pulling.
-      while (tasks.length < limit && allowed > 0 && !this.#isOver) {
+      let allowed = 0;
+      while (tasks.length < limit && !this.#isOver) {
+        // Counted down here: asking each time would cost as much as pulling. Whoever says no will call when it is yes again.
+        if (allowed <= 0) allowed = this.#events.mayPull();
+        if (allowed <= 0) break;
         const next = this.#pull() as IteratorResult<unknown>;
         const task = this.#admit(next);
         if (task) tasks.push(task);

@@ -15,6 +15,7 @@ export type KnownOutcome =
   | { readonly error: Error };
 
 interface Leader {
+  readonly task: Task;
   /** Same items that wait for this one. */
   readonly followers: Task[];
   /** What became of it, once that is known. */
@@ -66,10 +67,16 @@ export class KnownResults {
     const recorded = this.#journal?.find(task.key);
     if (recorded || !this.#leaders) return recorded;
     const leader = this.#leaders.get(key);
-    if (leader?.outcome) return leader.outcome;
-    if (leader) leader.followers.push(task);
-    else this.#leaders.set(key, { followers: [] });
-    return leader ? "later" : undefined;
+    if (!leader) {
+      this.#leaders.set(key, { task, followers: [] });
+      return undefined;
+    }
+    if (!leader.outcome) {
+      leader.followers.push(task);
+      return "later";
+    }
+    task.attempt = leader.task.attempt;
+    return leader.outcome;
   }
 
   /** Records results: once it returns, killing this process loses none of them. */
@@ -91,7 +98,9 @@ export class KnownResults {
 
   /** The tasks that have waited for this one. */
   followers(task: Task): readonly Task[] {
-    return this.#leaders?.get(task.key!)?.followers.splice(0) ?? [];
+    const followers = this.#leaders?.get(task.key!)?.followers.splice(0) ?? [];
+    for (const each of followers) each.attempt = task.attempt;
+    return followers;
   }
 
   async close(): Promise<void> {
