@@ -63,9 +63,12 @@ export class Scheduler implements TaskOwner {
   readonly #again: Task[] = [];
   /** Failed tasks that wait for their next attempt. */
   readonly #pausing = new Map<Task, NodeJS.Timeout>();
-  /** Aborted when the call is to end at once. */
-  readonly #halt = new AbortController();
+  /** Its children are killed, and nobody is told of what else they do. */
   #isHalted = false;
+  /** Nor is anything of the user's waited for: there is a reason to end at once. */
+  #isAborted = false;
+  /** What waits for something of the user's. Not an AbortSignal: there may be a thousand of them, and of items a million. */
+  readonly #onAbort = new Set<() => void>();
   #container: TaskContainer | undefined;
   #known: KnownResults | undefined;
   #isOpening = false;
@@ -143,7 +146,7 @@ export class Scheduler implements TaskOwner {
       this.#known = await this.#call.openKnown?.();
       this.#onMore();
       await this.#ended;
-      await this.#unlessHalted(this.#hooks.idle());
+      await this.#unlessAborted(this.#hooks.idle());
     } finally {
       signal?.removeEventListener("abort", onAbort);
       this.#feed.stop();
@@ -170,7 +173,8 @@ export class Scheduler implements TaskOwner {
     if (this.#isHalted) return;
     this.#isHalted = true;
     this.#stopReason = { error: reason };
-    this.#halt.abort();
+    this.#isAborted = true;
+    for (const each of this.#onAbort) each();
     this.#stop(reason);
     this.#container?.kill(this);
   }
@@ -293,7 +297,7 @@ export class Scheduler implements TaskOwner {
     const info = { num, pid: pid!, attempt: task.attempt, duration: end - start, usage };
     this.#waitingHooks += 1;
     const hook = () => onFinish(item as never, index, result as never, info);
-    this.#unlessHalted(this.#hooks.inTurn(index, hook))
+    this.#unlessAborted(this.#hooks.inTurn(index, hook))
       .catch((error: unknown) => this.#stop(error))
       .finally(() => {
         this.#waitingHooks -= 1;
@@ -324,7 +328,7 @@ export class Scheduler implements TaskOwner {
   async #openContainer(): Promise<void> {
     this.#isOpening = true;
     try {
-      await this.#unlessHalted(this.#call.ready());
+      await this.#unlessAborted(this.#call.ready());
       if (!this.#isStopped) {
         this.#container = await this.#call.open();
         this.#container.add(this);
@@ -391,7 +395,9 @@ export class Scheduler implements TaskOwner {
     if (!halt) return stopOnError;
     const { failures = Infinity, ratio = Infinity } = halt;
     const done = this.#succeeded + this.#failed;
-    return this.#failed >= failures || (done >= MIN_ITEMS_FOR_RATIO && this.#failed / done >= ratio);
+    return (
+      this.#failed >= failures || (done >= MIN_ITEMS_FOR_RATIO && this.#failed / done >= ratio)
+    );
   }
 
   #close(task: Task): void {
@@ -412,20 +418,19 @@ export class Scheduler implements TaskOwner {
 
   #startHook(task: Task): Promise<unknown> {
     const hook = this.#hooks.now(() => this.options.onStart!(task.item as never, task.index));
-    return this.#unlessHalted(hook);
+    return this.#unlessAborted(hook);
   }
 
-  /** What `promise` gives, or `undefined` as soon as the call is halted: a hook of the user may never end. */
-  #unlessHalted<T>(promise: Promise<T>): Promise<T | undefined> {
-    const { signal } = this.#halt;
-    if (signal.aborted) {
+  /** What `promise` gives, or `undefined` as soon as the call is aborted: a hook of the user may never end. */
+  #unlessAborted<T>(promise: Promise<T>): Promise<T | undefined> {
+    if (this.#isAborted) {
       promise.catch(() => {});
       return Promise.resolve(undefined);
     }
     return new Promise((resolve, reject) => {
-      const onHalt = () => resolve(undefined);
-      signal.addEventListener("abort", onHalt, { once: true });
-      promise.then(resolve, reject).finally(() => signal.removeEventListener("abort", onHalt));
+      const onAbort = () => resolve(undefined);
+      this.#onAbort.add(onAbort);
+      promise.then(resolve, reject).finally(() => this.#onAbort.delete(onAbort));
     });
   }
 
