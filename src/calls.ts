@@ -46,6 +46,8 @@ export class Calls {
   #opening: Promise<TaskContainer> | undefined;
   #pool: TaskContainer | undefined;
   #concurrency: number | undefined;
+  /** By which a call whose container is not open yet knows that `concurrency` was set after it began. */
+  #timesResized = 0;
   #closed = false;
   #lastId = 0;
   #succeeded = 0;
@@ -73,8 +75,10 @@ export class Calls {
 
   /** Holds for calls under way as well. */
   set concurrency(count: number) {
+    if (this.#poolSize === 0) return;
+    this.#timesResized += 1;
     if (this.#poolSize === undefined) this.#concurrency = count;
-    else if (this.#poolSize > 0) this.#poolSize = count;
+    else this.#poolSize = count;
     for (const container of this.#own) container.size = count;
     if (this.#pool) this.#pool.size = count;
   }
@@ -89,6 +93,7 @@ export class Calls {
       );
     }
     const { wantsResults } = plan;
+    const timesResized = this.#timesResized;
     const isKnowing = options.dedupe || options.journal !== undefined;
     return new Scheduler({
       ...plan,
@@ -101,8 +106,8 @@ export class Calls {
             return await KnownResults.open(this.#worker, options, wantsResults);
           }
         : undefined,
-      ready: () => (this.#poolSize === 0 ? Promise.resolve() : this.#launch.ready()),
-      open: () => this.#open(options),
+      ready: () => this.#ready(),
+      open: () => this.#open(options, timesResized),
       release: (container, call) => this.#release(container, call),
       onResult: (index, result, item) => {
         this.#succeeded += 1;
@@ -120,22 +125,29 @@ export class Calls {
     if (this.#isRerun) return await new Promise(() => {});
     const running = scheduler.run();
     this.#running.set(scheduler, running);
-    this.#tell("begun");
+    this.#publish("begun");
     try {
       await running;
-      this.#tell("ended");
+      this.#publish("ended");
     } catch (error) {
-      this.#tell("ended", error);
+      this.#publish("ended", error);
       throw error;
     } finally {
       this.#running.delete(scheduler);
     }
   }
 
+  #publish(state: "begun" | "ended", error?: unknown): void {
+    if (!diagnostics.calls.hasSubscribers) return;
+    const { startMethod: kind } = this.stats();
+    const message = { worker: this.#name, state, kind, error };
+    diagnostics.calls.publish(message satisfies diagnostics.CallMessage);
+  }
+
   async ready(): Promise<void> {
     this.assertOpen();
     if (this.#isRerun) return await new Promise(() => {});
-    await this.#launch.ready();
+    await this.#ready();
   }
 
   async close(): Promise<void> {
@@ -163,21 +175,28 @@ export class Calls {
     };
   }
 
-  #tell(state: "begun" | "ended", error?: unknown): void {
-    if (!diagnostics.calls.hasSubscribers) return;
-    const message: diagnostics.CallMessage = { worker: this.#name, state, error };
-    diagnostics.calls.publish(message);
-  }
-
   assertOpen(): void {
     if (this.#closed) throw new ClosedError();
   }
 
-  async #open(options: ResolvedOptions): Promise<TaskContainer> {
-    if (this.#poolSize === undefined) return await this.#openOwn(options);
-    this.#opening ??= this.#poolSize === 0 ? this.#openInline() : this.#openPool(this.#poolSize);
+  async #ready(): Promise<unknown> {
+    return await (this.#poolSize === 0 ? this.#openShared() : this.#launch.ready());
+  }
+
+  async #open(options: ResolvedOptions, timesResized: number): Promise<TaskContainer> {
+    if (this.#poolSize !== undefined) return await this.#openShared();
+    const container = await this.#openOwn(options);
+    if (timesResized !== this.#timesResized) container.size = this.#concurrency!;
+    return container;
+  }
+
+  async #openShared(): Promise<TaskContainer> {
+    const size = this.#poolSize!;
+    this.#opening ??= size === 0 ? this.#openInline() : this.#openPool(size);
     try {
-      return (this.#pool = await this.#opening);
+      const pool = await this.#opening;
+      if (!this.#pool) pool.size = this.#poolSize || 1;
+      return (this.#pool = pool);
     } catch (error) {
       this.#opening = undefined;
       throw error;
@@ -186,7 +205,7 @@ export class Calls {
 
   async #openInline(): Promise<TaskContainer> {
     const { InlineContainer } = await import("./container/inline-container.js");
-    return new InlineContainer(this.#worker as AnyWorker<unknown, unknown>, this.#meter);
+    return await InlineContainer.open(this.#worker as AnyWorker<unknown, unknown>, this.#meter);
   }
 
   #openPool(size: number): Promise<TaskContainer> {

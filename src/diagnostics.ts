@@ -3,6 +3,7 @@
  * `forkmap:child` (a child has ended) and `forkmap:call` (a call has begun or ended). Nothing is made up for nobody.
  */
 import { channel } from "node:diagnostics_channel";
+import type { Kind } from "./worker.js";
 
 /** Message of the channel `forkmap:item`: an attempt at an item has ended. Times are ms on the monotonic clock. */
 export interface ItemMessage {
@@ -35,6 +36,8 @@ export interface ChildMessage {
 export interface CallMessage {
   readonly worker: string;
   readonly state: "begun" | "ended";
+  /** How its children come to be; `undefined` before the first child of a `Parallel`. */
+  readonly kind: Kind | undefined;
   /** What it has rejected with, if it has. */
   readonly error: unknown;
 }

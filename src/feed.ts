@@ -34,6 +34,7 @@ export class Feed {
   #isStopped = false;
   /** Of the next item; to be told when that is asked for. */
   #problem: { readonly error: unknown } | undefined;
+  #isPulling = false;
   #interrupt = () => {};
 
   constructor(items: Iterable<unknown> | AsyncIterable<unknown>, events: FeedEvents) {
@@ -69,13 +70,19 @@ export class Feed {
     }
   }
 
-  /** Pulls no more, and lets the iterable clean up. */
+  /** Pulls no more and gives nothing any more. */
   stop(): void {
     if (this.#isStopped) return;
     this.#isStopped = true;
     this.#interrupt();
+    this.finish();
+  }
+
+  /** Pulls no more, and lets the iterable clean up; what has been pulled is still given. */
+  finish(): void {
     if (this.#isOver) return;
     this.#isOver = true;
+    if (this.#isPulling) this.#interrupt();
     // Not awaited: a generator that still waits inside `next` would answer after that, if ever.
     void close(this.#iterator);
   }
@@ -83,9 +90,11 @@ export class Feed {
   #takeNow(limit: number, tasks: Task[]): void {
     if (this.#problem) return this.#tellProblem(this.#problem);
     try {
-      let allowed = this.#events.mayPull();
-      // Counted down here: asking each time would cost as much as pulling.
-      while (tasks.length < limit && allowed > 0 && !this.#isOver) {
+      let allowed = 0;
+      while (tasks.length < limit && !this.#isOver) {
+        // Counted down here: asking each time would cost as much as pulling. Whoever says no will call when it is yes again.
+        if (allowed <= 0) allowed = this.#events.mayPull();
+        if (allowed <= 0) break;
         const next = this.#pull() as IteratorResult<unknown>;
         const task = this.#admit(next);
         if (task) tasks.push(task);
@@ -109,9 +118,11 @@ export class Feed {
     this.#isFilling = true;
     try {
       while (this.#ready.length < this.#wanted && !this.#isOver && this.#events.mayPull() > 0) {
+        this.#isPulling = this.#isAsync;
         const next = this.#isAsync
           ? await this.#unlessStopped(this.#pull() as Promise<IteratorResult<unknown>>)
           : (this.#pull() as IteratorResult<unknown>);
+        this.#isPulling = false;
         if (!next || this.#isStopped) break;
         const task = this.#admit(next);
         if (!task) continue;

@@ -7,13 +7,25 @@ import { serialize } from "node:v8";
 import { isJsonWorker } from "./check-worker.js";
 import { itemKey, KeyCounter } from "./item-key.js";
 import { Journal } from "./journal.js";
-import type { Task } from "./task.js";
+import type { Run, Task } from "./task.js";
+
+/** `run` is missing when it was an earlier run that recorded the result. */
+export type KnownOutcome =
+  | { readonly result: unknown; readonly run?: Run }
+  | { readonly error: Error };
 
 interface Leader {
+  readonly task: Task;
   /** Same items that wait for this one. */
   readonly followers: Task[];
-  /** Once there is one. */
-  known?: { readonly result: unknown };
+  /** What became of it, once that is known. */
+  outcome?: KnownOutcome;
+}
+
+interface Done {
+  readonly task: Task;
+  readonly result: unknown;
+  readonly run: Run;
 }
 
 export class KnownResults {
@@ -44,32 +56,51 @@ export class KnownResults {
     this.#leaders = dedupe ? new Map() : undefined;
   }
 
-  /** The result of a task that need not run, `"later"` when it is another's, to be told by `record`; else `undefined`. */
-  find(task: Task): { readonly result: unknown } | "later" | undefined {
+  /**
+   * What became of a task that need not run, `"later"` when that is another's fate: it is one of its `followers` then.
+   * `undefined` for one that has to run.
+   */
+  find(task: Task): KnownOutcome | "later" | undefined {
     const key = itemKey(task.item);
     // Told apart by their occurrence, unless all that are the same are one.
     task.key = this.#leaders ? key : this.#counter.next(key);
     const recorded = this.#journal?.find(task.key);
     if (recorded || !this.#leaders) return recorded;
     const leader = this.#leaders.get(key);
-    if (leader?.known) return leader.known;
-    if (leader) leader.followers.push(task);
-    else this.#leaders.set(key, { followers: [] });
-    return leader ? "later" : undefined;
+    if (!leader) {
+      this.#leaders.set(key, { task, followers: [] });
+      return undefined;
+    }
+    if (!leader.outcome) {
+      leader.followers.push(task);
+      return "later";
+    }
+    task.attempt = leader.task.attempt;
+    return leader.outcome;
   }
 
   /** Records results: once it returns, killing this process loses none of them. */
-  record(done: readonly { readonly task: Task; readonly result: unknown }[]): void {
+  record(done: readonly Done[]): void {
     this.#journal?.add(done.map(({ task, result }) => ({ key: task.key!, result })));
-    for (const { task, result } of done) {
-      const leader = this.#leaders?.get(task.key!);
-      if (leader) leader.known = { result };
-    }
+    for (const { task, result, run } of done) this.#settle(task, { result, run });
+  }
+
+  /** A task has failed for good; returns those that share this. The next run tries it again. */
+  failed(task: Task, error: Error): readonly Task[] {
+    this.#settle(task, { error });
+    return this.followers(task);
+  }
+
+  #settle(task: Task, outcome: KnownOutcome): void {
+    const leader = this.#leaders?.get(task.key!);
+    if (leader) leader.outcome = outcome;
   }
 
   /** The tasks that have waited for this one. */
   followers(task: Task): readonly Task[] {
-    return this.#leaders?.get(task.key!)?.followers.splice(0) ?? [];
+    const followers = this.#leaders?.get(task.key!)?.followers.splice(0) ?? [];
+    for (const each of followers) each.attempt = task.attempt;
+    return followers;
   }
 
   async close(): Promise<void> {

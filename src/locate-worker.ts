@@ -9,10 +9,9 @@ import type * as Inspector from "node:inspector";
 import path from "node:path";
 import { fileURLToPath, pathToFileURL } from "node:url";
 import { serialize } from "node:v8";
-import { CONTEXT } from "./context.js";
+import { currentContext } from "./current-context.js";
 import { WorkerModuleError } from "./errors.js";
 import type { WorkerSource } from "./protocol.js";
-import type { Frame } from "./worker.js";
 
 /**
  * @param worker - the instance given to `Parallel`
@@ -38,7 +37,7 @@ export function locateWorker(
     ...ownFields(worker),
     argv: process.argv,
     execArgv,
-    context: ((globalThis as Record<symbol, unknown>)[CONTEXT] as Frame[] | undefined) ?? [],
+    context: currentContext(),
   };
 }
 

@@ -65,7 +65,7 @@ export interface CallOptions<Item = unknown, Result = unknown> {
   readonly forceKillAfterDelay?: number;
   /** Called before an item starts (once, however often it is retried). Hooks run in this process, one at a time, and are awaited; one that throws stops the call. */
   readonly onStart?: (item: Item, index: number) => unknown;
-  /** Called after an item has succeeded. */
+  /** Called after an item has succeeded; not for items that an earlier run has recorded in `journal`. */
   readonly onFinish?: (item: Item, index: number, result: Result, info: FinishInfo) => unknown;
   /** Calls `onFinish` in the order of the items. @defaultValue false */
   readonly finishInOrder?: boolean;
@@ -73,9 +73,16 @@ export interface CallOptions<Item = unknown, Result = unknown> {
   readonly scratchRoot?: string;
   /** Bytes of memory that have to be free for a child to be started. @defaultValue none */
   readonly minFreeMemory?: number;
-  /** Runs equal items (by their JSON, whatever the order of its keys) once; all of them get that result. @defaultValue false */
+  /**
+   * Runs equal items (by their JSON, whatever the order of its keys) once; all of them get that result, or that error.
+   * `onStart` is called for the first of them, `onFinish` for each. @defaultValue false
+   */
   readonly dedupe?: boolean;
-  /** A directory that outlives the call, in which finished items are recorded: the same call skips them when it is run again. */
+  /**
+   * A directory that outlives the call, in which finished items are recorded: the same call skips them when it is run
+   * again, and calls no hooks for them. Failures are not recorded. It is refused to another worker, or another version of
+   * it: that is its `static version`, or else the text of its class and its own fields.
+   */
   readonly journal?: string;
   /** Shows on stderr how far it is: a bar on a terminal, else a line every few seconds. A string is its title. @defaultValue false */
   readonly progress?: boolean | string;

@@ -145,7 +145,7 @@ export class Parallel<Item, Result> {
 
   /**
    * What became of every item, in the order of the items, as `Promise.allSettled` tells it. Runs all of them:
-   * `stopOnError` has no say here.
+   * `stopOnError` and `halt` have no say here.
    *
    * @param items - any Iterable or AsyncIterable; the next one is pulled when a slot is free
    * @param options - override those of the constructor
@@ -358,7 +358,7 @@ export class Parallel<Item, Result> {
   }
 
   /**
-   * The first item, in the order of the input, for which `process` gives something truthy. No item is started once there
+   * The first item, in the order of the input, for which `process` gives something truthy. No item is pulled once there
    * is one, and the rest ends as soon as those before it are done; see `some`.
    *
    * @param items - any Iterable or AsyncIterable

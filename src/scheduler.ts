@@ -63,9 +63,12 @@ export class Scheduler implements TaskOwner {
   readonly #again: Task[] = [];
   /** Failed tasks that wait for their next attempt. */
   readonly #pausing = new Map<Task, NodeJS.Timeout>();
-  /** Aborted when the call is to end at once. */
-  readonly #halt = new AbortController();
+  /** Its children are killed, and nobody is told of what else they do. */
   #isHalted = false;
+  /** Nor is anything of the user's waited for: there is a reason to end at once. */
+  #isAborted = false;
+  /** What waits for something of the user's. Not an AbortSignal: there may be a thousand of them, and of items a million. */
+  readonly #onAbort = new Set<() => void>();
   #container: TaskContainer | undefined;
   #known: KnownResults | undefined;
   #isOpening = false;
@@ -76,6 +79,9 @@ export class Scheduler implements TaskOwner {
   #failed = 0;
   #firstError: Error | undefined;
   readonly #toRecord: Done[] = [];
+  /** No new item starts. */
+  #isStopped = false;
+  /** What the call rejects with: the first reason in time. */
   #stopReason: { readonly error: unknown } | undefined;
   #end!: () => void;
   readonly #ended = new Promise<void>((resolve) => (this.#end = resolve));
@@ -97,6 +103,11 @@ export class Scheduler implements TaskOwner {
       onMore: () => this.#onMore(),
       onError: (error) => this.#stop(error),
     });
+  }
+
+  /** Whether no new item starts: after an error, or because it is to end. */
+  get isStopped(): boolean {
+    return this.#isStopped;
   }
 
   /** Items pulled so far. */
@@ -135,14 +146,26 @@ export class Scheduler implements TaskOwner {
       this.#known = await this.#call.openKnown?.();
       this.#onMore();
       await this.#ended;
-      await this.#unlessHalted(this.#hooks.idle());
+      await this.#unlessAborted(this.#hooks.idle());
     } finally {
       signal?.removeEventListener("abort", onAbort);
-      if (this.#container) await this.#call.release(this.#container, this);
-      await this.#known?.close();
-      await this.#recorder.close();
+      this.#feed.stop();
+      await this.#leave();
     }
     if (this.#stopReason) throw this.#stopReason.error;
+  }
+
+  /** Each is left even if another cannot be: a journal is flushed to a disk that may be full. */
+  async #leave(): Promise<void> {
+    try {
+      if (this.#container) await this.#call.release(this.#container, this);
+    } finally {
+      try {
+        await this.#known?.close();
+      } finally {
+        await this.#recorder.close();
+      }
+    }
   }
 
   /** Ends the call at once: kills what runs; `run` then rejects with `reason`. */
@@ -150,8 +173,17 @@ export class Scheduler implements TaskOwner {
     if (this.#isHalted) return;
     this.#isHalted = true;
     this.#stopReason = { error: reason };
-    this.#halt.abort();
+    this.#isAborted = true;
+    for (const each of this.#onAbort) each();
     this.#stop(reason);
+    this.#container?.kill(this);
+  }
+
+  /** Ends the call at once, as nothing more of it is wanted: kills what runs, awaits hooks; `run` then resolves. */
+  finish(): void {
+    if (this.#isHalted) return;
+    this.#isHalted = true;
+    this.#endWork();
     this.#container?.kill(this);
   }
 
@@ -159,8 +191,12 @@ export class Scheduler implements TaskOwner {
     if (this.#isStopped) return [];
     const tasks: Task[] = this.#again.length > 0 ? this.#again.splice(0, limit) : [];
     const count = tasks.length;
+    // Results that are known are told while it pulls; until it is known what else there is, the call is not over.
+    this.#open += 1;
     if (count < limit) this.#feed.take(limit, tasks);
-    this.#open += tasks.length - count;
+    this.#open += tasks.length - count - 1;
+    // Something has ended the call meanwhile: an item that cannot be had, or an answer that was known.
+    if (this.#isStopped) this.returned(tasks.splice(0));
     // That there is nothing more is only known once it has been asked for.
     if (tasks.length === 0) this.#endIfDone();
     this.#recorder.inFlight(this.#open);
@@ -199,7 +235,7 @@ export class Scheduler implements TaskOwner {
   }
 
   doomed(error: Error): void {
-    this.#stop(error);
+    if (!this.#isHalted) this.#stop(error);
   }
 
   childEnded(life: ChildLife): void {
@@ -208,17 +244,21 @@ export class Scheduler implements TaskOwner {
 
   /** Pulls no more items; those that have been are run. */
   stopPulling(): void {
-    this.#feed.stop();
+    this.#feed.finish();
   }
 
   /** A task of an item, unless its result is known or will be another's. */
   #admit(task: Task): Task | undefined {
     const known = this.#known?.find(task);
     if (known === undefined) return task;
-    if (known !== "later") {
-      this.#onResult(task.index, known.result, task.item);
-      this.#recorder.done(1, 0);
-      this.#hooks.skip(task.index);
+    if (known === "later") return undefined;
+    this.#open += 1;
+    if ("error" in known) this.#fail(task, known.error);
+    else if (known.run) this.#deliver(task, known.result, { runOf: () => known.run! }, 0);
+    else {
+      // Of an earlier run, which has told `onFinish`.
+      this.#succeed(task, known.result);
+      this.#close(task);
     }
     return undefined;
   }
@@ -240,7 +280,8 @@ export class Scheduler implements TaskOwner {
         const followers = this.#known!.followers(task);
         this.#open += followers.length;
         for (const each of [task, ...followers]) {
-          this.#deliver(each, result, { runOf: () => run }, 0);
+          if (this.#isHalted) this.#close(each);
+          else this.#deliver(each, result, { runOf: () => run }, 0);
         }
       }
     });
@@ -249,16 +290,14 @@ export class Scheduler implements TaskOwner {
   #deliver(task: Task, result: unknown, runs: Runs, seq: number): void {
     const { index, item } = task;
     removeFile(task);
-    this.#onResult(index, result, item);
-    this.#succeeded += 1;
-    this.#recorder.done(1, 0);
+    this.#succeed(task, result);
     const onFinish = this.#onFinish;
     if (!onFinish) return this.#close(task);
     const { num, pid, start, end, usage } = runs.runOf(seq);
     const info = { num, pid: pid!, attempt: task.attempt, duration: end - start, usage };
     this.#waitingHooks += 1;
-    this.#hooks
-      .inTurn(index, () => onFinish(item as never, index, result as never, info))
+    const hook = () => onFinish(item as never, index, result as never, info);
+    this.#unlessAborted(this.#hooks.inTurn(index, hook))
       .catch((error: unknown) => this.#stop(error))
       .finally(() => {
         this.#waitingHooks -= 1;
@@ -267,8 +306,10 @@ export class Scheduler implements TaskOwner {
       });
   }
 
-  get #isStopped(): boolean {
-    return this.#stopReason !== undefined;
+  #succeed({ index, item }: Task, result: unknown): void {
+    this.#succeeded += 1;
+    this.#recorder.done(1, 0);
+    this.#onResult(index, result, item);
   }
 
   /** There may be something to do, or nothing any more. */
@@ -287,7 +328,7 @@ export class Scheduler implements TaskOwner {
   async #openContainer(): Promise<void> {
     this.#isOpening = true;
     try {
-      await this.#unlessHalted(this.#call.ready());
+      await this.#unlessAborted(this.#call.ready());
       if (!this.#isStopped) {
         this.#container = await this.#call.open();
         this.#container.add(this);
@@ -303,6 +344,11 @@ export class Scheduler implements TaskOwner {
   /** Starts no new item; the first reason in time is what the call rejects with. */
   #stop(error: unknown): void {
     this.#stopReason ??= { error };
+    this.#endWork();
+  }
+
+  #endWork(): void {
+    this.#isStopped = true;
     this.#feed.stop();
     this.#drop();
     for (const [task, timer] of this.#pausing) {
@@ -324,20 +370,23 @@ export class Scheduler implements TaskOwner {
 
   #giveUp(task: Task): void {
     const { error } = task.failure!;
-    const followers = this.#known?.followers(task) ?? [];
+    const followers = this.#known?.failed(task, error) ?? [];
     this.#open += followers.length;
-    for (const each of [task, ...followers]) {
-      if (!this.#isHalted) this.#tellFailure(each, error);
-      this.#close(each);
-    }
+    for (const each of [task, ...followers]) this.#fail(each, error);
+  }
+
+  #fail(task: Task, error: Error): void {
+    if (!this.#isHalted) this.#tellFailure(task, error);
+    this.#close(task);
   }
 
   #tellFailure(task: Task, error: Error): void {
     this.#failed += 1;
     this.#firstError ??= error;
-    this.#call.onError(task.index, error);
     this.#recorder.done(0, 1);
+    // First: who is told of it may ask whether it is the end.
     if (!this.#isStopped && this.#isTooMuch()) this.#stop(this.#firstError);
+    this.#call.onError(task.index, error);
   }
 
   /** Whether so many items have failed that no other is to start. */
@@ -346,7 +395,9 @@ export class Scheduler implements TaskOwner {
     if (!halt) return stopOnError;
     const { failures = Infinity, ratio = Infinity } = halt;
     const done = this.#succeeded + this.#failed;
-    return this.#failed >= failures || (done >= MIN_ITEMS_FOR_RATIO && this.#failed / done >= ratio);
+    return (
+      this.#failed >= failures || (done >= MIN_ITEMS_FOR_RATIO && this.#failed / done >= ratio)
+    );
   }
 
   #close(task: Task): void {
@@ -367,20 +418,19 @@ export class Scheduler implements TaskOwner {
 
   #startHook(task: Task): Promise<unknown> {
     const hook = this.#hooks.now(() => this.options.onStart!(task.item as never, task.index));
-    return this.#unlessHalted(hook);
+    return this.#unlessAborted(hook);
   }
 
-  /** What `promise` gives, or `undefined` as soon as the call is halted: a hook of the user may never end. */
-  #unlessHalted<T>(promise: Promise<T>): Promise<T | undefined> {
-    const { signal } = this.#halt;
-    if (signal.aborted) {
+  /** What `promise` gives, or `undefined` as soon as the call is aborted: a hook of the user may never end. */
+  #unlessAborted<T>(promise: Promise<T>): Promise<T | undefined> {
+    if (this.#isAborted) {
       promise.catch(() => {});
       return Promise.resolve(undefined);
     }
     return new Promise((resolve, reject) => {
-      const onHalt = () => resolve(undefined);
-      signal.addEventListener("abort", onHalt, { once: true });
-      promise.then(resolve, reject).finally(() => signal.removeEventListener("abort", onHalt));
+      const onAbort = () => resolve(undefined);
+      this.#onAbort.add(onAbort);
+      promise.then(resolve, reject).finally(() => this.#onAbort.delete(onAbort));
     });
   }
 

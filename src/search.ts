@@ -1,82 +1,77 @@
 /** `some`, `every` and `find`: calls that end as soon as the answer is known. */
-import type { CallPlan, Calls } from "./calls.js";
+import type { Calls } from "./calls.js";
 import type { CallOptions } from "./options.js";
+import type { Scheduler } from "./scheduler.js";
 
 type Items = Iterable<unknown> | AsyncIterable<unknown>;
 type Options = CallOptions<never, never>;
 
-/** What a call is halted with when its answer is known: nobody sees it. */
-const ANSWERED = new Error("The answer is known");
-
 /** Whether an item has a result that is truthy (`wanted: true`), or one that is not. */
 export async function anyIs(calls: Calls, items: Items, options: Options, wanted: boolean) {
   let isFound = false;
-  await search(calls, items, options, (_, result, halt) => {
-    if (isFound || Boolean(result) !== wanted) return;
-    isFound = true;
-    halt();
+  await search(calls, items, options, {
+    onResult: (call, _, result) => {
+      if (call.isStopped || Boolean(result) !== wanted) return;
+      isFound = true;
+      call.finish();
+    },
+    onFailure: () => {},
+    isAnswered: () => isFound,
   });
   return isFound;
 }
 
-/** The first item, in the order of the input, whose result is truthy. */
+/** The first item, in the order of the input, whose result is truthy. One that fails is not it. */
 export async function findFirst(calls: Calls, items: Items, options: Options): Promise<unknown> {
   let found: { readonly index: number; readonly item: unknown } | undefined;
   /** Items that are not it; all before `next` are not. */
   const passed = new Set<number>();
   let next = 0;
-  await search(
-    calls,
-    items,
-    options,
-    (index, result, halt, item, stopPulling) => {
+  let isAnswered = false;
+  const look = (call: Scheduler) => {
+    while (passed.delete(next)) next += 1;
+    if (!found || call.isStopped) return;
+    // One before it may still be it.
+    if (found.index !== next) return call.stopPulling();
+    isAnswered = true;
+    call.finish();
+  };
+  await search(calls, items, options, {
+    onResult: (call, index, result, item) => {
       if (!result) passed.add(index);
       else if (!found || index < found.index) found = { index, item };
-      while (passed.delete(next)) next += 1;
-      if (!found) return;
-      // One before it may still be it.
-      if (found.index === next) halt();
-      else stopPulling();
+      look(call);
     },
-  );
+    onFailure: (call, index) => {
+      passed.add(index);
+      look(call);
+    },
+    isAnswered: () => isAnswered,
+  });
   return found?.item;
 }
 
-type OnResult = (
-  index: number,
-  result: unknown,
-  halt: () => void,
-  item: unknown,
-  stopPulling: () => void,
-) => void;
+interface Search {
+  onResult(call: Scheduler, index: number, result: unknown, item: unknown): void;
+  onFailure(call: Scheduler, index: number): void;
+  isAnswered(): boolean;
+}
 
-async function search(calls: Calls, items: Items, options: Options, onResult: OnResult) {
+/** Whatever comes first: an answer ends the call, and so does an error, unless it is one of those that are put up with. */
+async function search(calls: Calls, items: Items, options: Options, search: Search) {
   const errors: Error[] = [];
-  const plan: CallPlan = {
+  const call: Scheduler = calls.start({
     items,
     options,
     wantsResults: true,
-    onResult: (index, result, item) =>
-      onResult(
-        index,
-        result,
-        () => call.halt(ANSWERED),
-        item,
-        () => call.stopPulling(),
-      ),
-    // A failed item gives no answer; it may stop the call, or be told at the end.
+    onResult: (index, result, item) => search.onResult(call, index, result, item),
     onError: (index, error) => {
       errors[index] = error;
-      onResult(index, undefined, () => {}, undefined, () => {});
+      search.onFailure(call, index);
     },
-  };
-  const call = calls.start(plan);
-  try {
-    await calls.run(call);
-  } catch (error) {
-    if (error !== ANSWERED) throw error;
-    return;
-  }
+  });
+  await calls.run(call);
+  if (search.isAnswered()) return;
   const inOrder = Object.values(errors);
   if (inOrder.length > 0) {
     throw new AggregateError(inOrder, `${inOrder.length} of ${call.pulled} items failed`);

@@ -163,4 +163,14 @@ describe.each(["fork", "spawn"] as const)("hooks by %s", (startMethod) => {
     });
     expect(await Promise.race([rejection(call), sleep(5000, "still waiting")])).toBe("hook");
   });
+
+  it("that never end after an item do not either", async () => {
+    const controller = new AbortController();
+    const onFinish = () => new Promise(() => setTimeout(() => controller.abort("hook"), 50));
+    const call = opened(new Echo(), { startMethod }).mapProcesses(["a", "b"], {
+      onFinish,
+      signal: controller.signal,
+    });
+    expect(await Promise.race([rejection(call), sleep(5000, "still waiting")])).toBe("hook");
+  });
 });

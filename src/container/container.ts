@@ -95,6 +95,8 @@ export class Container implements TaskContainer {
     const at = this.#owners.indexOf(owner);
     if (at !== -1) this.#owners.splice(at, 1);
     if (this.#owners.length === 0) for (const slot of this.#slots) slot.rest();
+    // The next call has its own patience.
+    this.#shortSince = undefined;
   }
 
   /** Gives what there is to whoever is free; to be called when either may have changed. */
@@ -150,10 +152,12 @@ export class Container implements TaskContainer {
   /** The one with the fewest tasks, and of those the lowest. */
   #slotFor(owner: TaskOwner): Slot | undefined {
     let best: Slot | undefined;
+    let mayStart: boolean | undefined;
     for (let num = 0; num < this.#size; num += 1) {
+      if (mayStart === false && !this.#slots[num]) break;
       const slot = (this.#slots[num] ??= new Slot(num, this.#host));
       if (slot.roomFor(owner) === 0 || (best && slot.load >= best.load)) continue;
-      if (slot.isEmpty && !this.#mayStart(owner)) continue;
+      if (slot.isEmpty && !(mayStart ??= this.#mayStart(owner))) continue;
       best = slot;
       if (best.load === 0) break;
     }

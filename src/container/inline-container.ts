@@ -4,15 +4,22 @@
  */
 import { isJsonWorker } from "../check-worker.js";
 import { Task as TaskForWorker } from "../child/task.js";
-import { CONTEXT } from "../context.js";
+import { currentContext, within } from "../current-context.js";
 import { describe } from "../describe.js";
-import { ItemError, type ItemFacts, ItemTimeoutError, ResultTypeError } from "../errors.js";
+import { recordError, reviveError } from "../error-record.js";
+import {
+  ItemError,
+  type ItemFacts,
+  ItemTimeoutError,
+  ResultTypeError,
+  WorkerModuleError,
+} from "../errors.js";
 import { jsonProblem } from "../json-value.js";
 import { monotonic } from "../monotonic.js";
 import { factsOf, inWords } from "../outcome.js";
 import type { Meter } from "../stats.js";
 import type { Failure, Run, Task, TaskOwner } from "../task.js";
-import type { AnyWorker, Frame, Instance } from "../worker.js";
+import type { AnyWorker, Instance } from "../worker.js";
 import type { TaskContainer } from "./task-container.js";
 
 /** So long items may follow each other before timers and other events have their turn. */
@@ -32,14 +39,28 @@ export class InlineContainer implements TaskContainer {
   readonly #owners: TaskOwner[] = [];
   readonly #running = new Set<Running>();
   #setUp: Promise<void> | undefined;
+  #closed: Promise<void> | undefined;
   #turnBegan = 0;
   #isWaitingForTurn = false;
   #onIdle: (() => void) | undefined;
 
-  constructor(worker: AnyWorker<unknown, unknown>, meter: Meter) {
+  /** @throws WorkerModuleError when `preload` fails, as where it runs in a fork server */
+  static async open(worker: AnyWorker<unknown, unknown>, meter: Meter): Promise<InlineContainer> {
+    const container = new InlineContainer(worker, meter);
+    const { name, context } = container.#instance;
+    try {
+      await within(context, () => worker.preload?.());
+    } catch (cause) {
+      const what = `preload() of ${name} failed: ${inWords(asTold(cause))}`;
+      throw new WorkerModuleError("inline", what, { cause });
+    }
+    return container;
+  }
+
+  private constructor(worker: AnyWorker<unknown, unknown>, meter: Meter) {
     this.#worker = worker;
     this.#meter = meter;
-    const context = ((globalThis as Record<symbol, unknown>)[CONTEXT] as Frame[] | undefined) ?? [];
+    const context = currentContext();
     const frame = { kind: "inline", num: 0, name: worker.constructor.name || "worker" } as const;
     this.#instance = {
       ...frame,
@@ -80,13 +101,18 @@ export class InlineContainer implements TaskContainer {
     for (const each of [...this.#running]) each.fail(KILLED);
   }
 
-  async close(): Promise<void> {
+  /** Harmless twice. */
+  close(): Promise<void> {
+    return (this.#closed ??= this.#close());
+  }
+
+  async #close(): Promise<void> {
     if (this.#running.size > 0) await new Promise<void>((resolve) => (this.#onIdle = resolve));
     const isSetUp = await this.#setUp?.then(
       () => true,
       () => false,
     );
-    if (isSetUp) await this.#worker.teardown?.();
+    if (isSetUp) await within(this.#instance.context, () => this.#worker.teardown?.());
   }
 
   async #run(task: Task, owner: TaskOwner): Promise<void> {
@@ -122,14 +148,22 @@ export class InlineContainer implements TaskContainer {
   }
 
   async #process({ item, index, attempt }: Task, signal: AbortSignal): Promise<unknown> {
-    await (this.#setUp ??= this.#prepare());
+    await this.#prepare();
     const task = new TaskForWorker(index, attempt, this.#instance, () => signal);
-    return await this.#worker.process(item, task);
+    return await within(this.#instance.context, () => this.#worker.process(item, task));
   }
 
+  /** When it fails, it is tried again for the next item, which elsewhere has a new child. */
   async #prepare(): Promise<void> {
-    await this.#worker.preload?.();
-    await this.#worker.setup?.(this.#instance);
+    const setUp = (this.#setUp ??= within(this.#instance.context, async () => {
+      await this.#worker.setup?.(this.#instance);
+    }));
+    try {
+      await setUp;
+    } catch (error) {
+      if (this.#setUp === setUp) this.#setUp = undefined;
+      throw error;
+    }
   }
 
   /** What is wrong with the type of a result, if anything is. */
@@ -138,7 +172,9 @@ export class InlineContainer implements TaskContainer {
       const problem = jsonProblem(result);
       return problem === undefined ? undefined : `${describe(result)}: ${problem}`;
     }
-    return typeof result === "string" || result instanceof Uint8Array ? undefined : describe(result);
+    return typeof result === "string" || result instanceof Uint8Array
+      ? undefined
+      : describe(result);
   }
 
   #goOn(): void {
@@ -162,8 +198,13 @@ function failureOf(thrown: unknown, facts: ItemFacts, timeout: number | undefine
   const error =
     thrown === TIMED_OUT
       ? new ItemTimeoutError(facts, timeout!)
-      : new ItemError(facts, `failed: ${inWords(thrown)}`, { cause: thrown });
+      : new ItemError(facts, `failed: ${inWords(asTold(thrown))}`, { cause: thrown });
   return { error, isRetriable: true };
+}
+
+/** What would have come from another process: words can be made of that, whatever was thrown. */
+function asTold(thrown: unknown): unknown {
+  return reviveError(recordError(thrown));
 }
 
 function mistyped(facts: ItemFacts, expected: string, got: string): Failure {
