@@ -8,6 +8,7 @@ import { Container, type ContainerOptions } from "./container/container.js";
 import type { TaskContainer } from "./container/task-container.js";
 import { ClosedError } from "./errors.js";
 import { LauncherChoice } from "./launch/launcher-choice.js";
+import type { LaunchChoice } from "./launch/launcher.js";
 import {
   type CallOptions,
   type ParallelOptions,
@@ -34,7 +35,7 @@ export class Calls {
   readonly #isRerun: boolean;
   readonly #worker: AnyWorker<never, unknown>;
   readonly #options: ParallelOptions<never, never>;
-  readonly #launch: LauncherChoice;
+  readonly #launch: LaunchChoice;
   readonly #running = new Map<Scheduler, Promise<void>>();
   /** Of calls whose items have children of their own. */
   readonly #own = new Set<TaskContainer>();
@@ -55,12 +56,13 @@ export class Calls {
     worker: AnyWorker<never, unknown>,
     options: ParallelOptions<never, never>,
     isRerun: boolean,
+    launch: LaunchChoice = new LauncherChoice(worker, options),
   ) {
     this.#isRerun = isRerun;
     this.#worker = worker;
     this.#name = worker.constructor.name || "worker";
     this.#options = options;
-    this.#launch = new LauncherChoice(worker, options);
+    this.#launch = launch;
     this.#concurrency = options.concurrency;
     const { pool } = options;
     this.#poolSize = pool === true ? processorCount() : pool === false ? undefined : pool;
@@ -80,7 +82,9 @@ export class Calls {
 
   start(plan: CallPlan): Scheduler {
     this.assertOpen();
-    const base = { ...this.#options, concurrency: this.#concurrency };
+    // That of a pool says how many slots there are; one of a call, how many of them it may use.
+    const concurrency = this.#poolSize === undefined ? this.#concurrency : undefined;
+    const base = { ...this.#options, concurrency };
     const options = resolveOptions(base as CallOptions, plan.options as CallOptions);
     if (this.#poolSize !== undefined && plan.options.limits !== undefined) {
       throw new TypeError(

@@ -23,6 +23,7 @@ export {
   type Frame,
   type Instance,
   JsonWorker,
+  type Kind,
   ParallelWorker,
   type StartMethod,
   type TaskContext,

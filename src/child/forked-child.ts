@@ -19,6 +19,7 @@ import { type LedgerMemory, LedgerWriter } from "./ledger-writer.js";
 import { type Libc, SIGKILL } from "./libc.js";
 import { applyLimits } from "./limits.js";
 import type { Notes } from "./notes.js";
+import { OverflowFileWriter, type OverflowWriter } from "./overflow.js";
 import { renewRandom } from "./renew.js";
 import { type LoadedWorker, Runner, type RunnerEvents, type Surroundings } from "./runner.js";
 import { atEnd, type Ending } from "./watch-exit.js";
@@ -67,12 +68,13 @@ export class ForkedChild {
     libc.reviveLoop();
 
     const ledger = new LedgerWriter(memory ?? ownLedger(libc, start), start.shape);
+    const overflow = new OverflowFileWriter(start);
     if (payload) {
-      const runner = new Runner(this.#worker, start, this.#around, ledger, this.#alone());
+      const runner = new Runner(this.#worker, start, this.#around, ledger, overflow, this.#alone());
       this.#notes = runner.notes;
       runner.run(id, payload);
     } else {
-      this.#serve(id, start, ledger);
+      this.#serve(id, start, ledger, overflow);
     }
     // Most items are done here, without a turn of the event loop.
     drainMicrotasks();
@@ -84,9 +86,9 @@ export class ForkedChild {
   }
 
   /** Gets items from a channel of its own, for as long as there are any. */
-  #serve(id: string, start: Start, ledger: LedgerWriter): void {
+  #serve(id: string, start: Start, ledger: LedgerWriter, overflow: OverflowWriter): void {
     const channel = new ItemChannel(connectTo(start.directory), () => this.#libc.exit(0));
-    const runner = new Runner(this.#worker, start, this.#around, ledger, {
+    const runner = new Runner(this.#worker, start, this.#around, ledger, overflow, {
       say: (answer) => channel.say(answer),
       busy: (isBusy) => channel.busy(isBusy),
       onInterrupt,

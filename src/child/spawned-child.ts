@@ -16,6 +16,7 @@ import { type Libc, loadLibc } from "./libc.js";
 import { applyLimits } from "./limits.js";
 import { loadWorker, problemOf, problemOfExit } from "./load-worker.js";
 import type { Notes } from "./notes.js";
+import { OverflowFileWriter } from "./overflow.js";
 import { type LoadedWorker, Runner, type RunnerEvents } from "./runner.js";
 import { atEnd, watchExit } from "./watch-exit.js";
 
@@ -64,7 +65,9 @@ function serve(): void {
 
 function runnerWith(events: RunnerEvents): Runner {
   const around = { kind: "spawn", name, context: source.context } as const;
-  const runner = new Runner(worker, start, around, new LedgerWriter(ledger(), start.shape), events);
+  const writer = new LedgerWriter(ledger(), start.shape);
+  const overflow = new OverflowFileWriter(start);
+  const runner = new Runner(worker, start, around, writer, overflow, events);
   notes = runner.notes;
   return runner;
 }

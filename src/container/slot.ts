@@ -7,7 +7,7 @@
  *     └────────────────┴──── the child has ended, by whatever way ◀────────────────────┘
  */
 import type { Usage } from "../errors.js";
-import { type PackedItems, packItems } from "../items.js";
+import { type KeepItem, type PackedItems, packItems } from "../items.js";
 import type { Entry, EntryHandler, LedgerReader } from "../ledger.js";
 import type { Child, ChildEnd, ChildEvents } from "../launch/launcher.js";
 import { monotonic } from "../monotonic.js";
@@ -28,8 +28,7 @@ export interface SlotHost {
   ledger(num: number): LedgerReader;
   startOf(num: number, generation: number): Omit<Start, "payload">;
   launch(start: Start, events: ChildEvents): Child;
-  /** A name for a file in the scratch directory. */
-  readonly newItemFile: () => string;
+  readonly keepItem: KeepItem;
   /** Whether another slot could take what this one has not begun. */
   hasFreeSlot(): boolean;
   /** The slot can take more. */
@@ -136,7 +135,7 @@ export class Slot implements Runs {
     let packed: PackedItems;
     try {
       if (this.#state === "empty") this.#prepare();
-      packed = packItems(tasks, this.#tasks.next, this.#host.newItemFile);
+      packed = packItems(tasks, this.#tasks.next, this.#host.keepItem);
     } catch (error) {
       // A full disk, mostly. Only the first is told of it: it may be better when the others come again.
       const [first, ...rest] = tasks;
@@ -328,7 +327,7 @@ export class Slot implements Runs {
     if (isJson(entry)) return owner.succeeded(task, entry[0], this, seq);
     const run = this.runOf(seq);
     const facts = outcome.factsOf(task, run);
-    const became = outcome.resultOf(entry, this.#start, seq, facts, owner.expected);
+    const became = outcome.resultOf(entry, this.#child!.overflow, seq, facts, owner.expected);
     if ("error" in became) return owner.failed(task, became, run);
     if (!(became.result instanceof Promise)) return owner.succeeded(task, became.result, this, seq);
     became.result.then(
@@ -440,7 +439,7 @@ export class Slot implements Runs {
     const { timeout, limits } = this.#owner.options;
     if (!end.started) return outcome.failureToStart(facts, end.reason);
     if (this.#timedOut.has(task)) return outcome.timeoutFailure(facts, timeout!);
-    const ending = this.#ending && outcome.takeEnding(this.#ending, this.#start);
+    const ending = this.#ending && outcome.takeEnding(this.#ending, this.#child!.overflow);
     return outcome.deathFailure(facts, end, ending, limits);
   }
 

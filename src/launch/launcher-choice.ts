@@ -7,7 +7,7 @@ import { locateWorker } from "../locate-worker.js";
 import { DEFAULT_STARTUP_TIMEOUT_MS, type ParallelOptions } from "../options.js";
 import type { ForkLauncher } from "./fork.js";
 import { forkObstacle } from "./fork-obstacle.js";
-import type { Launcher } from "./launcher.js";
+import type { LaunchChoice, Launcher } from "./launcher.js";
 import type { ChildSettings } from "./warm-node.js";
 
 type LaunchOptions = Pick<
@@ -15,7 +15,7 @@ type LaunchOptions = Pick<
   "startMethod" | "module" | "execArgv" | "env" | "cwd" | "startupTimeout"
 >;
 
-export class LauncherChoice {
+export class LauncherChoice implements LaunchChoice {
   readonly #worker: object;
   readonly #options: LaunchOptions;
   #ready: Promise<Launcher> | undefined;
@@ -28,7 +28,6 @@ export class LauncherChoice {
     this.#options = options;
   }
 
-  /** The launcher, ready or on its way. */
   get current(): Launcher | undefined {
     return this.#current;
   }
@@ -38,7 +37,6 @@ export class LauncherChoice {
     return this.#reason;
   }
 
-  /** The launcher, ready. */
   ready(): Promise<Launcher> {
     if (!this.#ready) {
       this.#ready = this.#choose();
@@ -47,7 +45,6 @@ export class LauncherChoice {
     return this.#ready;
   }
 
-  /** Ends what is warm, also while it is starting. */
   async close(): Promise<void> {
     this.#closed = true;
     await this.#current?.close();

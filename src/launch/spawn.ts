@@ -10,6 +10,7 @@ import {
   type WorkerSource,
 } from "../protocol.js";
 import type { Child, ChildEnd, ChildEvents, Launcher, Room, RoomOptions } from "./launcher.js";
+import { OverflowFiles } from "./overflow.js";
 import { Reaper } from "./reaper.js";
 import { type Guard, ScratchRoom } from "./scratch-room.js";
 import {
@@ -107,6 +108,7 @@ class SpawnRoom extends ScratchRoom implements Room {
 }
 
 class SpawnedChildHandle implements Child {
+  readonly overflow: OverflowFiles;
   readonly #process: NodeProcess;
   readonly #events: ChildEvents;
   readonly #url: string;
@@ -122,6 +124,7 @@ class SpawnedChildHandle implements Child {
     events: ChildEvents,
   ) {
     this.#url = url;
+    this.overflow = new OverflowFiles(start);
     this.#isLimited = start.limits?.memory !== undefined;
     this.#events = events;
     this.#process = startNode("spawned-child", [], settings, (message) =>
