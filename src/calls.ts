@@ -77,7 +77,7 @@ export class Calls {
     if (this.#poolSize === undefined) this.#concurrency = count;
     else if (this.#poolSize > 0) this.#poolSize = count;
     for (const container of this.#own) container.size = count;
-    if (this.#pool) this.#pool.size = count;
+    if (this.#pool) this.#pool.size = this.#slotsFor(count);
   }
 
   start(plan: CallPlan): Scheduler {
@@ -183,12 +183,17 @@ export class Calls {
 
   #openPool(size: number): Promise<TaskContainer> {
     return this.#openContainer({
-      size,
+      size: this.#slotsFor(size),
       isPool: true,
       maxItemsPerChild: this.#options.maxItemsPerChild ?? Infinity,
       scratchRoot: this.#options.scratchRoot,
       limits: this.#options.limits,
     });
+  }
+
+  /** Each thread is a slot of its own. */
+  #slotsFor(poolSize: number): number {
+    return poolSize * (this.#options.threads ?? 1);
   }
 
   async #openOwn({ scratchRoot, limits, concurrency }: ResolvedOptions): Promise<TaskContainer> {

@@ -75,6 +75,10 @@ export interface Start {
   /** The scratch directory of its container: its ledger, its channel and the files of its items are in there. Empty for a thread. */
   readonly directory: string;
   readonly shape: LedgerShape;
+  /** Place of its ledger among those in the directory, `num` unless given. */
+  readonly cell?: number | undefined;
+  /** It runs no items but threads that do. */
+  readonly isHost?: true | undefined;
   /** Names the files of its items: `<name>-<seq>`. */
   readonly name: string;
   readonly limits?: Limits | undefined;
@@ -106,11 +110,33 @@ export interface ThreadMail {
 export interface ThreadData {
   readonly source: WorkerSource;
   readonly request: StartRequest;
-  readonly ledger: SharedArrayBuffer;
-  /** For letters. */
-  readonly mail: MessagePort;
+  /** When its parent is this program itself; else its ledger is a file, and so is what is too long for it. */
+  readonly memory?: { readonly ledger: SharedArrayBuffer; readonly mail: MessagePort } | undefined;
   /** A word that is not zero once `task.signal` has been read. */
   readonly heeds: Int32Array<SharedArrayBuffer>;
+}
+
+/** What a process with threads in it is told. */
+export type ToHost =
+  | { readonly do: "thread"; readonly request: StartRequest; readonly startupTimeout: number }
+  | { readonly do: "tell"; readonly id: string; readonly message: ToChild }
+  | { readonly do: "kill"; readonly id: string; readonly signal: NodeJS.Signals }
+  | { readonly do: "end" };
+
+/** What it says of the thread `id`. */
+export type FromHost = { readonly status: "thread"; readonly id: string } & (
+  | { readonly ready: true }
+  | { readonly answer: Answer }
+  | { readonly end: ThreadEnd }
+);
+
+/** How a thread ended. */
+export interface ThreadEnd {
+  readonly exitCode?: number | undefined;
+  readonly outOfMemory?: boolean | undefined;
+  readonly reason?: string | undefined;
+  /** It could not be started; `module` is the URL of one that is to blame. */
+  readonly fatal?: { readonly module: string | undefined; readonly error: ErrorRecord };
 }
 
 /** What a child with a channel says once it can be given items. */

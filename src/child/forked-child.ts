@@ -29,14 +29,17 @@ const { _tickCallback: drainMicrotasks } = process;
 export class ForkedChild {
   readonly #libc: Libc;
   readonly #worker: LoadedWorker;
+  readonly #source: WorkerSource;
   readonly #around: Surroundings;
   readonly #serverPid = process.pid;
   #notes: Notes | undefined;
   #isDone = false;
 
-  constructor(libc: Libc, worker: LoadedWorker, { name, context }: WorkerSource) {
+  constructor(libc: Libc, worker: LoadedWorker, source: WorkerSource) {
+    const { name, context } = source;
     this.#libc = libc;
     this.#worker = worker;
+    this.#source = source;
     this.#around = { kind: "fork", name: name || "worker", context };
   }
 
@@ -67,6 +70,11 @@ export class ForkedChild {
     // Before any of the user's code: work it gives to the thread pool must wake this loop, not the fork server's.
     libc.reviveLoop();
 
+    if (start.isHost) {
+      void this.#hostThreads(id, start);
+      drainMicrotasks();
+      return;
+    }
     const ledger = new LedgerWriter(memory ?? ownLedger(libc, start), start.shape);
     const overflow = new OverflowFileWriter(start);
     if (payload) {
@@ -96,6 +104,17 @@ export class ForkedChild {
     });
     this.#notes = runner.notes;
     channel.serve(runner);
+    channel.say({ hello: "child", id, pid: process.pid } satisfies ChildGreeting);
+  }
+
+  /** Runs nothing itself: its threads do, each of which loads the worker anew. */
+  async #hostThreads(id: string, start: Start): Promise<void> {
+    const { ThreadHost } = await import("./thread-host.js");
+    const channel = new ItemChannel(connectTo(start.directory), () => this.#libc.exit(0));
+    const frame = { kind: "fork", num: start.num, name: this.#around.name } as const;
+    const say = (message: object) => channel.say(message);
+    const done = () => this.#libc.exit(0);
+    channel.serve(new ThreadHost(this.#source, frame, { say, done }));
     channel.say({ hello: "child", id, pid: process.pid } satisfies ChildGreeting);
   }
 

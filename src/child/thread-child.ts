@@ -7,12 +7,13 @@ import { getHeapStatistics } from "node:v8";
 import { recordError } from "../error-record.js";
 import type { FromThread, ThreadData, ThreadMail, ToThread } from "../protocol.js";
 import { LedgerWriter } from "./ledger-writer.js";
+import { ledgerInFile } from "./ledgers.js";
 import { loadWorker, problemOf, problemOfExit } from "./load-worker.js";
-import { OverflowPoster } from "./overflow.js";
+import { OverflowFileWriter, OverflowPoster } from "./overflow.js";
 import { type LoadedWorker, Runner } from "./runner.js";
 import { atEnd, watchExit } from "./watch-exit.js";
 
-const { source, request, ledger, mail, heeds } = workerData as ThreadData;
+const { source, request, memory, heeds } = workerData as ThreadData;
 const { id, start } = request;
 const port = parentPort as MessagePort;
 let runner: Runner | undefined;
@@ -33,8 +34,11 @@ runner = new Runner(
   worker,
   start,
   { kind: "thread", name: source.name || "worker", context: source.context, heldMemory },
-  new LedgerWriter({ buffer: ledger, offset: 0 }, start.shape),
-  new OverflowPoster(mail),
+  new LedgerWriter(
+    memory ? { buffer: memory.ledger, offset: 0 } : ledgerInFile(start),
+    start.shape,
+  ),
+  memory ? new OverflowPoster(memory.mail) : new OverflowFileWriter(start),
   { say, busy, onInterrupt: () => void Atomics.store(heeds, 0, 1), done },
 );
 port.on("message", (message: ThreadMail) => follow(message));

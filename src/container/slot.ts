@@ -414,7 +414,9 @@ export class Slot implements Runs {
     const first = rest[0];
     if (first && !wasKilled) {
       first.strays = (first.strays ?? 0) + 1;
-      const isLost = this.#host.isOneItem || this.#state === "starting" || first.strays > MAX_STRAYS;
+      const isSuspect = this.#host.isOneItem || this.#state === "starting";
+      const isShared = end.started && end.isShared === true;
+      const isLost = (isSuspect && !isShared) || first.strays > MAX_STRAYS;
       if (isLost) dead.push({ task: rest.shift()!, run: this.#run(monotonic()) });
     }
     const owner = this.#owner;

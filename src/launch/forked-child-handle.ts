@@ -1,7 +1,7 @@
 /** A forked child, seen from the parent: it is started, killed and reported by the fork server; one for many items has a socket too. */
 import { constants } from "node:os";
 import type { Socket } from "node:net";
-import { encodeLine, type Start, type ToChild } from "../protocol.js";
+import { encodeLine, type Start, type ToChild, type ToHost } from "../protocol.js";
 import type { Child, ChildEnd, ChildEvents } from "./launcher.js";
 import { OverflowFiles } from "./overflow.js";
 
@@ -26,7 +26,7 @@ export class ForkedChildHandle implements Child {
     this.#server = server;
   }
 
-  send(message: ToChild): void {
+  send(message: ToChild | ToHost): void {
     // A write to a child that has just ended; its end is told by the fork server.
     if (this.#socket?.writable) this.#socket.write(encodeLine(message));
   }

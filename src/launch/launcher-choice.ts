@@ -5,14 +5,13 @@
 import { ClosedError, LaunchError, UnfitError } from "../errors.js";
 import { locateWorker } from "../locate-worker.js";
 import { DEFAULT_STARTUP_TIMEOUT_MS, type ParallelOptions } from "../options.js";
-import type { ForkLauncher } from "./fork.js";
 import { forkObstacle } from "./fork-obstacle.js";
 import type { LaunchChoice, Launcher } from "./launcher.js";
 import type { ChildSettings } from "./warm-node.js";
 
 type LaunchOptions = Pick<
   ParallelOptions,
-  "startMethod" | "module" | "execArgv" | "env" | "cwd" | "startupTimeout"
+  "startMethod" | "module" | "execArgv" | "env" | "cwd" | "startupTimeout" | "threads"
 >;
 
 export class LauncherChoice implements LaunchChoice {
@@ -60,7 +59,7 @@ export class LauncherChoice implements LaunchChoice {
     if (startMethod !== "spawn") {
       const { ForkLauncher } = await import("./fork.js");
       if (this.#closed) throw new ClosedError();
-      const fork = new ForkLauncher(locate, settings);
+      const fork = await this.#withThreads(new ForkLauncher(locate, settings), settings);
       this.#reason = forkObstacle(settings.execArgv) ?? (await this.#obstacleFoundBy(fork));
       if (this.#reason === undefined) return fork;
       if (startMethod === "fork") {
@@ -70,14 +69,14 @@ export class LauncherChoice implements LaunchChoice {
     }
     const { SpawnLauncher } = await import("./spawn.js");
     if (this.#closed) throw new ClosedError();
-    const spawn = new SpawnLauncher(locate, settings);
+    const spawn = await this.#withThreads(new SpawnLauncher(locate, settings), settings);
     this.#current = spawn;
     await spawn.ready();
     return spawn;
   }
 
   /** Why it cannot be, or nothing when it could. */
-  async #obstacleFoundBy(fork: ForkLauncher): Promise<string | undefined> {
+  async #obstacleFoundBy(fork: Launcher): Promise<string | undefined> {
     this.#current = fork;
     try {
       await fork.ready();
@@ -86,6 +85,13 @@ export class LauncherChoice implements LaunchChoice {
       if (error instanceof UnfitError) return error.message;
       throw error;
     }
+  }
+
+  async #withThreads(launcher: Launcher, { startupTimeout }: ChildSettings): Promise<Launcher> {
+    const { threads } = this.#options;
+    if (threads === undefined) return launcher;
+    const { HybridLauncher } = await import("./hybrid.js");
+    return new HybridLauncher(launcher, threads, startupTimeout);
   }
 
   #settings(): ChildSettings {

@@ -1,5 +1,5 @@
 /** What every start method does for a container: starts children, carries lines to and from them, tells how each ended. */
-import type { Answer, StartRequest, ToChild } from "../protocol.js";
+import type { Answer, StartRequest, ToChild, ToHost } from "../protocol.js";
 import type { KeepItem } from "../items.js";
 import type { Kind } from "../worker.js";
 import type { Usage } from "../errors.js";
@@ -55,7 +55,7 @@ export interface Child {
   readonly overflow: Overflow;
   /** Once it is known. */
   readonly pid: number | undefined;
-  send(message: ToChild): void;
+  send(message: ToChild | ToHost): void;
   kill(signal: NodeJS.Signals): void;
   /** Whether the program waits for it. */
   keepAlive(isKept: boolean): void;
@@ -81,6 +81,8 @@ export type ChildEnd =
       readonly usage?: Usage | undefined;
       /** The facts point to memory: V8's heap limit, `limits.memory`, the kernel's out-of-memory killer. */
       readonly outOfMemory?: boolean | undefined;
+      /** Others have ended with it, and any of them may have been the cause. */
+      readonly isShared?: boolean | undefined;
       /** Why it ended, when that was not its own doing. */
       readonly reason?: string | undefined;
     }

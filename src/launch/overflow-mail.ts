@@ -30,10 +30,6 @@ export class OverflowMail implements Overflow {
     return this.#take(ENDING_LETTER) as string;
   }
 
-  close(): void {
-    this.#port.close();
-  }
-
   #take(about: number): Letter["value"] {
     const early = this.#letters.get(about);
     if (early !== undefined) {

@@ -7,6 +7,7 @@ import {
   type FromSpawnedChild,
   type StartRequest,
   type ToChild,
+  type ToHost,
   type WorkerSource,
 } from "../protocol.js";
 import type { Child, ChildEnd, ChildEvents, Launcher, Room, RoomOptions } from "./launcher.js";
@@ -151,7 +152,7 @@ class SpawnedChildHandle implements Child {
     else channel.write(lines);
   }
 
-  send(message: ToChild): void {
+  send(message: ToChild | ToHost): void {
     if (this.#process.channel.writable) this.#process.channel.write(encodeLine(message));
   }
 

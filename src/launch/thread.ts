@@ -2,7 +2,7 @@
  * Start method `thread`, seen from the parent: each child is a thread of this process, with memory shared for its ledger and
  * messages for all else. What happens inside is in child/thread-child.ts.
  */
-import { MessageChannel, type ResourceLimits, Worker } from "node:worker_threads";
+import { MessageChannel, type MessagePort, type ResourceLimits, Worker } from "node:worker_threads";
 import { LaunchError } from "../errors.js";
 import type { LedgerPlace } from "../ledger.js";
 import { processorCount } from "../processor-count.js";
@@ -12,10 +12,12 @@ import type {
   StartRequest,
   ThreadData,
   ToChild,
+  ToHost,
   ToThread,
   WorkerSource,
 } from "../protocol.js";
 import type { Child, ChildEnd, ChildEvents, Launcher, Room, RoomOptions } from "./launcher.js";
+import { type Overflow, OverflowFiles } from "./overflow.js";
 import { OverflowMail } from "./overflow-mail.js";
 import { inheritable, loadError, startupTimeoutError } from "./warm-node.js";
 
@@ -89,9 +91,10 @@ class ThreadRoom implements Room {
 
 const ENTRY = new URL("../child/thread-child.js", import.meta.url);
 
-class ThreadHandle implements Child {
+export class ThreadHandle implements Child {
   readonly pid = process.pid;
-  readonly overflow: OverflowMail;
+  readonly overflow: Overflow;
+  readonly #mail: MessagePort | undefined;
   readonly #events: ChildEvents;
   readonly #url: string;
   /** Not zero once the thread has somebody to tell that it is asked to end. */
@@ -103,22 +106,25 @@ class ThreadHandle implements Child {
   #isOutOfMemory = false;
   #isTerminated = false;
 
+  /** @param ledger - none when its parent is another process: then that and what is too long for it are files */
   constructor(
     source: WorkerSource,
     request: StartRequest,
-    ledger: SharedArrayBuffer,
+    ledger: SharedArrayBuffer | undefined,
     settings: ThreadSettings,
     events: ChildEvents,
   ) {
     const { port1, port2 } = new MessageChannel();
-    this.overflow = new OverflowMail(port1);
+    this.#mail = ledger && port1;
+    this.overflow = ledger ? new OverflowMail(port1) : new OverflowFiles(request.start);
     this.#events = events;
     this.#url = source.url;
     this.#startTimer = setTimeout(() => {
       this.#fatal = startupTimeoutError(source.url, settings.startupTimeout);
       this.kill("SIGKILL");
     }, settings.startupTimeout);
-    const data = { source, request, ledger, mail: port2, heeds: this.#heeds } satisfies ThreadData;
+    const memory = ledger && { ledger, mail: port2 };
+    const data = { source, request, memory, heeds: this.#heeds } satisfies ThreadData;
     try {
       this.#worker = startThread(data, settings);
     } catch (error) {
@@ -131,8 +137,8 @@ class ThreadHandle implements Child {
     this.#worker.once("exit", (code) => this.#end(code));
   }
 
-  send(message: ToChild): void {
-    this.#post(message);
+  send(message: ToChild | ToHost): void {
+    this.#post(message as ToChild);
   }
 
   /** A thread has no signals: one that listens to `task.signal` is told, any other is ended as it is. */
@@ -184,7 +190,7 @@ class ThreadHandle implements Child {
   #end(exitCode: number): void {
     clearTimeout(this.#startTimer);
     this.#events.onEnd(this.#endOf(exitCode));
-    this.overflow.close();
+    this.#mail?.close();
   }
 
   #endOf(exitCode: number): ChildEnd {
@@ -202,12 +208,12 @@ class ThreadHandle implements Child {
 
 /** @throws when `execArgv` has what a thread cannot have */
 function startThread(data: ThreadData, { execArgv, env }: ThreadSettings): Worker {
-  const { source, request, mail } = data;
+  const { source, request, memory } = data;
   const own = execArgv && inheritable(execArgv);
   return new Worker(ENTRY, {
     name: `forkmap ${source.name || "worker"} num ${request.start.num}`,
     workerData: data,
-    transferList: [mail],
+    transferList: memory ? [memory.mail] : [],
     env,
     ...(own ? { execArgv: own.filter((flag) => !HEAP_FLAG.test(flag)) } : {}),
     ...(own ? { resourceLimits: resourceLimits(own) } : {}),
