@@ -106,7 +106,11 @@ export interface ParallelOptions<Item = unknown, Result = unknown> extends CallO
    * processor). `0` runs all items in this process, one after the other. @defaultValue a child for each item
    */
   readonly pool?: number | boolean;
-  /** With `pool`: worker threads in each child, each with its own items. @defaultValue none */
+  /**
+   * With `pool`: worker threads in each child process, each a slot of its own with its own items and its own copy of the
+   * worker's module. One that dies costs its item; its process lives on, unless nothing else ends the thread.
+   * @defaultValue none
+   */
   readonly threads?: number;
   /** Replaces a child after so many items; its slot keeps its number. @defaultValue 1 without `pool`, unlimited with */
   readonly maxItemsPerChild?: number;

@@ -163,7 +163,8 @@ export class Parallel<Item, Result> {
    *
    * @remarks
    * Threads are for work that needs no isolation: each has its own heap and its own copy of the module, and starts in some
-   * 30 ms; a native crash or running out of memory elsewhere than in its heap takes this process along. They are a pool:
+   * 50 ms; a native crash takes this process along, and what a thread has started outlives it. A loop without end can be
+   * ended, a call into native code that blocks (`execFileSync`) cannot. They are a pool:
    * started when there is work, kept for the next call, never keeping the program alive. There are `pool` of them when
    * that is a number, else `concurrency`, else `processorCount()`. A thread that throws outside of `process`, calls
    * `process.exit` or runs out of its heap costs the item it was running, and is replaced. `preload`, `setup` and
@@ -519,7 +520,13 @@ export class Parallel<Item, Result> {
     if (!threads) return own;
     const succeeded = own.items.succeeded + threads.items.succeeded;
     const failed = own.items.failed + threads.items.failed;
-    return { ...own, calls: own.calls + threads.calls, items: { succeeded, failed } };
+    const { slots, runTime, waitTime } = threads;
+    return {
+      ...own,
+      calls: own.calls + threads.calls,
+      items: { succeeded, failed },
+      threads: { slots, runTime, waitTime },
+    };
   }
 
   get #hasFixedPool(): boolean {

@@ -238,7 +238,9 @@ describe("an item that fails in a thread", () => {
     const error = await rejection<AggregateError>(parallel.mapThreads(ways));
     expect(error.errors.map((each) => each.index)).toEqual([1, 3, 4, 6]);
     expect(await parallel.mapThreads(["ok"])).toEqual(["ok"]);
-    expect(parallel.stats().items).toEqual({ succeeded: 5, failed: 4 });
+    const { items, threads } = parallel.stats();
+    expect(items).toEqual({ succeeded: 5, failed: 4 });
+    expect(threads!.slots.map(({ items }) => items).reduce((a, b) => a + b)).toBe(5);
   });
 
   it("stops the call, but for what is in flight", async () => {

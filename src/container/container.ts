@@ -92,6 +92,7 @@ export class Container implements TaskContainer {
     }
     const at = this.#owners.indexOf(owner);
     if (at !== -1) this.#owners.splice(at, 1);
+    if (this.#owners.length === 0) for (const slot of this.#slots) slot.relax();
   }
 
   /** Gives what there is to whoever is free; to be called when either may have changed. */

@@ -178,7 +178,13 @@ export class Slot implements Runs {
   /** Takes no more tasks; its child ends once it has none. */
   retire(): void {
     this.#isRetired = true;
+    if (this.#state === "ending") this.#child!.keepAlive(true);
     this.#endIfIdle();
+  }
+
+  /** No call is left that could wait for it. */
+  relax(): void {
+    if (this.#state === "ending" && !this.#isRetired) this.#child!.keepAlive(false);
   }
 
   /** Is wanted again. */
@@ -282,7 +288,8 @@ export class Slot implements Runs {
     this.#state = "ending";
     // Of its own accord after its last item.
     if (!isDone) this.#child!.send({ do: "end" });
-    if (this.#isRetired) this.#child!.keepAlive(true);
+    // A call may wait for its end, to start the next one.
+    this.#child!.keepAlive(true);
   }
 
   /** Hands on what the child has noted. */
