@@ -190,10 +190,7 @@ export class Parallel<Item, Result> {
    * console.log(first === `1 in a thread of ${process.pid}`); // true
    * ```
    */
-  async mapThreads(
-    items: Items<Item>,
-    options: CallOptions<Item, Result> = {},
-  ): Promise<Result[]> {
+  async mapThreads(items: Items<Item>, options: CallOptions<Item, Result> = {}): Promise<Result[]> {
     const results: Result[] = [];
     const calls = this.#threads(options);
     await this.#callOrThrow(calls, items, options, true, results);
