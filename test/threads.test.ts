@@ -1,4 +1,5 @@
 import { existsSync, readFileSync } from "node:fs";
+import { fileURLToPath } from "node:url";
 import {
   ClosedError,
   DeadChildError,
@@ -26,6 +27,8 @@ import { opened } from "./opened.js";
 import { rejection } from "./rejection.js";
 import { fixture, runScript } from "./run-script.js";
 import { temporaryDirectory } from "./temporary.js";
+
+const ROOT = fileURLToPath(new URL("..", import.meta.url));
 
 const times = (count: number, ms = 0) => Array.from({ length: count }, () => ({ ms }));
 
@@ -412,6 +415,22 @@ describe("threads refuse", () => {
 });
 
 describe("a program with threads", () => {
+  it("may be text", async () => {
+    const code = `
+      import { Parallel } from "forkmap";
+      import { Echo } from "${new URL("fixtures/echo.mjs", import.meta.url).href}";
+      console.log(await new Parallel(new Echo(), { pool: 1 }).mapThreads(["a"]));`;
+    const ran = await runScript("", { execArgv: ["--input-type=module", "-e", code], cwd: ROOT });
+    expect(ran).toMatchObject({ code: 0, stdout: "[ 'a' ]\n" });
+  });
+
+  it("is told when a thread cannot even begin", async () => {
+    const parallel = opened(new Echo(), { execArgv: ["--import", "./not-there.mjs"] });
+    const error = await rejection(parallel.mapThreads(["a"]));
+    expect(error).toBeInstanceOf(LaunchError);
+    expect(error.message).toContain("not-there.mjs");
+  });
+
   // On Node 20 no loader of TypeScript reaches a thread.
   const runsTypeScript = Boolean((process.features as { typescript?: unknown }).typescript);
 

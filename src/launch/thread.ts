@@ -102,7 +102,8 @@ export class ThreadHandle implements Child {
   readonly #worker: Worker | undefined;
   readonly #startTimer: NodeJS.Timeout;
   #fatal: Error | undefined;
-  #hasThrown = false;
+  #isReady = false;
+  #thrown: { readonly error: unknown } | undefined;
   #isOutOfMemory = false;
   #isTerminated = false;
 
@@ -128,7 +129,7 @@ export class ThreadHandle implements Child {
     try {
       this.#worker = startThread(data, settings);
     } catch (error) {
-      this.#fatal = launchError(error as Error);
+      this.#fatal = launchError(error);
       setImmediate(() => this.#end(0));
       return;
     }
@@ -173,6 +174,7 @@ export class ThreadHandle implements Child {
       this.#events.onAnswer(message);
     } else if (message.hello === "ready") {
       clearTimeout(this.#startTimer);
+      this.#isReady = true;
       this.#events.onReady();
     } else if (message.hello === "failed") {
       this.#fatal ??= loadError(this.#url, message.problem);
@@ -181,10 +183,9 @@ export class ThreadHandle implements Child {
 
   /** An error of the user's code has been noted by the thread itself. */
   #onError(error: unknown): void {
-    this.#hasThrown = true;
+    this.#thrown = { error };
     const code = error instanceof Error ? (error as NodeJS.ErrnoException).code : undefined;
     if (code === "ERR_WORKER_OUT_OF_MEMORY") this.#isOutOfMemory = true;
-    if (code === "ERR_WORKER_INIT_FAILED") this.#fatal ??= launchError(error as Error);
   }
 
   #end(exitCode: number): void {
@@ -194,12 +195,14 @@ export class ThreadHandle implements Child {
   }
 
   #endOf(exitCode: number): ChildEnd {
+    // It never got as far as to say so itself.
+    if (this.#thrown && !this.#isReady) this.#fatal ??= launchError(this.#thrown.error);
     if (this.#fatal) return { started: false, reason: this.#fatal.message, fatal: this.#fatal };
     return {
       started: true,
       pid: this.pid,
       // Node sometimes says 0 where a process would end with 1.
-      exitCode: this.#hasThrown ? exitCode || 1 : exitCode,
+      exitCode: this.#thrown ? exitCode || 1 : exitCode,
       outOfMemory: this.#isOutOfMemory,
       reason: this.#isTerminated ? "its thread was ended" : undefined,
     };
@@ -209,7 +212,7 @@ export class ThreadHandle implements Child {
 /** @throws when `execArgv` has what a thread cannot have */
 function startThread(data: ThreadData, { execArgv, env }: ThreadSettings): Worker {
   const { source, request, memory } = data;
-  const own = execArgv && inheritable(execArgv);
+  const own = execArgv ? inheritable(execArgv) : ownExecArgv();
   return new Worker(ENTRY, {
     name: `forkmap ${source.name || "worker"} num ${request.start.num}`,
     workerData: data,
@@ -218,6 +221,11 @@ function startThread(data: ThreadData, { execArgv, env }: ThreadSettings): Worke
     ...(own ? { execArgv: own.filter((flag) => !HEAP_FLAG.test(flag)) } : {}),
     ...(own ? { resourceLimits: resourceLimits(own) } : {}),
   });
+}
+
+/** Nothing, so that it inherits; but one that is given a file refuses `--input-type`, which the program of `-e` had. */
+function ownExecArgv(): string[] | undefined {
+  return process.execArgv.some((flag) => flag.startsWith("--input-type")) ? [] : undefined;
 }
 
 /** In MiB. */
@@ -229,6 +237,7 @@ function resourceLimits(execArgv: readonly string[]): ResourceLimits {
   return size === undefined ? {} : { maxOldGenerationSizeMb: Number(size) };
 }
 
-function launchError(cause: Error): LaunchError {
-  return new LaunchError(`A thread could not be started: ${cause.message}`, { cause });
+function launchError(cause: unknown): LaunchError {
+  const why = cause instanceof Error ? cause.message : String(cause);
+  return new LaunchError(`A thread could not be started: ${why}`, { cause });
 }
