@@ -61,11 +61,11 @@ describe.each(["fork", "spawn"] as const)("threads in processes by %s", (startMe
       startMethod,
       pool: 1,
       threads: 4,
-      timeout: 1500,
+      timeout: 1000,
       forceKillAfterDelay: 20_000,
     });
     const ways = ["exit", "uncaught", "loop"].map((way) => ({ way }));
-    const settled = await parallel.mapSettled([...ways, { ms: 1000 }, {}, {}]);
+    const settled = await parallel.mapSettled([...ways, { ms: 400 }, {}, {}]);
     const [exit, uncaught, loop, ...rest] = settled.map((each) =>
       each.status === "rejected" ? each.reason : each.value,
     );
