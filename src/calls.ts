@@ -9,6 +9,7 @@ import type { TaskContainer } from "./container/task-container.js";
 import * as diagnostics from "./diagnostics.js";
 import { ClosedError } from "./errors.js";
 import { LauncherChoice } from "./launch/launcher-choice.js";
+import type { LaunchChoice } from "./launch/launcher.js";
 import {
   type CallOptions,
   type ParallelOptions,
@@ -35,7 +36,7 @@ export class Calls {
   readonly #isRerun: boolean;
   readonly #worker: AnyWorker<never, unknown>;
   readonly #options: ParallelOptions<never, never>;
-  readonly #launch: LauncherChoice;
+  readonly #launch: LaunchChoice;
   readonly #running = new Map<Scheduler, Promise<void>>();
   /** Of calls whose items have children of their own. */
   readonly #own = new Set<TaskContainer>();
@@ -58,12 +59,13 @@ export class Calls {
     worker: AnyWorker<never, unknown>,
     options: ParallelOptions<never, never>,
     isRerun: boolean,
+    launch: LaunchChoice = new LauncherChoice(worker, options),
   ) {
     this.#isRerun = isRerun;
     this.#worker = worker;
     this.#name = worker.constructor.name || "worker";
     this.#options = options;
-    this.#launch = new LauncherChoice(worker, options);
+    this.#launch = launch;
     this.#concurrency = options.concurrency;
     const { pool } = options;
     this.#poolSize = pool === true ? processorCount() : pool === false ? undefined : pool;
@@ -80,12 +82,14 @@ export class Calls {
     if (this.#poolSize === undefined) this.#concurrency = count;
     else this.#poolSize = count;
     for (const container of this.#own) container.size = count;
-    if (this.#pool) this.#pool.size = count;
+    if (this.#pool) this.#pool.size = this.#slotsFor(count);
   }
 
   start(plan: CallPlan): Scheduler {
     this.assertOpen();
-    const base = { ...this.#options, concurrency: this.#concurrency };
+    // That of a pool says how many slots there are; one of a call, how many of them it may use.
+    const concurrency = this.#poolSize === undefined ? this.#concurrency : undefined;
+    const base = { ...this.#options, concurrency };
     const options = resolveOptions(base as CallOptions, plan.options as CallOptions);
     if (this.#poolSize !== undefined && plan.options.limits !== undefined) {
       throw new TypeError(
@@ -210,12 +214,17 @@ export class Calls {
 
   #openPool(size: number): Promise<TaskContainer> {
     return this.#openContainer({
-      size,
+      size: this.#slotsFor(size),
       isPool: true,
       maxItemsPerChild: this.#options.maxItemsPerChild ?? Infinity,
       scratchRoot: this.#options.scratchRoot,
       limits: this.#options.limits,
     });
+  }
+
+  /** Each thread is a slot of its own. */
+  #slotsFor(poolSize: number): number {
+    return poolSize * (this.#options.threads ?? 1);
   }
 
   async #openOwn({ scratchRoot, limits, concurrency }: ResolvedOptions): Promise<TaskContainer> {

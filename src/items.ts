@@ -1,11 +1,10 @@
 /** The items of a call: any Iterable or AsyncIterable, pulled one at a time, each checked to be what JSON can carry. */
 import { describe } from "./describe.js";
 import { jsonProblem } from "./json-value.js";
-import { writeJson, writeText } from "./payload.js";
-import type { ItemFile, Payload } from "./protocol.js";
+import type { LongItem, Payload } from "./protocol.js";
 import type { Task } from "./task.js";
 
-/** An item travels in its line up to so many characters; a longer one is a scratch file, so that lines stay short. */
+/** An item travels in its line up to so many characters; a longer one apart from it, so that lines stay short. */
 const INLINE_LIMIT = 8 * 1024;
 
 /**
@@ -54,28 +53,30 @@ export function checkItem(item: unknown, index: number): void {
 }
 
 /** The part of a payload that says which items there are. */
-export type PackedItems = Pick<Payload, "seq" | "index" | "indexes" | "attempts" | "items" | "files">;
+export type PackedItems = Pick<Payload, "seq" | "index" | "indexes" | "attempts" | "items" | "long">;
+
+/** Puts a long item, or its JSON, where its child can have it. */
+export type KeepItem = (text: string, kind: "text" | "json") => LongItem;
 
 /**
- * Puts tasks into a payload; a long item is written to `task.file`, which every attempt can read.
+ * Puts tasks into a payload; where a long item is kept is in `task.long`, for every attempt.
  *
  * @param seq - the number of the first in its child
- * @param newFile - a name for a file
- * @throws when the file of the first cannot be written
+ * @throws when `keep` does, for the first
  */
-export function packItems(tasks: readonly Task[], seq: number, newFile: () => string): PackedItems {
+export function packItems(tasks: readonly Task[], seq: number, keep: KeepItem): PackedItems {
   const { index } = tasks[0]!;
   const items: unknown[] = [];
   let indexes: number[] | undefined;
   let attempts: number[] | undefined;
-  let files: Record<number, ItemFile> | undefined;
+  let long: Record<number, LongItem> | undefined;
   for (let place = 0; place < tasks.length; place += 1) {
     const task = tasks[place]!;
-    const file = task.file ?? longItemFile(task.item, newFile);
-    items.push(file ? null : task.item);
-    if (file) {
-      task.file = file;
-      (files ??= {})[place] = file;
+    const kept = task.long ?? keptIfLong(task.item, keep);
+    items.push(kept ? null : task.item);
+    if (kept) {
+      task.long = kept;
+      (long ??= {})[place] = kept;
     }
     if (task.index !== index + place) indexes ??= tasks.map((each) => each.index);
     if (task.attempt > 1) attempts ??= tasks.map((each) => each.attempt);
@@ -86,22 +87,15 @@ export function packItems(tasks: readonly Task[], seq: number, newFile: () => st
     items,
     ...(indexes ? { indexes } : {}),
     ...(attempts ? { attempts } : {}),
-    ...(files ? { files } : {}),
+    ...(long ? { long } : {}),
   };
 }
 
-/** A file with the item, when that is long. */
-function longItemFile(item: unknown, newFile: () => string): ItemFile | undefined {
-  if (typeof item === "string") {
-    if (item.length <= INLINE_LIMIT) return undefined;
-    const file = newFile();
-    return { file, kind: writeText(file, item).kind };
-  }
+function keptIfLong(item: unknown, keep: KeepItem): LongItem | undefined {
+  if (typeof item === "string") return item.length > INLINE_LIMIT ? keep(item, "text") : undefined;
   if (typeof item !== "object" || item === null) return undefined;
   const json = JSON.stringify(item);
-  if (json.length <= INLINE_LIMIT) return undefined;
-  const file = newFile();
-  return { file, kind: writeJson(file, json).kind };
+  return json.length > INLINE_LIMIT ? keep(json, "json") : undefined;
 }
 
 function isPlainNumber(item: unknown): boolean {

@@ -113,13 +113,13 @@ export class LedgerReader {
   recall(isRecalled: boolean): void {
     const word = Buffer.alloc(4, isRecalled ? 1 : 0);
     if ("fd" in this.#place) return this.#put(word, RECALLED * 4);
-    const { buffer, byteOffset } = this.#place.memory;
-    Atomics.store(new Int32Array(buffer, byteOffset), RECALLED, isRecalled ? 1 : 0);
+    Atomics.store(this.#words(this.#place.memory), RECALLED, isRecalled ? 1 : 0);
   }
 
   /** How many items the child has begun. */
   begun(): number {
-    return this.#get(this.#header, 0).readInt32LE(BEGUN * 4);
+    if ("fd" in this.#place) return this.#get(this.#header, 0).readInt32LE(BEGUN * 4);
+    return Atomics.load(this.#words(this.#place.memory), BEGUN);
   }
 
   /** When an item was begun that has not been taken. */
@@ -136,7 +136,7 @@ export class LedgerReader {
    * @param to - one more than the youngest
    */
   take(from: number, to: number, handler: EntryHandler): void {
-    const written = this.#get(this.#header, 0).readUInt32LE(WRITTEN * 4);
+    const written = this.#written();
     const fresh = (written - this.#read) >>> 0;
     if (fresh === 0) return;
     const lines = this.#text(fresh).split("\n");
@@ -173,6 +173,16 @@ export class LedgerReader {
     if (typeof value === "number") this.#next = value;
     else if (typeof value === "object" && "end" in value) handler.ending(value.end);
     else this.#hand(value as Entry, handler);
+  }
+
+  #written(): number {
+    if ("fd" in this.#place) return this.#get(this.#header, 0).readUInt32LE(WRITTEN * 4);
+    // Not read ahead of what it counts.
+    return Atomics.load(this.#words(this.#place.memory), WRITTEN) >>> 0;
+  }
+
+  #words({ buffer, byteOffset }: Uint8Array): Int32Array {
+    return new Int32Array(buffer, byteOffset, HEADER_BYTES / 4);
   }
 
   #text(bytes: number): string {

@@ -37,7 +37,7 @@ export interface Halt {
 
 /** Options of one call, as second argument of all verbs; given to `new Parallel` they are the defaults of its calls. */
 export interface CallOptions<Item = unknown, Result = unknown> {
-  /** Children alive at once, at most 1024. @defaultValue 32 forked, `processorCount()` spawned */
+  /** Children at work at once, at most 1024. @defaultValue 32 forked, `processorCount()` spawned or threads, all of a pool */
   readonly concurrency?: number;
   /** Items in flight at once in a pooled child, at most 1024: for work that mostly waits. @defaultValue 1 */
   readonly fibers?: number;
@@ -45,7 +45,7 @@ export interface CallOptions<Item = unknown, Result = unknown> {
   readonly batch?: "auto" | number;
   /** Time for one attempt at one item, in ms; after it the child is killed, with all it has started, and the item fails. @defaultValue none */
   readonly timeout?: number;
-  /** Limits the kernel enforces on each forked child; those of a pool are the ones of `new Parallel`. @defaultValue none */
+  /** Limits the kernel enforces on each child process; those of a pool are the ones of `new Parallel`. A thread cannot have any: `mapThreads` refuses them. @defaultValue none */
   readonly limits?: Limits;
   /** How often an item whose `process` threw, whose child died or which timed out is tried again. @defaultValue 0 */
   readonly retries?: number;
@@ -113,11 +113,15 @@ export interface ParallelOptions<Item = unknown, Result = unknown> extends CallO
    * processor). `0` runs all items in this process, one after the other. @defaultValue a child for each item
    */
   readonly pool?: number | boolean;
-  /** With `pool`: worker threads in each child, each with its own items. @defaultValue none */
+  /**
+   * With `pool`: worker threads in each child process, each a slot of its own with its own items and its own copy of the
+   * worker's module. One that dies costs its item; its process lives on, unless nothing else ends the thread.
+   * @defaultValue none
+   */
   readonly threads?: number;
   /** Replaces a child after so many items; its slot keeps its number. @defaultValue 1 without `pool`, unlimited with */
   readonly maxItemsPerChild?: number;
-  /** Replaces a child that holds more bytes of memory than this, between two items. @defaultValue none */
+  /** Replaces a child that holds more bytes of memory than this, between two items. Of a thread its own heap and buffers count. @defaultValue none */
   readonly maxRss?: number;
   /**
    * What becomes of what children print. `"inherit"`: it goes to stdout and stderr of this program as it comes; `"tag"`: in
@@ -129,11 +133,11 @@ export interface ParallelOptions<Item = unknown, Result = unknown> extends CallO
   readonly startMethod?: StartMethod;
   /** The module that defines the worker's class: a URL or a path. @defaultValue found by itself */
   readonly module?: string | URL;
-  /** Options of Node for the children. @defaultValue process.execArgv */
+  /** Options of Node for the children. Of V8's own, a thread can have `--max-old-space-size` only. @defaultValue process.execArgv */
   readonly execArgv?: readonly string[];
   /** Environment of the children. @defaultValue process.env */
   readonly env?: Readonly<Record<string, string | undefined>>;
-  /** Working directory of the children. @defaultValue process.cwd() */
+  /** Working directory of child processes; a thread has that of its process. @defaultValue process.cwd() */
   readonly cwd?: string;
   /** Time for a worker to load and to `preload`, in ms. @defaultValue 30000 */
   readonly startupTimeout?: number;
@@ -316,6 +320,20 @@ export function checkConstructorOptions(options: unknown): void {
 export function checkCallOptions(options: unknown): void {
   check(options, CALL_RULES, "", ofCall);
 }
+
+/** @throws TypeError for an option that only a process can have */
+export function checkThreadOptions(base: ParallelOptions, own: CallOptions): void {
+  const given: ParallelOptions = { ...base, ...withoutUndefined(own) };
+  for (const [name, why] of Object.entries(NOT_FOR_THREADS)) {
+    if (given[name as keyof ParallelOptions] === undefined) continue;
+    throw new TypeError(`The option \`${name}\` is for processes, not for threads: ${why}`);
+  }
+}
+
+const NOT_FOR_THREADS = {
+  limits: "the kernel enforces it on whole processes. Use mapProcesses, or `maxRss` between items",
+  cwd: "those of a process share its working directory",
+} satisfies Partial<Record<keyof ParallelOptions, string>>;
 
 /** @throws TypeError that names the option, what was expected and what came */
 export function checkStreamOptions(options: unknown): void {

@@ -1,5 +1,4 @@
 /** What became of a task, in the user's terms: the result from wherever it lies, or an error that says what went wrong. */
-import { readFileSync, rmSync } from "node:fs";
 import { reviveError } from "./error-record.js";
 import {
   DeadChildError,
@@ -10,15 +9,8 @@ import {
   StartError,
 } from "./errors.js";
 import type { ChildEnd } from "./launch/launcher.js";
-import { takePayload } from "./payload.js";
-import {
-  type Ending,
-  endingFile,
-  type LastWord,
-  resultFile,
-  type Start,
-  wordFile,
-} from "./protocol.js";
+import type { Overflow } from "./launch/overflow.js";
+import type { Ending, LastWord } from "./protocol.js";
 import type { Failure, Run, Task, TaskOwner } from "./task.js";
 
 export function factsOf({ index, attempt }: Task, { num, pid, start, end, usage }: Run): ItemFacts {
@@ -28,16 +20,16 @@ export function factsOf({ index, attempt }: Task, { num, pid, start, end, usage 
 /** The result a word speaks of, a promise of it when it is large; or the failure. */
 export function resultOf(
   word: LastWord,
-  start: Start,
+  overflow: Overflow,
   seq: number,
   facts: ItemFacts,
   expected: string,
 ): { result: unknown } | Failure {
   try {
-    const known = word.status === "elsewhere" ? takeWord(wordFile(start, seq)) : word;
+    const known = word.status === "elsewhere" ? takeWord(overflow, seq) : word;
     switch (known.status) {
       case "ok":
-        return { result: takePayload(resultFile(start, seq), known.kind, known.size) };
+        return { result: overflow.takeResult(seq, known.kind, known.size) };
       case "mistyped":
         return { error: new ResultTypeError(facts, expected, known.got), isRetriable: false };
       default: {
@@ -91,33 +83,22 @@ export function deathFailure(
 export type KnownEnding = Exclude<Ending, { how: "elsewhere" }>;
 
 /** What the child had to say of its end, from where it lies. */
-export function takeEnding(ending: Ending, start: Start): KnownEnding | undefined {
+export function takeEnding(ending: Ending, overflow: Overflow): KnownEnding | undefined {
   if (ending.how !== "elsewhere") return ending;
   try {
-    return JSON.parse(takeText(endingFile(start))) as KnownEnding;
+    return JSON.parse(overflow.takeEnding()) as KnownEnding;
   } catch {
     // It could not write it: the disk is full.
     return undefined;
   }
 }
 
-/** Of an item that left none, or one that nobody wants. */
-export function removeFiles(start: Start, seq: number): void {
-  for (const file of [resultFile(start, seq), wordFile(start, seq)]) rmSync(file, { force: true });
-}
-
 function failure(error: Error): Failure {
   return { error, isRetriable: true };
 }
 
-function takeWord(file: string): Exclude<LastWord, { status: "elsewhere" }> {
-  return JSON.parse(takeText(file)) as Exclude<LastWord, { status: "elsewhere" }>;
-}
-
-function takeText(file: string): string {
-  const text = readFileSync(file, "utf8");
-  rmSync(file);
-  return text;
+function takeWord(overflow: Overflow, seq: number): Exclude<LastWord, { status: "elsewhere" }> {
+  return JSON.parse(overflow.takeWord(seq)) as Exclude<LastWord, { status: "elsewhere" }>;
 }
 
 function deathInWords(
@@ -126,9 +107,8 @@ function deathInWords(
   limits: TaskOwner["options"]["limits"],
 ): string {
   if (reason !== undefined) return `was lost: ${reason}`;
-  const memory = outOfMemory
-    ? `, probably out of memory (peak ${megabytes(usage?.peakMemory)})`
-    : "";
+  const peak = usage ? ` (peak ${megabytes(usage.peakMemory)})` : "";
+  const memory = outOfMemory ? `, probably out of memory${peak}` : "";
   if (signal !== undefined) {
     const limit =
       signal === "SIGXCPU" && limits?.cpuSeconds !== undefined
@@ -149,6 +129,6 @@ export function inWords(thrown: unknown): string {
   return `threw ${typeof thrown === "object" && thrown !== null ? JSON.stringify(thrown) : String(thrown)}`;
 }
 
-function megabytes(bytes: number | undefined): string {
-  return bytes === undefined ? "unknown" : `${Math.round(bytes / 1024 / 1024)} MiB`;
+function megabytes(bytes: number): string {
+  return `${Math.round(bytes / 1024 / 1024)} MiB`;
 }

@@ -24,9 +24,12 @@ import {
   checkConcurrency,
   checkConstructorOptions,
   checkStreamOptions,
+  checkThreadOptions,
   type ParallelOptions,
   type StreamOptions,
 } from "./options.js";
+import { ThreadChoice } from "./launch/thread-choice.js";
+import { processorCount } from "./processor-count.js";
 import { ResultStream } from "./result-stream.js";
 import { anyIs, findFirst } from "./search.js";
 import type { Scheduler } from "./scheduler.js";
@@ -62,6 +65,10 @@ type Items<Item> = Iterable<Item> | AsyncIterable<Item>;
  */
 export class Parallel<Item, Result> {
   readonly #calls: Calls;
+  readonly #options: ParallelOptions<Item, Result>;
+  readonly #makeThreadCalls: () => Calls;
+  /** Those that run in threads; once there has been one. */
+  #threadCalls: Calls | undefined;
 
   /**
    * @param worker - an instance of a subclass of `ParallelWorker` or `JsonWorker`; its own fields travel to the children
@@ -73,7 +80,15 @@ export class Parallel<Item, Result> {
     checkWorker(worker);
     checkConstructorOptions(options);
     const isRerun = offerWorker(worker);
-    this.#calls = new Calls(worker as AnyWorker<never, unknown>, { ...options } as never, isRerun);
+    const own = { ...options } as ParallelOptions<never, never>;
+    const anyWorker = worker as AnyWorker<never, unknown>;
+    this.#options = options;
+    this.#calls = new Calls(anyWorker, own, isRerun);
+    this.#makeThreadCalls = () => {
+      const { threads: _, ...given } = own;
+      const launch = new ThreadChoice(anyWorker, own);
+      return new Calls(anyWorker, { ...given, pool: this.#threadCount }, isRerun, launch);
+    };
   }
 
   /**
@@ -109,7 +124,7 @@ export class Parallel<Item, Result> {
     options: CallOptions<Item, Result> = {},
   ): Promise<Result[]> {
     const results: Result[] = [];
-    await this.#callOrThrow(items, options, true, results);
+    await this.#callOrThrow(this.#calls, items, options, true, results);
     return results;
   }
 
@@ -139,7 +154,73 @@ export class Parallel<Item, Result> {
     items: Items<Item>,
     options: CallOptions<Item, Result> = {},
   ): Promise<number> {
-    await this.#callOrThrow(items, options, false, []);
+    await this.#callOrThrow(this.#calls, items, options, false, []);
+    return 0;
+  }
+
+  /**
+   * As `mapProcesses`, in threads of this process (node:worker_threads).
+   *
+   * @remarks
+   * Threads are for work that needs no isolation: each has its own heap and its own copy of the module, and starts in some
+   * 50 ms; a native crash takes this process along, and what a thread has started outlives it. A loop without end can be
+   * ended, a call into native code that blocks (`execFileSync`) cannot. They are a pool:
+   * started when there is work, kept for the next call, never keeping the program alive. There are `pool` of them when
+   * that is a number, else `concurrency`, else `processorCount()`. A thread that throws outside of `process`, calls
+   * `process.exit` or runs out of its heap costs the item it was running, and is replaced. `preload`, `setup` and
+   * `teardown` run once in each thread.
+   *
+   * @param items - any Iterable or AsyncIterable; the next one is pulled when a thread is free
+   * @param options - override those of the constructor
+   *
+   * @throws as `mapProcesses`; TypeError for `limits` and `cwd`, which only a process can have
+   *
+   * @example
+   * ```ts
+   * import { Parallel, ParallelWorker } from "forkmap";
+   *
+   * export class Where extends ParallelWorker<number> {
+   *   process(n: number, { kind }: { kind: string }): string {
+   *     return `${n} in a ${kind} of ${process.pid}`;
+   *   }
+   * }
+   *
+   * await using parallel = new Parallel(new Where(), { concurrency: 2 });
+   * const [first] = await parallel.mapThreads([1, 2, 3]);
+   * console.log(first === `1 in a thread of ${process.pid}`); // true
+   * ```
+   */
+  async mapThreads(items: Items<Item>, options: CallOptions<Item, Result> = {}): Promise<Result[]> {
+    const results: Result[] = [];
+    const calls = this.#threads(options);
+    await this.#callOrThrow(calls, items, options, true, results);
+    return results;
+  }
+
+  /**
+   * As `eachProcess`, in threads of this process: see `mapThreads`.
+   *
+   * @param items - any Iterable or AsyncIterable; the next one is pulled when a thread is free
+   * @param options - override those of the constructor
+   * @returns the number of failed items: 0, as any failure rejects
+   *
+   * @throws as `mapThreads`
+   *
+   * @example
+   * ```ts
+   * import { Parallel, ParallelWorker } from "forkmap";
+   *
+   * export class Check extends ParallelWorker<string, void> {
+   *   process(json: string): void {
+   *     JSON.parse(json);
+   *   }
+   * }
+   *
+   * console.log(await new Parallel(new Check()).eachThread(["1", "[]"])); // 0
+   * ```
+   */
+  async eachThread(items: Items<Item>, options: CallOptions<Item, Result> = {}): Promise<number> {
+    await this.#callOrThrow(this.#threads(options), items, options, false, []);
     return 0;
   }
 
@@ -175,7 +256,7 @@ export class Parallel<Item, Result> {
   ): Promise<PromiseSettledResult<Result>[]> {
     checkCallOptions(options);
     const settled: PromiseSettledResult<Result>[] = [];
-    await this.#call(items, { ...options, stopOnError: false, halt: {} }, true, {
+    await this.#call(this.#calls, items, { ...options, stopOnError: false, halt: {} }, true, {
       onResult: (index, value) => {
         settled[index] = { status: "fulfilled", value };
       },
@@ -227,7 +308,7 @@ export class Parallel<Item, Result> {
     const { ordered = true, backpressure, ...own } = options;
     const errors: Error[] = [];
     const stream: ResultStream<Result> = new ResultStream(ordered, () => {
-      const call = this.#start(items, own, true, {
+      const call = this.#start(this.#calls, items, own, true, {
         onResult: (index, result) => stream.push(index, result),
         onError: (index, error) => {
           errors.push(error);
@@ -400,6 +481,7 @@ export class Parallel<Item, Result> {
 
   set concurrency(count: number) {
     this.#calls.concurrency = checkConcurrency(count);
+    if (this.#threadCalls) this.#threadCalls.concurrency = count;
   }
 
   /**
@@ -411,9 +493,9 @@ export class Parallel<Item, Result> {
     await this.#calls.ready();
   }
 
-  /** Takes no more calls, waits for those under way, ends the fork server. Calling it again is harmless. */
+  /** Takes no more calls, waits for those under way, ends the fork server and the threads. Calling it again is harmless. */
   async close(): Promise<void> {
-    await this.#calls.close();
+    await Promise.all([this.#calls.close(), this.#threadCalls?.close()]);
   }
 
   /**
@@ -422,7 +504,7 @@ export class Parallel<Item, Result> {
    * @param reason - what the calls reject with; a `ClosedError` unless given
    */
   async destroy(reason: unknown = new ClosedError("This Parallel was destroyed")): Promise<void> {
-    await this.#calls.destroy(reason);
+    await Promise.all([this.#calls.destroy(reason), this.#threadCalls?.destroy(reason)]);
   }
 
   /** The same as `close`, for `await using`. */
@@ -432,10 +514,42 @@ export class Parallel<Item, Result> {
 
   /** What this `Parallel` is doing right now. */
   stats(): ParallelStats {
-    return this.#calls.stats();
+    const own = this.#calls.stats();
+    const threads = this.#threadCalls?.stats();
+    if (!threads) return own;
+    const succeeded = own.items.succeeded + threads.items.succeeded;
+    const failed = own.items.failed + threads.items.failed;
+    const { slots, runTime, waitTime } = threads;
+    return {
+      ...own,
+      calls: own.calls + threads.calls,
+      items: { succeeded, failed },
+      threads: { slots, runTime, waitTime },
+    };
+  }
+
+  get #hasFixedPool(): boolean {
+    return typeof this.#options.pool === "number" && this.#options.pool > 0;
+  }
+
+  get #threadCount(): number {
+    const { pool, concurrency } = this.#options;
+    const hasOther = pool === true || pool === 0;
+    return (hasOther ? concurrency : this.#calls.concurrency) ?? processorCount();
+  }
+
+  #threads(options: CallOptions<Item, Result>): Calls {
+    checkCallOptions(options);
+    checkThreadOptions(this.#options as ParallelOptions, options as CallOptions);
+    this.#calls.assertOpen();
+    const calls = (this.#threadCalls ??= this.#makeThreadCalls());
+    const { concurrency = 0 } = options;
+    if (!this.#hasFixedPool && concurrency > calls.concurrency!) calls.concurrency = concurrency;
+    return calls;
   }
 
   async #callOrThrow(
+    calls: Calls,
     items: Items<Item>,
     options: CallOptions<Item, Result>,
     wantsResults: boolean,
@@ -451,7 +565,7 @@ export class Parallel<Item, Result> {
       },
     };
     try {
-      throwIfAny(errors, await this.#call(items, options, wantsResults, handlers));
+      throwIfAny(errors, await this.#call(calls, items, options, wantsResults, handlers));
     } catch (error) {
       if (error instanceof ItemError || error instanceof AggregateError) {
         attachRest(error, Object.values(errors), results);
@@ -462,24 +576,26 @@ export class Parallel<Item, Result> {
 
   /** Resolves with the number of items. */
   async #call(
+    calls: Calls,
     items: Items<Item>,
     options: CallOptions<Item, Result>,
     wantsResults: boolean,
     handlers: Handlers<Result>,
   ): Promise<number> {
     checkCallOptions(options);
-    const call = this.#start(items, options, wantsResults, handlers);
-    await this.#calls.run(call);
+    const call = this.#start(calls, items, options, wantsResults, handlers);
+    await calls.run(call);
     return call.pulled;
   }
 
   #start(
+    calls: Calls,
     items: Items<Item>,
     options: CallOptions<Item, Result>,
     wantsResults: boolean,
     handlers: Handlers<Result>,
   ): Scheduler {
-    return this.#calls.start({
+    return calls.start({
       items,
       options: options as CallOptions<never, never>,
       wantsResults,

@@ -51,8 +51,12 @@ export function takePayload(file: string, kind: PayloadKind, size: number): unkn
 
 export function readPayload(file: string, kind: PayloadKind): unknown {
   if (kind === "bytes") return asUint8Array(readFileSync(file));
-  const text = decode(readFileSync(file));
-  return kind === "text" ? text : JSON.parse(text);
+  return parsePayload(decode(readFileSync(file)), kind);
+}
+
+/** What a text of this kind stands for. */
+export function parsePayload(text: string, kind: PayloadKind): unknown {
+  return kind === "json" ? JSON.parse(text) : text;
 }
 
 /** UTF-8; where it is ASCII, as it mostly is, some ten times as fast as what Node does with all of it (4 ms per MiB). */
@@ -76,8 +80,7 @@ async function takeLargePayload(file: string, kind: PayloadKind): Promise<unknow
   }
   await unlink(file);
   if (kind === "bytes") return asUint8Array(bytes);
-  const text = decode(bytes);
-  return kind === "text" ? text : JSON.parse(text);
+  return parsePayload(decode(bytes), kind);
 }
 
 /** A plain Uint8Array over memory of its own: what the worker returned, not Node's pooled subclass. */

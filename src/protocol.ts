@@ -10,6 +10,7 @@
  * A child for one item has no channel: the item comes with its start, and its end says that the item is done. The fork
  * server is told to start children, and reports how each ended, with what the kernel told of it.
  */
+import type { MessagePort } from "node:worker_threads";
 import type { ErrorRecord } from "./error-record.js";
 import type { LedgerShape } from "./ledger.js";
 import type { PayloadKind } from "./payload.js";
@@ -27,10 +28,11 @@ export const CHANNEL_FD = 3;
 /** Name of the socket for forked children in a pool's scratch directory. */
 export const SOCKET_FILE = "socket";
 
-export interface ItemFile {
-  readonly file: string;
-  readonly kind: PayloadKind;
-}
+/** An item too long for a line. */
+export type LongItem =
+  | { readonly file: string; readonly kind: PayloadKind }
+  /** For a thread, which gets it beside the line. */
+  | { readonly text: string; readonly kind: "text" | "json" };
 
 /** Some items for one child. */
 export interface Payload {
@@ -43,7 +45,7 @@ export interface Payload {
   readonly attempts?: readonly number[] | undefined;
   readonly items: readonly unknown[];
   /** Items too long for a line, by their place in `items`. */
-  readonly files?: Readonly<Record<number, ItemFile>> | undefined;
+  readonly long?: Readonly<Record<number, LongItem>> | undefined;
   /** Whether anybody wants the results. */
   readonly results: boolean;
   /** Items in flight at once. */
@@ -70,9 +72,13 @@ export interface Limits {
 export interface Start {
   readonly num: number;
   readonly generation: number;
-  /** The scratch directory of its container: its ledger, its channel and the files of its items are in there. */
+  /** The scratch directory of its container: its ledger, its channel and the files of its items are in there. Empty for a thread. */
   readonly directory: string;
   readonly shape: LedgerShape;
+  /** Place of its ledger among those in the directory, `num` unless given. */
+  readonly cell?: number | undefined;
+  /** It runs no items but threads that do. */
+  readonly isHost?: true | undefined;
   /** Names the files of its items: `<name>-<seq>`. */
   readonly name: string;
   readonly limits?: Limits | undefined;
@@ -89,6 +95,49 @@ export interface StartRequest {
 
 /** What a child with a channel is told. */
 export type ToChild = { readonly id: string; readonly payload: Payload } | { readonly do: "end" };
+
+/** What a thread is told; it has no signals. */
+export type ToThread = ToChild | { readonly do: "interrupt" };
+
+/** How that comes to it. */
+export interface ThreadMail {
+  /** The `ToThread` in JSON, but for long items. */
+  readonly line: string;
+  readonly long?: Payload["long"];
+}
+
+/** What a thread begins with. */
+export interface ThreadData {
+  readonly source: WorkerSource;
+  readonly request: StartRequest;
+  /** When its parent is this program itself; else its ledger is a file, and so is what is too long for it. */
+  readonly memory?: { readonly ledger: SharedArrayBuffer; readonly mail: MessagePort } | undefined;
+  /** A word that is not zero once `task.signal` has been read. */
+  readonly heeds: Int32Array<SharedArrayBuffer>;
+}
+
+/** What a process with threads in it is told. */
+export type ToHost =
+  | { readonly do: "thread"; readonly request: StartRequest; readonly startupTimeout: number }
+  | { readonly do: "tell"; readonly id: string; readonly message: ToChild }
+  | { readonly do: "kill"; readonly id: string; readonly signal: NodeJS.Signals }
+  | { readonly do: "end" };
+
+/** What it says of the thread `id`. */
+export type FromHost = { readonly status: "thread"; readonly id: string } & (
+  | { readonly ready: true }
+  | { readonly answer: Answer }
+  | { readonly end: ThreadEnd }
+);
+
+/** How a thread ended. */
+export interface ThreadEnd {
+  readonly exitCode?: number | undefined;
+  readonly outOfMemory?: boolean | undefined;
+  readonly reason?: string | undefined;
+  /** It could not be started; `module` is the URL of one that is to blame. */
+  readonly fatal?: { readonly module: string | undefined; readonly error: ErrorRecord };
+}
 
 /** What a child with a channel says once it can be given items. */
 export interface ChildGreeting {
@@ -134,6 +183,14 @@ export function wordFile({ directory, name }: Start, seq: number): string {
 export function endingFile({ directory, name }: Start): string {
   return `${directory}/${name}.ending`;
 }
+
+/** What a thread posts that is too long for its ledger: the result of an item or what became of it, or its own ending. */
+export interface Letter {
+  /** Number of the item within its child, or `ENDING_LETTER`. */
+  readonly about: number;
+  readonly value: string | Uint8Array;
+}
+export const ENDING_LETTER = -1;
 
 /** How one child ended, as told by the fork server. */
 export interface ChildReport {
@@ -211,6 +268,9 @@ export type FromSpawnedChild =
   | ChildGreeting
   | Answer
   | { readonly usage: readonly [number, number, number] };
+
+/** What a thread says. */
+export type FromThread = Greeting | Answer;
 
 export function encodeLine(message: unknown): string {
   return `${JSON.stringify(message)}\n`;

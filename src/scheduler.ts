@@ -442,7 +442,7 @@ export class Scheduler implements TaskOwner {
 }
 
 function removeFile(task: Task): void {
-  if (!task.file) return;
-  rmSync(task.file.file, { force: true });
-  task.file = undefined;
+  if (!task.long) return;
+  if ("file" in task.long) rmSync(task.long.file, { force: true });
+  task.long = undefined;
 }

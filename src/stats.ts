@@ -19,6 +19,9 @@ export interface SlotStats {
   readonly memory: number | undefined;
 }
 
+/** What the slots of a `Parallel` have done. */
+type CountsOfSlots = Pick<ParallelStats, "slots" | "runTime" | "waitTime">;
+
 /** What a `Parallel` is doing. */
 export interface ParallelStats {
   /** How children come to be; `undefined` before the first item or `ready()`. */
@@ -35,6 +38,8 @@ export interface ParallelStats {
   readonly runTime: HistogramSummary;
   /** How long items waited between being taken for a slot and being begun, in ms: for a child, or for others of their batch. */
   readonly waitTime: HistogramSummary;
+  /** The same of threads, once `mapThreads` or `eachThread` has been called; the process of their slots is this one. */
+  readonly threads?: CountsOfSlots | undefined;
   /** Own processes that are alive: the fork server, or spawned children and their reaper. */
   readonly pids: readonly number[];
 }
@@ -72,7 +77,7 @@ export class Meter {
     (this.#slots[num] ??= newCount()).pid = pid;
   }
 
-  stats(): Pick<ParallelStats, "slots" | "runTime" | "waitTime"> {
+  stats(): CountsOfSlots {
     return {
       slots: this.#slots.map(({ items, errors, children, busy, pid }, num) => ({
         num,

@@ -1,7 +1,7 @@
 /** A task: an item on its way. And what its owner, the call, is told of it by the slot it runs in. */
 import type { Usage } from "./errors.js";
 import type { ResolvedOptions } from "./options.js";
-import type { ItemFile } from "./protocol.js";
+import type { LongItem } from "./protocol.js";
 
 /** Small, as there is one for every item: what few tasks have is only there when they do. */
 export interface Task {
@@ -10,7 +10,7 @@ export interface Task {
   /** 1 for the first try. */
   attempt: number;
   /** Where it is when it is too long for a line. */
-  file?: ItemFile | undefined;
+  long?: LongItem | undefined;
   /** How often a child that had been given it has ended before it began it. */
   strays?: number;
   /** Of its last attempt. */

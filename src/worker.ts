@@ -6,8 +6,10 @@
 /** How a child process comes to be: `fork` is fork(2) of a warm process, `spawn` starts Node again. */
 export type StartMethod = "fork" | "spawn";
 
-/** What an item runs in: a child process, by how it came to be, or this process itself (`inline`). */
-export type Kind = StartMethod | "inline";
+/**
+ * What an item runs in: a child process, by how it came to be, a thread, or this process itself (`inline`).
+ */
+export type Kind = StartMethod | "thread" | "inline";
 
 /** One level of where code runs: the slot `num` of the worker called `name`, whose children are started by `kind`. */
 export interface Frame {
@@ -38,14 +40,14 @@ export interface TaskContext extends Instance {
    *
    * @remarks
    * Reading it is what installs the signal handler; a worker that never does ends at once on SIGTERM. It does not keep
-   * the child alive: one that waits for nothing else has nothing to wait for.
+   * the child alive: one that waits for nothing else has nothing to wait for. A thread has no signals; it is told all the same.
    */
   readonly signal: AbortSignal;
 }
 
 /** What `Parallel` takes; extend `ParallelWorker` or `JsonWorker`, not this. */
 export abstract class AnyWorker<Item, Result> {
-  /** Runs once in the fork server, before any fork: what it loads is shared by all children. A spawned child runs it itself. */
+  /** Runs once in the fork server, before any fork: what it loads is shared by all children. A spawned child or a thread runs it itself. */
   preload?(): void | Promise<void>;
   /** Runs once in each child, before its first item. */
   setup?(instance: Instance): void | Promise<void>;

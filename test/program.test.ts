@@ -12,6 +12,11 @@ describe.each(["fork", "spawn"] as const)("a program with children by %s", (star
     await vi.waitFor(() => expect(descendants()).toEqual([]), GONE);
   });
 
+  it("stays while a child of its pool is replaced", async () => {
+    const end = await program("replaces.mjs", [startMethod]).ended;
+    expect(end).toMatchObject({ code: 0, stdout: "a,b,c,d,e\na,b,c,d,e,f\nclosed\n" });
+  });
+
   it("may hold the class of its worker, and runs its own top level once", async () => {
     const started = program("one-file.mjs", [startMethod]);
     const { code, stdout } = await started.ended;

@@ -19,6 +19,7 @@ import { type LedgerMemory, LedgerWriter } from "./ledger-writer.js";
 import { type Libc, SIGKILL } from "./libc.js";
 import { applyLimits } from "./limits.js";
 import type { Notes } from "./notes.js";
+import { OverflowFileWriter, type OverflowWriter } from "./overflow.js";
 import { renewRandom } from "./renew.js";
 import { type LoadedWorker, Runner, type RunnerEvents, type Surroundings } from "./runner.js";
 import { atEnd, type Ending } from "./watch-exit.js";
@@ -28,14 +29,17 @@ const { _tickCallback: drainMicrotasks } = process;
 export class ForkedChild {
   readonly #libc: Libc;
   readonly #worker: LoadedWorker;
+  readonly #source: WorkerSource;
   readonly #around: Surroundings;
   readonly #serverPid = process.pid;
   #notes: Notes | undefined;
   #isDone = false;
 
-  constructor(libc: Libc, worker: LoadedWorker, { name, context }: WorkerSource) {
+  constructor(libc: Libc, worker: LoadedWorker, source: WorkerSource) {
+    const { name, context } = source;
     this.#libc = libc;
     this.#worker = worker;
+    this.#source = source;
     this.#around = { kind: "fork", name: name || "worker", context };
   }
 
@@ -66,13 +70,19 @@ export class ForkedChild {
     // Before any of the user's code: work it gives to the thread pool must wake this loop, not the fork server's.
     libc.reviveLoop();
 
+    if (start.isHost) {
+      void this.#hostThreads(id, start);
+      drainMicrotasks();
+      return;
+    }
     const ledger = new LedgerWriter(memory ?? ownLedger(libc, start), start.shape);
+    const overflow = new OverflowFileWriter(start);
     if (payload) {
-      const runner = new Runner(this.#worker, start, this.#around, ledger, this.#alone());
+      const runner = new Runner(this.#worker, start, this.#around, ledger, overflow, this.#alone());
       this.#notes = runner.notes;
       runner.run(id, payload);
     } else {
-      this.#serve(id, start, ledger);
+      this.#serve(id, start, ledger, overflow);
     }
     // Most items are done here, without a turn of the event loop.
     drainMicrotasks();
@@ -84,9 +94,9 @@ export class ForkedChild {
   }
 
   /** Gets items from a channel of its own, for as long as there are any. */
-  #serve(id: string, start: Start, ledger: LedgerWriter): void {
+  #serve(id: string, start: Start, ledger: LedgerWriter, overflow: OverflowWriter): void {
     const channel = new ItemChannel(connectTo(start.directory), () => this.#libc.exit(0));
-    const runner = new Runner(this.#worker, start, this.#around, ledger, {
+    const runner = new Runner(this.#worker, start, this.#around, ledger, overflow, {
       say: (answer) => channel.say(answer),
       busy: (isBusy) => channel.busy(isBusy),
       onInterrupt,
@@ -94,6 +104,17 @@ export class ForkedChild {
     });
     this.#notes = runner.notes;
     channel.serve(runner);
+    channel.say({ hello: "child", id, pid: process.pid } satisfies ChildGreeting);
+  }
+
+  /** Runs nothing itself: its threads do, each of which loads the worker anew. */
+  async #hostThreads(id: string, start: Start): Promise<void> {
+    const { ThreadHost } = await import("./thread-host.js");
+    const channel = new ItemChannel(connectTo(start.directory), () => this.#libc.exit(0));
+    const frame = { kind: "fork", num: start.num, name: this.#around.name } as const;
+    const say = (message: object) => channel.say(message);
+    const done = () => this.#libc.exit(0);
+    channel.serve(new ThreadHost(this.#source, frame, { say, done }));
     channel.say({ hello: "child", id, pid: process.pid } satisfies ChildGreeting);
   }
 

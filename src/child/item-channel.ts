@@ -1,7 +1,6 @@
 /** The channel through which a child for many items gets them: a socket of its own, on the child's event loop. */
 import type { Socket } from "node:net";
-import { encodeLine, LineSplitter, type ToChild } from "../protocol.js";
-import type { Runner } from "./runner.js";
+import { encodeLine, LineSplitter } from "../protocol.js";
 
 export class ItemChannel {
   readonly #socket: Socket;
@@ -13,11 +12,11 @@ export class ItemChannel {
     socket.once("close", onGone);
   }
 
-  /** Gives the runner what comes. */
-  serve(runner: Runner): void {
+  /** Gives a runner, or a host of threads, what comes. */
+  serve<Message>(follower: { follow(message: Message): void }): void {
     const splitter = new LineSplitter();
     this.#socket.on("data", (chunk: Buffer) => {
-      for (const line of splitter.push(chunk)) runner.follow(JSON.parse(line) as ToChild);
+      for (const line of splitter.push(chunk)) follower.follow(JSON.parse(line) as Message);
     });
   }
 

@@ -1,36 +1,29 @@
 /**
- * What became of an item, as it goes to the parent: into the ledger if it is short, into a scratch file that the ledger
- * speaks of if it is not.
+ * What became of an item, as it goes to the parent: into the ledger if it is short, elsewhere if it is not, and then the
+ * ledger speaks of it.
  */
 import stringify from "fast-json-stable-stringify";
-import { writeFileSync } from "node:fs";
 import { isJsonWorker } from "../check-worker.js";
 import { describe } from "../describe.js";
 import { recordError, shortRecord } from "../error-record.js";
 import { jsonProblem } from "../json-value.js";
-import { writeBytes, writeJson, type Written, writeText } from "../payload.js";
+import type { Written } from "../payload.js";
 import { monotonic } from "../monotonic.js";
-import {
-  type Ending,
-  endingFile,
-  type LastWord,
-  resultFile,
-  type Start,
-  wordFile,
-} from "../protocol.js";
+import type { Ending, LastWord } from "../protocol.js";
 import type { LedgerWriter } from "./ledger-writer.js";
+import type { OverflowWriter } from "./overflow.js";
 
-/** What is left of an error when there is neither room in the ledger nor on the disk. */
+/** What is left of an error when there is neither room in the ledger nor elsewhere. */
 const SHORT_ERROR_BYTES = 2048;
 
 export class Notes {
   readonly #ledger: LedgerWriter;
-  readonly #start: Start;
+  readonly #overflow: OverflowWriter;
   readonly #isJson: boolean;
 
-  constructor(ledger: LedgerWriter, start: Start, worker: object) {
+  constructor(ledger: LedgerWriter, overflow: OverflowWriter, worker: object) {
     this.#ledger = ledger;
-    this.#start = start;
+    this.#overflow = overflow;
     this.#isJson = isJsonWorker(worker);
   }
 
@@ -47,10 +40,10 @@ export class Notes {
     if (this.#isJson) return this.#json(seq, result, now);
     if (typeof result === "string") {
       if (this.#ledger.finishText(seq, result, now)) return now;
-      return this.#inFile(seq, writeText(resultFile(this.#start, seq), result));
+      return this.#elsewhere(seq, this.#overflow.text(seq, result));
     }
     if (result instanceof Uint8Array)
-      return this.#inFile(seq, writeBytes(resultFile(this.#start, seq), result));
+      return this.#elsewhere(seq, this.#overflow.bytes(seq, result));
     return this.#mistyped(seq, describe(result), now);
   }
 
@@ -67,7 +60,7 @@ export class Notes {
   ending(ending: Ending): void {
     const text = JSON.stringify(ending);
     if (this.#ledger.end(text)) return;
-    if ("error" in ending && !isWritten(endingFile(this.#start), text)) {
+    if ("error" in ending && !this.#overflow.ending(text)) {
       const error = shortRecord(ending.error, SHORT_ERROR_BYTES);
       if (this.#ledger.end(JSON.stringify({ ...ending, error }))) return;
     }
@@ -81,7 +74,7 @@ export class Notes {
     }
     const json = stringify(result);
     if (this.#ledger.finish(seq, `[${json}]`, now)) return now;
-    return this.#inFile(seq, writeJson(resultFile(this.#start, seq), json));
+    return this.#elsewhere(seq, this.#overflow.json(seq, json));
   }
 
   #mistyped(seq: number, got: string, now: number): number {
@@ -91,31 +84,22 @@ export class Notes {
     }));
   }
 
-  /** A word that may be too long for the ledger; `cut` is what is left of it when the disk is full. */
+  /** A word that may be too long for the ledger; `cut` is what is left of it when there is no room elsewhere. */
   #long(seq: number, word: LastWord, now: number, cut: () => LastWord): number {
     const json = JSON.stringify(word);
     if (this.#ledger.finish(seq, json, now)) return now;
-    if (!isWritten(wordFile(this.#start, seq), json)) {
+    if (!this.#overflow.word(seq, json)) {
       if (this.#ledger.finish(seq, JSON.stringify(cut()), now)) return now;
     }
     return this.#word(seq, '{"status":"elsewhere"}', now);
   }
 
-  #inFile(seq: number, { kind, size }: Written): number {
+  #elsewhere(seq: number, { kind, size }: Written): number {
     return this.#word(seq, `{"status":"ok","kind":"${kind}","size":${size}}`, monotonic());
   }
 
   #word(seq: number, word: string, now: number): number {
     this.#ledger.finish(seq, word, now);
     return now;
-  }
-}
-
-function isWritten(file: string, text: string): boolean {
-  try {
-    writeFileSync(file, text, { flag: "wx", mode: 0o600 });
-    return true;
-  } catch {
-    return false;
   }
 }

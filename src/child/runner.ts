@@ -7,11 +7,12 @@
 import { CONTEXT } from "../context.js";
 import { recordError } from "../error-record.js";
 import { monotonic } from "../monotonic.js";
-import { readPayload } from "../payload.js";
-import { type Answer, type Payload, type Start, type ToChild } from "../protocol.js";
-import type { Frame, Instance, JsonWorker, ParallelWorker, StartMethod } from "../worker.js";
+import { parsePayload, readPayload } from "../payload.js";
+import type { Answer, LongItem, Payload, Start, ToChild } from "../protocol.js";
+import type { Frame, Instance, JsonWorker, Kind, ParallelWorker } from "../worker.js";
 import type { LedgerWriter } from "./ledger-writer.js";
 import { Notes } from "./notes.js";
+import type { OverflowWriter } from "./overflow.js";
 import { Task } from "./task.js";
 
 export type LoadedWorker =
@@ -20,9 +21,11 @@ export type LoadedWorker =
 
 /** Where the items run: what all children of one worker have in common. */
 export interface Surroundings {
-  readonly kind: StartMethod;
+  readonly kind: Kind;
   readonly name: string;
   readonly context: readonly Frame[];
+  /** Bytes that count as held by the child. */
+  readonly heldMemory?: () => number;
 }
 
 export interface RunnerEvents {
@@ -56,6 +59,7 @@ export class Runner {
   readonly #notes: Notes;
   readonly #events: RunnerEvents;
   readonly #instance: Instance;
+  readonly #heldMemory: () => number;
   readonly #batches: Batch[] = [];
   #inFlight = 0;
   #lastId = "";
@@ -79,15 +83,17 @@ export class Runner {
   constructor(
     worker: LoadedWorker,
     start: Start,
-    { kind, name, context }: Surroundings,
+    { kind, name, context, heldMemory = process.memoryUsage.rss }: Surroundings,
     ledger: LedgerWriter,
+    overflow: OverflowWriter,
     events: RunnerEvents,
   ) {
     this.#worker = worker;
     this.#start = start;
     this.#ledger = ledger;
-    this.#notes = new Notes(ledger, start, worker);
+    this.#notes = new Notes(ledger, overflow, worker);
     this.#events = events;
+    this.#heldMemory = heldMemory;
     this.#isSetUp = worker.setup === undefined;
     const { num, generation } = start;
     this.#instance = {
@@ -185,15 +191,15 @@ export class Runner {
     if (maxRss === undefined || !this.#hasRun) return false;
     if (now - this.#memoryCheckedAt < MEMORY_CHECK_MS) return false;
     this.#memoryCheckedAt = now;
-    return process.memoryUsage.rss() > maxRss;
+    return this.#heldMemory() > maxRss;
   }
 
   /** Returns the time at which it came back. */
   #begin(payload: Payload, place: number, seq: number): number {
     this.#hasRun = true;
     try {
-      const file = payload.files?.[place];
-      const item = file ? readPayload(file.file, file.kind) : payload.items[place];
+      const long = payload.long?.[place];
+      const item = long ? readLong(long) : payload.items[place];
       const index = payload.indexes === undefined ? payload.index + place : payload.indexes[place]!;
       const attempt = payload.attempts === undefined ? 1 : payload.attempts[place]!;
       const task = new Task(index, attempt, this.#instance, this.#signal);
@@ -307,6 +313,10 @@ export class Runner {
     this.#controller?.abort(new Error("The child was asked to end (SIGTERM)"));
     if (!this.#start.payload) this.end();
   }
+}
+
+function readLong(long: LongItem): unknown {
+  return "file" in long ? readPayload(long.file, long.kind) : parsePayload(long.text, long.kind);
 }
 
 function isThenable(value: unknown): value is PromiseLike<unknown> {

@@ -2,20 +2,19 @@
  * Entry of a spawned child: reads its worker and its start from the channel, loads, runs its item or serves as long as
  * there are items, ends. Reads before it loads anything of the user's, so that by then the parent has told the reaper of it.
  */
-import { openSync } from "node:fs";
 import { Socket } from "node:net";
 import { recordError } from "../error-record.js";
-import { LEDGER_FILE } from "../ledger.js";
 import { CHANNEL_FD, type Payload, type StartRequest, type WorkerSource } from "../protocol.js";
 import { readLines, send } from "./channel.js";
 import { LoadFailure } from "./find-worker.js";
 import { ItemChannel } from "./item-channel.js";
-import { type LedgerMemory, LedgerWriter } from "./ledger-writer.js";
-import { mapLedger } from "./ledgers.js";
+import { LedgerWriter } from "./ledger-writer.js";
+import { ledgerInFile } from "./ledgers.js";
 import { type Libc, loadLibc } from "./libc.js";
 import { applyLimits } from "./limits.js";
 import { loadWorker, problemOf, problemOfExit } from "./load-worker.js";
 import type { Notes } from "./notes.js";
+import { OverflowFileWriter } from "./overflow.js";
 import { type LoadedWorker, Runner, type RunnerEvents } from "./runner.js";
 import { atEnd, watchExit } from "./watch-exit.js";
 
@@ -23,12 +22,14 @@ const [source, { id, start }] = readAll();
 const name = source.name || "worker";
 let notes: Notes | undefined;
 let isDone = false;
+let isHosting = false;
 
 process.title = start.payload
   ? `forkmap ${name} num ${start.num} item ${start.payload.index}`
   : `forkmap ${name} num ${start.num}`;
 watchExit();
 atEnd((ending, code) => {
+  if (isHosting) return;
   if (!notes) send({ hello: "failed", problem: problemOfExit(ending, code, source) });
   else if (!isDone) {
     notes.ending(
@@ -38,21 +39,24 @@ atEnd((ending, code) => {
   if (start.payload) sendUsage();
 });
 
-const worker = await load();
-if (start.payload) runOne(start.payload);
-else serve();
+if (start.isHost) await orFail(hostThreads);
+else {
+  const worker = await orFail(() => loadWorker(source));
+  if (start.payload) runOne(worker, start.payload);
+  else serve(worker);
+}
 
 /** Its one item has come with its start: its end says that it is done. */
-function runOne(payload: Payload): void {
-  const runner = runnerWith({ say() {}, busy() {}, onInterrupt, done });
+function runOne(worker: LoadedWorker, payload: Payload): void {
+  const runner = runnerWith(worker, { say() {}, busy() {}, onInterrupt, done });
   send({ hello: "ready" });
   runner.run(id, payload);
 }
 
 /** Gets items through the channel, for as long as there are any. */
-function serve(): void {
+function serve(worker: LoadedWorker): void {
   const channel = new ItemChannel(new Socket({ fd: CHANNEL_FD }), () => process.reallyExit(0));
-  const runner = runnerWith({
+  const runner = runnerWith(worker, {
     say: (answer) => channel.say(answer),
     busy: (isBusy) => channel.busy(isBusy),
     onInterrupt,
@@ -62,9 +66,22 @@ function serve(): void {
   channel.say({ hello: "ready" });
 }
 
-function runnerWith(events: RunnerEvents): Runner {
+/** Runs nothing itself: its threads do. */
+async function hostThreads(): Promise<void> {
+  const { ThreadHost } = await import("./thread-host.js");
+  const channel = new ItemChannel(new Socket({ fd: CHANNEL_FD }), () => process.reallyExit(0));
+  const frame = { kind: "spawn", num: start.num, name } as const;
+  const say = (message: object) => channel.say(message);
+  isHosting = true;
+  channel.serve(new ThreadHost(source, frame, { say, done: () => process.exit() }));
+  channel.say({ hello: "ready" });
+}
+
+function runnerWith(worker: LoadedWorker, events: RunnerEvents): Runner {
   const around = { kind: "spawn", name, context: source.context } as const;
-  const runner = new Runner(worker, start, around, new LedgerWriter(ledger(), start.shape), events);
+  const writer = new LedgerWriter(ledgerInFile(start), start.shape);
+  const overflow = new OverflowFileWriter(start);
+  const runner = new Runner(worker, start, around, writer, overflow, events);
   notes = runner.notes;
   return runner;
 }
@@ -78,10 +95,10 @@ function done(): void {
   process.exit();
 }
 
-async function load(): Promise<LoadedWorker> {
+async function orFail<T>(make: () => Promise<T>): Promise<T> {
   try {
     if (start.limits) applyLimits(libcForLimits(), start.limits);
-    return await loadWorker(source);
+    return await make();
   } catch (error) {
     send({ hello: "failed", problem: problemOf(error) });
     return process.reallyExit(1);
@@ -97,21 +114,6 @@ function libcForLimits(): Libc {
       unrelated: true,
     });
   }
-}
-
-/** Mapped where it is used often; for one item, loading what maps it would take longer than writing to the file. */
-function ledger(): LedgerMemory {
-  const { directory, num, payload, shape } = start;
-  const offset = num * shape.cellBytes;
-  if (!payload && process.platform === "linux") {
-    try {
-      return { buffer: mapLedger(loadLibc(), directory, offset, shape.cellBytes), offset: 0 };
-    } catch {
-      // No koffi.
-    }
-  }
-  const fd = openSync(`${directory}/${LEDGER_FILE}`, "r+");
-  return { buffer: new ArrayBuffer(shape.cellBytes), offset: 0, file: { fd, offset } };
 }
 
 function sendUsage(): void {

@@ -27,7 +27,7 @@ export function watchExit(): void {
   process.exit = (code) => {
     ending = { how: "exit" };
     exit.call(process, code);
-    // Only reached when a test or library has replaced the real one.
+    // Only reached when a test or library has replaced the real one, or in a thread, which runs on for a moment.
     throw new Error("process.exit returned");
   };
 

@@ -41,7 +41,6 @@ export class Container implements TaskContainer {
   readonly #owners: TaskOwner[] = [];
   readonly #host: SlotHost;
   #size: number;
-  #files = 0;
   /** Since when there has been too little memory for a child, and no child. */
   #shortSince: number | undefined;
   #memoryTimer: NodeJS.Timeout | undefined;
@@ -151,17 +150,26 @@ export class Container implements TaskContainer {
 
   /** The one with the fewest tasks, and of those the lowest. */
   #slotFor(owner: TaskOwner): Slot | undefined {
+    const hasEnough = this.#hasEnough(owner);
     let best: Slot | undefined;
     let mayStart: boolean | undefined;
     for (let num = 0; num < this.#size; num += 1) {
       if (mayStart === false && !this.#slots[num]) break;
       const slot = (this.#slots[num] ??= new Slot(num, this.#host));
+      if (hasEnough && !slot.isServing(owner)) continue;
       if (slot.roomFor(owner) === 0 || (best && slot.load >= best.load)) continue;
       if (slot.isEmpty && !(mayStart ??= this.#mayStart(owner))) continue;
       best = slot;
       if (best.load === 0) break;
     }
     return best;
+  }
+
+  /** Whether it has as many slots of a pool at work as one call may have. */
+  #hasEnough(owner: TaskOwner): boolean {
+    const { concurrency = Infinity } = owner.options;
+    if (concurrency >= this.#size) return false;
+    return this.#slots.filter((slot) => slot.isServing(owner)).length >= concurrency;
   }
 
   #mayStart(owner: TaskOwner): boolean {
@@ -211,7 +219,7 @@ export class Container implements TaskContainer {
         ...(maxRss === undefined ? {} : { maxRss }),
       }),
       launch: (start, events) => this.#room.start({ id: nextId(), start }, events),
-      newItemFile: () => `${directory}/item-${(this.#files += 1)}`,
+      keepItem: this.#room.keepItem,
       hasFreeSlot: () => this.#slots.length < this.#size || this.#slots.some((slot) => slot.isIdle),
       isInUse: () => this.#owners.length > 0,
       isBusyBeside: (slot) => this.#slots.some((each) => each !== slot && each.load > 0),

@@ -7,7 +7,7 @@
  *     └────────────────┴──── the child has ended, by whatever way ◀────────────────────┘
  */
 import type { Usage } from "../errors.js";
-import { type PackedItems, packItems } from "../items.js";
+import { type KeepItem, type PackedItems, packItems } from "../items.js";
 import type { Entry, EntryHandler, LedgerReader } from "../ledger.js";
 import type { Child, ChildEnd, ChildEvents } from "../launch/launcher.js";
 import { monotonic } from "../monotonic.js";
@@ -29,8 +29,7 @@ export interface SlotHost {
   ledger(num: number): LedgerReader;
   startOf(num: number, generation: number): Omit<Start, "payload">;
   launch(start: Start, events: ChildEvents): Child;
-  /** A name for a file in the scratch directory. */
-  readonly newItemFile: () => string;
+  readonly keepItem: KeepItem;
   /** Whether another slot could take what this one has not begun. */
   hasFreeSlot(): boolean;
   /** Whether there are calls. */
@@ -152,7 +151,7 @@ export class Slot implements Runs {
     let packed: PackedItems;
     try {
       if (this.#state === "empty" && !this.#prepare()) return owner.returned(tasks);
-      packed = packItems(tasks, this.#tasks.next, this.#host.newItemFile);
+      packed = packItems(tasks, this.#tasks.next, this.#host.keepItem);
     } catch (error) {
       // A full disk, mostly. Only the first is told of it: it may be better when the others come again.
       const [first, ...rest] = tasks;
@@ -392,7 +391,7 @@ export class Slot implements Runs {
     if (isJson(entry)) return owner.succeeded(task, entry[0], this, seq);
     const run = this.runOf(seq);
     const facts = outcome.factsOf(task, run);
-    const became = outcome.resultOf(entry, this.#start, seq, facts, owner.expected);
+    const became = outcome.resultOf(entry, this.#child!.overflow, seq, facts, owner.expected);
     if ("error" in became) {
       // What it makes of being told to end is not why it failed.
       const isLate = this.#timedOut.has(task);
@@ -498,10 +497,10 @@ export class Slot implements Runs {
       dead.push({ seq: begun, task: next, run: this.#run(monotonic()) });
     }
     const owner = this.#owner;
-    const ending = this.#ending && outcome.takeEnding(this.#ending, this.#start);
+    const ending = this.#ending && outcome.takeEnding(this.#ending, this.#child!.overflow);
     const failures = dead.map(({ seq, task, run }) => {
       // What it wrote and could not note any more.
-      outcome.removeFiles(this.#start, seq);
+      this.#child!.overflow.discard(seq);
       return { task, run, failure: this.#failure(task, run, end, ending) };
     });
     warnOfTeardown(ending, this.#state === "ending", this);
@@ -525,6 +524,8 @@ export class Slot implements Runs {
     if (this.#timedOut.has(task)) return true;
     if (wasKilled) return false;
     if (this.#host.isOneItem || !end.started) return true;
+    // It was another thread's doing that its process ended.
+    if (end.isShared) return false;
     // A child that exits by itself before it is ready will do so again.
     if (this.#state === "starting" && end.signal === undefined) return true;
     task.strays = (task.strays ?? 0) + 1;

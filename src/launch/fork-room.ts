@@ -1,5 +1,6 @@
 /** The room of a container whose children are forked. Those of a pool call at a socket in its scratch directory. */
 import net from "node:net";
+import type { KeepItem } from "../items.js";
 import type { LedgerPlace, LedgerShape } from "../ledger.js";
 import { type Answer, type ChildGreeting, LineSplitter, type StartRequest } from "../protocol.js";
 import { listenIn } from "../socket-path.js";
@@ -32,6 +33,10 @@ export class ForkRoom implements Room {
     this.#listener = net.createServer((socket) => this.#greet(socket));
     this.#listener.unref();
     await listenIn(this.directory, this.#listener);
+  }
+
+  get keepItem(): KeepItem {
+    return this.#scratch.keepItem;
   }
 
   ledger(num: number): LedgerPlace {

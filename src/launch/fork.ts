@@ -160,7 +160,7 @@ class ForkServer {
 
   start(request: StartRequest, events: ChildEvents): ForkedChildHandle {
     const { id, start } = request;
-    const child = new ForkedChildHandle(start.payload !== undefined, events, {
+    const child = new ForkedChildHandle(start, events, {
       kill: (signal) => this.send({ do: "kill", id, signal }),
       keepAlive: (isKept) => {
         if (isKept) this.#kept.add(id);

@@ -1,8 +1,9 @@
 /** A forked child, seen from the parent: it is started, killed and reported by the fork server; one for many items has a socket too. */
 import { constants } from "node:os";
 import type { Socket } from "node:net";
-import { encodeLine, type ToChild } from "../protocol.js";
+import { encodeLine, type Start, type ToChild, type ToHost } from "../protocol.js";
 import type { Child, ChildEnd, ChildEvents } from "./launcher.js";
+import { OverflowFiles } from "./overflow.js";
 
 interface Server {
   kill(signal: number): void;
@@ -10,6 +11,7 @@ interface Server {
 }
 
 export class ForkedChildHandle implements Child {
+  readonly overflow: OverflowFiles;
   pid: number | undefined;
   readonly #isOneItem: boolean;
   readonly #events: ChildEvents;
@@ -17,13 +19,14 @@ export class ForkedChildHandle implements Child {
   #socket: Socket | undefined;
   #isKept = false;
 
-  constructor(isOneItem: boolean, events: ChildEvents, server: Server) {
-    this.#isOneItem = isOneItem;
+  constructor(start: Start, events: ChildEvents, server: Server) {
+    this.overflow = new OverflowFiles(start);
+    this.#isOneItem = start.payload !== undefined;
     this.#events = events;
     this.#server = server;
   }
 
-  send(message: ToChild): void {
+  send(message: ToChild | ToHost): void {
     // A write to a child that has just ended; its end is told by the fork server.
     if (this.#socket?.writable) this.#socket.write(encodeLine(message));
   }

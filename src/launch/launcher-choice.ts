@@ -5,17 +5,16 @@
 import { ClosedError, LaunchError, UnfitError } from "../errors.js";
 import { locateWorker } from "../locate-worker.js";
 import { DEFAULT_STARTUP_TIMEOUT_MS, type ParallelOptions } from "../options.js";
-import type { ForkLauncher } from "./fork.js";
 import { forkObstacle } from "./fork-obstacle.js";
-import type { Launcher } from "./launcher.js";
+import type { LaunchChoice, Launcher } from "./launcher.js";
 import type { ChildSettings } from "./warm-node.js";
 
 type LaunchOptions = Pick<
   ParallelOptions,
-  "startMethod" | "module" | "execArgv" | "env" | "cwd" | "startupTimeout"
+  "startMethod" | "module" | "execArgv" | "env" | "cwd" | "startupTimeout" | "threads"
 >;
 
-export class LauncherChoice {
+export class LauncherChoice implements LaunchChoice {
   readonly #worker: object;
   readonly #options: LaunchOptions;
   #ready: Promise<Launcher> | undefined;
@@ -28,7 +27,6 @@ export class LauncherChoice {
     this.#options = options;
   }
 
-  /** The launcher, ready or on its way. */
   get current(): Launcher | undefined {
     return this.#current;
   }
@@ -38,7 +36,6 @@ export class LauncherChoice {
     return this.#reason;
   }
 
-  /** The launcher, ready. */
   ready(): Promise<Launcher> {
     if (!this.#ready) {
       this.#ready = this.#choose();
@@ -47,7 +44,6 @@ export class LauncherChoice {
     return this.#ready;
   }
 
-  /** Ends what is warm, also while it is starting. */
   async close(): Promise<void> {
     this.#closed = true;
     await this.#current?.close();
@@ -63,7 +59,7 @@ export class LauncherChoice {
     if (startMethod !== "spawn") {
       const { ForkLauncher } = await import("./fork.js");
       if (this.#closed) throw new ClosedError();
-      const fork = new ForkLauncher(locate, settings);
+      const fork = await this.#withThreads(new ForkLauncher(locate, settings), settings);
       this.#reason = forkObstacle(settings.execArgv) ?? (await this.#obstacleFoundBy(fork));
       if (this.#reason === undefined) return fork;
       if (startMethod === "fork") {
@@ -73,14 +69,14 @@ export class LauncherChoice {
     }
     const { SpawnLauncher } = await import("./spawn.js");
     if (this.#closed) throw new ClosedError();
-    const spawn = new SpawnLauncher(locate, settings);
+    const spawn = await this.#withThreads(new SpawnLauncher(locate, settings), settings);
     this.#current = spawn;
     await spawn.ready();
     return spawn;
   }
 
   /** Why it cannot be, or nothing when it could. */
-  async #obstacleFoundBy(fork: ForkLauncher): Promise<string | undefined> {
+  async #obstacleFoundBy(fork: Launcher): Promise<string | undefined> {
     this.#current = fork;
     try {
       await fork.ready();
@@ -89,6 +85,13 @@ export class LauncherChoice {
       if (error instanceof UnfitError) return error.message;
       throw error;
     }
+  }
+
+  async #withThreads(launcher: Launcher, { startupTimeout }: ChildSettings): Promise<Launcher> {
+    const { threads } = this.#options;
+    if (threads === undefined) return launcher;
+    const { HybridLauncher } = await import("./hybrid.js");
+    return new HybridLauncher(launcher, threads, startupTimeout);
   }
 
   #settings(): ChildSettings {

@@ -1,11 +1,13 @@
 /** What every start method does for a container: starts children, carries lines to and from them, tells how each ended. */
-import type { Answer, StartRequest, ToChild } from "../protocol.js";
-import type { StartMethod } from "../worker.js";
+import type { Answer, StartRequest, ToChild, ToHost } from "../protocol.js";
+import type { KeepItem } from "../items.js";
+import type { Kind } from "../worker.js";
 import type { Usage } from "../errors.js";
 import type { LedgerPlace, LedgerShape } from "../ledger.js";
+import type { Overflow } from "./overflow.js";
 
 export interface Launcher {
-  readonly startMethod: StartMethod;
+  readonly startMethod: Kind;
   /** Children alive at once when the user does not say. */
   readonly defaultConcurrency: number;
   /** Processes of our own that are alive. */
@@ -18,6 +20,18 @@ export interface Launcher {
   close(): Promise<void>;
 }
 
+/** Has the launcher of a `Parallel` when one is needed. */
+export interface LaunchChoice {
+  /** The launcher, ready or on its way. */
+  readonly current: Launcher | undefined;
+  /** Why it is not the one that would be the best. */
+  readonly reason: string | undefined;
+  /** The launcher, ready. */
+  ready(): Promise<Launcher>;
+  /** Ends what is warm, also while it is starting. */
+  close(): Promise<void>;
+}
+
 export interface RoomOptions {
   readonly scratchRoot: string | undefined;
   readonly shape: LedgerShape;
@@ -27,7 +41,9 @@ export interface RoomOptions {
 
 /** Where the children of one container live: their scratch directory, their ledgers, their channels. */
 export interface Room {
+  /** Empty when they need none. */
   readonly directory: string;
+  readonly keepItem: KeepItem;
   /** The slot's part of the ledgers, blank. */
   ledger(num: number): LedgerPlace;
   start(request: StartRequest, events: ChildEvents): Child;
@@ -36,9 +52,10 @@ export interface Room {
 }
 
 export interface Child {
+  readonly overflow: Overflow;
   /** Once it is known. */
   readonly pid: number | undefined;
-  send(message: ToChild): void;
+  send(message: ToChild | ToHost): void;
   kill(signal: NodeJS.Signals): void;
   /** Whether the program waits for it. */
   keepAlive(isKept: boolean): void;
@@ -64,6 +81,8 @@ export type ChildEnd =
       readonly usage?: Usage | undefined;
       /** The facts point to memory: V8's heap limit, `limits.memory`, the kernel's out-of-memory killer. */
       readonly outOfMemory?: boolean | undefined;
+      /** Others have ended with it, and any of them may have been the cause. */
+      readonly isShared?: boolean | undefined;
       /** Why it ended, when that was not its own doing. */
       readonly reason?: string | undefined;
     }

@@ -2,6 +2,8 @@
 import { closeSync, constants, openSync, writeSync } from "node:fs";
 import { LaunchError } from "../errors.js";
 import { LEDGER_FILE, type LedgerPlace, type LedgerShape } from "../ledger.js";
+import { writeJson, writeText } from "../payload.js";
+import type { LongItem } from "../protocol.js";
 import { Scratch } from "../scratch.js";
 
 /** Who removes the directory should this process be killed. */
@@ -15,6 +17,7 @@ export class ScratchRoom {
   readonly #shape: LedgerShape;
   readonly #guard: Guard;
   #fd = -1;
+  #items = 0;
 
   constructor(root: string | undefined, shape: LedgerShape, guard: Guard) {
     this.#scratch = new Scratch(root);
@@ -52,6 +55,13 @@ export class ScratchRoom {
     }
     return { fd: this.#fd, offset };
   }
+
+  /** A file with the item. */
+  readonly keepItem = (text: string, kind: "text" | "json"): LongItem => {
+    const file = `${this.directory}/item-${(this.#items += 1)}`;
+    const written = kind === "text" ? writeText(file, text) : writeJson(file, text);
+    return { file, kind: written.kind };
+  };
 
   async remove(): Promise<void> {
     if (this.#fd !== -1) closeSync(this.#fd);

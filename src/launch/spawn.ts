@@ -7,9 +7,11 @@ import {
   type FromSpawnedChild,
   type StartRequest,
   type ToChild,
+  type ToHost,
   type WorkerSource,
 } from "../protocol.js";
 import type { Child, ChildEnd, ChildEvents, Launcher, Room, RoomOptions } from "./launcher.js";
+import { OverflowFiles } from "./overflow.js";
 import { Reaper } from "./reaper.js";
 import { type Guard, ScratchRoom } from "./scratch-room.js";
 import {
@@ -107,6 +109,7 @@ class SpawnRoom extends ScratchRoom implements Room {
 }
 
 class SpawnedChildHandle implements Child {
+  readonly overflow: OverflowFiles;
   readonly #process: NodeProcess;
   readonly #events: ChildEvents;
   readonly #url: string;
@@ -122,6 +125,7 @@ class SpawnedChildHandle implements Child {
     events: ChildEvents,
   ) {
     this.#url = url;
+    this.overflow = new OverflowFiles(start);
     this.#isLimited = start.limits?.memory !== undefined;
     this.#events = events;
     this.#process = startNode("spawned-child", [], settings, (message) =>
@@ -148,7 +152,7 @@ class SpawnedChildHandle implements Child {
     else channel.write(lines);
   }
 
-  send(message: ToChild): void {
+  send(message: ToChild | ToHost): void {
     if (this.#process.channel.writable) this.#process.channel.write(encodeLine(message));
   }
 

@@ -60,7 +60,7 @@ const OWN_FLAGS = /^--(inspect|cpu-prof|heap-prof|prof|watch|test|input-type|che
 const PROGRAM_FLAGS = /^(-e|-p|-pe|--eval|--print)$/;
 
 /** What of `execArgv` children share: all but these, and what belongs to them (`--cpu-prof-dir profiles`). */
-function inheritable(execArgv: readonly string[]): string[] {
+export function inheritable(execArgv: readonly string[]): string[] {
   return execArgv.filter((flag, i) => {
     const option = flag.startsWith("-") ? flag : (execArgv[i - 1] ?? "");
     return (

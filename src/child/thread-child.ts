@@ -1,0 +1,90 @@
+/**
+ * Entry of a thread: loads the worker, says so, and runs its item or serves as long as there are items. A thread has
+ * its own heap and globals, and ends by `process.exit` alone; the process around it goes on.
+ */
+import { type MessagePort, parentPort, workerData } from "node:worker_threads";
+import { getHeapStatistics } from "node:v8";
+import { recordError } from "../error-record.js";
+import type { FromThread, ThreadData, ThreadMail, ToThread } from "../protocol.js";
+import { LedgerWriter } from "./ledger-writer.js";
+import { ledgerInFile } from "./ledgers.js";
+import { loadWorker, problemOf, problemOfExit } from "./load-worker.js";
+import { OverflowFileWriter, OverflowPoster } from "./overflow.js";
+import { type LoadedWorker, Runner } from "./runner.js";
+import { atEnd, watchExit } from "./watch-exit.js";
+
+const { source, request, memory, heeds } = workerData as ThreadData;
+const { id, start } = request;
+const port = parentPort as MessagePort;
+let runner: Runner | undefined;
+let isDone = false;
+
+watchExit();
+atEnd((ending, code) => {
+  if (!runner) say({ hello: "failed", problem: problemOfExit(ending, code, source) });
+  else if (!isDone) {
+    runner.notes.ending(
+      ending.how === "uncaught" ? { ...ending, error: recordError(ending.error) } : ending,
+    );
+  }
+});
+
+const worker = await load();
+runner = new Runner(
+  worker,
+  start,
+  { kind: "thread", name: source.name || "worker", context: source.context, heldMemory },
+  new LedgerWriter(
+    memory ? { buffer: memory.ledger, offset: 0 } : ledgerInFile(start),
+    start.shape,
+  ),
+  memory ? new OverflowPoster(memory.mail) : new OverflowFileWriter(start),
+  { say, busy, onInterrupt: () => void Atomics.store(heeds, 0, 1), done },
+);
+port.on("message", (message: ThreadMail) => follow(message));
+say({ hello: "ready" });
+if (start.payload) {
+  busy(true);
+  runner.run(id, start.payload);
+}
+
+async function load(): Promise<LoadedWorker> {
+  try {
+    return await loadWorker(source);
+  } catch (error) {
+    say({ hello: "failed", problem: problemOf(error) });
+    return process.reallyExit(1);
+  }
+}
+
+function follow({ line, long }: ThreadMail): void {
+  const message = JSON.parse(line) as ToThread;
+  if ("payload" in message) {
+    runner!.run(message.id, long ? { ...message.payload, long } : message.payload);
+  } else if (message.do === "interrupt") {
+    runner!.interrupt();
+  } else {
+    runner!.end();
+  }
+}
+
+function say(message: FromThread): void {
+  port.postMessage(message);
+}
+
+/** While an item runs the port does not keep the loop alive, as in a process: see item-channel.ts. */
+function busy(isBusy: boolean): void {
+  if (isBusy) port.unref();
+  else port.ref();
+}
+
+function done(): void {
+  isDone = true;
+  process.exit();
+}
+
+/** Of this thread alone. */
+function heldMemory(): number {
+  const { total_physical_size: heap, external_memory: buffers } = getHeapStatistics();
+  return heap + buffers;
+}

@@ -1,0 +1,50 @@
+/**
+ * What a thread left that is too long for its ledger: it has posted it to a port that nobody listens at, from which it is
+ * taken when the ledger speaks of it. By then it is there, as a thread posts first and notes then. Measured against
+ * files: 1 MiB of text takes half the time, 64 MiB of bytes too, text beyond Latin-1 a fifth and less.
+ */
+import { type MessagePort, receiveMessageOnPort } from "node:worker_threads";
+import { parsePayload, type PayloadKind } from "../payload.js";
+import { ENDING_LETTER, type Letter } from "../protocol.js";
+import type { Overflow } from "./overflow.js";
+
+export class OverflowMail implements Overflow {
+  readonly #port: MessagePort;
+  /** Those that came before the one that was asked for. */
+  readonly #letters = new Map<number, Letter["value"]>();
+
+  constructor(port: MessagePort) {
+    this.#port = port;
+  }
+
+  takeResult(seq: number, kind: PayloadKind): unknown {
+    const value = this.#take(seq);
+    return typeof value === "string" ? parsePayload(value, kind) : value;
+  }
+
+  takeWord(seq: number): string {
+    return this.#take(seq) as string;
+  }
+
+  takeEnding(): string {
+    return this.#take(ENDING_LETTER) as string;
+  }
+
+  /** The port ends with its thread, and what nobody takes with it. */
+  discard(): void {}
+
+  #take(about: number): Letter["value"] {
+    const early = this.#letters.get(about);
+    if (early !== undefined) {
+      this.#letters.delete(about);
+      return early;
+    }
+    for (;;) {
+      const received: { message: Letter } | undefined = receiveMessageOnPort(this.#port);
+      if (!received) throw new Error("The thread has not posted what its ledger speaks of");
+      const { about: found, value } = received.message;
+      if (found === about) return value;
+      this.#letters.set(found, value);
+    }
+  }
+}
