@@ -53,7 +53,10 @@ export function checkItem(item: unknown, index: number): void {
 }
 
 /** The part of a payload that says which items there are. */
-export type PackedItems = Pick<Payload, "seq" | "index" | "indexes" | "attempts" | "items" | "long">;
+export type PackedItems = Pick<
+  Payload,
+  "seq" | "index" | "indexes" | "attempts" | "items" | "long"
+>;
 
 /** Puts a long item, or its JSON, where its child can have it. */
 export type KeepItem = (text: string, kind: "text" | "json") => LongItem;

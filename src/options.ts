@@ -312,7 +312,9 @@ export function checkConstructorOptions(options: unknown): void {
   check(options, CONSTRUCTOR_RULES, "", (name) => `Unknown option \`${name}\` of Parallel`);
   const { pool, threads } = options as ParallelOptions;
   if (threads !== undefined && (pool === undefined || pool === false || pool === 0)) {
-    throw new TypeError("The option `threads` needs `pool`: it is the number of threads in each of its children");
+    throw new TypeError(
+      "The option `threads` needs `pool`: it is the number of threads in each of its children",
+    );
   }
 }
 

@@ -150,10 +150,7 @@ export class Parallel<Item, Result> {
    * console.log(await new Parallel(new Check()).eachProcess(["1", "[]"])); // 0
    * ```
    */
-  async eachProcess(
-    items: Items<Item>,
-    options: CallOptions<Item, Result> = {},
-  ): Promise<number> {
+  async eachProcess(items: Items<Item>, options: CallOptions<Item, Result> = {}): Promise<number> {
     await this.#callOrThrow(this.#calls, items, options, false, []);
     return 0;
   }
@@ -302,7 +299,10 @@ export class Parallel<Item, Result> {
    * }
    * ```
    */
-  stream(items: Items<Item>, options: StreamOptions<Item, Result> = {}): AsyncIterableIterator<Result> {
+  stream(
+    items: Items<Item>,
+    options: StreamOptions<Item, Result> = {},
+  ): AsyncIterableIterator<Result> {
     checkStreamOptions(options);
     this.#calls.assertOpen();
     const { ordered = true, backpressure, ...own } = options;
@@ -448,7 +448,10 @@ export class Parallel<Item, Result> {
    *
    * @throws as `mapProcesses`
    */
-  async find(items: Items<Item>, options: CallOptions<Item, Result> = {}): Promise<Item | undefined> {
+  async find(
+    items: Items<Item>,
+    options: CallOptions<Item, Result> = {},
+  ): Promise<Item | undefined> {
     checkCallOptions(options);
     const found = await findFirst(this.#calls, items, options as CallOptions<never, never>);
     return found as Item | undefined;

@@ -181,9 +181,7 @@ export class Runner {
     if (this.#isEnding || this.#isFull || this.#isStopped) return true;
     if (this.#holdsTooMuch(now)) return (this.#isFull = true);
     // With fibers, what waits for one of them has not been forgotten; the parent takes it back when another slot is free.
-    return (
-      batch.payload.fibers === 1 && batch.next > 0 && now - batch.since > BATCH_PATIENCE_MS
-    );
+    return batch.payload.fibers === 1 && batch.next > 0 && now - batch.since > BATCH_PATIENCE_MS;
   }
 
   #holdsTooMuch(now: number): boolean {

@@ -118,12 +118,7 @@ class SpawnedChildHandle implements Child {
   #usage: Usage | undefined;
   readonly #startTimer: NodeJS.Timeout;
 
-  constructor(
-    url: string,
-    { start }: StartRequest,
-    settings: ChildSettings,
-    events: ChildEvents,
-  ) {
+  constructor(url: string, { start }: StartRequest, settings: ChildSettings, events: ChildEvents) {
     this.#url = url;
     this.overflow = new OverflowFiles(start);
     this.#isLimited = start.limits?.memory !== undefined;
