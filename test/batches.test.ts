@@ -10,6 +10,7 @@ import { seeded } from "./seeded.js";
 type Told = any;
 
 const KIB = 1024;
+const IS_NEW = Number(process.versions.node.split(".")[0]) >= 26;
 
 function times<T>(count: number, item: (index: number) => T): T[] {
   return Array.from({ length: count }, (_, index) => item(index));
@@ -94,7 +95,8 @@ describe.each(["fork", "spawn"] as const)("batches in a pool by %s", (startMetho
       [157, ["exits", DeadChildError, "called process.exit(3)"]],
       [217, ["SIGKILL", DeadChildError, "killed by SIGKILL"]],
       [277, ["SIGSEGV", DeadChildError, "killed by SIGSEGV"]],
-      [337, ["never", DeadChildError, "never settled"]],
+      // See fibers.test.ts: not with children forked by Node 26, once they have collected garbage.
+      [337, IS_NEW ? ["exits", DeadChildError, ""] : ["never", DeadChildError, "never settled"]],
       [397, ["uncaught", DeadChildError, "ended by an uncaught error: RangeError: uncaught"]],
       [457, ["loops", ItemTimeoutError, "timed out after 400 ms"]],
       [517, ["heeds", ItemTimeoutError, "timed out after 400 ms"]],
