@@ -14,7 +14,7 @@ const works = { gives: 1 };
 /** Items of which those with these indexes fail, and how many have been pulled. */
 function some(count: number, isFailure: (index: number) => boolean) {
   const source = { pulled: 0, items: generate() };
-  function* generate() {
+  function* generate(): Generator<object> {
     for (; source.pulled < count; source.pulled += 1) {
       yield isFailure(source.pulled) ? fails : { gives: source.pulled };
     }
@@ -68,7 +68,9 @@ it("halt counts what an earlier run has done", async () => {
   const parallel = opened(new Does(), { pool: 0, journal, halt: { ratio: 0.5 } });
   const good = Array.from({ length: 30 }, (_, gives) => ({ gives }));
   await parallel.mapProcesses(good);
-  const error = await rejection(parallel.mapProcesses([...good, ...Array(20).fill(fails)]));
+  const error = await rejection(
+    parallel.mapProcesses([...good, ...Array.from({ length: 20 }, () => fails)]),
+  );
   expect(error.message).toBe("20 of 50 items failed");
 });
 

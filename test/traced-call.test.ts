@@ -30,7 +30,10 @@ describe.each([
   it("has a row for each num, with its items and, below, its children", async () => {
     const trace = traceFile();
     const parallel = opened(new Does(), options);
-    await parallel.mapProcesses(Array(6).fill({ ms: 20 }), { trace });
+    await parallel.mapProcesses(
+      Array.from({ length: 6 }, () => ({ ms: 20 })),
+      { trace },
+    );
     const { items, children, counts } = look(trace);
     expect(names(items)).toEqual(["Does: num 0", "Does: num 1"]);
     expect(names(children)).toEqual(["Does: children: num 0", "Does: children: num 1"]);
@@ -100,7 +103,10 @@ describe.each([{ concurrency: 2 }, { pool: 2 }])("a trace of failures, %j", (opt
 it("a trace of fibers has a row for each that runs beside others", async () => {
   const trace = traceFile();
   const parallel = opened(new Does(), { startMethod: "fork", pool: 1, fibers: 3 });
-  await parallel.mapProcesses(Array(9).fill({ ms: 20 }), { trace });
+  await parallel.mapProcesses(
+    Array.from({ length: 9 }, () => ({ ms: 20 })),
+    { trace },
+  );
   const { items, counts } = look(trace);
   expect(names(items)).toEqual(["Does: num 0", "Does: num 0 (2)", "Does: num 0 (3)"]);
   expect(slices(items).length).toBe(9);
