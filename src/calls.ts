@@ -209,7 +209,7 @@ export class Calls {
 
   async #openInline(): Promise<TaskContainer> {
     const { InlineContainer } = await import("./container/inline-container.js");
-    return await InlineContainer.open(this.#worker as AnyWorker<unknown, unknown>, this.#meter);
+    return await InlineContainer.open(this.#worker, this.#meter);
   }
 
   #openPool(size: number): Promise<TaskContainer> {

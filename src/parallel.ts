@@ -361,7 +361,7 @@ export class Parallel<Item, Result> {
     items: Items<Item>,
     options: CallOptions<Item, Result> = {},
   ): Promise<(Result extends readonly (infer Member)[] ? Member : Result)[]> {
-    return (await this.mapProcesses(items, options)).flat() as never;
+    return (await this.mapProcesses(items, options)).flat();
   }
 
   /**
@@ -421,7 +421,7 @@ export class Parallel<Item, Result> {
    */
   async some(items: Items<Item>, options: CallOptions<Item, Result> = {}): Promise<boolean> {
     checkCallOptions(options);
-    return await anyIs(this.#calls, items, options as CallOptions<never, never>, true);
+    return await anyIs(this.#calls, items, options, true);
   }
 
   /**
@@ -435,7 +435,7 @@ export class Parallel<Item, Result> {
    */
   async every(items: Items<Item>, options: CallOptions<Item, Result> = {}): Promise<boolean> {
     checkCallOptions(options);
-    return !(await anyIs(this.#calls, items, options as CallOptions<never, never>, false));
+    return !(await anyIs(this.#calls, items, options, false));
   }
 
   /**
@@ -453,7 +453,7 @@ export class Parallel<Item, Result> {
     options: CallOptions<Item, Result> = {},
   ): Promise<Item | undefined> {
     checkCallOptions(options);
-    const found = await findFirst(this.#calls, items, options as CallOptions<never, never>);
+    const found = await findFirst(this.#calls, items, options);
     return found as Item | undefined;
   }
 
@@ -600,7 +600,7 @@ export class Parallel<Item, Result> {
   ): Scheduler {
     return calls.start({
       items,
-      options: options as CallOptions<never, never>,
+      options,
       wantsResults,
       ...(handlers as Handlers<unknown>),
     });

@@ -1,4 +1,5 @@
 import { describe, expect, it } from "vitest";
+import { EchoJson } from "./fixtures/echo.mjs";
 import { Spans } from "./fixtures/spans.mjs";
 import { opened } from "./opened.js";
 
@@ -48,3 +49,65 @@ it("runs 200 items in 200 children at once", async () => {
     Math.min(...spans.map((each) => each.to)),
   );
 });
+
+describe.each([
+  { startMethod: "fork" },
+  { startMethod: "fork", pool: true },
+  { startMethod: "spawn", pool: true },
+] as const)("parallel.concurrency, %j", (options) => {
+  const sized = (size: number) =>
+    "pool" in options ? { ...options, pool: size } : { ...options, concurrency: size };
+  const nums = (spans: readonly { num: number }[]) =>
+    [...new Set(spans.map(({ num }) => num))].toSorted();
+
+  it("can be raised during a call", async () => {
+    const parallel = opened(new Spans(), sized(1));
+    expect(parallel.concurrency).toBe(1);
+    const finished: number[] = [];
+    const spans = await parallel.mapProcesses(Array(12).fill(60), {
+      batch: 1,
+      onFinish: (_, index) => {
+        if (finished.push(index) === 2) parallel.concurrency = 3;
+      },
+    });
+    expect(parallel.concurrency).toBe(3);
+    expect(nums(spans.slice(0, 2))).toEqual([0]);
+    expect(nums(spans)).toEqual([0, 1, 2]);
+  });
+
+  it("can be lowered during a call: what is too many ends once it has done what it has", async () => {
+    const parallel = opened(new Spans(), sized(3));
+    const finished: number[] = [];
+    const spans = await parallel.mapProcesses(Array(12).fill(60), {
+      batch: 1,
+      onFinish: (_, index) => {
+        if (finished.push(index) === 3) parallel.concurrency = 1;
+      },
+    });
+    expect(nums(spans)).toEqual([0, 1, 2]);
+    expect(nums(spans.slice(-3))).toEqual([0]);
+    const { slots } = parallel.stats();
+    expect(slots.slice(1).map(({ pid }) => pid)).toEqual([undefined, undefined]);
+    // And raised again: the slots have their numbers still.
+    parallel.concurrency = 2;
+    expect(nums(await parallel.mapProcesses(Array(4).fill(60)))).toEqual([0, 1]);
+  });
+
+  it("holds for a call whose children are only being prepared", async () => {
+    const parallel = opened(new Spans(), sized(3));
+    const call = parallel.mapProcesses([20, 20, 20]);
+    parallel.concurrency = 1;
+    expect(nums(await call)).toEqual([0]);
+  });
+});
+
+it.each([0, -1, 1.5, NaN, Infinity, 1025, "2", null, undefined])(
+  "parallel.concurrency = %s is refused",
+  (value) => {
+    const parallel = opened(new EchoJson(), { concurrency: 2 });
+    expect(() => (parallel.concurrency = value as never)).toThrow(
+      /^Expected `concurrency` to be a whole number from 1 to 1024/,
+    );
+    expect(parallel.concurrency).toBe(2);
+  },
+);

@@ -289,16 +289,16 @@ describe("hooks inline", () => {
       preloads = 0;
       setups = 0;
       teardowns = 0;
-      preload(): void {
+      override preload(): void {
         if ((this.preloads += 1) === 1) throw new TypeError("from preload");
       }
-      setup(_: Instance): void {
+      override setup(_: Instance): void {
         if ((this.setups += 1) === 1) throw new TypeError("from setup");
       }
       process(): number {
         return this.setups;
       }
-      teardown(): void {
+      override teardown(): void {
         this.teardowns += 1;
       }
     }

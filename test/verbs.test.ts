@@ -35,7 +35,7 @@ beforeEach(() => {
 /** These items and then others without end, and what became of their generator. */
 function endless(...items: object[]) {
   const source = { last: 0, isClosed: false, items: generate() };
-  function* generate() {
+  function* generate(): Generator<object> {
     try {
       for (; ; source.last += 1) yield items[source.last] ?? { log, ms: FOR_EVER };
     } finally {
@@ -143,7 +143,7 @@ describe.each(METHODS)("an error, %j", (options) => {
     const parallel = opened(new Does(), threeOf(options));
     expect(await parallel.find(items(), { stopOnError: false })).toMatchObject({ gives: 1 });
     expectGone(2);
-    const stopped = parallel.find([...items().slice(0, 2)]);
+    const stopped = parallel.find(items().slice(0, 2));
     expect(await rejection(stopped)).toMatchObject({ index: 0, cause: { message: "failed" } });
   });
 

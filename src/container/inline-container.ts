@@ -28,7 +28,7 @@ const TURN_MS = 8;
 interface Running {
   readonly owner: TaskOwner;
   /** Its outcome, unless it has one already. */
-  fail(thrown: unknown): void;
+  fail(reason: Error): void;
 }
 
 export class InlineContainer implements TaskContainer {
@@ -91,14 +91,14 @@ export class InlineContainer implements TaskContainer {
   }
 
   kill(owner: TaskOwner): void {
-    for (const each of [...this.#running]) if (each.owner === owner) each.fail(KILLED);
+    for (const each of this.#running) if (each.owner === owner) each.fail(KILLED);
   }
 
   /** What has been taken has been begun. */
   recall(): void {}
 
   killAll(): void {
-    for (const each of [...this.#running]) each.fail(KILLED);
+    for (const each of this.#running) each.fail(KILLED);
   }
 
   /** Harmless twice. */
@@ -122,7 +122,7 @@ export class InlineContainer implements TaskContainer {
     let timer: NodeJS.Timeout | undefined;
     let running!: Running;
     const cutShort = new Promise<never>((_, reject) => {
-      running = { owner, fail: (reason) => (controller.abort(reason), reject(reason as Error)) };
+      running = { owner, fail: (reason) => (controller.abort(reason), reject(reason)) };
       if (timeout !== undefined) timer = setTimeout(() => running.fail(TIMED_OUT), timeout);
     });
     cutShort.catch(() => {});
