@@ -243,6 +243,7 @@ export class Calls {
     return Container.open(this.#launch.current!, {
       ...options,
       maxRss: this.#options.maxRss,
+      output: this.#options.output ?? "inherit",
       nextId: () => String((this.#lastId += 1)),
       meter: this.#meter,
       worker: this.#name,
@@ -258,4 +259,4 @@ export class Calls {
   }
 }
 
-type OwnContainerOptions = Omit<ContainerOptions, "maxRss" | "nextId" | "meter" | "worker">;
+type OwnContainerOptions = Omit<ContainerOptions, "maxRss" | "output" | "nextId" | "meter" | "worker">;

@@ -27,6 +27,9 @@ export interface ItemFacts {
   readonly duration: number;
   /** What the child cost, where it ended with this item and the system could tell; of a pool's, the whole child's. */
   readonly usage: Usage | undefined;
+  /** What the item printed, with `output: "collect"`. */
+  readonly stdout?: string | undefined;
+  readonly stderr?: string | undefined;
 }
 
 /** The base of all errors of this library; `code` is stable, the message is not. */
@@ -53,6 +56,10 @@ export class ItemError extends ParallelError implements ItemFacts {
   readonly attempt: number;
   readonly duration: number;
   readonly usage: Usage | undefined;
+  /** What the item printed on stdout, with `output: "collect"`: the last MiB. Not enumerable. */
+  declare readonly stdout?: string | undefined;
+  /** The same of stderr. */
+  declare readonly stderr?: string | undefined;
   /** On the error a call ends with: all other errors so far, in the order of the items. Not enumerable. */
   declare readonly errors?: readonly Error[];
   /** On the error a call ends with: the results so far, by index; `undefined` for items without one. Not enumerable. */
@@ -71,6 +78,10 @@ export class ItemError extends ParallelError implements ItemFacts {
     this.attempt = facts.attempt;
     this.duration = facts.duration;
     this.usage = facts.usage;
+    for (const name of ["stdout", "stderr"] as const) {
+      if (facts[name] === undefined) continue;
+      Object.defineProperty(this, name, { value: facts[name], writable: true, configurable: true });
+    }
   }
 }
 
@@ -113,8 +124,8 @@ export class ItemTimeoutError extends ItemError {
   }
   /** The limit, in ms. */
   readonly timeout: number;
-  constructor(facts: ItemFacts, timeout: number) {
-    super(facts, `timed out after ${timeout} ms`, {}, "ERR_PARALLEL_TIMEOUT");
+  constructor(facts: ItemFacts, timeout: number, more = "") {
+    super(facts, `timed out after ${timeout} ms${more}`, {}, "ERR_PARALLEL_TIMEOUT");
     this.timeout = timeout;
   }
 }

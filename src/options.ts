@@ -25,6 +25,10 @@ export interface FinishInfo {
   readonly duration: number;
   /** What the child cost, where it had this item only and the system could tell. */
   readonly usage: Usage | undefined;
+  /** What the item printed on stdout, with `output: "collect"`: the last MiB of it, with a line before it that says how much was cut. */
+  readonly stdout?: string | undefined;
+  /** The same of stderr. */
+  readonly stderr?: string | undefined;
 }
 
 /** When so many items have failed, no new one starts. */

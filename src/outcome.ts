@@ -13,8 +13,8 @@ import type { Overflow } from "./launch/overflow.js";
 import type { Ending, LastWord } from "./protocol.js";
 import type { Failure, Run, Task, TaskOwner } from "./task.js";
 
-export function factsOf({ index, attempt }: Task, { num, pid, start, end, usage }: Run): ItemFacts {
-  return { index, num, pid, attempt, duration: end - start, usage };
+export function factsOf({ index, attempt }: Task, { num, pid, start, end, usage, printed }: Run): ItemFacts {
+  return { index, num, pid, attempt, duration: end - start, usage, ...printed?.collected };
 }
 
 /** The result a word speaks of, a promise of it when it is large; or the failure. */
@@ -56,8 +56,8 @@ export function failureToSend(facts: ItemFacts, cause: unknown): Failure {
   return failure(new ItemError(facts, `could not be handed over: ${inWords(cause)}`, { cause }));
 }
 
-export function timeoutFailure(facts: ItemFacts, timeout: number): Failure {
-  return failure(new ItemTimeoutError(facts, timeout));
+export function timeoutFailure(facts: ItemFacts, timeout: number, lastWords = ""): Failure {
+  return failure(new ItemTimeoutError(facts, timeout, afterwards(lastWords)));
 }
 
 /** Its child ended while it ran. */
@@ -66,6 +66,7 @@ export function deathFailure(
   end: Extract<ChildEnd, { started: true }>,
   ending: KnownEnding | undefined,
   limits: TaskOwner["options"]["limits"],
+  lastWords = "",
 ): Failure {
   const death = {
     exitCode: end.exitCode,
@@ -77,7 +78,12 @@ export function deathFailure(
     const what = `ended by an uncaught error: ${inWords(cause)}`;
     return failure(new DeadChildError(facts, death, what, { cause }));
   }
-  return failure(new DeadChildError(facts, death, deathInWords(end, ending, limits)));
+  const what = deathInWords(end, ending, limits) + afterwards(lastWords);
+  return failure(new DeadChildError(facts, death, what));
+}
+
+function afterwards(lastWords: string): string {
+  return lastWords === "" ? "" : `, its last words on stderr: ${lastWords}`;
 }
 
 export type KnownEnding = Exclude<Ending, { how: "elsewhere" }>;

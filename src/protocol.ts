@@ -13,6 +13,7 @@
 import type { MessagePort } from "node:worker_threads";
 import type { ErrorRecord } from "./error-record.js";
 import type { LedgerShape } from "./ledger.js";
+import type { OutputName } from "./output/output-mark.js";
 import type { PayloadKind } from "./payload.js";
 import type { Frame } from "./worker.js";
 
@@ -84,6 +85,8 @@ export interface Start {
   readonly limits?: Limits | undefined;
   /** In bytes; a child that holds more takes no more items. */
   readonly maxRss?: number | undefined;
+  /** Its output is read by its parent; for a child with many items this marks whose it is, see output/output-mark.ts. */
+  readonly mark?: string | undefined;
   /** The items of a child that gets no others, and has no channel. */
   readonly payload?: Payload | undefined;
 }
@@ -91,6 +94,8 @@ export interface Start {
 export interface StartRequest {
   readonly id: string;
   readonly start: Start;
+  /** What a forked child prints through is there and open. */
+  readonly isPiped?: true;
 }
 
 /** What a child with a channel is told. */
@@ -191,6 +196,10 @@ export interface Letter {
   readonly value: string | Uint8Array;
 }
 export const ENDING_LETTER = -1;
+/** The FIFO through which a forked child prints. */
+export function outputFile({ directory, num }: Start, name: OutputName): string {
+  return `${directory}/${num}.${name}`;
+}
 
 /** How one child ended, as told by the fork server. */
 export interface ChildReport {
@@ -231,7 +240,13 @@ export interface WorkerSource {
 
 /** Requests to the fork server itself. */
 export type Order =
-  | { readonly do: "load"; readonly worker: WorkerSource; readonly parentPid: number }
+  | {
+      readonly do: "load";
+      readonly worker: WorkerSource;
+      readonly parentPid: number;
+      /** Of the children. */
+      readonly readsOutput: boolean;
+    }
   | { readonly do: "scratch"; readonly directory: string }
   | { readonly do: "forget"; readonly directory: string }
   | { readonly do: "kill"; readonly id: string; readonly signal: number };
@@ -257,6 +272,10 @@ export type Notice =
   | { readonly id: string; readonly waiting: number }
   /** It waited and now runs. */
   | { readonly id: string; readonly started: true }
+  /** The FIFOs for its output are there, and wait to be opened. */
+  | { readonly id: string; readonly piped: true }
+  /** They could not be made (errno). */
+  | { readonly id: string; readonly unpiped: number }
   /** No process could be made for it, and none was running whose end could help. */
   | { readonly id: string; readonly unstarted: number };
 

@@ -293,8 +293,10 @@ export class Scheduler implements TaskOwner {
     this.#succeed(task, result);
     const onFinish = this.#onFinish;
     if (!onFinish) return this.#close(task);
-    const { num, pid, start, end, usage } = runs.runOf(seq);
-    const info = { num, pid: pid!, attempt: task.attempt, duration: end - start, usage };
+    const { num, pid, start, end, usage, printed } = runs.runOf(seq);
+    const duration = end - start;
+    const collected = printed?.collected;
+    const info = { num, pid: pid!, attempt: task.attempt, duration, usage, ...collected };
     this.#waitingHooks += 1;
     const hook = () => onFinish(item as never, index, result as never, info);
     this.#unlessAborted(this.#hooks.inTurn(index, hook))

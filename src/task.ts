@@ -1,6 +1,7 @@
 /** A task: an item on its way. And what its owner, the call, is told of it by the slot it runs in. */
 import type { Usage } from "./errors.js";
 import type { ResolvedOptions } from "./options.js";
+import type { Printed } from "./output/item-output.js";
 import type { LongItem } from "./protocol.js";
 
 /** Small, as there is one for every item: what few tasks have is only there when they do. */
@@ -29,6 +30,8 @@ export interface Run {
   readonly end: number;
   /** What the child cost, where it had this item only and the system could tell. */
   readonly usage: Usage | undefined;
+  /** What it has printed, where that is read. */
+  readonly printed?: Printed | undefined;
 }
 
 /** Tells of runs to those who ask: most do not, and there are a million of them a second. */

@@ -15,6 +15,7 @@ import {
   type ChildReport,
   MAX_CONCURRENCY,
   type Order,
+  outputFile,
   type StartRequest,
   type WorkerSource,
 } from "../protocol.js";
@@ -39,6 +40,7 @@ const POLLFD_WORDS = 2;
 /** ru_maxrss of struct rusage, in KiB: its lower word, good for 4 TiB. */
 const MAX_RSS_WORD = 8;
 const SIGSEGV = 11;
+const EEXIST = 17;
 /**
  * A child that dies by SIGSEGV before it has begun has run none of the user's code, so forking again is safe. Not one with
  * a channel: its parent may have sent it items, and starts another by itself.
@@ -133,6 +135,7 @@ export class ForkLoop {
   #forkAll(): boolean {
     while (this.#queue.length > 0) {
       const { request, tries } = this.#queue[0]!;
+      if (request.start.mark !== undefined && !request.isPiped && !this.#pipe(request)) continue;
       const isRoom = this.#running.length < MAX_CONCURRENCY;
       // All the child will need is at hand before the fork: code that only ever runs in children is never warm, and
       // looking up a private field there for the first time costs each of them some 40 page faults.
@@ -161,6 +164,22 @@ export class ForkLoop {
       this.#hugePages.onFork();
     }
     return false;
+  }
+
+  /** Makes what the child prints through, if it can. One of the two may be left from the child before. */
+  #pipe({ id, start }: StartRequest): boolean {
+    for (const name of ["stdout", "stderr"] as const) {
+      if (this.#libc.mkfifo(outputFile(start, name), 0o600) === 0) continue;
+      const errno = this.#libc.errno();
+      if (errno !== EEXIST) {
+        this.#queue.shift();
+        this.#waiting.delete(id);
+        send({ id, unpiped: errno });
+        return false;
+      }
+    }
+    send({ id, piped: true });
+    return true;
   }
 
   /** No process could be made (EAGAIN, ENOMEM, a pids limit): waits for one to end, unless none is there. */

@@ -19,6 +19,7 @@ import { makeRandomRenewable } from "./renew.js";
 import { rehearse } from "./rehearse.js";
 import { makeWasmSynchronous } from "./synchronous-wasm.js";
 import { warmUp } from "./warm-up.js";
+import { takeOverStdio } from "./stdio.js";
 import { atEnd, watchExit } from "./watch-exit.js";
 
 /** Threads of a Node process with `--single-threaded --v8-pool-size=1` and nothing else: the same on 20, 22, 24 and 26. */
@@ -49,6 +50,7 @@ async function boot(): Promise<void> {
   atEnd((ending, code) => {
     send({ hello: "failed", problem: problemOfExit(ending, code, order.worker) });
   });
+  if (order.readsOutput) takeOverStdio();
   makeRandomRenewable();
   makeWasmSynchronous();
 
@@ -57,7 +59,7 @@ async function boot(): Promise<void> {
     const worker = await packHeap(libc, () => compiledWhole(() => loadWorker(order.worker)));
     const exitOnce = takeExitListeners();
     await warmUp(order.worker);
-    const hugePages = await HugePages.preparedBy(libc, () => rehearse(libc, order.worker));
+    const hugePages = await HugePages.preparedBy(libc, () => rehearse(libc, order.worker, order.readsOutput));
     if (!(await threadsEnd(threadsBefore))) {
       giveUp(`the module of ${order.worker.name} has started threads`);
     }

@@ -2,12 +2,13 @@
  * The first moments of a forked child, and its last: makes a process of its own out of a copy of the fork server, gets its
  * items (with its start, or through a channel) and ends without Node's teardown.
  */
-import { writeSync } from "node:fs";
+import { closeSync, constants, openSync, writeSync } from "node:fs";
 import { inspect } from "node:util";
 import { recordError } from "../error-record.js";
 import {
   CHANNEL_FD,
   type ChildGreeting,
+  outputFile,
   type Start,
   type StartRequest,
   type WorkerSource,
@@ -20,6 +21,7 @@ import { type Libc, SIGKILL } from "./libc.js";
 import { applyLimits } from "./limits.js";
 import type { Notes } from "./notes.js";
 import { OverflowFileWriter, type OverflowWriter } from "./overflow.js";
+import { OutputMarks } from "./output-marks.js";
 import { renewRandom } from "./renew.js";
 import { type LoadedWorker, Runner, type RunnerEvents, type Surroundings } from "./runner.js";
 import { atEnd, type Ending } from "./watch-exit.js";
@@ -66,6 +68,7 @@ export class ForkedChild {
     atEnd((ending, code) => this.#end(ending, code));
     process.reallyExit = (code) => this.#end({ how: "exit" }, code ?? 0);
     renewRandom();
+    if (start.mark !== undefined) redirectOutput(libc, start);
     if (start.limits) applyLimits(libc, start.limits);
     // Before any of the user's code: work it gives to the thread pool must wake this loop, not the fork server's.
     libc.reviveLoop();
@@ -101,6 +104,7 @@ export class ForkedChild {
       busy: (isBusy) => channel.busy(isBusy),
       onInterrupt,
       done: () => this.#leave(),
+      marks: start.mark === undefined ? undefined : new OutputMarks(start.mark),
     });
     this.#notes = runner.notes;
     channel.serve(runner);
@@ -146,6 +150,23 @@ export class ForkedChild {
 
 function onInterrupt(interrupt: () => void): void {
   process.once("SIGTERM", interrupt);
+}
+
+/** What it and all it starts prints goes to its parent. Waits until that is there to read it. */
+function redirectOutput(libc: Libc, start: Start): void {
+  try {
+    for (const [name, fd] of [
+      ["stdout", 1],
+      ["stderr", 2],
+    ] as const) {
+      const fifo = openSync(outputFile(start, name), constants.O_WRONLY);
+      libc.dup2(fifo, fd);
+      closeSync(fifo);
+    }
+  } catch {
+    // The directory is gone, and so is whoever wanted the item done.
+    libc.exit(1);
+  }
 }
 
 function ownLedger(libc: Libc, { directory, num, shape: { cellBytes } }: Start): LedgerMemory {

@@ -26,6 +26,10 @@ export interface Libc {
   /** A descriptor that becomes readable when the process ends; -1 on failure. */
   openPidfd(pid: number): number;
   close(fd: number): void;
+  /** -1 on failure. */
+  dup2(from: number, to: number): number;
+  /** -1 on failure. */
+  mkfifo(path: string, mode: number): number;
   /** Waits until one of `count` records of struct pollfd has news. */
   poll(records: Int32Array, count: number): number;
   /** Reaps a child: fills the status (int) and its struct rusage. */
@@ -132,6 +136,8 @@ export function loadLibc(): Libc {
     dieWithParent: (signal) => void prctl(PR_SET_PDEATHSIG, signal),
     openPidfd: (pid) => Number(pidfdOpen(SYS_PIDFD_OPEN, pid, 0)),
     close: lib.func("int close(int fd)"),
+    dup2: lib.func("int dup2(int from, int to)") as Libc["dup2"],
+    mkfifo: lib.func("int mkfifo(const char *path, unsigned int mode)") as Libc["mkfifo"],
     poll: (records, count) => poll(records, count, -1) as number,
     wait: (pid, status, usage) => wait4(pid, status, 0, usage) as number,
     limit(resource, soft, hard) {

@@ -3,10 +3,17 @@
  * and pay for a copy of every page that this writes to.
  */
 import { randomUUID } from "node:crypto";
-import { unlinkSync } from "node:fs";
+import { mkdtempSync, rmSync, unlinkSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
+import path from "node:path";
 import { ONE_ITEM } from "../ledger.js";
-import { type Payload, resultFile, type Start, type WorkerSource } from "../protocol.js";
+import {
+  outputFile,
+  type Payload,
+  resultFile,
+  type Start,
+  type WorkerSource,
+} from "../protocol.js";
 import { ForkedChild } from "./forked-child.js";
 import type { Libc } from "./libc.js";
 import type { LoadedWorker } from "./runner.js";
@@ -15,18 +22,24 @@ import type { LoadedWorker } from "./runner.js";
 const REHEARSALS = ["", "x".repeat(ONE_ITEM.cellBytes), ""];
 
 /** Plays the life of a child, from fork to exit, with a worker that does nothing. */
-export async function rehearse(libc: Libc, source: WorkerSource): Promise<void> {
+export async function rehearse(
+  libc: Libc,
+  source: WorkerSource,
+  readsOutput: boolean,
+): Promise<void> {
   const { pid, title, reallyExit } = process;
+  const set = readsOutput ? { directory: outputSet(), mark: "" } : { directory: tmpdir() };
   const memory = { buffer: new ArrayBuffer(ONE_ITEM.cellBytes), offset: 0 };
   for (const item of REHEARSALS) {
     const payload: Payload = { ...PAYLOAD, items: [item] };
-    const start = { ...START, name: `forkmap-${randomUUID()}`, payload };
+    const start = { ...START, ...set, name: `forkmap-${randomUUID()}`, payload };
     await new Promise<void>((resolve) => {
       const child = new ForkedChild(stageLibc(libc, pid, resolve), STAGE_WORKER, source);
       child.begin({ id: "0", start }, memory, []);
     });
     if (item !== "") unlinkSync(resultFile(start, 0));
   }
+  if (readsOutput) rmSync(set.directory, { recursive: true });
   process.reallyExit = reallyExit;
   process.title = title;
 }
@@ -35,10 +48,19 @@ const PAYLOAD: Payload = { seq: 0, index: 0, items: [], results: true, fibers: 1
 const START: Start = {
   num: 0,
   generation: 1,
-  directory: tmpdir(),
+  directory: "",
   shape: ONE_ITEM,
   name: "",
 };
+
+/** A directory with files in place of the FIFOs that children print through. */
+function outputSet(): string {
+  const directory = mkdtempSync(path.join(tmpdir(), "forkmap-rehearsal-"));
+  for (const name of ["stdout", "stderr"] as const) {
+    writeFileSync(outputFile({ ...START, directory }, name), "");
+  }
+  return directory;
+}
 
 const STAGE_WORKER = { process: async (item: string) => item } as unknown as LoadedWorker;
 
@@ -48,6 +70,7 @@ function stageLibc(libc: Libc, pid: number, onExit: () => void): Libc {
     ...libc,
     getppid: () => (libc.getppid(), pid),
     close: () => libc.close(-1),
+    dup2: (from) => libc.dup2(from, from),
     exit: onExit as () => never,
   };
 }

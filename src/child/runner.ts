@@ -13,6 +13,7 @@ import type { Frame, Instance, JsonWorker, Kind, ParallelWorker } from "../worke
 import type { LedgerWriter } from "./ledger-writer.js";
 import { Notes } from "./notes.js";
 import type { OverflowWriter } from "./overflow.js";
+import type { OutputMarks } from "./output-marks.js";
 import { Task } from "./task.js";
 
 export type LoadedWorker =
@@ -37,6 +38,8 @@ export interface RunnerEvents {
   onInterrupt(interrupt: () => void): void;
   /** All is done that will ever be: the child can end. */
   done(): void;
+  /** Where it is to be seen in what the child prints which item has printed it. */
+  readonly marks?: OutputMarks | undefined;
 }
 
 /** What is left of a batch after so many ms is given back: another slot may be free for it. */
@@ -139,6 +142,7 @@ export class Runner {
       this.#isSettingUp = false;
       return this.#pump();
     }
+    this.#events.marks?.begin(payload.seq);
     try {
       await this.#worker.setup!(this.#instance);
       this.#isSetUp = true;
@@ -195,13 +199,14 @@ export class Runner {
   /** Returns the time at which it came back. */
   #begin(payload: Payload, place: number, seq: number): number {
     this.#hasRun = true;
+    this.#events.marks?.begin(seq);
     try {
       const long = payload.long?.[place];
       const item = long ? readLong(long) : payload.items[place];
       const index = payload.indexes === undefined ? payload.index + place : payload.indexes[place]!;
       const attempt = payload.attempts === undefined ? 1 : payload.attempts[place]!;
       const task = new Task(index, attempt, this.#instance, this.#signal);
-      const result = this.#worker.process(item, task);
+      const result = this.#process(payload, seq, item, task);
       if (isThenable(result) || this.#tearsDown) {
         this.#inFlight += 1;
         void this.#later(payload, seq, result);
@@ -211,6 +216,12 @@ export class Runner {
     } catch (thrown) {
       return this.#fail(payload, seq, thrown);
     }
+  }
+
+  #process(payload: Payload, seq: number, item: unknown, task: Task): unknown {
+    const { marks } = this.#events;
+    if (!marks || payload.fibers === 1) return this.#worker.process(item, task);
+    return marks.among(seq, () => this.#worker.process(item, task));
   }
 
   async #later(payload: Payload, seq: number, result: unknown): Promise<void> {
@@ -226,10 +237,13 @@ export class Runner {
   }
 
   #succeed(payload: Payload, seq: number, result: unknown): number {
-    return payload.results ? this.#notes.result(seq, result) : this.#notes.nothing(seq);
+    const end = payload.results ? this.#notes.result(seq, result) : this.#notes.nothing(seq);
+    this.#events.marks?.end(seq);
+    return end;
   }
 
   #fail(payload: Payload, seq: number, thrown: unknown): number {
+    this.#events.marks?.end(seq);
     if (payload.stopOnError) this.#isStopped = true;
     return this.#notes.error(seq, thrown);
   }

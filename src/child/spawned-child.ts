@@ -15,7 +15,9 @@ import { applyLimits } from "./limits.js";
 import { loadWorker, problemOf, problemOfExit } from "./load-worker.js";
 import type { Notes } from "./notes.js";
 import { OverflowFileWriter } from "./overflow.js";
+import { OutputMarks } from "./output-marks.js";
 import { type LoadedWorker, Runner, type RunnerEvents } from "./runner.js";
+import { takeOverStdio } from "./stdio.js";
 import { atEnd, watchExit } from "./watch-exit.js";
 
 const [source, { id, start }] = readAll();
@@ -27,6 +29,7 @@ let isHosting = false;
 process.title = start.payload
   ? `forkmap ${name} num ${start.num} item ${start.payload.index}`
   : `forkmap ${name} num ${start.num}`;
+if (start.mark !== undefined) takeOverStdio();
 watchExit();
 atEnd((ending, code) => {
   if (isHosting) return;
@@ -61,6 +64,7 @@ function serve(worker: LoadedWorker): void {
     busy: (isBusy) => channel.busy(isBusy),
     onInterrupt,
     done,
+    marks: start.mark === undefined ? undefined : new OutputMarks(start.mark),
   });
   channel.serve(runner);
   channel.say({ hello: "ready" });

@@ -9,6 +9,10 @@ import { freeMemory } from "../free-memory.js";
 import { LedgerReader, MANY_ITEMS, ONE_ITEM } from "../ledger.js";
 import type { Launcher, Room } from "../launch/launcher.js";
 import { monotonic } from "../monotonic.js";
+import type { OutputMode } from "../options.js";
+import { ChildOutput } from "../output/child-output.js";
+import { newMark } from "../output/output-mark.js";
+import { isBackedUp, onceDrained } from "../output/printer.js";
 import type { Limits } from "../protocol.js";
 import type { Meter } from "../stats.js";
 import type { TaskOwner } from "../task.js";
@@ -27,6 +31,7 @@ export interface ContainerOptions {
   readonly maxRss: number | undefined;
   readonly scratchRoot: string | undefined;
   readonly limits: Limits | undefined;
+  readonly output: OutputMode;
   /** An id for a child, never used before with the same launcher. */
   readonly nextId: () => string;
   readonly meter: Meter;
@@ -102,7 +107,7 @@ export class Container implements TaskContainer {
   dispatch(): void {
     this.#isDue = true;
     // Taking a task may end a call, whose end may free a slot.
-    if (this.#isDispatching) return;
+    if (this.#isDispatching || this.#isPrinting()) return;
     this.#isDispatching = true;
     while (this.#isDue) {
       this.#isDue = false;
@@ -138,6 +143,16 @@ export class Container implements TaskContainer {
     if (!this.#isEmpty) await new Promise<void>((resolve) => (this.#onEmpty = resolve));
     await this.#room.remove();
   }
+
+  /** Whether lines of items that are done pile up: until they are gone, no others are run. */
+  #isPrinting(): boolean {
+    if (this.#options.output !== "tag" || !isBackedUp()) return false;
+    onceDrained(this.#onDrained);
+    return true;
+  }
+
+  /** The same each time, so that it is called once. */
+  readonly #onDrained = (): void => this.dispatch();
 
   #serve(owner: TaskOwner): boolean {
     const slot = this.#slotFor(owner);
@@ -200,7 +215,7 @@ export class Container implements TaskContainer {
   }
 
   #makeHost(): SlotHost {
-    const { maxItemsPerChild, maxRss, limits, nextId, meter, worker } = this.#options;
+    const { maxItemsPerChild, maxRss, limits, nextId, meter, worker, output } = this.#options;
     const { directory } = this.#room;
     const isOneItem = maxItemsPerChild === 1;
     const shape = isOneItem ? ONE_ITEM : MANY_ITEMS;
@@ -217,8 +232,11 @@ export class Container implements TaskContainer {
         name: `${num}-${generation}`,
         ...(limits ? { limits } : {}),
         ...(maxRss === undefined ? {} : { maxRss }),
+        ...(output === "inherit" ? {} : { mark: newMark() }),
       }),
       launch: (start, events) => this.#room.start({ id: nextId(), start }, events),
+      outputOf: ({ mark }, source) =>
+        output === "inherit" ? undefined : new ChildOutput(output, mark!, source),
       keepItem: this.#room.keepItem,
       hasFreeSlot: () => this.#slots.length < this.#size || this.#slots.some((slot) => slot.isIdle),
       isInUse: () => this.#owners.length > 0,

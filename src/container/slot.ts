@@ -12,6 +12,8 @@ import type { Entry, EntryHandler, LedgerReader } from "../ledger.js";
 import type { Child, ChildEnd, ChildEvents } from "../launch/launcher.js";
 import { monotonic } from "../monotonic.js";
 import * as outcome from "../outcome.js";
+import type { ChildOutput, OutputSource } from "../output/child-output.js";
+import type { Printed } from "../output/item-output.js";
 import type { Answer, Ending, Payload, Start } from "../protocol.js";
 import type { Meter } from "../stats.js";
 import type { ChildLife, Failure, Run, Runs, Task, TaskOwner } from "../task.js";
@@ -29,6 +31,8 @@ export interface SlotHost {
   ledger(num: number): LedgerReader;
   startOf(num: number, generation: number): Omit<Start, "payload">;
   launch(start: Start, events: ChildEvents): Child;
+  /** What becomes of a child's output, where that is read. */
+  outputOf(start: Start, source: OutputSource): ChildOutput | undefined;
   readonly keepItem: KeepItem;
   /** Whether another slot could take what this one has not begun. */
   hasFreeSlot(): boolean;
@@ -59,6 +63,9 @@ export class Slot implements Runs {
   #state: "empty" | "starting" | "serving" | "ending" = "empty";
   #child: Child | undefined;
   #start!: Start;
+  #output: ChildOutput | undefined;
+  /** By the item that is being settled. */
+  #printed: Printed | undefined;
   #ledger!: LedgerReader;
   /** Whose tasks these are: a child serves one call at a time. */
   #owner!: TaskOwner;
@@ -259,12 +266,19 @@ export class Slot implements Runs {
     this.#host.onChildStart(this.num);
     if (!isOneItem) this.#unsent.push(payload);
     this.#start = isOneItem ? { ...this.#start, payload } : this.#start;
+    this.#output = this.#host.outputOf(this.#start, {
+      find: (seq) => this.#find(seq),
+      hold: (isHeld) => this.#child?.output?.hold(isHeld),
+    });
     this.#child = this.#host.launch(this.#start, {
       onReady: () => this.#onReady(),
       onWaiting: () => this.#onWaiting(),
       onAnswer: (answer) => this.#onAnswer(answer),
+      onOutput: (name, bytes) => this.#output?.push(name, bytes),
       onEnd: (end) => this.#onEnd(end),
     });
+    // Of a thread it is not read.
+    if (!this.#child.output) this.#output = undefined;
     this.#child.keepAlive(true);
   }
 
@@ -365,6 +379,8 @@ export class Slot implements Runs {
 
   readonly #handler: EntryHandler = {
     entry: (seq, entry) => {
+      // Not before the look at the ledger: what an item has printed is there before its entry is.
+      if (this.#output && this.#taken === 0) this.#child?.output?.drain();
       const start = this.#ledger.startOf(seq);
       const end = this.#ledger.endOf(seq);
       if (start < this.#firstStart) this.#firstStart = start;
@@ -373,6 +389,7 @@ export class Slot implements Runs {
       const task = this.#tasks.take(seq);
       if (!task) return;
       this.#count(seq, start, end, isSuccess(entry));
+      this.#printed = this.#output?.take(seq);
       this.#settle(task, seq, entry);
     },
     ending: (ending) => (this.#ending = ending),
@@ -407,12 +424,17 @@ export class Slot implements Runs {
 
   /** Of an item that is being collected. */
   runOf(seq: number): Run {
-    return this.#run(this.#ledger.startOf(seq), this.#ledger.endOf(seq));
+    return this.#run(this.#ledger.startOf(seq), this.#ledger.endOf(seq), this.#printed);
   }
 
-  #run(start: number, end = start): Run {
+  #run(start: number, end = start, printed?: Printed): Run {
     const { num, pid } = this;
-    return { num, generation: this.#generation, pid, start, end, usage: this.#usage };
+    return { num, generation: this.#generation, pid, start, end, usage: this.#usage, printed };
+  }
+
+  #find(seq: number): ReturnType<OutputSource["find"]> {
+    const task = this.#tasks.get(seq);
+    return task && { task, owner: this.#owner };
   }
 
   /** Those from `from` up to `to` have not been begun. */
@@ -485,7 +507,8 @@ export class Slot implements Runs {
     this.#collect();
     const begun = this.#ledger.begun();
     const dead = this.#tasks.upTo(begun).map(([seq, task]) => {
-      const run = this.#run(this.#ledger.beginningOf(seq), monotonic());
+      const printed = this.#output?.take(seq);
+      const run = this.#run(this.#ledger.beginningOf(seq), monotonic(), printed);
       this.#count(seq, run.start, run.end, false);
       return { seq, task, run };
     });
@@ -536,12 +559,15 @@ export class Slot implements Runs {
     const facts = outcome.factsOf(task, run);
     const { timeout, limits } = this.#owner.options;
     if (!end.started) return outcome.failureToStart(facts, end.reason);
-    if (this.#timedOut.has(task)) return outcome.timeoutFailure(facts, timeout!);
+    const lastWords = run.printed?.lastWords;
+    if (this.#timedOut.has(task)) return outcome.timeoutFailure(facts, timeout!, lastWords);
     const reason = this.#timedOut.size > 0 ? "another item of its child timed out" : end.reason;
-    return outcome.deathFailure(facts, { ...end, reason }, ending, limits);
+    return outcome.deathFailure(facts, { ...end, reason }, ending, limits, lastWords);
   }
 
   #becomeEmpty(): void {
+    this.#output?.end();
+    this.#output = undefined;
     this.#state = "empty";
     this.#child = undefined;
     this.#timer = this.#forceTimer = undefined;

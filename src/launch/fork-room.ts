@@ -2,20 +2,29 @@
 import net from "node:net";
 import type { KeepItem } from "../items.js";
 import type { LedgerPlace, LedgerShape } from "../ledger.js";
-import { type Answer, type ChildGreeting, LineSplitter, type StartRequest } from "../protocol.js";
+import {
+  type Answer,
+  type ChildGreeting,
+  LineSplitter,
+  type Start,
+  type StartRequest,
+} from "../protocol.js";
 import { listenIn } from "../socket-path.js";
-import type { ForkedChildHandle } from "./forked-child-handle.js";
+import { FifoPipes } from "./fifo-pipes.js";
+import type { ForkedChildEvents, ForkedChildHandle } from "./forked-child-handle.js";
 import type { Child, ChildEvents, Room } from "./launcher.js";
 import { type Guard, ScratchRoom } from "./scratch-room.js";
 
 interface ForkServers extends Guard {
-  start(request: StartRequest, events: ChildEvents): ForkedChildHandle;
+  start(request: StartRequest, events: ForkedChildEvents): ForkedChildHandle;
 }
 
 export class ForkRoom implements Room {
   readonly #scratch: ScratchRoom;
   readonly #servers: ForkServers;
   readonly #children = new Map<string, ForkedChildHandle>();
+  /** By slot. */
+  readonly #outputs = new Map<number, FifoPipes>();
   #listener: net.Server | undefined;
 
   constructor(root: string | undefined, shape: LedgerShape, servers: ForkServers) {
@@ -44,20 +53,42 @@ export class ForkRoom implements Room {
   }
 
   start(request: StartRequest, events: ChildEvents): Child {
-    const { id } = request;
-    const child = this.#servers.start(request, {
+    const { id, start } = request;
+    const output = start.mark === undefined ? undefined : this.#pipes(start);
+    let problem: Error | undefined;
+    if (events.onOutput) output?.attach(events.onOutput);
+    const child = this.#servers.start(output?.isOpen ? { ...request, isPiped: true } : request, {
       ...events,
+      onPiped: () => {
+        try {
+          output?.open();
+        } catch (error) {
+          problem = error as Error;
+          // It waits to be read.
+          child.kill("SIGKILL");
+        }
+      },
       onEnd: (end) => {
         this.#children.delete(id);
-        events.onEnd(end);
+        output?.release();
+        if (problem) events.onEnd({ started: false, reason: unread(problem) });
+        else events.onEnd(end);
       },
     });
+    child.output = output;
     this.#children.set(id, child);
     return child;
   }
 
+  #pipes(start: Start): FifoPipes {
+    let pipes = this.#outputs.get(start.num);
+    if (!pipes) this.#outputs.set(start.num, (pipes = new FifoPipes(start)));
+    return pipes;
+  }
+
   async remove(): Promise<void> {
     this.#listener?.close();
+    for (const output of this.#outputs.values()) output.close();
     await this.#scratch.remove();
   }
 
@@ -80,4 +111,8 @@ export class ForkRoom implements Room {
       }
     });
   }
+}
+
+function unread({ message }: Error): string {
+  return `its output could not be read: ${message}`;
 }

@@ -13,8 +13,8 @@ import {
   type WorkerSource,
 } from "../protocol.js";
 import { ForkRoom } from "./fork-room.js";
-import { ForkedChildHandle } from "./forked-child-handle.js";
-import type { ChildEnd, ChildEvents, Launcher, Room, RoomOptions } from "./launcher.js";
+import { type ForkedChildEvents, ForkedChildHandle } from "./forked-child-handle.js";
+import type { ChildEnd, Launcher, Room, RoomOptions } from "./launcher.js";
 import {
   type ChildSettings,
   errnoName,
@@ -82,7 +82,7 @@ export class ForkLauncher implements Launcher {
     this.#server?.send({ do: "forget", directory });
   }
 
-  start(request: StartRequest, events: ChildEvents): ForkedChildHandle {
+  start(request: StartRequest, events: ForkedChildEvents): ForkedChildHandle {
     return this.#current().start(request, events);
   }
 
@@ -142,7 +142,8 @@ class ForkServer {
       this.#fail(error as Error);
       return;
     }
-    this.send({ do: "load", worker: this.#source, parentPid: process.pid });
+    const { readsOutput } = settings;
+    this.send({ do: "load", worker: this.#source, parentPid: process.pid, readsOutput });
     const { url } = this.#source;
     this.#startTimer = setTimeout(
       () => this.#fail(startupTimeoutError(url, settings.startupTimeout)),
@@ -158,7 +159,7 @@ class ForkServer {
     if (this.#process.channel.writable) this.#process.channel.write(encodeLine(message));
   }
 
-  start(request: StartRequest, events: ChildEvents): ForkedChildHandle {
+  start(request: StartRequest, events: ForkedChildEvents): ForkedChildHandle {
     const { id, start } = request;
     const child = new ForkedChildHandle(start, events, {
       kill: (signal) => this.send({ do: "kill", id, signal }),
@@ -196,8 +197,11 @@ class ForkServer {
     if (!child) return;
     if ("waiting" in message) return child.onWaiting();
     if ("started" in message) return child.onForked();
+    if ("piped" in message) return child.onPiped();
     this.#forget(message.id);
-    child.onEnd("unstarted" in message ? unstarted(message.unstarted) : endOf(message));
+    if ("unstarted" in message) child.onEnd(unstarted(message.unstarted));
+    else if ("unpiped" in message) child.onEnd(unpiped(message.unpiped));
+    else child.onEnd(endOf(message));
   }
 
   #begin(): void {
@@ -263,6 +267,11 @@ function unstarted(errno: number): ChildEnd {
     errno === 0
       ? "it was ended while it waited for a process"
       : `no process could be made for it (${errnoName(errno)}), and none of this Parallel was running whose end could help`;
+  return { started: false, reason };
+}
+
+function unpiped(errno: number): ChildEnd {
+  const reason = `no FIFO could be made for its output in the scratch directory (${errnoName(errno)})`;
   return { started: false, reason };
 }
 

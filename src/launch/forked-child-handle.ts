@@ -2,6 +2,7 @@
 import { constants } from "node:os";
 import type { Socket } from "node:net";
 import { encodeLine, type Start, type ToChild, type ToHost } from "../protocol.js";
+import type { FifoPipes } from "./fifo-pipes.js";
 import type { Child, ChildEnd, ChildEvents } from "./launcher.js";
 import { OverflowFiles } from "./overflow.js";
 
@@ -10,16 +11,22 @@ interface Server {
   keepAlive(isKept: boolean): void;
 }
 
+export interface ForkedChildEvents extends ChildEvents {
+  /** What it prints through waits to be opened. */
+  onPiped(): void;
+}
+
 export class ForkedChildHandle implements Child {
   readonly overflow: OverflowFiles;
   pid: number | undefined;
+  output: FifoPipes | undefined;
   readonly #isOneItem: boolean;
-  readonly #events: ChildEvents;
+  readonly #events: ForkedChildEvents;
   readonly #server: Server;
   #socket: Socket | undefined;
   #isKept = false;
 
-  constructor(start: Start, events: ChildEvents, server: Server) {
+  constructor(start: Start, events: ForkedChildEvents, server: Server) {
     this.overflow = new OverflowFiles(start);
     this.#isOneItem = start.payload !== undefined;
     this.#events = events;
@@ -44,6 +51,10 @@ export class ForkedChildHandle implements Child {
 
   onForked(): void {
     if (this.#isOneItem) this.#events.onReady();
+  }
+
+  onPiped(): void {
+    this.#events.onPiped();
   }
 
   onWaiting(): void {

@@ -11,7 +11,7 @@ import type { ChildSettings } from "./warm-node.js";
 
 type LaunchOptions = Pick<
   ParallelOptions,
-  "startMethod" | "module" | "execArgv" | "env" | "cwd" | "startupTimeout" | "threads"
+  "startMethod" | "module" | "execArgv" | "env" | "cwd" | "startupTimeout" | "threads" | "output"
 >;
 
 export class LauncherChoice implements LaunchChoice {
@@ -95,12 +95,13 @@ export class LauncherChoice implements LaunchChoice {
   }
 
   #settings(): ChildSettings {
-    const { execArgv, env, cwd, startupTimeout } = this.#options;
+    const { execArgv, env, cwd, startupTimeout, output = "inherit" } = this.#options;
     return {
       execArgv: execArgv ?? process.execArgv,
       env: { ...(env ?? process.env) },
       cwd,
       startupTimeout: startupTimeout ?? DEFAULT_STARTUP_TIMEOUT_MS,
+      readsOutput: output !== "inherit",
     };
   }
 }

@@ -5,6 +5,7 @@ import type { Kind } from "../worker.js";
 import type { Usage } from "../errors.js";
 import type { LedgerPlace, LedgerShape } from "../ledger.js";
 import type { Overflow } from "./overflow.js";
+import type { OnOutput, OutputPipes } from "./output-pipes.js";
 
 export interface Launcher {
   readonly startMethod: Kind;
@@ -55,6 +56,8 @@ export interface Child {
   readonly overflow: Overflow;
   /** Once it is known. */
   readonly pid: number | undefined;
+  /** What it prints, where that is read: asked for by the mark in its `Start`, and not possible everywhere. */
+  readonly output?: OutputPipes | undefined;
   send(message: ToChild | ToHost): void;
   kill(signal: NodeJS.Signals): void;
   /** Whether the program waits for it. */
@@ -67,6 +70,8 @@ export interface ChildEvents {
   /** No process could be made for it yet: its time does not count until it is ready. */
   onWaiting(): void;
   onAnswer(answer: Answer): void;
+  /** It has printed; only called when `Child` has an output. All it has printed is told before its end is. */
+  readonly onOutput?: OnOutput;
   onEnd(end: ChildEnd): void;
 }
 

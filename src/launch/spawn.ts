@@ -14,6 +14,7 @@ import type { Child, ChildEnd, ChildEvents, Launcher, Room, RoomOptions } from "
 import { OverflowFiles } from "./overflow.js";
 import { Reaper } from "./reaper.js";
 import { type Guard, ScratchRoom } from "./scratch-room.js";
+import { SocketPipes } from "./socket-pipes.js";
 import {
   type ChildSettings,
   loadError,
@@ -110,6 +111,7 @@ class SpawnRoom extends ScratchRoom implements Room {
 
 class SpawnedChildHandle implements Child {
   readonly overflow: OverflowFiles;
+  readonly output: SocketPipes | undefined;
   readonly #process: NodeProcess;
   readonly #events: ChildEvents;
   readonly #url: string;
@@ -123,9 +125,12 @@ class SpawnedChildHandle implements Child {
     this.overflow = new OverflowFiles(start);
     this.#isLimited = start.limits?.memory !== undefined;
     this.#events = events;
-    this.#process = startNode("spawned-child", [], settings, (message) =>
+    const { onOutput = () => {} } = events;
+    const readsOutput = start.mark !== undefined;
+    this.#process = startNode("spawned-child", [], { ...settings, readsOutput }, (message) =>
       this.#receive(message as FromSpawnedChild),
     );
+    if (readsOutput) this.output = new SocketPipes(this.#process.child, onOutput);
     this.#startTimer = setTimeout(() => {
       this.#fatal = startupTimeoutError(url, settings.startupTimeout);
       this.kill("SIGKILL");
@@ -182,6 +187,7 @@ class SpawnedChildHandle implements Child {
 
   #end(end: ChildEnd): void {
     clearTimeout(this.#startTimer);
+    this.output?.close();
     this.#events.onEnd(end);
   }
 

@@ -15,6 +15,8 @@ export interface ChildSettings {
   readonly cwd: string | undefined;
   /** In ms. */
   readonly startupTimeout: number;
+  /** Whether this process reads what children print. */
+  readonly readsOutput: boolean;
 }
 
 export interface NodeProcess {
@@ -33,8 +35,10 @@ export function startNode(
 ): NodeProcess {
   assertNotAstray();
   const file = fileURLToPath(new URL(`../child/${entry}.js`, import.meta.url));
+  // The fork server's children have FIFOs of their own.
+  const stdio = settings.readsOutput && entry === "spawned-child" ? "pipe" : "inherit";
   const child = spawn(process.execPath, [...inheritable(settings.execArgv), ...flags, file], {
-    stdio: ["ignore", "inherit", "inherit", "pipe"],
+    stdio: ["ignore", stdio, stdio, "pipe"],
     detached: true,
     env: { ...settings.env, [ENTRY_MARK]: entry },
     ...(settings.cwd === undefined ? {} : { cwd: settings.cwd }),
@@ -48,7 +52,13 @@ export function startNode(
   channel.on("error", () => {});
   const gone = new Promise<{ code: number | null; signal: string | null }>((resolve, reject) => {
     child.once("error", (error) => reject(startFailure(error, settings)));
-    child.once("close", (code, signal) => resolve({ code, signal }));
+    if (stdio === "inherit") {
+      child.once("close", (code, signal) => resolve({ code, signal }));
+    } else {
+      // Not "close": what the child has left behind may hold its stdout or stderr open for ever.
+      const allRead = new Promise((read) => channel.once("close", read));
+      child.once("exit", (code, signal) => void allRead.then(() => resolve({ code, signal })));
+    }
   });
   gone.catch(() => {});
   return { child, channel, gone };

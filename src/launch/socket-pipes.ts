@@ -1,0 +1,63 @@
+/** The output of a spawned child, through the pipes that Node makes for it. */
+import type { ChildProcess } from "node:child_process";
+import type { Socket } from "node:net";
+import { type OnOutput, type OutputPipes, readAll } from "./output-pipes.js";
+
+const NAMES = ["stdout", "stderr"] as const;
+
+export class SocketPipes implements OutputPipes {
+  readonly #child: ChildProcess;
+  readonly #onOutput: OnOutput;
+
+  constructor(child: ChildProcess, onOutput: OnOutput) {
+    this.#child = child;
+    this.#onOutput = onOutput;
+    for (const name of NAMES) {
+      const socket = child[name] as Socket | null;
+      // Node could not be started.
+      if (!socket) continue;
+      socket.on("data", (bytes: Buffer) => onOutput(name, bytes));
+      socket.on("error", () => {});
+      // The program waits for the child, not for what it has left behind.
+      socket.unref();
+    }
+  }
+
+  drain(): void {
+    for (const name of NAMES) {
+      const socket = this.#child[name] as Socket | null;
+      if (!socket) continue;
+      const onBytes = (bytes: Buffer) => this.#onOutput(name, bytes);
+      for (let held = read(socket); held; held = read(socket)) onBytes(held);
+      const fd = fdOf(socket);
+      if (fd !== undefined) readAll(fd, onBytes);
+    }
+  }
+
+  hold(isHeld: boolean): void {
+    for (const name of NAMES) {
+      if (isHeld) this.#child[name]?.pause();
+      else this.#child[name]?.resume();
+    }
+  }
+
+  /** The child has ended: hands on the rest. */
+  close(): void {
+    this.drain();
+    for (const name of NAMES) this.#child[name]?.destroy();
+  }
+}
+
+/** What was read before it was held. */
+function read(socket: Socket): Buffer | null {
+  return socket.readableLength > 0 ? (socket.read() as Buffer | null) : null;
+}
+
+/**
+ * Node reads it only when it gets to it, which may be after it has told of the child's end. Not on Windows: there an item
+ * may miss what came late.
+ */
+function fdOf(socket: Socket): number | undefined {
+  const { _handle: handle } = socket as unknown as { _handle?: { fd?: number } | null };
+  return handle?.fd !== undefined && handle.fd >= 0 ? handle.fd : undefined;
+}

@@ -1,0 +1,106 @@
+/** What one item has printed: lines on their way, or what is kept of it. */
+import type { Task, TaskOwner } from "../task.js";
+import { LineCutter } from "./line-cutter.js";
+import type { OutputName } from "./output-mark.js";
+import { Tail } from "./tail.js";
+
+/** Of each stream of an item that is collected. */
+const COLLECTED_BYTES = 1024 * 1024;
+/** Of stderr, for the error of a child that dies. */
+const LAST_WORDS_BYTES = 2048;
+const LAST_LINES = 3;
+const LAST_WORDS_CHARACTERS = 1000;
+
+/** What is left of an item's output once it has ended. */
+export interface Printed {
+  /** Where it is collected. */
+  readonly collected: { readonly stdout: string; readonly stderr: string } | undefined;
+  /** The last lines on stderr; empty when there are none. */
+  readonly lastWords: string;
+}
+
+export class ItemOutput {
+  readonly #task: Task;
+  readonly #owner: TaskOwner;
+  readonly #isCollected: boolean;
+  #lines: Partial<Record<OutputName, LineCutter>> | undefined;
+  #tails: Partial<Record<OutputName, Tail>> | undefined;
+  #prefix: Buffer | undefined;
+  #isOver = false;
+
+  constructor(task: Task, owner: TaskOwner, isCollected: boolean) {
+    this.#task = task;
+    this.#owner = owner;
+    this.#isCollected = isCollected;
+  }
+
+  /** Adds the lines that are to be printed to `lines`. */
+  push(name: OutputName, bytes: Buffer, lines: Buffer[]): void {
+    if (this.#isCollected) {
+      // Too late: it has been handed on.
+      if (!this.#isOver) this.#tail(name, COLLECTED_BYTES).push(bytes);
+      return;
+    }
+    this.#lines ??= {};
+    (this.#lines[name] ??= new LineCutter()).push(bytes, this.#tag(), lines);
+    if (name === "stderr") this.#tail(name, LAST_WORDS_BYTES).push(bytes);
+  }
+
+  /** The same, for a line without end. */
+  end(name: OutputName, lines: Buffer[]): void {
+    const cutter = this.#lines?.[name];
+    if (cutter) cutter.end(this.#tag(), lines);
+  }
+
+  /** The item has ended. */
+  over(): Printed {
+    this.#isOver = true;
+    return this.#printed();
+  }
+
+  get isOver(): boolean {
+    return this.#isOver;
+  }
+
+  /** Texts are only made of what is asked for. */
+  #printed(): Printed {
+    const { stdout, stderr } = this.#tails ?? {};
+    const isCollected = this.#isCollected;
+    return {
+      get collected() {
+        if (!isCollected) return undefined;
+        return { stdout: stdout?.markedText() ?? "", stderr: stderr?.markedText() ?? "" };
+      },
+      get lastWords() {
+        return stderr ? lastLines(stderr.text()) : "";
+      },
+    };
+  }
+
+  #tail(name: OutputName, bytes: number): Tail {
+    this.#tails ??= {};
+    return (this.#tails[name] ??= new Tail(bytes));
+  }
+
+  #tag(): Buffer {
+    return (this.#prefix ??= Buffer.from(`${this.#name()}: `));
+  }
+
+  #name(): string {
+    const { item, index } = this.#task;
+    const { tag } = this.#owner.options;
+    if (!tag) return String(index);
+    try {
+      return tag(item as never, index);
+    } catch (error) {
+      this.#owner.doomed(error as Error);
+      return String(index);
+    }
+  }
+}
+
+function lastLines(text: string): string {
+  const lines = text.slice(-LAST_WORDS_BYTES).split(/\r?\n|\r/);
+  const said = lines.map((line) => line.trim()).filter((line) => line !== "");
+  return said.slice(-LAST_LINES).join(" / ").slice(-LAST_WORDS_CHARACTERS);
+}
