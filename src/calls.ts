@@ -259,4 +259,7 @@ export class Calls {
   }
 }
 
-type OwnContainerOptions = Omit<ContainerOptions, "maxRss" | "output" | "nextId" | "meter" | "worker">;
+type OwnContainerOptions = Omit<
+  ContainerOptions,
+  "maxRss" | "output" | "nextId" | "meter" | "worker"
+>;

@@ -172,7 +172,7 @@ export class LedgerReader {
     const value = JSON.parse(line.slice(1)) as Entry | number | { end: Ending };
     if (typeof value === "number") this.#next = value;
     else if (typeof value === "object" && "end" in value) handler.ending(value.end);
-    else this.#hand(value as Entry, handler);
+    else this.#hand(value, handler);
   }
 
   #written(): number {

@@ -13,7 +13,10 @@ import type { Overflow } from "./launch/overflow.js";
 import type { Ending, LastWord } from "./protocol.js";
 import type { Failure, Run, Task, TaskOwner } from "./task.js";
 
-export function factsOf({ index, attempt }: Task, { num, pid, start, end, usage, printed }: Run): ItemFacts {
+export function factsOf(
+  { index, attempt }: Task,
+  { num, pid, start, end, usage, printed }: Run,
+): ItemFacts {
   return { index, num, pid, attempt, duration: end - start, usage, ...printed?.collected };
 }
 

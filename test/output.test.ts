@@ -24,7 +24,8 @@ async function collected(options: Options, items: readonly Item[]) {
   const infos: Pick<FinishInfo, "stdout" | "stderr">[] = [];
   const parallel = opened(new Prints(), { output: "collect", ...options } as Options);
   const settled = await parallel.mapSettled(items, {
-    onFinish: (_item, index, _result, { stdout, stderr }) => void (infos[index] = { stdout, stderr }),
+    onFinish: (_item, index, _result, { stdout, stderr }) =>
+      void (infos[index] = { stdout, stderr }),
   });
   return settled.map((outcome, index) =>
     outcome.status === "fulfilled" ? infos[index]! : (outcome.reason as ItemError),
@@ -65,7 +66,10 @@ describe.each(METHODS)("tag, %s", (startMethod) => {
     for (let i = 0; i < items.length; i += 1) {
       const [, count, length] = items[i]![0] as [string, number, number];
       const letter = String.fromCharCode(97 + i);
-      const expected = Array.from({ length: count }, (_, line) => `${letter.repeat(10 * length)}${line}`);
+      const expected = Array.from(
+        { length: count },
+        (_, line) => `${letter.repeat(10 * length)}${line}`,
+      );
       const own = lines.filter((line) => line.startsWith(`${i}: `)).map((line) => line.slice(3));
       expect(own.join("\n") === expected.join("\n")).toBe(true);
     }
@@ -74,9 +78,22 @@ describe.each(METHODS)("tag, %s", (startMethod) => {
 
   it("both streams, whatever prints, bytes as they are, a last line without end", async () => {
     const { child, report } = start({ startMethod, output, concurrency: 1 }, [
-      [["error", "e"], ["log", "l"], ["fd", "f\n"], ["sh", "echo s; echo t >&2"], ["out", "no end"]],
-      [["hex", "fffe80c30a00410a"], ["out", ""], ["error", ""]],
-      [["out", "dies\nin the middle"], ["kill", "SIGKILL"]],
+      [
+        ["error", "e"],
+        ["log", "l"],
+        ["fd", "f\n"],
+        ["sh", "echo s; echo t >&2"],
+        ["out", "no end"],
+      ],
+      [
+        ["hex", "fffe80c30a00410a"],
+        ["out", ""],
+        ["error", ""],
+      ],
+      [
+        ["out", "dies\nin the middle"],
+        ["kill", "SIGKILL"],
+      ],
     ]);
     const [stdout, stderr] = await Promise.all([buffer(child.stdout!), buffer(child.stderr!)]);
     expect(stdout.toString("latin1")).toBe(
@@ -88,7 +105,17 @@ describe.each(METHODS)("tag, %s", (startMethod) => {
 
   it("a line is there when it is printed; the tag is the user's", async () => {
     const go = path.join(temporaryDirectory(), "go");
-    const { child } = start({ startMethod, output }, [[["log", "early"], ["waitFor", go], ["log", "late"]]], true);
+    const { child } = start(
+      { startMethod, output },
+      [
+        [
+          ["log", "early"],
+          ["waitFor", go],
+          ["log", "late"],
+        ],
+      ],
+      true,
+    );
     let text = "";
     for await (const chunk of child.stdout!) {
       text += String(chunk);
@@ -106,7 +133,10 @@ describe.each(METHODS)("tag, %s", (startMethod) => {
       ["fd2", `err ${i}\n`],
       ["out", `end ${i}`],
     ]);
-    const { stdout, stderr } = await run({ startMethod, output, pool: 2, maxItemsPerChild: 25 }, items);
+    const { stdout, stderr } = await run(
+      { startMethod, output, pool: 2, maxItemsPerChild: 25 },
+      items,
+    );
     const expected = (words: string[]) =>
       items.flatMap((_, i) => words.map((word) => `${i}: ${word} ${i}`)).toSorted();
     expect(sorted(stdout)).toEqual(expected(["out", "end"]));
@@ -116,7 +146,10 @@ describe.each(METHODS)("tag, %s", (startMethod) => {
 
 describe.each(METHODS)("collect, %s", (startMethod) => {
   it("what an item printed is given to onFinish, or is on its error", async () => {
-    const said: Item = [["log", "o"], ["sh", "printf n >&2"]];
+    const said: Item = [
+      ["log", "o"],
+      ["sh", "printf n >&2"],
+    ];
     const items: Item[] = [
       said,
       [],
@@ -146,8 +179,14 @@ describe.each(METHODS)("collect, %s", (startMethod) => {
 
   it("a child per item; its last bytes are not lost, and of many the last are kept", async () => {
     const [all, much] = await collected({ startMethod }, [
-      [["out", "x".repeat(300_000)], ["out", "y"]],
-      [["many", `${"0123456789".repeat(100)}\n`, 3000], ["log", "the end"]],
+      [
+        ["out", "x".repeat(300_000)],
+        ["out", "y"],
+      ],
+      [
+        ["many", `${"0123456789".repeat(100)}\n`, 3000],
+        ["log", "the end"],
+      ],
     ]);
     expect(all!.stdout).toBe(`${"x".repeat(300_000)}y`);
     const { stdout } = much as { stdout: string };
@@ -177,14 +216,23 @@ describe.each(METHODS)("collect, %s", (startMethod) => {
       ["log", "c"],
     ]);
     const infos = await collected({ startMethod, pool: 1, fibers: 6 }, items);
-    expect(infos).toEqual(items.map((_, i) => ({ stdout: `${i} a\n${i} c\n`, stderr: `${i} b\n` })));
+    expect(infos).toEqual(
+      items.map((_, i) => ({ stdout: `${i} a\n${i} c\n`, stderr: `${i} b\n` })),
+    );
   });
 
   it("one that a child leaves behind holds nothing up, and prints for no other item", async () => {
     const file = path.join(temporaryDirectory(), "pid");
     const infos = await collected({ startMethod, concurrency: 1 }, [
-      [["daemon", `trap '' PIPE; echo $$ > ${file}; sleep 0.3; echo late; exec sleep 30`], ["waitFor", file], ["log", "first"]],
-      [["log", "second"], ["sleep", 500]],
+      [
+        ["daemon", `trap '' PIPE; echo $$ > ${file}; sleep 0.3; echo late; exec sleep 30`],
+        ["waitFor", file],
+        ["log", "first"],
+      ],
+      [
+        ["log", "second"],
+        ["sleep", 500],
+      ],
     ]);
     const pid = Number(readFileSync(file, "utf8"));
     const wasAlive = isAlive(pid);
@@ -199,7 +247,10 @@ describe.each(METHODS)("collect, %s", (startMethod) => {
 
 it("what a module prints while it is loaded is the fork server's, and as it was", async () => {
   const options: Options = { output: "tag", env: { ...process.env, PRINTS_AT_LOAD: "1" } };
-  const { stdout } = await run({ ...options, startMethod: "fork" }, [[["log", "a"]], [["log", "b"]]]);
+  const { stdout } = await run({ ...options, startMethod: "fork" }, [
+    [["log", "a"]],
+    [["log", "b"]],
+  ]);
   expect(sorted(stdout)).toEqual(["0: a", "1: b", "loaded"]);
   const spawned = await run({ ...options, startMethod: "spawn" }, [[["log", "a"]]]);
   expect(spawned.stdout).toBe("0: loaded\n0: a\n");
@@ -209,7 +260,8 @@ it("without room for what it would print through, an item is not started", async
   const scratchRoot = temporaryDirectory();
   // Room for the scratch directory and the ledger.
   const size = "size=1m,nr_inodes=3";
-  if (spawnSync("mount", ["-t", "tmpfs", "-o", size, "none", scratchRoot]).status !== 0) context.skip();
+  if (spawnSync("mount", ["-t", "tmpfs", "-o", size, "none", scratchRoot]).status !== 0)
+    context.skip();
   try {
     const options: Options = { startMethod: "fork", scratchRoot, concurrency: 1 };
     const [first, second] = await collected(options, [[["log", "a"]], [["log", "b"]]]);
@@ -225,7 +277,10 @@ it("without room for what it would print through, an item is not started", async
 
 it("one that prints without end in the background does not hold up the others", async () => {
   const infos = await collected({ startMethod: "fork", pool: 1 }, [
-    [["daemon", "exec yes"], ["log", "first"]],
+    [
+      ["daemon", "exec yes"],
+      ["log", "first"],
+    ],
     ...Array.from({ length: 50 }, (): Item => []),
   ]);
   expect(infos).toHaveLength(51);
@@ -233,8 +288,14 @@ it("one that prints without end in the background does not hold up the others", 
 
 it("inherit: nothing is changed, kept or added", async () => {
   const { stdout, stderr, finished, errors } = await run({ concurrency: 1 }, [
-    [["log", "plain"], ["out", "no end"]],
-    [["error", "e"], ["kill", "SIGKILL"]],
+    [
+      ["log", "plain"],
+      ["out", "no end"],
+    ],
+    [
+      ["error", "e"],
+      ["kill", "SIGKILL"],
+    ],
   ]);
   expect(stdout).toBe("plain\nno end");
   expect(stderr).toBe("e\n");

@@ -59,7 +59,9 @@ async function boot(): Promise<void> {
     const worker = await packHeap(libc, () => compiledWhole(() => loadWorker(order.worker)));
     const exitOnce = takeExitListeners();
     await warmUp(order.worker);
-    const hugePages = await HugePages.preparedBy(libc, () => rehearse(libc, order.worker, order.readsOutput));
+    const hugePages = await HugePages.preparedBy(libc, () =>
+      rehearse(libc, order.worker, order.readsOutput),
+    );
     if (!(await threadsEnd(threadsBefore))) {
       giveUp(`the module of ${order.worker.name} has started threads`);
     }
