@@ -199,7 +199,7 @@ export class Calls {
     this.#opening ??= size === 0 ? this.#openInline() : this.#openPool(size);
     try {
       const pool = await this.#opening;
-      if (!this.#pool) pool.size = this.#poolSize || 1;
+      if (!this.#pool) pool.size = this.#slotsFor(this.#poolSize!) || 1;
       return (this.#pool = pool);
     } catch (error) {
       this.#opening = undefined;

@@ -546,11 +546,10 @@ export class Slot implements Runs {
   #isLost(task: Task, end: ChildEnd, wasKilled: boolean): boolean {
     if (this.#timedOut.has(task)) return true;
     if (wasKilled) return false;
-    if (this.#host.isOneItem || !end.started) return true;
-    // It was another thread's doing that its process ended.
-    if (end.isShared) return false;
-    // A child that exits by itself before it is ready will do so again.
-    if (this.#state === "starting" && end.signal === undefined) return true;
+    if (!end.started) return true;
+    // A child that exits by itself before it is ready will do so again; but not one that others took along.
+    const hasExited = this.#state === "starting" && end.signal === undefined;
+    if ((this.#host.isOneItem || hasExited) && !end.isShared) return true;
     task.strays = (task.strays ?? 0) + 1;
     return task.strays > MAX_STRAYS;
   }
