@@ -30,7 +30,7 @@ describe.each([{ concurrency: 1 }, { pool: 1 }, { pool: 0 }])("halt, %j", (given
     const source = some(60, (index) => index % 2 === 1);
     const error = await rejection(parallel.mapProcesses(source.items, { batch: 1 }));
     expect(error).toMatchObject({ name: "ItemError", index: 1, cause: { message: "failed" } });
-    expect(error.errors.map((each: any) => each.index)).toEqual([1, 3, 5]);
+    expect(error.errors.map((each: any) => each.index)).toEqual([3, 5]);
     expect(error.results).toEqual([0, undefined, 2, undefined, 4]);
     expect(source.pulled).toBeLessThan(12);
   });
@@ -48,7 +48,10 @@ describe.each([{ concurrency: 1 }, { pool: 1 }, { pool: 0 }])("halt, %j", (given
     const early = await rejection(parallel.mapProcesses(some(9, () => true).items));
     expect(early.errors).toHaveLength(9);
     const all = some(60, () => true);
-    expect((await rejection(parallel.mapProcesses(all.items))).errors).toHaveLength(10);
+    const error = await rejection(parallel.mapProcesses(all.items));
+    expect([error.index, ...error.errors.map((each: any) => each.index)]).toEqual([
+      0, 1, 2, 3, 4, 5, 6, 7, 8, 9,
+    ]);
     expect(all.pulled).toBeLessThan(14);
     const few = some(40, (index) => index % 3 === 0);
     expect((await rejection(parallel.mapProcesses(few.items))).message).toBe(
@@ -97,8 +100,7 @@ describe.each([{ concurrency: 3 }, { pool: 3 }])("an error that ends a call, %j"
     for (const verb of ["mapProcesses", "flatMap", "eachProcess"] as const) {
       const error = await rejection(parallel[verb](items));
       expect(error).toMatchObject({ index: 1, cause: { message: "first" } });
-      expect(error.errors.map((each: any) => each.cause.message)).toEqual(["late", "first"]);
-      expect(error.errors[1]).toBe(error);
+      expect(error.errors.map((each: any) => each.cause.message)).toEqual(["late"]);
       expect(error.results).toEqual(verb === "eachProcess" ? [] : [undefined, undefined, 2]);
       expect(Object.keys(error)).not.toContain("results");
       expect(Object.keys(error)).not.toContain("errors");

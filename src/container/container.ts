@@ -183,7 +183,8 @@ export class Container implements TaskContainer {
   /** Whether it has as many slots of a pool at work as one call may have. */
   #hasEnough(owner: TaskOwner): boolean {
     const { concurrency = Infinity } = owner.options;
-    if (concurrency >= this.#size) return false;
+    // A call's own container has the size that was asked for, and a new one when that is changed.
+    if (!this.#options.isPool || concurrency >= this.#size) return false;
     return this.#slots.filter((slot) => slot.isServing(owner)).length >= concurrency;
   }
 
