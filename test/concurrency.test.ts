@@ -1,7 +1,12 @@
-import { describe, expect, it } from "vitest";
+import { writeFileSync } from "node:fs";
+import path from "node:path";
+import { describe, expect, it, vi } from "vitest";
+import { Does } from "./fixtures/does.mjs";
 import { EchoJson } from "./fixtures/echo.mjs";
 import { Spans } from "./fixtures/spans.mjs";
 import { opened } from "./opened.js";
+import { begun } from "./run-log.js";
+import { temporaryDirectory } from "./temporary.js";
 
 describe.each(["fork", "spawn"] as const)("a call by %s", (startMethod) => {
   it("gives a free slot the next item at once", async () => {
@@ -61,18 +66,25 @@ describe.each([
     [...new Set(spans.map(({ num }) => num))].toSorted();
 
   it("can be raised during a call", async () => {
-    const parallel = opened(new Spans(), sized(1));
+    const parallel = opened(new Does(), sized(1));
     expect(parallel.concurrency).toBe(1);
-    const finished: number[] = [];
-    const spans = await parallel.mapProcesses(Array(12).fill(60), {
+    const directory = temporaryDirectory();
+    const [log, sign] = [path.join(directory, "log"), path.join(directory, "sign")];
+    const items = [{ log }, { log }, ...Array.from({ length: 4 }, () => ({ log, until: sign }))];
+    const call = parallel.mapProcesses(items, {
       batch: 1,
       onFinish: (_, index) => {
-        if (finished.push(index) === 2) parallel.concurrency = 3;
+        if (index === 1) parallel.concurrency = 3;
       },
     });
+    // The others wait until all are there.
+    const all = () => expect(nums(begun(log))).toEqual([0, 1, 2]);
+    await vi.waitFor(all, { timeout: 20_000, interval: 20 });
     expect(parallel.concurrency).toBe(3);
-    expect(nums(spans.slice(0, 2))).toEqual([0]);
-    expect(nums(spans)).toEqual([0, 1, 2]);
+    expect(nums(begun(log).slice(0, 2))).toEqual([0]);
+    writeFileSync(sign, "");
+    await call;
+    all();
   });
 
   it("can be lowered during a call: what is too many ends once it has done what it has", async () => {
@@ -86,8 +98,10 @@ describe.each([
     });
     expect(nums(spans)).toEqual([0, 1, 2]);
     expect(nums(spans.slice(-3))).toEqual([0]);
-    const { slots } = parallel.stats();
-    expect(slots.slice(1).map(({ pid }) => pid)).toEqual([undefined, undefined]);
+    await vi.waitFor(() => {
+      const { slots } = parallel.stats();
+      expect(slots.slice(1).map(({ pid }) => pid)).toEqual([undefined, undefined]);
+    });
     // And raised again: the slots have their numbers still.
     parallel.concurrency = 2;
     expect(nums(await parallel.mapProcesses(Array(4).fill(60)))).toEqual([0, 1]);

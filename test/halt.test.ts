@@ -1,3 +1,4 @@
+import { readdirSync, rmSync } from "node:fs";
 import path from "node:path";
 import { setTimeout as sleep } from "node:timers/promises";
 import { describe, expect, it } from "vitest";
@@ -5,6 +6,7 @@ import { Does } from "./fixtures/does.mjs";
 import { children } from "./leftovers.js";
 import { opened } from "./opened.js";
 import { rejection } from "./rejection.js";
+import { makesAfter } from "./after-item.js";
 import { runs } from "./run-log.js";
 import { temporaryDirectory } from "./temporary.js";
 
@@ -90,12 +92,14 @@ it.each([
 
 describe.each([{ concurrency: 3 }, { pool: 3 }])("an error that ends a call, %j", (options) => {
   it("carries the others and the results so far, where nobody prints them", async () => {
-    const sign = path.join(temporaryDirectory(), "sign");
+    const directory = temporaryDirectory();
+    const [first, third, end] = ["first", "third", "end"].map((name) => path.join(directory, name));
+    makesAfter(1, end!);
     const parallel = opened(new Does(), { startMethod: "fork", ...options });
     const items = [
-      { until: sign, ms: 100, throws: "late" },
-      { makes: sign, ms: 20, throws: "first" },
-      { until: sign, ms: 100, gives: 2 },
+      { makes: first, until: end, throws: "late" },
+      { until: [first, third], throws: "first" },
+      { makes: third, until: end, gives: 2 },
     ];
     for (const verb of ["mapProcesses", "flatMap", "eachProcess"] as const) {
       const error = await rejection(parallel[verb](items));
@@ -104,6 +108,7 @@ describe.each([{ concurrency: 3 }, { pool: 3 }])("an error that ends a call, %j"
       expect(error.results).toEqual(verb === "eachProcess" ? [] : [undefined, undefined, 2]);
       expect(Object.keys(error)).not.toContain("results");
       expect(Object.keys(error)).not.toContain("errors");
+      for (const file of readdirSync(directory)) rmSync(path.join(directory, file));
     }
   });
 });

@@ -69,7 +69,7 @@ it("run and wait times go into histograms", async () => {
   const { runTime, waitTime } = parallel.stats();
   expect([runTime.count, waitTime.count]).toEqual([10, 10]);
   expect(runTime.min).toBeGreaterThanOrEqual(4);
-  expect(runTime.p50).toBeLessThan(100);
+  expect(runTime.p50).toBeLessThan(runTime.max);
   expect(runTime.max).toBeGreaterThanOrEqual(99);
   // Those of a batch have waited for the ones before them.
   expect(waitTime.max).toBeGreaterThan(4);

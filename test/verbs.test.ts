@@ -2,6 +2,7 @@ import { rmSync } from "node:fs";
 import path from "node:path";
 import { setTimeout as sleep } from "node:timers/promises";
 import { beforeEach, describe, expect, it, vi } from "vitest";
+import { makesAfter } from "./after-item.js";
 import { Does } from "./fixtures/does.mjs";
 import { Echo, EchoJson } from "./fixtures/echo.mjs";
 import { descendants, isAlive, scratchDirectories } from "./leftovers.js";
@@ -92,17 +93,18 @@ describe.each(ALL)("an answer, %j", (options) => {
 
   it("of find ends the rest at once when those before it are done", async () => {
     const parallel = opened(new Does(), threeOf(options));
-    const first = { log, until: sign, ms: 50, gives: 0 };
+    makesAfter(1, sign);
+    const first = { log, until: sign, gives: 0 };
     const long = { log, ms: FOR_EVER };
-    const found = { log, makes: sign, gives: 1 };
+    const found = { log, gives: 1 };
     const source = endless(first, found, long);
     expect(await parallel.find(source.items)).toBe(found);
     expect(source).toMatchObject({ last: 2, isClosed: true });
     expectGone(2);
     // Another one that is known sooner is not the first in the order of the items.
     rmSync(sign);
-    const slow = { until: sign, ms: 50, gives: 1 };
-    expect(await parallel.find([slow, { makes: sign, gives: 2 }])).toBe(slow);
+    const slow = { until: sign, gives: 1 };
+    expect(await parallel.find([slow, { gives: 2 }])).toBe(slow);
   });
 });
 
@@ -116,8 +118,9 @@ describe.each(METHODS)("an error, %j", (options) => {
     const parallel = opened(new Does(), { ...options, concurrency: 2 });
     for (const verb of ["some", "every", "find"] as const) {
       // The answer comes from an item in flight, which finishes.
-      const late = { until: sign, ms: 100, gives: verb !== "every" };
-      const call = parallel[verb](endless(late, fails({ makes: sign })).items);
+      makesAfter(1, sign);
+      const late = { until: sign, gives: verb !== "every" };
+      const call = parallel[verb](endless(late, fails()).items);
       expect(await rejection(call)).toMatchObject({ index: 1, cause: { message: "failed" } });
       rmSync(sign);
     }

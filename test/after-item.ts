@@ -1,0 +1,17 @@
+/** Makes a file as soon as an attempt at an item has ended: what waits for that file in a child comes after it. */
+import { subscribe, unsubscribe } from "node:diagnostics_channel";
+import { writeFileSync } from "node:fs";
+import { afterEach } from "vitest";
+
+const stops: (() => void)[] = [];
+afterEach(() => {
+  for (const stop of stops.splice(0)) stop();
+});
+
+export function makesAfter(index: number, file: string): void {
+  const onItem = (message: unknown) => {
+    if ((message as { index: number }).index === index) writeFileSync(file, "");
+  };
+  subscribe("forkmap:item", onItem);
+  stops.push(() => unsubscribe("forkmap:item", onItem));
+}
