@@ -17,17 +17,15 @@
 import { Calls } from "./calls.js";
 import { offerWorker } from "./capture.js";
 import { checkWorker } from "./check-worker.js";
-import { ClosedError, ItemError } from "./errors.js";
 import {
-  type CallOptions,
   checkCallOptions,
   checkConcurrency,
   checkConstructorOptions,
   checkStreamOptions,
   checkThreadOptions,
-  type ParallelOptions,
-  type StreamOptions,
-} from "./options.js";
+} from "./check-options.js";
+import { ClosedError, ItemError } from "./errors.js";
+import type { CallOptions, ParallelOptions, StreamOptions } from "./options.js";
 import { ThreadChoice } from "./launch/thread-choice.js";
 import { processorCount } from "./processor-count.js";
 import { ResultStream } from "./result-stream.js";

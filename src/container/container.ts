@@ -16,7 +16,8 @@ import { isBackedUp, onceDrained } from "../output/printer.js";
 import type { Limits } from "../protocol.js";
 import type { Meter } from "../stats.js";
 import type { TaskOwner } from "../task.js";
-import { Slot, type SlotHost } from "./slot.js";
+import { Slot } from "./slot.js";
+import type { SlotHost } from "./slot-host.js";
 import type { TaskContainer } from "./task-container.js";
 
 const MEMORY_CHECK_MS = 100;

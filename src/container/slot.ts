@@ -7,46 +7,19 @@
  *     └────────────────┴──── the child has ended, by whatever way ◀────────────────────┘
  */
 import type { Usage } from "../errors.js";
-import { type KeepItem, type PackedItems, packItems } from "../items.js";
+import { type PackedItems, packItems } from "../items.js";
 import type { Entry, EntryHandler, LedgerReader } from "../ledger.js";
-import type { Child, ChildEnd, ChildEvents } from "../launch/launcher.js";
+import type { Child, ChildEnd } from "../launch/launcher.js";
 import { monotonic } from "../monotonic.js";
 import * as outcome from "../outcome.js";
 import type { ChildOutput, OutputSource } from "../output/child-output.js";
 import type { Printed } from "../output/item-output.js";
 import type { Answer, Ending, Payload, Start } from "../protocol.js";
-import type { Meter } from "../stats.js";
 import type { ChildLife, Failure, Run, Runs, Task, TaskOwner } from "../task.js";
 import { MAX_BATCH } from "./pace.js";
+import type { SlotHost } from "./slot-host.js";
 import { TaskList } from "./task-list.js";
 import { warnOfTeardown } from "./teardown-warning.js";
-
-/** What a slot needs of its container. */
-export interface SlotHost {
-  /** Children have one item each, which comes with their start. */
-  readonly isOneItem: boolean;
-  readonly maxItemsPerChild: number;
-  /** Tasks a child may have. */
-  readonly capacity: number;
-  ledger(num: number): LedgerReader;
-  startOf(num: number, generation: number): Omit<Start, "payload">;
-  launch(start: Start, events: ChildEvents): Child;
-  /** What becomes of a child's output, where that is read. */
-  outputOf(start: Start, source: OutputSource): ChildOutput | undefined;
-  readonly keepItem: KeepItem;
-  /** Whether another slot could take what this one has not begun. */
-  hasFreeSlot(): boolean;
-  /** Whether there are calls. */
-  isInUse(): boolean;
-  /** Whether another slot is at work, and will ask for more. */
-  isBusyBeside(slot: Slot): boolean;
-  /** The slot can take more. */
-  onFree(): void;
-  readonly meter: Meter;
-  onChildStart(num: number): void;
-  onChildReady(num: number, pid: number | undefined): void;
-  onChildEnd(life: ChildLife): void;
-}
 
 /** So often a task may have been given to a child that ended before it began it. */
 const MAX_STRAYS = 10;

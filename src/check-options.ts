@@ -1,0 +1,231 @@
+/** The rules that options have to follow, each with words for what was expected: all wrong ones are told here. */
+import { constants } from "node:os";
+import { MAX_BATCH } from "./container/pace.js";
+import { describe } from "./describe.js";
+import {
+  type CallOptions,
+  type Halt,
+  type ParallelOptions,
+  type RetryDelay,
+  type StreamOptions,
+  withoutUndefined,
+} from "./options.js";
+import { type Limits, MAX_CONCURRENCY } from "./protocol.js";
+
+/** What a Node timer can hold (2 ** 31 - 1); a longer one would fire at once. */
+const MAX_DELAY_MS = 2_147_483_647;
+const MAX_FIBERS = 1024;
+
+interface Rule {
+  readonly expected: string;
+  accepts(value: unknown): boolean;
+}
+
+const wholeNumber = (min: number, max: number, unit = ""): Rule => ({
+  expected: `a whole number from ${min} to ${max}${unit}`,
+  accepts: (value) =>
+    Number.isInteger(value) && (value as number) >= min && (value as number) <= max,
+});
+const milliseconds = (min: number): Rule => ({
+  expected: `a number of ms from ${min} to ${MAX_DELAY_MS}`,
+  accepts: (value) => typeof value === "number" && value >= min && value <= MAX_DELAY_MS,
+});
+const typed = (type: string, expected = `a ${type}`): Rule => ({
+  expected,
+  accepts: (value) => typeof value === type,
+});
+const oneOf = (...choices: readonly string[]): Rule => ({
+  expected: choices.map((choice) => `"${choice}"`).join(" or "),
+  accepts: (value) => choices.includes(value as string),
+});
+const either = (first: string, isFirst: (value: unknown) => boolean, second: Rule): Rule => ({
+  expected: `${first} or ${second.expected}`,
+  accepts: (value) => isFirst(value) || second.accepts(value),
+});
+const bytes = wholeNumber(1, Number.MAX_SAFE_INTEGER, " bytes");
+const path: Rule = {
+  expected: "a path that is not empty",
+  accepts: (value) => typeof value === "string" && value !== "" && !value.includes("\0"),
+};
+
+const POOL_RULE: Rule = either(
+  "true",
+  (value) => typeof value === "boolean",
+  wholeNumber(0, MAX_CONCURRENCY),
+);
+
+const LIMIT_RULES: Record<keyof Limits, Rule> = {
+  memory: bytes,
+  cpuSeconds: wholeNumber(1, 2 ** 31, " seconds"),
+  openFiles: wholeNumber(1, 2 ** 31),
+};
+
+const RETRY_DELAY_RULES: Record<keyof RetryDelay, Rule> = {
+  min: milliseconds(0),
+  max: milliseconds(0),
+  factor: {
+    expected: "a number of at least 1",
+    accepts: (value) => typeof value === "number" && value >= 1 && value < Infinity,
+  },
+};
+
+const HALT_RULES: Record<keyof Halt, Rule> = {
+  failures: wholeNumber(1, Number.MAX_SAFE_INTEGER),
+  ratio: {
+    expected: "a number above 0, at most 1",
+    accepts: (value) => typeof value === "number" && value > 0 && value <= 1,
+  },
+};
+
+const CALL_RULES: Record<keyof CallOptions, Rule | Record<string, Rule>> = {
+  concurrency: wholeNumber(1, MAX_CONCURRENCY),
+  fibers: wholeNumber(1, MAX_FIBERS),
+  batch: either('"auto"', (value) => value === "auto", wholeNumber(1, MAX_BATCH)),
+  timeout: milliseconds(1),
+  limits: LIMIT_RULES,
+  retries: wholeNumber(0, Number.MAX_SAFE_INTEGER),
+  retryDelay: RETRY_DELAY_RULES,
+  stopOnError: typed("boolean"),
+  halt: HALT_RULES,
+  signal: {
+    expected: "an AbortSignal",
+    accepts: (value) => typeof (value as AbortSignal | null)?.addEventListener === "function",
+  },
+  killSignal: {
+    expected: 'the name of a signal such as "SIGTERM"',
+    accepts: (value) => typeof value === "string" && Object.hasOwn(constants.signals, value),
+  },
+  forceKillAfterDelay: milliseconds(0),
+  onStart: typed("function"),
+  onFinish: typed("function"),
+  finishInOrder: typed("boolean"),
+  scratchRoot: path,
+  minFreeMemory: bytes,
+  dedupe: typed("boolean"),
+  journal: path,
+  progress: either("a boolean", (value) => typeof value === "boolean", typed("string", "a title")),
+  trace: path,
+  tag: typed("function"),
+};
+
+const STREAM_RULES: Record<keyof StreamOptions, Rule | Record<string, Rule>> = {
+  ...CALL_RULES,
+  ordered: typed("boolean"),
+  backpressure: wholeNumber(1, Number.MAX_SAFE_INTEGER),
+};
+
+const CONSTRUCTOR_RULES: Record<string, Rule | Record<string, Rule>> = {
+  ...CALL_RULES,
+  pool: POOL_RULE,
+  threads: wholeNumber(1, MAX_CONCURRENCY),
+  maxItemsPerChild: wholeNumber(1, Number.MAX_SAFE_INTEGER),
+  maxRss: bytes,
+  output: oneOf("inherit", "tag", "collect"),
+  startMethod: oneOf("fork", "spawn"),
+  module: {
+    expected: "a URL or a path",
+    accepts: (value: unknown) => value instanceof URL || path.accepts(value),
+  },
+  execArgv: {
+    expected: "an array of strings",
+    accepts: (value: unknown) =>
+      Array.isArray(value) && value.every((each) => typeof each === "string"),
+  },
+  env: {
+    expected: "an object of strings",
+    accepts: (value: unknown) =>
+      typeof value === "object" &&
+      value !== null &&
+      !Array.isArray(value) &&
+      Object.values(value).every((each) => each === undefined || typeof each === "string"),
+  },
+  cwd: path,
+  startupTimeout: milliseconds(1),
+} satisfies Record<keyof ParallelOptions, unknown>;
+
+/** @throws TypeError that names the option, what was expected and what came */
+export function checkConstructorOptions(options: unknown): void {
+  check(options, CONSTRUCTOR_RULES, "", (name) => `Unknown option \`${name}\` of Parallel`);
+  const { pool, threads } = options as ParallelOptions;
+  if (threads !== undefined && (pool === undefined || pool === false || pool === 0)) {
+    throw new TypeError(
+      "The option `threads` needs `pool`: it is the number of threads in each of its children",
+    );
+  }
+}
+
+/** @throws TypeError that names the option, what was expected and what came */
+export function checkCallOptions(options: unknown): void {
+  check(options, CALL_RULES, "", ofCall);
+}
+
+/** @throws TypeError for an option that only a process can have */
+export function checkThreadOptions(base: ParallelOptions, own: CallOptions): void {
+  const given: ParallelOptions = { ...base, ...withoutUndefined(own) };
+  for (const [name, why] of Object.entries(NOT_FOR_THREADS)) {
+    if (given[name as keyof ParallelOptions] === undefined) continue;
+    throw new TypeError(`The option \`${name}\` is for processes, not for threads: ${why}`);
+  }
+}
+
+const NOT_FOR_THREADS = {
+  limits: "the kernel enforces it on whole processes. Use mapProcesses, or `maxRss` between items",
+  cwd: "those of a process share its working directory",
+} satisfies Partial<Record<keyof ParallelOptions, string>>;
+
+/** @throws TypeError that names the option, what was expected and what came */
+export function checkStreamOptions(options: unknown): void {
+  check(options, STREAM_RULES, "", ofCall);
+}
+
+/** @throws TypeError for anything but a number of slots */
+export function checkConcurrency(count: unknown): number {
+  checkOption("concurrency", count, CALL_RULES.concurrency as Rule);
+  return count as number;
+}
+
+/** @throws TypeError that names the option, what was expected and what came */
+function checkOption(name: string, value: unknown, rule: Rule): void {
+  if (rule.accepts(value)) return;
+  throw new TypeError(`Expected \`${name}\` to be ${rule.expected}, got ${describe(value)}`);
+}
+
+function ofCall(name: string): string {
+  if (name in CONSTRUCTOR_RULES) {
+    return `The option \`${name}\` is one of \`new Parallel(worker, { ${name} })\`, not of a call`;
+  }
+  return name in STREAM_RULES
+    ? `The option \`${name}\` is one of \`stream\``
+    : `Unknown option \`${name}\` of a call`;
+}
+
+function check(
+  options: unknown,
+  rules: Record<string, Rule | Record<string, Rule>>,
+  prefix: string,
+  unknownOption: (name: string) => string,
+): void {
+  if (typeof options !== "object" || options === null || Array.isArray(options)) {
+    const name = prefix === "" ? "options" : prefix.slice(0, -1);
+    throw new TypeError(`Expected \`${name}\` to be an object, got ${describe(options)}`);
+  }
+  for (const [name, value] of Object.entries(options)) {
+    const rule = Object.hasOwn(rules, name) ? rules[name] : undefined;
+    if (rule === undefined) {
+      throw new TypeError(
+        `${unknownOption(prefix + name)}. There are: ${Object.keys(rules).join(", ")}`,
+      );
+    }
+    // `{ timeout: undefined }` is what code that passes its own options on produces.
+    if (value === undefined) continue;
+    if (isRule(rule)) {
+      checkOption(prefix + name, value, rule);
+      continue;
+    }
+    check(value, rule, `${prefix}${name}.`, (inner) => `Unknown option \`${inner}\``);
+  }
+}
+
+function isRule(rule: Rule | Record<string, Rule>): rule is Rule {
+  return typeof rule.accepts === "function";
+}

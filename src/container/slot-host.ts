@@ -1,0 +1,35 @@
+/** What a slot needs of its container. */
+import type { KeepItem } from "../items.js";
+import type { Child, ChildEvents } from "../launch/launcher.js";
+import type { LedgerReader } from "../ledger.js";
+import type { ChildOutput, OutputSource } from "../output/child-output.js";
+import type { Start } from "../protocol.js";
+import type { Meter } from "../stats.js";
+import type { ChildLife } from "../task.js";
+import type { Slot } from "./slot.js";
+
+export interface SlotHost {
+  /** Children have one item each, which comes with their start. */
+  readonly isOneItem: boolean;
+  readonly maxItemsPerChild: number;
+  /** Tasks a child may have. */
+  readonly capacity: number;
+  ledger(num: number): LedgerReader;
+  startOf(num: number, generation: number): Omit<Start, "payload">;
+  launch(start: Start, events: ChildEvents): Child;
+  /** What becomes of a child's output, where that is read. */
+  outputOf(start: Start, source: OutputSource): ChildOutput | undefined;
+  readonly keepItem: KeepItem;
+  /** Whether another slot could take what this one has not begun. */
+  hasFreeSlot(): boolean;
+  /** Whether there are calls. */
+  isInUse(): boolean;
+  /** Whether another slot is at work, and will ask for more. */
+  isBusyBeside(slot: Slot): boolean;
+  /** The slot can take more. */
+  onFree(): void;
+  readonly meter: Meter;
+  onChildStart(num: number): void;
+  onChildReady(num: number, pid: number | undefined): void;
+  onChildEnd(life: ChildLife): void;
+}
