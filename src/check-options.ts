@@ -152,6 +152,7 @@ export function checkConstructorOptions(options: unknown): void {
       "The option `threads` needs `pool`: it is the number of threads in each of its children",
     );
   }
+  if (threads !== undefined) checkOutputOfThreads(options as ParallelOptions);
 }
 
 /** @throws TypeError that names the option, what was expected and what came */
@@ -166,6 +167,15 @@ export function checkThreadOptions(base: ParallelOptions, own: CallOptions): voi
     if (given[name as keyof ParallelOptions] === undefined) continue;
     throw new TypeError(`The option \`${name}\` is for processes, not for threads: ${why}`);
   }
+  checkOutputOfThreads(base);
+}
+
+/** Threads write to the streams of their process. */
+function checkOutputOfThreads({ output = "inherit" }: ParallelOptions): void {
+  if (output === "inherit") return;
+  throw new TypeError(
+    `The option \`output\` is for processes, not for threads: expected "inherit", got "${output}"`,
+  );
 }
 
 const NOT_FOR_THREADS = {

@@ -127,6 +127,7 @@ export interface ParallelOptions<Item = unknown, Result = unknown> extends CallO
   /**
    * What becomes of what children print. `"inherit"`: it goes to stdout and stderr of this program as it comes; `"tag"`: in
    * whole lines, each with the index of its item before it; `"collect"`: it is given to `onFinish` and to errors.
+   * Threads print to the streams of their process: they have `"inherit"` only.
    * @defaultValue "inherit"
    */
   readonly output?: OutputMode;

@@ -378,6 +378,7 @@ describe("threads refuse", () => {
   it.each([
     ["limits", { limits: { openFiles: 10 } }],
     ["cwd", { cwd: "/" }],
+    ["output", { output: "collect" as const }],
   ])("the option %s, which is for processes", async (name, options) => {
     const error = await rejection(opened(new Echo(), options).mapThreads(["a"]));
     expect(error).toBeInstanceOf(TypeError);
