@@ -114,6 +114,8 @@ describe.each(["fork", "spawn"] as const)(
         const { reason } = settled[1] as PromiseRejectedResult;
         expect(reason).toBeInstanceOf(ItemError);
         expect(reason).toMatchObject({ index: 1, cause: { code: "ENOSPC" } });
+        // The fork server has the ledger of the call mapped until it has been told to forget it.
+        await parallel.close();
       } finally {
         execFileSync("umount", [scratchRoot]);
       }
@@ -131,6 +133,7 @@ it("a large item that finds no room stops the call with an error, and hangs noth
       code: expect.any(String),
     });
     expect(readdirSync(scratchRoot)).toEqual([]);
+    await parallel.close();
   } finally {
     execFileSync("umount", [scratchRoot]);
   }
