@@ -11,7 +11,7 @@ import { temporaryDirectory } from "./temporary.js";
 describe.each(["fork", "spawn"] as const)("a call by %s", (startMethod) => {
   it("gives a free slot the next item at once", async () => {
     const parallel = opened(new Spans(), { startMethod, concurrency: 2 });
-    const [long, ...short] = await parallel.mapProcesses([1500, 10, 10, 10]);
+    const [long, ...short] = await parallel.mapProcesses([3000, 10, 10, 10]);
     for (const each of short) expect(each.to).toBeLessThan(long.to);
     expect(new Set(short.map((each) => each.num))).toEqual(new Set([1]));
   });
@@ -47,7 +47,7 @@ describe.each(["fork", "spawn"] as const)("a call by %s", (startMethod) => {
 
 it("runs 200 items in 200 children at once", async () => {
   const spans = await opened(new Spans(), { startMethod: "fork", concurrency: 200 }).mapProcesses(
-    Array(200).fill(4000),
+    Array(200).fill(8000),
   );
   expect(new Set(spans.map((each) => each.pid)).size).toBe(200);
   expect(Math.max(...spans.map((each) => each.from))).toBeLessThan(
