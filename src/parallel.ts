@@ -162,7 +162,8 @@ export class Parallel<Item, Result> {
    * ended, a call into native code that blocks (`execFileSync`) cannot. They are a pool:
    * started when there is work, kept for the next call, never keeping the program alive. There are `pool` of them when
    * that is a number, else `concurrency`, else `processorCount()`. A thread that throws outside of `process`, calls
-   * `process.exit` or runs out of its heap costs the item it was running, and is replaced. `preload`, `setup` and
+   * `process.exit` costs the item it was running, and is replaced; one that runs out of its heap mostly does, but V8 may end
+   * the whole program. `preload`, `setup` and
    * `teardown` run once in each thread.
    *
    * @param items - any Iterable or AsyncIterable; the next one is pulled when a thread is free
