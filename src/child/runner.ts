@@ -43,7 +43,7 @@ export interface RunnerEvents {
 }
 
 /** What is left of a batch after so many ms is given back: another slot may be free for it. */
-const BATCH_PATIENCE_MS = 8;
+const BATCH_PATIENCE_MS = 16;
 /** To ask how much memory is held takes some 10 us. */
 const MEMORY_CHECK_MS = 5;
 
