@@ -24,7 +24,7 @@ test.each([
   { startMethod: "fork", items: 100_000, rounds: Math.ceil(ROUNDS / 5), ms: 50, retries: 0 },
   { startMethod: "fork", items: 100_000, rounds: Math.ceil(ROUNDS / 5), ms: 50, retries: 1000 },
   // A child takes longer to start than a forked one to be killed.
-  { startMethod: "spawn", items: 100_000, rounds: Math.ceil(ROUNDS / 10), ms: 200, retries: 0 },
+  { startMethod: "spawn", items: 300_000, rounds: Math.ceil(ROUNDS / 10), ms: 200, retries: 0 },
 ])(
   "$items items, children by $startMethod killed every $ms ms, $retries retries",
   { timeout: 120_000 },
@@ -44,7 +44,7 @@ test.each([
       processes: [],
       scratch: [],
     });
-    expect(report.killed).toBeGreaterThan(rounds);
+    expect(report.killed).toBeGreaterThanOrEqual(rounds);
     if (retries > 0) return expect(report.failed).toBe(0);
     expect(report.failed).toBeLessThanOrEqual(report.killed);
     // The others were in `setup`, or between two items.
