@@ -3,6 +3,7 @@
  * `forkmap:child` (a child has ended) and `forkmap:call` (a call has begun or ended). Nothing is made up for nobody.
  */
 import { channel } from "node:diagnostics_channel";
+import type { ChildLife } from "./task.js";
 import type { Kind } from "./worker.js";
 
 /** Message of the channel `forkmap:item`: an attempt at an item has ended. Times are ms on the monotonic clock. */
@@ -21,15 +22,8 @@ export interface ItemMessage {
 }
 
 /** Message of the channel `forkmap:child`: a child has ended. Times are ms on the monotonic clock. */
-export interface ChildMessage {
+export interface ChildMessage extends ChildLife {
   readonly worker: string;
-  readonly num: number;
-  readonly generation: number;
-  readonly pid: number | undefined;
-  readonly start: number;
-  readonly end: number;
-  /** How it ended: `"exit code 0"`, `"SIGKILL"`, or why it could not be started. */
-  readonly how: string;
 }
 
 /** Message of the channel `forkmap:call`: a call has begun or ended. */

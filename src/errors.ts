@@ -196,5 +196,17 @@ export class ClosedError extends ParallelError {
   }
 }
 
+/**
+ * @internal
+ *
+ * @param errors - by index, with holes
+ * @throws AggregateError with them in the order of the items, if there are any
+ */
+export function throwIfAny(errors: readonly Error[], count: number): void {
+  const inOrder = Object.values(errors);
+  if (inOrder.length === 0) return;
+  throw new AggregateError(inOrder, `${inOrder.length} of ${count} items failed`);
+}
+
 /** A start method cannot be used here, for this reason; another can. Never reaches the user. */
 export class UnfitError extends Error {}

@@ -62,10 +62,11 @@ export type PackedItems = Pick<
 export type KeepItem = (text: string, kind: "text" | "json") => LongItem;
 
 /**
- * Puts tasks into a payload; where a long item is kept is in `task.long`, for every attempt.
+ * Puts tasks into a payload; where a long item is kept is in `task.long`, for every attempt. Those from the first on that
+ * cannot be kept are left out: as many are in it as it has items.
  *
  * @param seq - the number of the first in its child
- * @throws when `keep` does, for the first
+ * @throws when the very first cannot be kept, what `keep` throws
  */
 export function packItems(tasks: readonly Task[], seq: number, keep: KeepItem): PackedItems {
   const { index } = tasks[0]!;
@@ -75,7 +76,13 @@ export function packItems(tasks: readonly Task[], seq: number, keep: KeepItem): 
   let long: Record<number, LongItem> | undefined;
   for (let place = 0; place < tasks.length; place += 1) {
     const task = tasks[place]!;
-    const kept = task.long ?? keptIfLong(task.item, keep);
+    let kept: LongItem | undefined;
+    try {
+      kept = task.long ?? keptIfLong(task.item, keep);
+    } catch (error) {
+      if (place === 0) throw error;
+      break;
+    }
     items.push(kept ? null : task.item);
     if (kept) {
       task.long = kept;

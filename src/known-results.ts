@@ -22,7 +22,8 @@ interface Leader {
   outcome?: KnownOutcome;
 }
 
-interface Done {
+/** A task that has succeeded. */
+export interface Done {
   readonly task: Task;
   readonly result: unknown;
   readonly run: Run;

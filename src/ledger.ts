@@ -3,7 +3,7 @@
  * what became of each. It outlives the child, costs no system call per item, and is never torn: what is written
  * counts once the counter behind it says so. The child's end is child/ledger-writer.ts.
  *
- *   header  begun | finished | written | recalled       (32-bit words)
+ *   header  begun | written | recalled                (32-bit words)
  *   times   start, end of item s at s % times         (64-bit floats, ms on the monotonic clock)
  *   text    a ring of lines                           (written bytes, counted from the child's start)
  *
@@ -25,10 +25,9 @@ export interface LedgerShape {
 export const HEADER_BYTES = 64;
 export const TIME_BYTES = 16;
 export const BEGUN = 0;
-export const FINISHED = 1;
-export const WRITTEN = 2;
+export const WRITTEN = 1;
 /** Not zero: no other item is to be begun. The only word that this process writes. */
-export const RECALLED = 3;
+export const RECALLED = 2;
 
 /** For children with one item: one page, so that each has one page to copy. */
 export const ONE_ITEM: LedgerShape = { cellBytes: 4096, times: 1 };

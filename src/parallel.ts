@@ -24,7 +24,7 @@ import {
   checkStreamOptions,
   checkThreadOptions,
 } from "./check-options.js";
-import { ClosedError, ItemError } from "./errors.js";
+import { ClosedError, ItemError, throwIfAny } from "./errors.js";
 import type { CallOptions, ParallelOptions, StreamOptions } from "./options.js";
 import { ThreadChoice } from "./launch/thread-choice.js";
 import { processorCount } from "./processor-count.js";
@@ -169,7 +169,7 @@ export class Parallel<Item, Result> {
    * @param items - any Iterable or AsyncIterable; the next one is pulled when a thread is free
    * @param options - override those of the constructor
    *
-   * @throws as `mapProcesses`; TypeError for `limits` and `cwd`, which only a process can have
+   * @throws as `mapProcesses`; TypeError for `limits`, `cwd` and another `output` than `"inherit"`, which only a process can have
    *
    * @example
    * ```ts
@@ -625,11 +625,4 @@ function attachRest(error: Error, errors: readonly Error[], results: readonly un
     if (!Object.hasOwn(error, name))
       Object.defineProperty(error, name, { value, configurable: true });
   }
-}
-
-/** @throws AggregateError with the errors in the order of the items */
-function throwIfAny(errors: readonly Error[], count: number): void {
-  const inOrder = Object.values(errors);
-  if (inOrder.length === 0) return;
-  throw new AggregateError(inOrder, `${inOrder.length} of ${count} items failed`);
 }

@@ -173,7 +173,7 @@ export type LastWord =
 
 /** Why a child ended, as far as it could tell. */
 export type Ending =
-  | { readonly how: "exit" | "drained" | "done" }
+  | { readonly how: "exit" | "drained" }
   | { readonly how: "uncaught" | "teardown"; readonly error: ErrorRecord }
   /** It is too long for the ledger. */
   | { readonly how: "elsewhere" };
@@ -290,34 +290,3 @@ export type FromSpawnedChild =
 
 /** What a thread says. */
 export type FromThread = Greeting | Answer;
-
-export function encodeLine(message: unknown): string {
-  return `${JSON.stringify(message)}\n`;
-}
-
-/** Cuts a byte stream into lines. */
-export class LineSplitter {
-  #rest: Buffer[] = [];
-
-  /** The lines that `chunk` completes. */
-  push(chunk: Buffer): string[] {
-    const lines: string[] = [];
-    let start = 0;
-    for (let end = chunk.indexOf(NEWLINE); end !== -1; end = chunk.indexOf(NEWLINE, start)) {
-      const piece = chunk.subarray(start, end);
-      lines.push(this.#rest.length === 0 ? piece.toString() : this.#join(piece));
-      start = end + 1;
-    }
-    // A copy: the caller may fill the same buffer again.
-    if (start < chunk.length) this.#rest.push(Buffer.from(chunk.subarray(start)));
-    return lines;
-  }
-
-  #join(last: Buffer): string {
-    const line = Buffer.concat([...this.#rest, last]).toString();
-    this.#rest = [];
-    return line;
-  }
-}
-
-const NEWLINE = 10;

@@ -8,7 +8,7 @@ import { Pace } from "./container/pace.js";
 import type { TaskContainer } from "./container/task-container.js";
 import { Feed } from "./feed.js";
 import { HookLine } from "./hook-line.js";
-import type { KnownResults } from "./known-results.js";
+import type { Done, KnownResults } from "./known-results.js";
 import type { ResolvedOptions } from "./options.js";
 import type { ChildLife, Failure, Run, Runs, Task, TaskOwner } from "./task.js";
 
@@ -40,12 +40,6 @@ const MAX_WAITING_HOOKS = 1000;
 const MIN_ITEMS_FOR_RATIO = 10;
 /** Of what is left, a batch takes at most this part of each slot's share. */
 const SHARES_LEFT = 2;
-
-interface Done {
-  readonly task: Task;
-  readonly result: unknown;
-  readonly run: Run;
-}
 
 export class Scheduler implements TaskOwner {
   readonly options: ResolvedOptions;

@@ -1,5 +1,6 @@
 /** `some`, `every` and `find`: calls that end as soon as the answer is known. */
 import type { Calls } from "./calls.js";
+import { throwIfAny } from "./errors.js";
 import type { CallOptions } from "./options.js";
 import type { Scheduler } from "./scheduler.js";
 
@@ -72,8 +73,5 @@ async function search(calls: Calls, items: Items, options: Options, search: Sear
   });
   await calls.run(call);
   if (search.isAnswered()) return;
-  const inOrder = Object.values(errors);
-  if (inOrder.length > 0) {
-    throw new AggregateError(inOrder, `${inOrder.length} of ${call.pulled} items failed`);
-  }
+  throwIfAny(errors, call.pulled);
 }

@@ -53,6 +53,7 @@ export interface ChildLife {
   /** In ms on the monotonic clock. */
   readonly start: number;
   readonly end: number;
+  /** How it ended: `"exit code 0"`, `"SIGKILL"`, why it could not be started, or that it outlives the call. */
   readonly how: string;
 }
 

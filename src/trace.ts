@@ -7,6 +7,7 @@
  */
 import { closeSync, openSync, writeFileSync } from "node:fs";
 import { LaunchError } from "./errors.js";
+import type { ChildLife } from "./task.js";
 
 /** What a trace is of. */
 export interface TraceFacts {
@@ -29,17 +30,6 @@ export interface TracedItem {
   readonly outcome: string;
   /** Of the error. */
   readonly message?: string | undefined;
-}
-
-/** The life of one child. */
-export interface TracedChild {
-  readonly num: number;
-  readonly generation: number;
-  readonly pid: number | undefined;
-  readonly start: number;
-  readonly end: number;
-  /** How it ended: an exit code, a signal, or why it was still there. */
-  readonly how: string;
 }
 
 export class Trace {
@@ -95,7 +85,7 @@ export class Trace {
   }
 
   /** A child that has ended, or that is told of now because the trace ends. */
-  child({ num, generation, pid, start, end, how }: TracedChild): void {
+  child({ num, generation, pid, start, end, how }: ChildLife): void {
     const name = pid === undefined ? `child ${generation}` : `pid ${pid}`;
     const args = `"pid":${pid ?? 0},"generation":${generation},"end":${JSON.stringify(how)}`;
     this.#slice(this.#children, num, start, end, `"${name}","cat":"child"`, args);

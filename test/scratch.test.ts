@@ -77,13 +77,14 @@ describe.each(["fork", "spawn"] as const)(
       const counts: number[] = [];
       const onFinish = () => {
         const [directory] = readdirSync(scratchRoot) as [string];
-        counts.push(readdirSync(path.join(scratchRoot, directory)).length);
+        const files = readdirSync(path.join(scratchRoot, directory));
+        counts.push(files.filter((name) => name !== "ledger").length);
       };
       const items = ["a", "b", "c"].map((letter) => letter.repeat(20_000));
       await opened(new Echo(), { startMethod, scratchRoot, concurrency: 1 }).mapProcesses(items, {
         onFinish,
       });
-      // The next item may be on its way.
+      // The next item may be on its way: its own file, and that of its result.
       expect(Math.max(...counts)).toBeLessThanOrEqual(2);
     });
 
@@ -122,6 +123,30 @@ describe.each(["fork", "spawn"] as const)(
     });
   },
 );
+
+it("in a batch, a large item that finds no room fails alone", async (context) => {
+  const scratchRoot = temporaryDirectory();
+  if (spawnSync("mount", ["-t", "tmpfs", "-o", "size=2m", "none", scratchRoot]).status !== 0)
+    context.skip();
+  try {
+    const parallel = opened(new Echo(), { scratchRoot, pool: 1 });
+    const items = ["a", "b", "x".repeat(4_000_000), "c"];
+    const settled = await parallel.mapSettled(items, { batch: 4 });
+    expect(settled.map((each) => each.status)).toEqual([
+      "fulfilled",
+      "fulfilled",
+      "rejected",
+      "fulfilled",
+    ]);
+    expect((settled[2] as PromiseRejectedResult).reason).toMatchObject({
+      index: 2,
+      cause: { code: "ENOSPC" },
+    });
+    await parallel.close();
+  } finally {
+    execFileSync("umount", [scratchRoot]);
+  }
+});
 
 it("a large item that finds no room stops the call with an error, and hangs nothing", async (context) => {
   const scratchRoot = temporaryDirectory();

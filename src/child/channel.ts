@@ -1,6 +1,7 @@
 /** The child's end of the channel, synchronous: neither the fork server nor a child at its end has a loop to wait in. */
 import { readSync, writeSync } from "node:fs";
-import { CHANNEL_FD, encodeLine, ENTRY_MARK, LineSplitter } from "../protocol.js";
+import { encodeLine, LineSplitter } from "../lines.js";
+import { CHANNEL_FD, ENTRY_MARK } from "../protocol.js";
 
 /** Enough for many requests in one read; larger items come through scratch. */
 const READ_BYTES = 64 * 1024;

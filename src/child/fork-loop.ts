@@ -22,6 +22,7 @@ import {
 import { readLines, send } from "./channel.js";
 import { ForkedChild } from "./forked-child.js";
 import type { HugePages } from "./huge-pages.js";
+import type { LedgerMemory } from "./ledger-writer.js";
 import { type Libc, RUSAGE_BYTES, SIGKILL } from "./libc.js";
 import { Ledgers } from "./ledgers.js";
 import type { LoadedWorker } from "./runner.js";
@@ -40,6 +41,7 @@ const POLLFD_WORDS = 2;
 /** ru_maxrss of struct rusage, in KiB: its lower word, good for 4 TiB. */
 const MAX_RSS_WORD = 8;
 const SIGSEGV = 11;
+const ENOMEM = 12;
 const EEXIST = 17;
 /**
  * A child that dies by SIGSEGV before it has begun has run none of the user's code, so forking again is safe. Not one with
@@ -140,7 +142,14 @@ export class ForkLoop {
       // All the child will need is at hand before the fork: code that only ever runs in children is never warm, and
       // looking up a private field there for the first time costs each of them some 40 page faults.
       const child = this.#child;
-      const memory = isRoom ? this.#ledgers.memory(request.start) : undefined;
+      let memory: LedgerMemory | undefined;
+      try {
+        if (isRoom) memory = this.#ledgers.memory(request.start);
+      } catch (error) {
+        // No descriptor or no memory for it: as when there is no process.
+        if (this.#postpone(errnoOf(error))) continue;
+        return false;
+      }
       const siblings = this.#running.map((each) => each.pidfd);
       const pid = isRoom ? this.#libc.fork() : -1;
       if (pid === 0) {
@@ -271,6 +280,12 @@ export class ForkLoop {
     for (const directory of this.#directories) rmSync(directory, { recursive: true, force: true });
     this.#onEnd();
   }
+}
+
+/** Node has it negative. */
+function errnoOf(error: unknown): number {
+  const { errno } = error as NodeJS.ErrnoException;
+  return errno === undefined ? ENOMEM : Math.abs(errno);
 }
 
 /** How often the kernel's out-of-memory killer has struck since boot; 0 where /proc does not say. */

@@ -4,7 +4,6 @@
  */
 import { closeSync, constants, openSync, writeSync } from "node:fs";
 import { inspect } from "node:util";
-import { recordError } from "../error-record.js";
 import {
   CHANNEL_FD,
   type ChildGreeting,
@@ -131,11 +130,7 @@ export class ForkedChild {
 
   #end(ending: Ending, code: number): never {
     // An item that is done is done, whatever its exit listeners do.
-    if (!this.#isDone) {
-      this.#notes?.ending(
-        ending.how === "uncaught" ? { ...ending, error: recordError(ending.error) } : ending,
-      );
-    }
+    if (!this.#isDone) this.#notes?.cutShort(ending);
     if (ending.how === "uncaught") {
       // What Node itself would print, had it got that far.
       try {

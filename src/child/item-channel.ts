@@ -1,6 +1,6 @@
 /** The channel through which a child for many items gets them: a socket of its own, on the child's event loop. */
 import type { Socket } from "node:net";
-import { encodeLine, LineSplitter } from "../protocol.js";
+import { encodeLine, LineSplitter } from "../lines.js";
 
 export class ItemChannel {
   readonly #socket: Socket;

@@ -4,7 +4,6 @@ import {
   BEGUN,
   BLANK,
   ENTRY_BYTES,
-  FINISHED,
   HEADER_BYTES,
   type LedgerShape,
   MARK,
@@ -45,7 +44,6 @@ export class LedgerWriter {
   #written = 0;
   /** As far as the parent has read. */
   #read = 0;
-  #finished = 0;
   /** The item the parent takes the next entry for. */
   #next = 0;
 
@@ -61,11 +59,6 @@ export class LedgerWriter {
   /** The parent has read so far: what lies before may be overwritten. */
   readUpTo(bytes: number): void {
     this.#read = bytes;
-  }
-
-  /** Bytes of text noted so far, modulo 2 ** 32. */
-  get written(): number {
-    return this.#written;
   }
 
   /** Notes that an item begins at `now`; `false` when the parent has taken it back, so that it must not. */
@@ -108,8 +101,6 @@ export class LedgerWriter {
   #commit(seq: number, now: number): void {
     this.#times[(seq % this.#shape.times) * 2 + 1] = now;
     this.#next = seq + 1;
-    this.#finished += 1;
-    this.#header[FINISHED] = this.#finished;
     if (this.#file) this.#syncTimes(seq);
     this.#publish();
   }

@@ -2,7 +2,7 @@
  * The ledgers of the fork server's children. Those of children for one item are mapped here, all of a call at once, so
  * that a child has its own without a system call; a child for many items maps its own, which is larger.
  */
-import { closeSync, openSync, readSync } from "node:fs";
+import { closeSync, openSync } from "node:fs";
 import { BEGUN, LEDGER_FILE } from "../ledger.js";
 import { MAX_CONCURRENCY, type Start } from "../protocol.js";
 import type { LedgerMemory } from "./ledger-writer.js";
@@ -34,14 +34,10 @@ export class Ledgers {
     this.#mapped.delete(directory);
   }
 
-  /** Whether a child has begun an item. */
-  hasBegun({ directory, num, shape, isHost }: Start): boolean {
-    if (isHost) return true;
-    const fd = openSync(`${directory}/${LEDGER_FILE}`, "r");
-    const begun = new Int32Array(1);
-    readSync(fd, begun, 0, 4, num * shape.cellBytes + BEGUN * 4);
-    closeSync(fd);
-    return begun[0] !== 0;
+  /** Whether a child for one item has begun it. */
+  hasBegun({ directory, num, shape }: Start): boolean {
+    const buffer = this.#mapped.get(directory);
+    return !buffer || new Int32Array(buffer, num * shape.cellBytes)[BEGUN] !== 0;
   }
 }
 

@@ -12,6 +12,7 @@ import { monotonic } from "../monotonic.js";
 import type { Ending, LastWord } from "../protocol.js";
 import type { LedgerWriter } from "./ledger-writer.js";
 import type { OverflowWriter } from "./overflow.js";
+import type { Ending as ProcessEnding } from "./watch-exit.js";
 
 /** What is left of an error when there is neither room in the ledger nor elsewhere. */
 const SHORT_ERROR_BYTES = 2048;
@@ -54,6 +55,11 @@ export class Notes {
       status: "error",
       error: shortRecord(error, SHORT_ERROR_BYTES),
     }));
+  }
+
+  /** The process or thread ends before its time. */
+  cutShort(how: ProcessEnding): void {
+    this.ending(how.how === "uncaught" ? { ...how, error: recordError(how.error) } : how);
   }
 
   /** Why the child ends. */

@@ -3,7 +3,6 @@
  * there are items, ends. Reads before it loads anything of the user's, so that by then the parent has told the reaper of it.
  */
 import { Socket } from "node:net";
-import { recordError } from "../error-record.js";
 import { CHANNEL_FD, type Payload, type StartRequest, type WorkerSource } from "../protocol.js";
 import { readLines, send } from "./channel.js";
 import { LoadFailure } from "./find-worker.js";
@@ -34,11 +33,7 @@ watchExit();
 atEnd((ending, code) => {
   if (isHosting) return;
   if (!notes) send({ hello: "failed", problem: problemOfExit(ending, code, source) });
-  else if (!isDone) {
-    notes.ending(
-      ending.how === "uncaught" ? { ...ending, error: recordError(ending.error) } : ending,
-    );
-  }
+  else if (!isDone) notes.cutShort(ending);
   if (start.payload) sendUsage();
 });
 

@@ -4,7 +4,6 @@
  */
 import { type MessagePort, parentPort, workerData } from "node:worker_threads";
 import { getHeapStatistics } from "node:v8";
-import { recordError } from "../error-record.js";
 import type { FromThread, ThreadData, ThreadMail, ToThread } from "../protocol.js";
 import { LedgerWriter } from "./ledger-writer.js";
 import { ledgerInFile } from "./ledgers.js";
@@ -22,11 +21,7 @@ let isDone = false;
 watchExit();
 atEnd((ending, code) => {
   if (!runner) say({ hello: "failed", problem: problemOfExit(ending, code, source) });
-  else if (!isDone) {
-    runner.notes.ending(
-      ending.how === "uncaught" ? { ...ending, error: recordError(ending.error) } : ending,
-    );
-  }
+  else if (!isDone) runner.notes.cutShort(ending);
 });
 
 const worker = await load();

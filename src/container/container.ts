@@ -84,10 +84,6 @@ export class Container implements TaskContainer {
     this.dispatch();
   }
 
-  get slots(): readonly Slot[] {
-    return this.#slots;
-  }
-
   add(owner: TaskOwner): void {
     this.#owners.push(owner);
   }

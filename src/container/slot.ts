@@ -98,10 +98,6 @@ export class Slot implements Runs {
     return this.#tasks.size;
   }
 
-  get generation(): number {
-    return this.#generation;
-  }
-
   get pid(): number | undefined {
     return this.#pid ?? this.#child?.pid;
   }
@@ -133,7 +129,7 @@ export class Slot implements Runs {
       if (this.#state === "empty" && !this.#prepare()) return owner.returned(tasks);
       packed = packItems(tasks, this.#tasks.next, this.#host.keepItem);
     } catch (error) {
-      // A full disk, mostly. Only the first is told of it: it may be better when the others come again.
+      // A full disk, mostly: it may be better when the others come again.
       const [first, ...rest] = tasks;
       if (rest.length > 0) owner.returned(rest);
       const run = this.#run(monotonic());
@@ -142,12 +138,15 @@ export class Slot implements Runs {
     }
     const now = monotonic();
     if (this.load === 0) this.#handedAt = now;
-    for (let i = 0; i < tasks.length; i += 1) {
+    const count = packed.items.length;
+    for (let i = 0; i < count; i += 1) {
       this.#takenAt[this.#tasks.next % this.#takenAt.length] = now;
       this.#tasks.add(tasks[i]!);
     }
-    this.#share += tasks.length;
+    this.#share += count;
     this.#hand(packed);
+    // What could not be put in is told of when it comes first.
+    if (count < tasks.length) owner.returned(tasks.slice(count));
   }
 
   /** Ends the child with all it runs: `killSignal` first, SIGKILL when it takes too long. */

@@ -1,14 +1,10 @@
 /** The room of a container whose children are forked. Those of a pool call at a socket in its scratch directory. */
 import net from "node:net";
+import { LaunchError } from "../errors.js";
 import type { KeepItem } from "../items.js";
 import type { LedgerPlace, LedgerShape } from "../ledger.js";
-import {
-  type Answer,
-  type ChildGreeting,
-  LineSplitter,
-  type Start,
-  type StartRequest,
-} from "../protocol.js";
+import { LineSplitter } from "../lines.js";
+import type { Answer, ChildGreeting, Start, StartRequest } from "../protocol.js";
 import { listenIn } from "../socket-path.js";
 import { FifoPipes } from "./fifo-pipes.js";
 import type { ForkedChildEvents, ForkedChildHandle } from "./forked-child-handle.js";
@@ -41,7 +37,13 @@ export class ForkRoom implements Room {
     if (!isPool) return;
     this.#listener = net.createServer((socket) => this.#greet(socket));
     this.#listener.unref();
-    await listenIn(this.directory, this.#listener);
+    try {
+      await listenIn(this.directory, this.#listener);
+    } catch (cause) {
+      await this.remove();
+      const { message } = cause as Error;
+      throw new LaunchError(`No socket could be made in ${this.directory}: ${message}`, { cause });
+    }
   }
 
   get keepItem(): KeepItem {

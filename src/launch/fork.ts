@@ -2,18 +2,18 @@
  * Start method `fork`, seen from the parent: one fork server for all calls of a `Parallel`, started when first needed
  * and again should it die. What happens inside it is in child/fork-server.ts.
  */
-import { readdirSync, readFileSync } from "node:fs";
 import { LaunchError, UnfitError } from "../errors.js";
-import {
-  type ChildReport,
-  encodeLine,
-  type FromForkServer,
-  type Order,
-  type StartRequest,
-  type WorkerSource,
+import { encodeLine } from "../lines.js";
+import type {
+  ChildReport,
+  FromForkServer,
+  Order,
+  StartRequest,
+  WorkerSource,
 } from "../protocol.js";
 import { ForkRoom } from "./fork-room.js";
 import { type ForkedChildEvents, ForkedChildHandle } from "./forked-child-handle.js";
+import { killSession } from "./kill-session.js";
 import type { ChildEnd, Launcher, Room, RoomOptions } from "./launcher.js";
 import {
   type ChildSettings,
@@ -287,21 +287,4 @@ function endOf({
     signal: signal === undefined ? undefined : signalName(signal),
     usage: { userCpu: user / 1000, systemCpu: system / 1000, peakMemory },
   };
-}
-
-/**
- * Kills what is left of a session. The fork server leads one, and all its descendants are in it unless they have made
- * their own; nobody else can be, as a session keeps its number until its last member ends.
- */
-function killSession(session: number): void {
-  for (const pid of readdirSync("/proc").filter((name) => /^\d+$/.test(name))) {
-    try {
-      const stat = readFileSync(`/proc/${pid}/stat`, "latin1");
-      // proc_pid_stat(5): after the name come state, ppid, pgrp, session.
-      const fields = stat.slice(stat.lastIndexOf(")") + 2).split(" ");
-      if (Number(fields[3]) === session) process.kill(Number(pid), "SIGKILL");
-    } catch {
-      // It has ended meanwhile.
-    }
-  }
 }

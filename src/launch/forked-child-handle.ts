@@ -1,7 +1,8 @@
 /** A forked child, seen from the parent: it is started, killed and reported by the fork server; one for many items has a socket too. */
 import { constants } from "node:os";
 import type { Socket } from "node:net";
-import { encodeLine, type Start, type ToChild, type ToHost } from "../protocol.js";
+import { encodeLine } from "../lines.js";
+import type { Start, ToChild, ToHost } from "../protocol.js";
 import type { FifoPipes } from "./fifo-pipes.js";
 import type { Child, ChildEnd, ChildEvents } from "./launcher.js";
 import { OverflowFiles } from "./overflow.js";

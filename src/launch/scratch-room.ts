@@ -31,7 +31,12 @@ export class ScratchRoom {
 
   async open(): Promise<void> {
     this.#guard.guard(this.directory);
-    await this.#scratch.open();
+    try {
+      await this.#scratch.open();
+    } catch (error) {
+      this.#guard.unguard(this.directory);
+      throw error;
+    }
     try {
       // Never through a link, and not there before.
       const flags = constants.O_RDWR | constants.O_CREAT | constants.O_EXCL;

@@ -2,14 +2,8 @@
 import type { Usage } from "../errors.js";
 import type { LedgerShape } from "../ledger.js";
 import { processorCount } from "../processor-count.js";
-import {
-  encodeLine,
-  type FromSpawnedChild,
-  type StartRequest,
-  type ToChild,
-  type ToHost,
-  type WorkerSource,
-} from "../protocol.js";
+import { encodeLine } from "../lines.js";
+import type { FromSpawnedChild, StartRequest, ToChild, ToHost, WorkerSource } from "../protocol.js";
 import type { Child, ChildEnd, ChildEvents, Launcher, Room, RoomOptions } from "./launcher.js";
 import { OverflowFiles } from "./overflow.js";
 import { Reaper } from "./reaper.js";

@@ -115,16 +115,16 @@ export class ThreadHandle implements Child {
     settings: ThreadSettings,
     events: ChildEvents,
   ) {
-    const { port1, port2 } = new MessageChannel();
-    this.#mail = ledger && port1;
-    this.overflow = ledger ? new OverflowMail(port1) : new OverflowFiles(request.start);
+    const mail = ledger && new MessageChannel();
+    this.#mail = mail?.port1;
+    this.overflow = mail ? new OverflowMail(mail.port1) : new OverflowFiles(request.start);
     this.#events = events;
     this.#url = source.url;
     this.#startTimer = setTimeout(() => {
       this.#fatal = startupTimeoutError(source.url, settings.startupTimeout);
       this.kill("SIGKILL");
     }, settings.startupTimeout);
-    const memory = ledger && { ledger, mail: port2 };
+    const memory = mail && { ledger, mail: mail.port2 };
     const data = { source, request, memory, heeds: this.#heeds } satisfies ThreadData;
     try {
       this.#worker = startThread(data, settings);

@@ -6,7 +6,8 @@ import type { Socket } from "node:net";
 import { fileURLToPath } from "node:url";
 import { LaunchError, WorkerModuleError } from "../errors.js";
 import { reviveError } from "../error-record.js";
-import { CHANNEL_FD, ENTRY_MARK, LineSplitter, type LoadProblem } from "../protocol.js";
+import { LineSplitter } from "../lines.js";
+import { CHANNEL_FD, ENTRY_MARK, type LoadProblem } from "../protocol.js";
 
 /** Where and how children run: the options of `Parallel` that concern processes. */
 export interface ChildSettings {
