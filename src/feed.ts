@@ -89,22 +89,30 @@ export class Feed {
 
   #takeNow(limit: number, tasks: Task[]): void {
     if (this.#problem) return this.#tellProblem(this.#problem);
+    if (this.#isOver) return;
+    let count = tasks.length;
+    // All at once: an array that grows is copied again and again.
+    tasks.length = limit;
     try {
       let allowed = 0;
-      while (tasks.length < limit && !this.#isOver) {
+      while (count < limit && !this.#isOver) {
         // Counted down here: asking each time would cost as much as pulling. Whoever says no will call when it is yes again.
         if (allowed <= 0) allowed = this.#events.mayPull();
         if (allowed <= 0) break;
         const next = this.#pull() as IteratorResult<unknown>;
         const task = this.#admit(next);
-        if (task) tasks.push(task);
+        if (task) {
+          tasks[count] = task;
+          count += 1;
+        }
         allowed -= 1;
       }
     } catch (error) {
       this.#problem = { error };
-      // Those that came before it are run first.
-      if (tasks.length === 0) this.#tellProblem(this.#problem);
     }
+    tasks.length = count;
+    // Those that came before it are run first.
+    if (this.#problem && count === 0) this.#tellProblem(this.#problem);
   }
 
   #tellProblem({ error }: { readonly error: unknown }): void {

@@ -25,15 +25,19 @@ export function iterate<Item>(
   );
 }
 
-/** As an array's own iterator, which V8 does not inline where others may come as well. */
+/**
+ * As an array's own iterator, which V8 does not inline where others may come as well; and for a call's own use only, as it
+ * gives the same object each time.
+ */
 function overArray<Item>(items: readonly Item[]): Iterator<Item> {
+  const step = { done: false, value: undefined as Item };
   let at = 0;
   return {
     next() {
       if (at >= items.length) return { done: true, value: undefined };
-      const value = items[at]!;
+      step.value = items[at]!;
       at += 1;
-      return { done: false, value };
+      return step as IteratorYieldResult<Item>;
     },
   };
 }
@@ -70,7 +74,9 @@ export type KeepItem = (text: string, kind: "text" | "json") => LongItem;
  */
 export function packItems(tasks: readonly Task[], seq: number, keep: KeepItem): PackedItems {
   const { index } = tasks[0]!;
+  // Of its length at once: one that grows is copied again and again.
   const items: unknown[] = [];
+  items.length = tasks.length;
   let indexes: number[] | undefined;
   let attempts: number[] | undefined;
   let long: Record<number, LongItem> | undefined;
@@ -81,9 +87,10 @@ export function packItems(tasks: readonly Task[], seq: number, keep: KeepItem): 
       kept = task.long ?? keptIfLong(task.item, keep);
     } catch (error) {
       if (place === 0) throw error;
+      items.length = place;
       break;
     }
-    items.push(kept ? null : task.item);
+    items[place] = kept ? null : task.item;
     if (kept) {
       task.long = kept;
       (long ??= {})[place] = kept;
@@ -91,14 +98,7 @@ export function packItems(tasks: readonly Task[], seq: number, keep: KeepItem): 
     if (task.index !== index + place) indexes ??= tasks.map((each) => each.index);
     if (task.attempt > 1) attempts ??= tasks.map((each) => each.attempt);
   }
-  return {
-    seq,
-    index,
-    items,
-    ...(indexes ? { indexes } : {}),
-    ...(attempts ? { attempts } : {}),
-    ...(long ? { long } : {}),
-  };
+  return { seq, index, indexes, attempts, items, long };
 }
 
 function keptIfLong(item: unknown, keep: KeepItem): LongItem | undefined {

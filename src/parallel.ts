@@ -92,7 +92,7 @@ export class Parallel<Item, Result> {
   /**
    * The results of `process` for all items, in the order of the items.
    *
-   * @param items - any Iterable or AsyncIterable; the next one is pulled when a slot is free
+   * @param items - any Iterable or AsyncIterable; pulled when a slot is free
    * @param options - override those of the constructor
    *
    * @throws ItemError (or a subclass) the first in time, once the items in flight are done
@@ -129,7 +129,7 @@ export class Parallel<Item, Result> {
   /**
    * Runs `process` for every item and drops what it returns.
    *
-   * @param items - any Iterable or AsyncIterable; the next one is pulled when a slot is free
+   * @param items - any Iterable or AsyncIterable; pulled when a slot is free
    * @param options - override those of the constructor
    * @returns the number of failed items, once every child has exited: 0, as any failure rejects
    *
@@ -224,7 +224,7 @@ export class Parallel<Item, Result> {
    * What became of every item, in the order of the items, as `Promise.allSettled` tells it. Runs all of them:
    * `stopOnError` and `halt` have no say here.
    *
-   * @param items - any Iterable or AsyncIterable; the next one is pulled when a slot is free
+   * @param items - any Iterable or AsyncIterable; pulled when a slot is free
    * @param options - override those of the constructor
    *
    * @throws as `mapProcesses`, but for `ItemError` and `AggregateError`: a `reason` is where those are

@@ -51,8 +51,8 @@ export interface Payload {
   readonly results: boolean;
   /** Items in flight at once. */
   readonly fibers: number;
-  /** After an error none of these items is begun. */
-  readonly stopOnError?: boolean | undefined;
+  /** After an error no other item is begun that has the same number here. */
+  readonly stopOnError?: number | undefined;
   /** The child ends after these. */
   readonly last?: boolean | undefined;
   /** Bytes of the ledger's text that have been read. */

@@ -45,6 +45,7 @@ export class Scheduler implements TaskOwner {
   readonly options: ResolvedOptions;
   readonly wantsResults: boolean;
   readonly expected: string;
+  readonly endsAtError: boolean;
   readonly #call: Call;
   // Looked up once: they are used for every item, and no two calls need look alike to V8.
   readonly #recorder: CallRecorder;
@@ -88,7 +89,8 @@ export class Scheduler implements TaskOwner {
     this.options = call.options;
     this.wantsResults = call.wantsResults;
     this.expected = call.expected;
-    const { onStart, finishInOrder } = call.options;
+    const { onStart, finishInOrder, stopOnError, halt, retries } = call.options;
+    this.endsAtError = stopOnError && !halt && retries === 0;
     this.#hooks = new HookLine(finishInOrder);
     this.#feed = new Feed(call.items, {
       admit: (item, index) => this.#admit({ index, item, attempt: 1 }),
@@ -124,9 +126,23 @@ export class Scheduler implements TaskOwner {
   get batchSize(): number {
     const { batch } = this.options;
     if (batch !== "auto") return batch;
-    const { remaining } = this.#feed;
-    const share = (remaining ?? Infinity) / ((this.#container?.size ?? 1) * SHARES_LEFT);
+    const remaining = (this.#feed.remaining ?? Infinity) + this.#again.length;
+    const share = remaining / ((this.#container?.size ?? 1) * SHARES_LEFT);
     return Math.max(1, Math.min(this.#pace.size, Math.ceil(share)));
+  }
+
+  /**
+   * Not where somebody would notice: `onStart` is told of items that start, a generator is not run ahead of (but for a
+   * batch, which is some ms of work), and `batch: 1` asks for one item at a time.
+   */
+  get sendsAhead(): boolean {
+    const { batch, onStart } = this.options;
+    if (batch === 1 || onStart) return false;
+    return this.batchSize > 1 || this.#feed.remaining !== undefined;
+  }
+
+  get msPerItem(): number {
+    return this.#pace.msPerItem;
   }
 
   /** Runs the call to its end: afterwards no child runs an item of it. Rejects with what stopped it. */

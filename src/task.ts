@@ -64,8 +64,14 @@ export interface TaskOwner {
   readonly wantsResults: boolean;
   /** What `process` is to return, for errors. */
   readonly expected: string;
+  /** Whether the first error ends it, so that a child need not wait to be told. */
+  readonly endsAtError: boolean;
   /** Items per line. */
   readonly batchSize: number;
+  /** Whether a child may have a line while it is at another. */
+  readonly sendsAhead: boolean;
+  /** How long one takes a slot, as of late; 0 as long as that is not known. */
+  readonly msPerItem: number;
   /** Up to `limit` tasks; none when there is none now. */
   take(limit: number): Task[];
   /** `runs` is to be asked about `seq` at once or never. */

@@ -1,5 +1,5 @@
 /** Many items in one line: what happens to one of them concerns the others as little as if each had come alone. */
-import { writeFileSync } from "node:fs";
+import { readFileSync, writeFileSync } from "node:fs";
 import path from "node:path";
 import { DeadChildError, ItemError, ItemTimeoutError, ResultTypeError } from "forkmap";
 import { describe, expect, it } from "vitest";
@@ -174,20 +174,37 @@ describe.each(["fork", "spawn"] as const)("batches in a pool by %s", (startMetho
   });
 
   it("do not keep short items behind a long one", async () => {
-    for (const batch of ["auto", 100] as const) {
+    for (const [batch, count, others] of [
+      ["auto", 200, {}],
+      [100, 200, {}],
+      // One to a line, and the next one sent ahead of its turn.
+      ["auto", 22, { spin: 30 }],
+    ] as const) {
       const parallel = pooled({ batch });
-      await parallel.mapProcesses(times(200, () => ({})));
+      await parallel.mapProcesses(times(count, () => ({})));
       const busyUntil = path.join(temporaryDirectory(), "go");
       const done: number[] = [];
-      const items = times(200, (i) => (i === 20 ? { busyUntil } : {}));
-      // It ends once all others are done: in a batch with them it would be for ever.
+      const items = times(count, (i) => (i === 20 ? { busyUntil } : others));
+      // It ends once all others are done: behind it they would wait for ever.
       await parallel.mapProcesses(items, {
         onFinish: (_item, index) => {
-          if (done.push(index) === 199) writeFileSync(busyUntil, "");
+          if (done.push(index) === count - 1) writeFileSync(busyUntil, "");
         },
       });
-      expect(done.indexOf(20)).toBe(199);
+      expect(done.indexOf(20)).toBe(count - 1);
     }
+  });
+
+  it("are not begun after an error, also one that was sent ahead", async () => {
+    const notes = path.join(temporaryDirectory(), "notes");
+    const parallel = opened(new Pooled(notes), { startMethod, pool: 1 });
+    const items = times(8, (i) => ({ spin: 30, ...(i === 3 ? { fate: "throws" } : {}) }));
+    expect(await rejection(parallel.mapProcesses(items))).toMatchObject({ index: 3 });
+    const notesOf = () => readFileSync(notes, "utf8").trim().split("\n");
+    const begun = () => notesOf().map((line) => JSON.parse(line).index as number | undefined);
+    expect(begun().filter((index) => index !== undefined)).toEqual([0, 1, 2, 3]);
+    // The next call is another matter.
+    expect(await parallel.mapProcesses([{}])).toHaveLength(1);
   });
 
   it("do not delay a streamed result by what comes after it in its batch", async () => {

@@ -42,8 +42,6 @@ export interface RunnerEvents {
   readonly marks?: OutputMarks | undefined;
 }
 
-/** What is left of a batch after so many ms is given back: another slot may be free for it. */
-const BATCH_PATIENCE_MS = 16;
 /** To ask how much memory is held takes some 10 us. */
 const MEMORY_CHECK_MS = 5;
 
@@ -52,7 +50,6 @@ interface Batch {
   readonly payload: Payload;
   /** Place of the next item to begin. */
   next: number;
-  readonly since: number;
 }
 
 export class Runner {
@@ -69,8 +66,8 @@ export class Runner {
   #isSetUp: boolean;
   #isSettingUp = false;
   #isPumping = false;
-  /** After an error that stops the call: the rest of what it was given is not begun. */
-  #isStopped = false;
+  /** The `stopOnError` of an item that has failed: none of those that have the same is begun, also of those to come. */
+  #stopped: number | undefined;
   /** It takes no more items: it failed to set up, or holds too much memory. */
   #isFull = false;
   /** It has begun an item: a child that is full before it has would be replaced for ever. */
@@ -121,7 +118,7 @@ export class Runner {
 
   run(id: string, payload: Payload): void {
     this.#ledger.readUpTo(payload.read);
-    this.#batches.push({ id, payload, next: 0, since: monotonic() });
+    this.#batches.push({ id, payload, next: 0 });
     this.#lastId = id;
     if (this.#isSetUp || this.#isFull) this.#pump();
     else if (!this.#isSettingUp) void this.#setUp();
@@ -166,7 +163,7 @@ export class Runner {
       const { length } = payload.items;
       while (batch.next < length && this.#inFlight < payload.fibers) {
         const seq = payload.seq + batch.next;
-        if (this.#isOver(batch, now) || !this.#ledger.begin(seq, now)) {
+        if (this.#isOver(payload, now) || !this.#ledger.begin(seq, now)) {
           this.#giveBack(seq);
           break;
         }
@@ -176,16 +173,18 @@ export class Runner {
       if (batch.next < length) break;
       if (payload.last) this.#isEnding = true;
       this.#batches.shift();
+      // The loop does not turn between them, and the parent has the next one to send.
+      if (this.#batches.length > 0) this.#say({ status: "progress" });
     }
     this.#isPumping = false;
     this.#settle();
   }
 
-  #isOver(batch: Batch, now: number): boolean {
-    if (this.#isEnding || this.#isFull || this.#isStopped) return true;
-    if (this.#holdsTooMuch(now)) return (this.#isFull = true);
-    // With fibers, what waits for one of them has not been forgotten; the parent takes it back when another slot is free.
-    return batch.payload.fibers === 1 && batch.next > 0 && now - batch.since > BATCH_PATIENCE_MS;
+  #isOver({ stopOnError }: Payload, now: number): boolean {
+    if (this.#isEnding || this.#isFull) return true;
+    if (stopOnError !== undefined && stopOnError === this.#stopped) return true;
+    if (this.#holdsTooMuch(now)) this.#isFull = true;
+    return this.#isFull;
   }
 
   #holdsTooMuch(now: number): boolean {
@@ -244,7 +243,7 @@ export class Runner {
 
   #fail(payload: Payload, seq: number, thrown: unknown): number {
     this.#events.marks?.end(seq);
-    if (payload.stopOnError) this.#isStopped = true;
+    this.#stopped = payload.stopOnError;
     return this.#notes.error(seq, thrown);
   }
 
@@ -261,7 +260,6 @@ export class Runner {
       this.#sayProgressSoon();
       return;
     }
-    this.#isStopped = false;
     this.#setBusy(false);
     if (this.#start.payload) return this.#events.done();
     if (this.#holdsTooMuch(monotonic())) this.#isFull = true;

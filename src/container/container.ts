@@ -20,6 +20,10 @@ import { Slot } from "./slot.js";
 import type { SlotHost } from "./slot-host.js";
 import type { TaskContainer } from "./task-container.js";
 
+/** To hand work from one slot to another wakes two processes, which takes about half of it. */
+const WORTH_TAKING_MS = 1;
+/** What was thought to be less, and has not been begun after so many ms, is more. */
+const OVERDUE_MS = 20;
 const MEMORY_CHECK_MS = 100;
 /** With no child running, memory is not waited for any longer. */
 const MEMORY_PATIENCE_MS = 30_000;
@@ -50,6 +54,8 @@ export class Container implements TaskContainer {
   /** Since when there has been too little memory for a child, and no child. */
   #shortSince: number | undefined;
   #memoryTimer: NodeJS.Timeout | undefined;
+  #overdueTimer: NodeJS.Timeout | undefined;
+  #isOverdue = false;
   #isDispatching = false;
   #isDue = false;
   #onEmpty: (() => void) | undefined;
@@ -110,6 +116,7 @@ export class Container implements TaskContainer {
       this.#isDue = false;
       // A batch for each call in turn.
       while (this.#owners.filter((owner) => this.#serve(owner)).length > 0);
+      for (const owner of this.#owners) if (this.#takeBack(owner)) this.#isDue = true;
     }
     this.#isDispatching = false;
   }
@@ -136,6 +143,7 @@ export class Container implements TaskContainer {
 
   async #close(): Promise<void> {
     clearTimeout(this.#memoryTimer);
+    clearTimeout(this.#overdueTimer);
     for (const slot of this.#slots) slot.retire();
     if (!this.#isEmpty) await new Promise<void>((resolve) => (this.#onEmpty = resolve));
     await this.#room.remove();
@@ -158,6 +166,34 @@ export class Container implements TaskContainer {
     if (tasks.length === 0) return false;
     slot.run(tasks, owner);
     return true;
+  }
+
+  /** For a slot that has nothing to do: what is waiting in the one that has the most. */
+  #takeBack(owner: TaskOwner): boolean {
+    if (this.#slotFor(owner)?.load !== 0) return false;
+    let busiest: Slot | undefined;
+    let most = 0;
+    for (const slot of this.#slots) {
+      const count = slot.waiting(owner);
+      if (count > most) [busiest, most] = [slot, count];
+    }
+    if (!busiest) return false;
+    const isWorthIt = most * owner.msPerItem >= WORTH_TAKING_MS;
+    // One that is at nothing yet is about to begin: two slots would go on taking from each other.
+    const isAtWork = busiest.load > most;
+    if (!(isWorthIt && isAtWork) && !this.#isOverdue) {
+      this.#overdueTimer ??= setTimeout(() => this.#lookAgain(), OVERDUE_MS);
+      return false;
+    }
+    busiest.recall();
+    return true;
+  }
+
+  #lookAgain(): void {
+    this.#overdueTimer = undefined;
+    this.#isOverdue = true;
+    this.dispatch();
+    this.#isOverdue = false;
   }
 
   /** The one with the fewest tasks, and of those the lowest. */
@@ -236,7 +272,6 @@ export class Container implements TaskContainer {
       outputOf: ({ mark }, source) =>
         output === "inherit" ? undefined : new ChildOutput(output, mark!, source),
       keepItem: this.#room.keepItem,
-      hasFreeSlot: () => this.#slots.length < this.#size || this.#slots.some((slot) => slot.isIdle),
       isInUse: () => this.#owners.length > 0,
       isBusyBeside: (slot) => this.#slots.some((each) => each !== slot && each.load > 0),
       meter,

@@ -3,8 +3,8 @@
  * more, and a slot could be left with work that others are free for.
  */
 
-/** A batch costs some 0.4 ms beside its items where both ends have to be woken up, which is 5 % of it. */
-const TARGET_MS = 8;
+/** More than it takes until a child that is at one has the next, so that it need not wait. */
+const TARGET_MS = 16;
 /** Half of what a slot's ledger has times for, so that a batch can be on its way while another runs. */
 export const MAX_BATCH = 2048;
 /** What results of one batch may take of the ledger's text. */
@@ -14,13 +14,20 @@ const MAX_GROWTH = 8;
 
 export class Pace {
   #size = 1;
+  #msPerItem = 0;
 
   get size(): number {
     return this.#size;
   }
 
+  /** As of late; 0 as long as it is not known. */
+  get msPerItem(): number {
+    return this.#msPerItem;
+  }
+
   /** So many items have taken so long, and so many bytes. */
   note(count: number, ms: number, bytes: number): void {
+    this.#msPerItem = ms / count;
     // A clock of microseconds sees nothing of less.
     const byTime = (TARGET_MS * count) / Math.max(ms, 0.001);
     const bySize = (TARGET_BYTES * count) / Math.max(bytes, 1);

@@ -20,8 +20,6 @@ export interface SlotHost {
   /** What becomes of a child's output, where that is read. */
   outputOf(start: Start, source: OutputSource): ChildOutput | undefined;
   readonly keepItem: KeepItem;
-  /** Whether another slot could take what this one has not begun. */
-  hasFreeSlot(): boolean;
   /** Whether there are calls. */
   isInUse(): boolean;
   /** Whether another slot is at work, and will ask for more. */

@@ -23,8 +23,8 @@ import { warnOfTeardown } from "./teardown-warning.js";
 
 /** So often a task may have been given to a child that ended before it began it. */
 const MAX_STRAYS = 10;
-/** A batch is made to last a few ms; what of it has not been begun after so many is for other slots, if one is free. */
-const OVERDUE_MS = 20;
+/** An item may keep its child from telling of those before it in its batch: they are looked for so often. */
+const LOOK_MS = 20;
 
 export class Slot implements Runs {
   readonly num: number;
@@ -42,6 +42,8 @@ export class Slot implements Runs {
   #ledger!: LedgerReader;
   /** Whose tasks these are: a child serves one call at a time. */
   #owner!: TaskOwner;
+  /** How many owners it has had. */
+  #owners = 0;
   #launchedAt = 0;
   #readyAt = 0;
   #lastId = 0;
@@ -64,6 +66,8 @@ export class Slot implements Runs {
   #timer: NodeJS.Timeout | undefined;
   /** When the timer is due. */
   #lookAt = 0;
+  /** Since it was idle, it has been given several items in one line. */
+  #hasBatches = false;
   #forceTimer: NodeJS.Timeout | undefined;
   #pid: number | undefined;
   #ending: Ending | undefined;
@@ -87,12 +91,6 @@ export class Slot implements Runs {
     return this.#state === "empty";
   }
 
-  /** Whether it has nothing to do and could have. */
-  get isIdle(): boolean {
-    const isHindered = this.#isRetired || this.#isWaiting || this.#isUnfit;
-    return this.load === 0 && !isHindered && this.#state !== "ending";
-  }
-
   /** The tasks in its child. */
   get load(): number {
     return this.#tasks.size;
@@ -106,23 +104,26 @@ export class Slot implements Runs {
     return this.load > 0 && this.#owner === owner;
   }
 
-  /** How many tasks of this owner it could take now. */
+  /**
+   * How many tasks of this owner it could take now: one batch to run, and one that is there when that is done, as it takes
+   * a while until the parent knows that it is. None is lost by that: what has not been begun can be taken back.
+   */
   roomFor(owner: TaskOwner): number {
     if (this.#isFull || this.#isRetired || this.#isRecalled || this.#forceTimer) return 0;
     if (this.#isWaiting || (this.#isUnfit && this.#host.isBusyBeside(this))) return 0;
     if (this.#state === "ending" || (this.load > 0 && this.#owner !== owner)) return 0;
-    const { batchSize } = owner;
+    const { batchSize, sendsAhead } = owner;
     const { fibers } = owner.options;
-    const ahead = fibers > 1 && batchSize > 1 ? batchSize : 0;
-    const isHungry = fibers > 1 ? this.load < fibers + ahead / 2 : this.load === 0;
-    if (!isHungry) return 0;
-    const wanted = fibers > 1 ? fibers + ahead - this.load : batchSize;
+    const ahead = sendsAhead && this.#state === "serving" ? batchSize : 0;
+    if (this.load >= fibers + ahead) return 0;
+    const wanted = Math.max(batchSize, fibers - this.load);
     const left = this.#host.maxItemsPerChild - this.#share;
     return Math.min(wanted, left, this.#tasks.room, MAX_BATCH);
   }
 
   /** Gives it tasks, at most as many as it has room for. */
   run(tasks: readonly Task[], owner: TaskOwner): void {
+    if (owner !== this.#owner) this.#owners += 1;
     this.#owner = owner;
     let packed: PackedItems;
     try {
@@ -139,6 +140,7 @@ export class Slot implements Runs {
     const now = monotonic();
     if (this.load === 0) this.#handedAt = now;
     const count = packed.items.length;
+    if (count > 1) this.#hasBatches = true;
     for (let i = 0; i < count; i += 1) {
       this.#takenAt[this.#tasks.next % this.#takenAt.length] = now;
       this.#tasks.add(tasks[i]!);
@@ -156,6 +158,12 @@ export class Slot implements Runs {
     const { killSignal, forceKillAfterDelay } = this.#owner.options;
     child.kill(killSignal);
     this.#forceTimer = setTimeout(() => child.kill("SIGKILL"), forceKillAfterDelay);
+  }
+
+  /** How many tasks of this owner its child has not begun, and could be made to give back. */
+  waiting(owner: TaskOwner): number {
+    if (this.#state !== "serving" || this.#isRecalled || !this.isServing(owner)) return 0;
+    return this.load > owner.options.fibers ? this.#tasks.next - this.#ledger.begun() : 0;
   }
 
   /** Takes back what its child has not begun. */
@@ -211,13 +219,19 @@ export class Slot implements Runs {
   }
 
   #hand(packed: PackedItems): void {
-    const { options, wantsResults } = this.#owner;
+    const { options, wantsResults, endsAtError } = this.#owner;
+    // No spreading: these are many, and what is undefined is left out of the line anyway.
     const whole: Payload = {
-      ...packed,
+      seq: packed.seq,
+      index: packed.index,
+      indexes: packed.indexes,
+      attempts: packed.attempts,
+      items: packed.items,
+      long: packed.long,
       results: wantsResults,
       fibers: options.fibers,
-      ...(options.stopOnError && options.retries === 0 ? { stopOnError: true } : {}),
-      ...(this.#share >= this.#host.maxItemsPerChild ? { last: true } : {}),
+      stopOnError: endsAtError ? this.#owners : undefined,
+      last: this.#share >= this.#host.maxItemsPerChild ? true : undefined,
       read: this.#ledger.read,
     };
     if (this.#state === "serving") {
@@ -272,10 +286,9 @@ export class Slot implements Runs {
     this.#host.onChildReady(this.num, this.pid);
     for (const payload of this.#unsent.splice(0)) this.#send(payload);
     this.#watch();
-    if (this.load > 0) return;
     // All was taken back while it was starting.
-    this.#idle();
-    this.#host.onFree();
+    if (this.load === 0) this.#idle();
+    if (!this.#host.isOneItem) this.#host.onFree();
   }
 
   #send(payload: Payload): void {
@@ -310,6 +323,7 @@ export class Slot implements Runs {
   #idle(): void {
     clearTimeout(this.#timer);
     this.#timer = undefined;
+    this.#hasBatches = false;
     this.#child?.keepAlive(false);
     this.#endIfIdle();
   }
@@ -416,12 +430,11 @@ export class Slot implements Runs {
     if (tasks.length > 0) this.#owner.returned(tasks);
   }
 
-  /** Looks after a child that takes its time. */
+  /** Looks after a child that may take too long. */
   #watch(): void {
     if (this.load === 0) return;
-    const { timeout = Infinity, fibers } = this.#owner.options;
-    const mayBeOverdue = !this.#host.isOneItem && this.load > fibers;
-    this.#lookIn(mayBeOverdue ? Math.min(timeout, OVERDUE_MS) : timeout);
+    const { timeout = Infinity } = this.#owner.options;
+    this.#lookIn(this.#hasBatches ? Math.min(timeout, LOOK_MS) : timeout);
   }
 
   /** Unless it will look sooner. */
@@ -439,21 +452,16 @@ export class Slot implements Runs {
     // Of a child for one item, what it has noted is only taken when it has ended: then it is known what it cost.
     if (!this.#host.isOneItem) this.#collect();
     if (this.load === 0 || this.#state !== "serving") return;
-    const begun = this.#ledger.begun();
-    const timeLeft = this.#timeLeft(begun);
-    if (timeLeft <= 0) return this.kill();
-    const isOverdue = begun < this.#tasks.next && !this.#host.isOneItem;
-    if (isOverdue && this.#host.hasFreeSlot()) {
-      this.recall();
-      this.#host.onFree();
-    }
-    if (this.load > 0) this.#lookIn(isOverdue ? Math.min(timeLeft, OVERDUE_MS) : timeLeft);
+    const timeLeft = this.#timeLeft();
+    if (timeLeft <= 0) this.kill();
+    else this.#lookIn(this.#hasBatches ? Math.min(timeLeft, LOOK_MS) : timeLeft);
   }
 
   /** In ms, until the next item has run for too long; notes those that have. */
-  #timeLeft(begun: number): number {
+  #timeLeft(): number {
     const { timeout } = this.#owner.options;
     if (timeout === undefined) return Infinity;
+    const begun = this.#ledger.begun();
     const now = monotonic();
     let least = Infinity;
     const check = (task: Task, since: number) => {
@@ -545,6 +553,7 @@ export class Slot implements Runs {
     this.#tasks.reset();
     this.#unsent.length = 0;
     this.#isRecalled = this.#isFull = this.#isWaiting = false;
+    this.#hasBatches = false;
     this.#share = this.#handedAt = 0;
     this.#timedOut.clear();
     this.#pid = this.#ending = this.#usage = undefined;

@@ -44,6 +44,7 @@ export class ForkedChildHandle implements Child {
   }
 
   keepAlive(isKept: boolean): void {
+    if (isKept === this.#isKept) return;
     this.#isKept = isKept;
     this.#server.keepAlive(isKept);
     if (isKept) this.#socket?.ref();
@@ -66,7 +67,7 @@ export class ForkedChildHandle implements Child {
   onConnected(socket: Socket, pid: number): void {
     this.#socket = socket;
     this.pid = pid;
-    this.keepAlive(this.#isKept);
+    if (this.#isKept) socket.ref();
     this.#events.onReady();
   }
 

@@ -21,9 +21,9 @@ describe("Pace", () => {
 
   it.each([
     [20, 1],
-    [8, 1],
-    [1, 8],
-    [0.1, 80],
+    [16, 1],
+    [1, 16],
+    [0.1, 160],
     [0.0001, MAX_BATCH],
   ])("makes some ms of items of %d ms: %d of them", (ms, size) => {
     expect(Math.abs(settled(ms) - size)).toBeLessThanOrEqual(1);
