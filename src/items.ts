@@ -62,17 +62,22 @@ export type PackedItems = Pick<
   "seq" | "index" | "indexes" | "attempts" | "items" | "long"
 >;
 
-/** Puts a long item, or its JSON, where its child can have it. */
-export type KeepItem = (text: string, kind: "text" | "json") => LongItem;
+/** Where long items are kept for their children. */
+export interface LongItems {
+  /** @throws when there is no room for it */
+  keep(text: string, kind: "text" | "json"): LongItem;
+  /** It will not be read any more. */
+  release(item: LongItem): void;
+}
 
 /**
  * Puts tasks into a payload; where a long item is kept is in `task.long`, for every attempt. Those from the first on that
  * cannot be kept are left out: as many are in it as it has items.
  *
  * @param seq - the number of the first in its child
- * @throws when the very first cannot be kept, what `keep` throws
+ * @throws when the very first cannot be kept
  */
-export function packItems(tasks: readonly Task[], seq: number, keep: KeepItem): PackedItems {
+export function packItems(tasks: readonly Task[], seq: number, longItems: LongItems): PackedItems {
   const { index } = tasks[0]!;
   // Of its length at once: one that grows is copied again and again.
   const items: unknown[] = [];
@@ -84,7 +89,7 @@ export function packItems(tasks: readonly Task[], seq: number, keep: KeepItem): 
     const task = tasks[place]!;
     let kept: LongItem | undefined;
     try {
-      kept = task.long ?? keptIfLong(task.item, keep);
+      kept = task.long ?? keptIfLong(task.item, longItems);
     } catch (error) {
       if (place === 0) throw error;
       items.length = place;
@@ -101,11 +106,13 @@ export function packItems(tasks: readonly Task[], seq: number, keep: KeepItem): 
   return { seq, index, indexes, attempts, items, long };
 }
 
-function keptIfLong(item: unknown, keep: KeepItem): LongItem | undefined {
-  if (typeof item === "string") return item.length > INLINE_LIMIT ? keep(item, "text") : undefined;
+function keptIfLong(item: unknown, longItems: LongItems): LongItem | undefined {
+  if (typeof item === "string") {
+    return item.length > INLINE_LIMIT ? longItems.keep(item, "text") : undefined;
+  }
   if (typeof item !== "object" || item === null) return undefined;
   const json = JSON.stringify(item);
-  return json.length > INLINE_LIMIT ? keep(json, "json") : undefined;
+  return json.length > INLINE_LIMIT ? longItems.keep(json, "json") : undefined;
 }
 
 function isPlainNumber(item: unknown): boolean {

@@ -3,7 +3,7 @@
  * what became of each. It outlives the child, costs no system call per item, and is never torn: what is written
  * counts once the counter behind it says so. The child's end is child/ledger-writer.ts.
  *
- *   header  begun | written | recalled                (32-bit words)
+ *   header  begun | written | recalled | released ... (32-bit words)
  *   times   start, end of item s at s % times         (64-bit floats, ms on the monotonic clock)
  *   text    a ring of lines                           (written bytes, counted from the child's start)
  *
@@ -14,6 +14,7 @@
  */
 import { readSync, writeSync } from "node:fs";
 import type { Ending, LastWord } from "./protocol.js";
+import { RESULT_BUFFERS } from "./result-buffers.js";
 
 /** How the bytes of one slot are used. */
 export interface LedgerShape {
@@ -26,8 +27,10 @@ export const HEADER_BYTES = 64;
 export const TIME_BYTES = 16;
 export const BEGUN = 0;
 export const WRITTEN = 1;
-/** Not zero: no other item is to be begun. The only word that this process writes. */
+/** Not zero: no other item is to be begun. This word and those after it are the parent's to write. */
 export const RECALLED = 2;
+/** How often each of the child's result buffers has been read. */
+export const RELEASED = 3;
 
 /** For children with one item: one page, so that each has one page to copy. */
 export const ONE_ITEM: LedgerShape = { cellBytes: 4096, times: 1 };
@@ -88,6 +91,7 @@ export class LedgerReader {
   #at = 0;
   /** The item whose entry comes next, unless a number says otherwise. */
   #next = 0;
+  readonly #released = new Int32Array(RESULT_BUFFERS);
 
   constructor(place: LedgerPlace, shape: LedgerShape) {
     this.#place = place;
@@ -105,6 +109,7 @@ export class LedgerReader {
     this.#read = 0;
     this.#at = 0;
     this.#next = 0;
+    this.#released.fill(0);
     this.#put(this.#header.fill(0), 0);
   }
 
@@ -113,6 +118,14 @@ export class LedgerReader {
     const word = Buffer.alloc(4, isRecalled ? 1 : 0);
     if ("fd" in this.#place) return this.#put(word, RECALLED * 4);
     Atomics.store(this.#words(this.#place.memory), RECALLED, isRecalled ? 1 : 0);
+  }
+
+  /** One of the child's result buffers has been read. */
+  release(buffer: number): void {
+    const count = (this.#released[buffer]! += 1);
+    if ("memory" in this.#place)
+      Atomics.store(this.#words(this.#place.memory), RELEASED + buffer, count);
+    else this.#put(Buffer.from(Int32Array.of(count).buffer), (RELEASED + buffer) * 4);
   }
 
   /** How many items the child has begun. */

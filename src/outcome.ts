@@ -32,7 +32,7 @@ export function resultOf(
     const known = word.status === "elsewhere" ? takeWord(overflow, seq) : word;
     switch (known.status) {
       case "ok":
-        return { result: overflow.takeResult(seq, known.kind, known.size) };
+        return { result: overflow.takeResult(seq, known) };
       case "mistyped":
         return { error: new ResultTypeError(facts, expected, known.got), isRetriable: false };
       default: {

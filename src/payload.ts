@@ -1,13 +1,19 @@
 /**
- * How an item or a result becomes the bytes of a scratch file, and back; both ends. A file is written whole before
- * anything is said of it, created exclusively and never through a link, so a half-written one is never read.
+ * How an item or a result becomes bytes in a scratch file, and back; both ends. A file is written whole before anything is
+ * said of it, created exclusively and never through a link, so a half-written one is never read.
  */
 import { isAscii } from "node:buffer";
-import { open, unlink } from "node:fs/promises";
-import { closeSync, openSync, readFileSync, unlinkSync, writeSync } from "node:fs";
+import { closeSync, openSync, read, readSync, unlinkSync, writeSync } from "node:fs";
+import { promisify } from "node:util";
 
 /** `text`: UTF-8; `bytes`: as they are; `json`: JSON in UTF-8. */
 export type PayloadKind = "text" | "bytes" | "json";
+
+/** What is to be written. */
+export interface Payable {
+  readonly kind: PayloadKind;
+  readonly data: string | Uint8Array;
+}
 
 /** What was written, and how many bytes it has become. */
 export interface Written {
@@ -15,31 +21,27 @@ export interface Written {
   readonly size: number;
 }
 
-/**
- * Up to this many bytes a file is read in one synchronous go (about 30 us, where a round trip through the thread pool
- * costs 100 and more); beyond it the copy would hold up the event loop.
- */
-const SYNC_LIMIT_BYTES = 1024 * 1024;
-
-/** Writes a text, as text where UTF-8 can hold it: half a surrogate pair only survives as a JSON escape. */
-export function writeText(file: string, text: string): Written {
+/** A text, as text where UTF-8 can hold it: half a surrogate pair only survives as a JSON escape. */
+export function payableText(text: string): Payable {
   return text.isWellFormed()
-    ? write(file, "text", text)
-    : write(file, "json", JSON.stringify(text));
+    ? { kind: "text", data: text }
+    : { kind: "json", data: JSON.stringify(text) };
 }
 
-export function writeBytes(file: string, bytes: Uint8Array): Written {
-  return write(file, "bytes", bytes);
+/** What a text of this kind stands for. */
+export function parsePayload(text: string, kind: PayloadKind): unknown {
+  return kind === "json" ? JSON.parse(text) : text;
 }
 
-export function writeJson(file: string, json: string): Written {
-  return write(file, "json", json);
-}
-
-function write(file: string, kind: PayloadKind, data: string | Uint8Array): Written {
-  const fd = openSync(file, "wx", 0o600);
+/**
+ * Writes a file.
+ *
+ * @param flag - makes it, or writes over one of our own: what was behind the new in that stays there, and is nothing
+ */
+export function writePayload(file: string, payable: Payable, flag: "wx" | "r+" = "wx"): Written {
+  const fd = openSync(file, flag, 0o600);
   try {
-    return { kind, size: put(fd, data) };
+    return putPayload(fd, payable, 0);
   } catch (error) {
     // What there was no room for makes room for others.
     unlinkSync(file);
@@ -49,21 +51,62 @@ function write(file: string, kind: PayloadKind, data: string | Uint8Array): Writ
   }
 }
 
-/** Writes all of it, and tells how many bytes that were. */
-function put(fd: number, data: string | Uint8Array): number {
-  if (typeof data !== "string") return putBytes(fd, data);
+export function readPayload(file: string, { kind, size }: Written): unknown {
+  const fd = openSync(file, "r");
+  try {
+    return getPayload(fd, { kind, size }, 0);
+  } finally {
+    closeSync(fd);
+  }
+}
+
+/** Writes into an open file, and moves nothing in it. */
+export function putPayload(fd: number, { kind, data }: Payable, position: number): Written {
+  if (typeof data !== "string") return { kind, size: putBytes(fd, data, position) };
   let size = 0;
   for (let at = 0; at < data.length;) {
     const piece = pieceFrom(data, at);
     at += piece.length;
-    size += putBytes(fd, encode(piece));
+    size += putBytes(fd, encode(piece), position + size);
   }
-  return size;
+  return { kind, size };
 }
 
-function putBytes(fd: number, bytes: Uint8Array): number {
-  for (let at = 0; at < bytes.length;) at += writeSync(fd, bytes, at);
-  return bytes.length;
+/** Reads what was put at this position. */
+export function getPayload(fd: number, { kind, size }: Written, position: number): unknown {
+  const bytes = kind === "bytes" ? Buffer.allocUnsafeSlow(size) : memory(size);
+  for (let at = 0; at < size;) {
+    const count = readSync(fd, bytes, at, size - at, position + at);
+    at += count === 0 ? ended(at, size) : count;
+  }
+  return valueOf(bytes, kind);
+}
+
+const readLater = promisify(read);
+
+/** The same without holding up the event loop; only the turning into a string does. A text may be read into `room` that is there. */
+export async function getPayloadLater(
+  fd: number,
+  { kind, size }: Written,
+  position: number,
+  room: Buffer = Buffer.allocUnsafeSlow(size),
+): Promise<unknown> {
+  const bytes = room.subarray(0, size);
+  for (let at = 0; at < size;) {
+    const { bytesRead } = await readLater(fd, bytes, at, size - at, position + at);
+    at += bytesRead === 0 ? ended(at, size) : bytesRead;
+  }
+  return valueOf(bytes, kind);
+}
+
+function ended(at: number, size: number): never {
+  throw new Error(`A file in scratch ended after ${at} of ${size} bytes`);
+}
+
+function putBytes(fd: number, bytes: Uint8Array, position: number): number {
+  const { length } = bytes;
+  for (let at = 0; at < length;) at += writeSync(fd, bytes, at, length - at, position + at);
+  return length;
 }
 
 /**
@@ -72,7 +115,6 @@ function putBytes(fd: number, bytes: Uint8Array): number {
  */
 const PIECE_LENGTH = 128 * 1024;
 const encoder = new TextEncoder();
-let encoded = Buffer.alloc(0);
 
 function pieceFrom(text: string, at: number): string {
   const end = at + PIECE_LENGTH;
@@ -85,58 +127,29 @@ function isHighSurrogate(code: number): boolean {
   return code >= 0xd800 && code <= 0xdbff;
 }
 
-/** Good until the next one is encoded. */
 function encode(text: string): Uint8Array {
-  const most = 3 * text.length;
-  if (encoded.length < most) encoded = Buffer.allocUnsafeSlow(most);
-  return encoded.subarray(0, encoder.encodeInto(text, encoded).written);
+  const bytes = memory(3 * text.length);
+  return bytes.subarray(0, encoder.encodeInto(text, bytes).written);
 }
 
-/** Reads what one of the writers wrote and removes the file. */
-export function takePayload(file: string, kind: PayloadKind, size: number): unknown {
-  if (size > SYNC_LIMIT_BYTES) return takeLargePayload(file, kind);
-  const value = readPayload(file, kind);
-  unlinkSync(file);
-  return value;
+/** Beyond it, memory is not kept. */
+const MOST_KEPT_BYTES = 1024 * 1024;
+let kept = Buffer.alloc(0);
+
+/** Good until it is asked for again: fresh memory costs more than to fill it. */
+function memory(bytes: number): Buffer {
+  if (bytes > MOST_KEPT_BYTES) return Buffer.allocUnsafeSlow(bytes);
+  if (kept.length < bytes) kept = Buffer.allocUnsafeSlow(bytes);
+  return kept.subarray(0, bytes);
 }
 
-export function readPayload(file: string, kind: PayloadKind): unknown {
-  if (kind === "bytes") return asUint8Array(readFileSync(file));
-  return parsePayload(decode(readFileSync(file)), kind);
-}
-
-/** What a text of this kind stands for. */
-export function parsePayload(text: string, kind: PayloadKind): unknown {
-  return kind === "json" ? JSON.parse(text) : text;
+function valueOf(bytes: Buffer, kind: PayloadKind): unknown {
+  // Of its own memory: what the worker returned, not Node's subclass of it.
+  if (kind === "bytes") return new Uint8Array(bytes.buffer as ArrayBuffer);
+  return parsePayload(decode(bytes), kind);
 }
 
 /** UTF-8; where it is ASCII, as it mostly is, some ten times as fast as what Node does with all of it (4 ms per MiB). */
 function decode(bytes: Buffer): string {
   return bytes.toString(isAscii(bytes) ? "latin1" : "utf8");
-}
-
-async function takeLargePayload(file: string, kind: PayloadKind): Promise<unknown> {
-  const handle = await open(file, "r");
-  let bytes: Buffer;
-  try {
-    // One buffer of the right size: `readFile` grows in 512 KiB steps, each a turn of the event loop.
-    bytes = Buffer.allocUnsafeSlow((await handle.stat()).size);
-    for (let at = 0; at < bytes.length;) {
-      const { bytesRead } = await handle.read(bytes, at, bytes.length - at, at);
-      if (bytesRead === 0) throw new Error(`${file} ended after ${at} of ${bytes.length} bytes`);
-      at += bytesRead;
-    }
-  } finally {
-    await handle.close();
-  }
-  await unlink(file);
-  if (kind === "bytes") return asUint8Array(bytes);
-  return parsePayload(decode(bytes), kind);
-}
-
-/** A plain Uint8Array over memory of its own: what the worker returned, not Node's pooled subclass. */
-function asUint8Array(buffer: Buffer): Uint8Array {
-  return buffer.byteLength === buffer.buffer.byteLength
-    ? new Uint8Array(buffer.buffer as ArrayBuffer)
-    : new Uint8Array(buffer);
 }

@@ -14,7 +14,7 @@ import type { MessagePort } from "node:worker_threads";
 import type { ErrorRecord } from "./error-record.js";
 import type { LedgerShape } from "./ledger.js";
 import type { OutputName } from "./output/output-mark.js";
-import type { PayloadKind } from "./payload.js";
+import type { Written } from "./payload.js";
 import type { Frame } from "./worker.js";
 
 /** In the environment of a process that has not reached our entry yet. */
@@ -31,7 +31,7 @@ export const SOCKET_FILE = "socket";
 
 /** An item too long for a line. */
 export type LongItem =
-  | { readonly file: string; readonly kind: PayloadKind }
+  | ({ readonly file: string } & Written)
   /** For a thread, which gets it beside the line. */
   | { readonly text: string; readonly kind: "text" | "json" };
 
@@ -164,8 +164,8 @@ export type Answer = {
 
 /** What became of an item. Only what comes after the result file is whole may say `ok`. */
 export type LastWord =
-  /** The result is in a file. */
-  | { readonly status: "ok"; readonly kind: PayloadKind; readonly size: number }
+  /** The result is in a file, one of its own or the child's result buffers. */
+  | ({ readonly status: "ok"; readonly buffer?: number | undefined } & Written)
   | { readonly status: "error"; readonly error: ErrorRecord }
   | { readonly status: "mistyped"; readonly got: string }
   /** It is too long for the ledger. */

@@ -2,7 +2,6 @@
  * One call: has items become tasks as slots come free, gives them to a container, and hands on what became of each. Owns
  * retries, hooks and every way a call can end; where and how a task runs is the container's business.
  */
-import { rmSync } from "node:fs";
 import type { CallRecorder } from "./call-recorder.js";
 import { Pace } from "./container/pace.js";
 import type { TaskContainer } from "./container/task-container.js";
@@ -299,7 +298,7 @@ export class Scheduler implements TaskOwner {
 
   #deliver(task: Task, result: unknown, runs: Runs, seq: number): void {
     const { index, item } = task;
-    removeFile(task);
+    this.#releaseItem(task);
     this.#succeed(task, result);
     const onFinish = this.#onFinish;
     if (!onFinish) return this.#close(task);
@@ -413,11 +412,17 @@ export class Scheduler implements TaskOwner {
   }
 
   #close(task: Task): void {
-    removeFile(task);
+    this.#releaseItem(task);
     this.#hooks.skip(task.index);
     this.#open -= 1;
     this.#recorder.inFlight(this.#open);
     if (this.#open === 0) this.#endIfDone();
+  }
+
+  #releaseItem(task: Task): void {
+    if (!task.long) return;
+    this.#container?.releaseItem(task.long);
+    task.long = undefined;
   }
 
   #endIfDone(): void {
@@ -451,10 +456,4 @@ export class Scheduler implements TaskOwner {
     // Half of it random, so that items that failed together do not come back together.
     return Math.min(max, min * factor ** (attempt - 1)) * (0.5 + Math.random() / 2);
   }
-}
-
-function removeFile(task: Task): void {
-  if (!task.long) return;
-  if ("file" in task.long) rmSync(task.long.file, { force: true });
-  task.long = undefined;
 }

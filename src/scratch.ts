@@ -43,7 +43,12 @@ export class Scratch {
   async remove(): Promise<void> {
     const cleanup = this.#cleanup;
     this.#cleanup = undefined;
-    await cleanup?.();
+    try {
+      await cleanup?.();
+    } catch (error) {
+      // Somebody has tidied up before us.
+      if ((error as NodeJS.ErrnoException).code !== "ENOENT") throw error;
+    }
   }
 }
 

@@ -79,7 +79,7 @@ export interface TaskOwner {
   failed(task: Task, failure: Failure, run: Run): void;
   /** They have not been begun, and are to be taken again. */
   returned(tasks: readonly Task[]): void;
-  /** So many items of so many bytes of results have taken a slot so long. */
+  /** So many items, with results of so many bytes (and items, where those are long), have taken a slot so long. */
   paced(count: number, ms: number, bytes: number): void;
   /** No item could be run. */
   doomed(error: Error): void;

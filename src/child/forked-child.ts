@@ -78,7 +78,7 @@ export class ForkedChild {
       return;
     }
     const ledger = new LedgerWriter(memory ?? ownLedger(libc, start), start.shape);
-    const overflow = new OverflowFileWriter(start);
+    const overflow = new OverflowFileWriter(start, ledger);
     if (payload) {
       const runner = new Runner(this.#worker, start, this.#around, ledger, overflow, this.#alone());
       this.#notes = runner.notes;
@@ -97,6 +97,7 @@ export class ForkedChild {
 
   /** Gets items from a channel of its own, for as long as there are any. */
   #serve(id: string, start: Start, ledger: LedgerWriter, overflow: OverflowWriter): void {
+    this.#libc.keepFreedMemory();
     const channel = new ItemChannel(connectTo(start.directory), () => this.#libc.exit(0));
     const runner = new Runner(this.#worker, start, this.#around, ledger, overflow, {
       say: (answer) => channel.say(answer),

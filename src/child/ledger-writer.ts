@@ -8,6 +8,7 @@ import {
   type LedgerShape,
   MARK,
   RECALLED,
+  RELEASED,
   reserveBytes,
   TIME_BYTES,
   textBytes,
@@ -61,13 +62,18 @@ export class LedgerWriter {
     this.#read = bytes;
   }
 
+  /** How often the parent has read this result buffer. */
+  released(buffer: number): number {
+    return this.#parentWord(RELEASED + buffer);
+  }
+
   /** Notes that an item begins at `now`; `false` when the parent has taken it back, so that it must not. */
   begin(seq: number, now: number): boolean {
     this.#times[(seq % this.#shape.times) * 2] = now;
     // First the note, then the look, as the parent does it the other way round: one of us sees the other.
     Atomics.store(this.#header, BEGUN, seq + 1);
     if (this.#file) this.#sync(seq);
-    return this.#recalled() === 0;
+    return this.#parentWord(RECALLED) === 0;
   }
 
   /** Notes a result that is a text; `false` when it has to go elsewhere. */
@@ -153,14 +159,12 @@ export class LedgerWriter {
     this.#at = at === this.#text.length ? 0 : at;
   }
 
-  #recalled(): number {
-    if (this.#file) {
-      const { fd, offset } = this.#file;
-      const word = new Int32Array(1);
-      readSync(fd, word, 0, 4, offset + RECALLED * 4);
-      return word[0]!;
-    }
-    return Atomics.load(this.#header, RECALLED);
+  #parentWord(word: number): number {
+    if (!this.#file) return Atomics.load(this.#header, word);
+    const { fd, offset } = this.#file;
+    const value = new Int32Array(1);
+    readSync(fd, value, 0, 4, offset + word * 4);
+    return value[0]!;
   }
 
   // The rest is for memory that is not shared itself.

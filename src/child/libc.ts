@@ -30,6 +30,11 @@ export interface Libc {
   dup2(from: number, to: number): number;
   /** -1 on failure. */
   mkfifo(path: string, mode: number): number;
+  /**
+   * Has glibc keep memory that was freed, up to 64 MiB of it, for what comes next. V8 without threads frees buffers many at
+   * once, which glibc gives back to the system; then each new one of 1 MiB costs 0.6 ms of page faults in place of 0.06.
+   */
+  keepFreedMemory(): void;
   /** Waits until one of `count` records of struct pollfd has news. */
   poll(records: Int32Array, count: number): number;
   /** Reaps a child: fills the status (int) and its struct rusage. */
@@ -73,6 +78,11 @@ const MADV_DOFORK = 11;
 const MADV_HUGEPAGE = 14;
 const MADV_COLLAPSE = 25;
 const SYS_PIDFD_OPEN = 434;
+const M_TRIM_THRESHOLD = -1;
+const M_MMAP_THRESHOLD = -3;
+/** The most glibc takes, and twice that, as it has it by itself once it has learnt so far. */
+const MMAP_THRESHOLD_BYTES = 32 * 1024 * 1024;
+const TRIM_THRESHOLD_BYTES = 2 * MMAP_THRESHOLD_BYTES;
 const FIRST_PAGE = 0x1000;
 /** End of the user address space with four-level page tables; the kernel takes a range that reaches beyond its last mapping. */
 const LAST_PAGE = process.arch === "x64" ? 0x7ffffffff000 : 0xfffffffff000;
@@ -112,6 +122,7 @@ export function loadLibc(): Libc {
   const uvDefaultLoop = lib.func("void *uv_default_loop()");
   const uvLoopFork = lib.func("int uv_loop_fork(void *loop)");
   const loop = uvDefaultLoop() as unknown;
+  const mallopt = found(() => lib.func("int mallopt(int parameter, int value)"));
 
   const mapped = new WeakMap<ArrayBuffer, Range>();
   /** `undefined` for MAP_FAILED, which is -1. */
@@ -138,6 +149,10 @@ export function loadLibc(): Libc {
     close: lib.func("int close(int fd)"),
     dup2: lib.func("int dup2(int from, int to)") as Libc["dup2"],
     mkfifo: lib.func("int mkfifo(const char *path, unsigned int mode)") as Libc["mkfifo"],
+    keepFreedMemory() {
+      mallopt?.(M_MMAP_THRESHOLD, MMAP_THRESHOLD_BYTES);
+      mallopt?.(M_TRIM_THRESHOLD, TRIM_THRESHOLD_BYTES);
+    },
     poll: (records, count) => poll(records, count, -1) as number,
     wait: (pid, status, usage) => wait4(pid, status, 0, usage) as number,
     limit(resource, soft, hard) {
@@ -194,4 +209,13 @@ export function loadLibc(): Libc {
     },
     errno: () => koffi.errno(),
   };
+}
+
+/** What the C library here does not have is done without. */
+function found<T>(bind: () => T): T | undefined {
+  try {
+    return bind();
+  } catch {
+    return undefined;
+  }
 }

@@ -7,7 +7,7 @@ import { isJsonWorker } from "../check-worker.js";
 import { describe } from "../describe.js";
 import { recordError, shortRecord } from "../error-record.js";
 import { jsonProblem } from "../json-value.js";
-import type { Written } from "../payload.js";
+import { type Payable, payableText } from "../payload.js";
 import { monotonic } from "../monotonic.js";
 import type { Ending, LastWord } from "../protocol.js";
 import type { LedgerWriter } from "./ledger-writer.js";
@@ -41,10 +41,9 @@ export class Notes {
     if (this.#isJson) return this.#json(seq, result, now);
     if (typeof result === "string") {
       if (this.#ledger.finishText(seq, result, now)) return now;
-      return this.#elsewhere(seq, this.#overflow.text(seq, result));
+      return this.#elsewhere(seq, payableText(result));
     }
-    if (result instanceof Uint8Array)
-      return this.#elsewhere(seq, this.#overflow.bytes(seq, result));
+    if (result instanceof Uint8Array) return this.#elsewhere(seq, { kind: "bytes", data: result });
     return this.#mistyped(seq, describe(result), now);
   }
 
@@ -80,7 +79,7 @@ export class Notes {
     }
     const json = stringify(result);
     if (this.#ledger.finish(seq, `[${json}]`, now)) return now;
-    return this.#elsewhere(seq, this.#overflow.json(seq, json));
+    return this.#elsewhere(seq, { kind: "json", data: json });
   }
 
   #mistyped(seq: number, got: string, now: number): number {
@@ -100,8 +99,10 @@ export class Notes {
     return this.#word(seq, '{"status":"elsewhere"}', now);
   }
 
-  #elsewhere(seq: number, { kind, size }: Written): number {
-    return this.#word(seq, `{"status":"ok","kind":"${kind}","size":${size}}`, monotonic());
+  #elsewhere(seq: number, payable: Payable): number {
+    const { kind, size, buffer } = this.#overflow.result(seq, payable);
+    const place = buffer === undefined ? "" : `,"buffer":${buffer}`;
+    return this.#word(seq, `{"status":"ok","kind":"${kind}","size":${size}${place}}`, monotonic());
   }
 
   #word(seq: number, word: string, now: number): number {

@@ -4,7 +4,7 @@
  */
 import { writeFileSync } from "node:fs";
 import type { MessagePort } from "node:worker_threads";
-import { writeBytes, writeJson, type Written, writeText } from "../payload.js";
+import { type Payable, writePayload, type Written } from "../payload.js";
 import {
   ENDING_LETTER,
   endingFile,
@@ -13,12 +13,15 @@ import {
   type Start,
   wordFile,
 } from "../protocol.js";
+import type { LedgerWriter } from "./ledger-writer.js";
+import { ResultBuffers } from "./result-buffers.js";
+
+/** What the ledger is told of a result. */
+export type Place = Written & { readonly buffer?: number | undefined };
 
 export interface OverflowWriter {
-  /** @throws when it cannot be written, as do the next two */
-  text(seq: number, text: string): Written;
-  bytes(seq: number, bytes: Uint8Array): Written;
-  json(seq: number, json: string): Written;
+  /** @throws when it cannot be written */
+  result(seq: number, payable: Payable): Place;
   /** What became of an item, as JSON; `false` when it cannot be written. */
   word(seq: number, json: string): boolean;
   /** Why the child ends, as JSON; `false` when it cannot be written. */
@@ -27,21 +30,17 @@ export interface OverflowWriter {
 
 export class OverflowFileWriter implements OverflowWriter {
   readonly #start: Start;
+  readonly #buffers: ResultBuffers | undefined;
 
-  constructor(start: Start) {
+  constructor(start: Start, ledger: LedgerWriter) {
     this.#start = start;
+    // A child with one item would use one once.
+    if (!start.payload) this.#buffers = new ResultBuffers(start, ledger);
   }
 
-  text(seq: number, text: string): Written {
-    return writeText(resultFile(this.#start, seq), text);
-  }
-
-  bytes(seq: number, bytes: Uint8Array): Written {
-    return writeBytes(resultFile(this.#start, seq), bytes);
-  }
-
-  json(seq: number, json: string): Written {
-    return writeJson(resultFile(this.#start, seq), json);
+  result(seq: number, payable: Payable): Place {
+    const written = this.#buffers?.put(payable);
+    return written ?? writePayload(resultFile(this.#start, seq), payable);
   }
 
   word(seq: number, json: string): boolean {
@@ -60,21 +59,15 @@ export class OverflowPoster implements OverflowWriter {
     this.#port = port;
   }
 
-  text(seq: number, text: string): Written {
-    this.#post({ about: seq, value: text });
-    return { kind: "text", size: text.length };
-  }
-
-  /** A copy: the worker may go on using its own. It is handed over whole, not copied again. */
-  bytes(seq: number, bytes: Uint8Array): Written {
-    const copy = new Uint8Array(bytes);
-    this.#post({ about: seq, value: copy }, copy.buffer);
-    return { kind: "bytes", size: copy.length };
-  }
-
-  json(seq: number, json: string): Written {
-    this.#post({ about: seq, value: json });
-    return { kind: "json", size: json.length };
+  result(seq: number, { kind, data }: Payable): Place {
+    if (typeof data === "string") {
+      this.#post({ about: seq, value: data });
+    } else {
+      // A copy: the worker may go on using its own. It is handed over whole, not copied again.
+      const value = new Uint8Array(data);
+      this.#post({ about: seq, value }, value.buffer);
+    }
+    return { kind, size: data.length };
   }
 
   word(seq: number, json: string): boolean {

@@ -326,7 +326,7 @@ export class Runner {
 }
 
 function readLong(long: LongItem): unknown {
-  return "file" in long ? readPayload(long.file, long.kind) : parsePayload(long.text, long.kind);
+  return "file" in long ? readPayload(long.file, long) : parsePayload(long.text, long.kind);
 }
 
 function isThenable(value: unknown): value is PromiseLike<unknown> {

@@ -79,7 +79,7 @@ async function hostThreads(): Promise<void> {
 function runnerWith(worker: LoadedWorker, events: RunnerEvents): Runner {
   const around = { kind: "spawn", name, context: source.context } as const;
   const writer = new LedgerWriter(ledgerInFile(start), start.shape);
-  const overflow = new OverflowFileWriter(start);
+  const overflow = new OverflowFileWriter(start, writer);
   const runner = new Runner(worker, start, around, writer, overflow, events);
   notes = runner.notes;
   return runner;

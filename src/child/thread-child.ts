@@ -25,15 +25,16 @@ atEnd((ending, code) => {
 });
 
 const worker = await load();
+const ledger = new LedgerWriter(
+  memory ? { buffer: memory.ledger, offset: 0 } : ledgerInFile(start),
+  start.shape,
+);
 runner = new Runner(
   worker,
   start,
   { kind: "thread", name: source.name || "worker", context: source.context, heldMemory },
-  new LedgerWriter(
-    memory ? { buffer: memory.ledger, offset: 0 } : ledgerInFile(start),
-    start.shape,
-  ),
-  memory ? new OverflowPoster(memory.mail) : new OverflowFileWriter(start),
+  ledger,
+  memory ? new OverflowPoster(memory.mail) : new OverflowFileWriter(start, ledger),
   { say, busy, onInterrupt: () => void Atomics.store(heeds, 0, 1), done },
 );
 port.on("message", (message: ThreadMail) => follow(message));

@@ -13,7 +13,7 @@ import type { OutputMode } from "../options.js";
 import { ChildOutput } from "../output/child-output.js";
 import { newMark } from "../output/output-mark.js";
 import { isBackedUp, onceDrained } from "../output/printer.js";
-import type { Limits } from "../protocol.js";
+import type { Limits, LongItem } from "../protocol.js";
 import type { Meter } from "../stats.js";
 import type { TaskOwner } from "../task.js";
 import { Slot } from "./slot.js";
@@ -119,6 +119,11 @@ export class Container implements TaskContainer {
       for (const owner of this.#owners) if (this.#takeBack(owner)) this.#isDue = true;
     }
     this.#isDispatching = false;
+  }
+
+  /** A long item is done with. */
+  releaseItem(item: LongItem): void {
+    this.#room.items.release(item);
   }
 
   /** Kills the children that run tasks of this call. */
@@ -271,7 +276,7 @@ export class Container implements TaskContainer {
       launch: (start, events) => this.#room.start({ id: nextId(), start }, events),
       outputOf: ({ mark }, source) =>
         output === "inherit" ? undefined : new ChildOutput(output, mark!, source),
-      keepItem: this.#room.keepItem,
+      items: this.#room.items,
       isInUse: () => this.#owners.length > 0,
       isBusyBeside: (slot) => this.#slots.some((each) => each !== slot && each.load > 0),
       meter,

@@ -90,6 +90,9 @@ export class InlineContainer implements TaskContainer {
     }
   }
 
+  /** It had none. */
+  releaseItem(): void {}
+
   kill(owner: TaskOwner): void {
     for (const each of this.#running) if (each.owner === owner) each.fail(KILLED);
   }

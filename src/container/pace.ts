@@ -7,7 +7,7 @@
 const TARGET_MS = 16;
 /** Half of what a slot's ledger has times for, so that a batch can be on its way while another runs. */
 export const MAX_BATCH = 2048;
-/** What results of one batch may take of the ledger's text. */
+/** What the results of one batch may take of the ledger's text; and of files, with its items. */
 const TARGET_BYTES = 128 * 1024;
 /** The first items of a program are often not like the others: code is cold, or hot in a cache. */
 const MAX_GROWTH = 8;

@@ -1,5 +1,5 @@
 /** What a slot needs of its container. */
-import type { KeepItem } from "../items.js";
+import type { LongItems } from "../items.js";
 import type { Child, ChildEvents } from "../launch/launcher.js";
 import type { LedgerReader } from "../ledger.js";
 import type { ChildOutput, OutputSource } from "../output/child-output.js";
@@ -19,7 +19,7 @@ export interface SlotHost {
   launch(start: Start, events: ChildEvents): Child;
   /** What becomes of a child's output, where that is read. */
   outputOf(start: Start, source: OutputSource): ChildOutput | undefined;
-  readonly keepItem: KeepItem;
+  readonly items: LongItems;
   /** Whether there are calls. */
   isInUse(): boolean;
   /** Whether another slot is at work, and will ask for more. */

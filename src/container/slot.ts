@@ -14,7 +14,7 @@ import { monotonic } from "../monotonic.js";
 import * as outcome from "../outcome.js";
 import type { ChildOutput, OutputSource } from "../output/child-output.js";
 import type { Printed } from "../output/item-output.js";
-import type { Answer, Ending, Payload, Start } from "../protocol.js";
+import type { Answer, Ending, LastWord, LongItem, Payload, Start } from "../protocol.js";
 import type { ChildLife, Failure, Run, Runs, Task, TaskOwner } from "../task.js";
 import { MAX_BATCH } from "./pace.js";
 import type { SlotHost } from "./slot-host.js";
@@ -77,6 +77,8 @@ export class Slot implements Runs {
   #pacedUpTo = 0;
   // Of what is being collected.
   #taken = 0;
+  /** What was too long for a line, or for the ledger. */
+  #longBytes = 0;
   #firstStart = 0;
   #lastEnd = 0;
 
@@ -128,7 +130,7 @@ export class Slot implements Runs {
     let packed: PackedItems;
     try {
       if (this.#state === "empty" && !this.#prepare()) return owner.returned(tasks);
-      packed = packItems(tasks, this.#tasks.next, this.#host.keepItem);
+      packed = packItems(tasks, this.#tasks.next, this.#host.items);
     } catch (error) {
       // A full disk, mostly: it may be better when the others come again.
       const [first, ...rest] = tasks;
@@ -235,6 +237,7 @@ export class Slot implements Runs {
       read: this.#ledger.read,
     };
     if (this.#state === "serving") {
+      this.#child!.overflow.rest(false);
       this.#send(whole);
       this.#child!.keepAlive(true);
       this.#watch();
@@ -325,6 +328,7 @@ export class Slot implements Runs {
     this.#timer = undefined;
     this.#hasBatches = false;
     this.#child?.keepAlive(false);
+    this.#child?.overflow.rest(true);
     this.#endIfIdle();
   }
 
@@ -354,13 +358,14 @@ export class Slot implements Runs {
     const ledger = this.#ledger;
     const { read } = ledger;
     this.#taken = 0;
+    this.#longBytes = 0;
     this.#firstStart = Infinity;
     this.#lastEnd = 0;
     ledger.take(this.#tasks.oldest, this.#tasks.next, this.#handler);
     if (this.#taken === 0) return;
     const ms = this.#lastEnd - Math.max(this.#firstStart, this.#pacedUpTo);
     this.#pacedUpTo = this.#lastEnd;
-    this.#owner.paced(this.#taken, ms, (ledger.read - read) >>> 0);
+    this.#owner.paced(this.#taken, ms, ((ledger.read - read) >>> 0) + this.#longBytes);
   }
 
   readonly #handler: EntryHandler = {
@@ -374,6 +379,7 @@ export class Slot implements Runs {
       this.#taken += 1;
       const task = this.#tasks.take(seq);
       if (!task) return;
+      if (task.long) this.#longBytes += sizeOf(task.long);
       this.#count(seq, start, end, isSuccess(entry));
       this.#printed = this.#output?.take(seq);
       this.#settle(task, seq, entry);
@@ -395,17 +401,33 @@ export class Slot implements Runs {
     const run = this.runOf(seq);
     const facts = outcome.factsOf(task, run);
     const became = outcome.resultOf(entry, this.#child!.overflow, seq, facts, owner.expected);
+    if (entry.status === "ok") this.#longBytes += entry.size;
+    const release = this.#releaseOf(entry);
     if ("error" in became) {
+      release();
       // What it makes of being told to end is not why it failed.
       const isLate = this.#timedOut.has(task);
       const failure = isLate ? outcome.timeoutFailure(facts, owner.options.timeout!) : became;
       return owner.failed(task, failure, run);
     }
-    if (!(became.result instanceof Promise)) return owner.succeeded(task, became.result, this, seq);
-    became.result.then(
+    if (!(became.result instanceof Promise)) {
+      release();
+      return owner.succeeded(task, became.result, this, seq);
+    }
+    became.result.finally(release).then(
       (result: unknown) => owner.succeeded(task, result, { runOf: () => run }, seq),
       (cause: unknown) => owner.failed(task, outcome.unreadable(facts, cause), run),
     );
+  }
+
+  /** To be called when the result has been read: its child may use the buffer again. */
+  #releaseOf(entry: LastWord): () => void {
+    if (entry.status !== "ok" || entry.buffer === undefined) return () => {};
+    const { buffer } = entry;
+    const child = this.#child;
+    return () => {
+      if (this.#child === child) this.#ledger.release(buffer);
+    };
   }
 
   /** Of an item that is being collected. */
@@ -506,6 +528,7 @@ export class Slot implements Runs {
       this.#child!.overflow.discard(seq);
       return { task, run, failure: this.#failure(task, run, end, ending) };
     });
+    this.#child!.overflow.close();
     warnOfTeardown(ending, this.#state === "ending", this);
     const life = this.life(monotonic(), howOf(end));
     this.#becomeEmpty();
@@ -564,6 +587,10 @@ export class Slot implements Runs {
 function howOf(end: ChildEnd): string {
   if (!end.started) return end.reason;
   return end.signal ?? (end.exitCode === undefined ? "lost" : `exit code ${end.exitCode}`);
+}
+
+function sizeOf(item: LongItem): number {
+  return "file" in item ? item.size : item.text.length;
 }
 
 function isSuccess(entry: Entry): boolean {

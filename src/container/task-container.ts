@@ -1,4 +1,5 @@
 /** What a call needs of the place where its tasks run. */
+import type { LongItem } from "../protocol.js";
 import type { TaskOwner } from "../task.js";
 
 export interface TaskContainer {
@@ -8,6 +9,8 @@ export interface TaskContainer {
   remove(owner: TaskOwner): void;
   /** Gives what there is to whoever is free; to be called when either may have changed. */
   dispatch(): void;
+  /** A long item will not be run any more. */
+  releaseItem(item: LongItem): void;
   /** Ends at once what runs of this call. */
   kill(owner: TaskOwner): void;
   /** Takes back what has not been begun of this call's tasks. */

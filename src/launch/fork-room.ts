@@ -1,7 +1,7 @@
 /** The room of a container whose children are forked. Those of a pool call at a socket in its scratch directory. */
 import net from "node:net";
 import { LaunchError } from "../errors.js";
-import type { KeepItem } from "../items.js";
+import type { LongItems } from "../items.js";
 import type { LedgerPlace, LedgerShape } from "../ledger.js";
 import { LineSplitter } from "../lines.js";
 import type { Answer, ChildGreeting, Start, StartRequest } from "../protocol.js";
@@ -46,8 +46,8 @@ export class ForkRoom implements Room {
     }
   }
 
-  get keepItem(): KeepItem {
-    return this.#scratch.keepItem;
+  get items(): LongItems {
+    return this.#scratch.items;
   }
 
   ledger(num: number): LedgerPlace {

@@ -3,7 +3,7 @@
  * n % threads of process n / threads, its host. What it says and is told is passed on by its host; its ledger and what is
  * too long for that are files, as of a process. A host is started with its first thread and ended some time after its last.
  */
-import type { KeepItem } from "../items.js";
+import type { LongItems } from "../items.js";
 import type { LedgerPlace } from "../ledger.js";
 import type { Start, StartRequest } from "../protocol.js";
 import { Host } from "./host.js";
@@ -64,8 +64,8 @@ class HybridRoom implements Room {
     return this.#room.directory;
   }
 
-  get keepItem(): KeepItem {
-    return this.#room.keepItem;
+  get items(): LongItems {
+    return this.#room.items;
   }
 
   ledger(num: number): LedgerPlace {

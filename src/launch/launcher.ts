@@ -1,6 +1,6 @@
 /** What every start method does for a container: starts children, carries lines to and from them, tells how each ended. */
 import type { Answer, StartRequest, ToChild, ToHost } from "../protocol.js";
-import type { KeepItem } from "../items.js";
+import type { LongItems } from "../items.js";
 import type { Kind } from "../worker.js";
 import type { Usage } from "../errors.js";
 import type { LedgerPlace, LedgerShape } from "../ledger.js";
@@ -44,7 +44,7 @@ export interface RoomOptions {
 export interface Room {
   /** Empty when they need none. */
   readonly directory: string;
-  readonly keepItem: KeepItem;
+  readonly items: LongItems;
   /** The slot's part of the ledgers, blank. */
   ledger(num: number): LedgerPlace;
   start(request: StartRequest, events: ChildEvents): Child;

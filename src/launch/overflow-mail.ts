@@ -4,9 +4,9 @@
  * files: 1 MiB of text takes half the time, 64 MiB of bytes too, text beyond Latin-1 a fifth and less.
  */
 import { type MessagePort, receiveMessageOnPort } from "node:worker_threads";
-import { parsePayload, type PayloadKind } from "../payload.js";
+import { parsePayload } from "../payload.js";
 import { ENDING_LETTER, type Letter } from "../protocol.js";
-import type { Overflow } from "./overflow.js";
+import type { Overflow, ResultPlace } from "./overflow.js";
 
 export class OverflowMail implements Overflow {
   readonly #port: MessagePort;
@@ -17,7 +17,7 @@ export class OverflowMail implements Overflow {
     this.#port = port;
   }
 
-  takeResult(seq: number, kind: PayloadKind): unknown {
+  takeResult(seq: number, { kind }: ResultPlace): unknown {
     const value = this.#take(seq);
     return typeof value === "string" ? parsePayload(value, kind) : value;
   }
@@ -32,6 +32,8 @@ export class OverflowMail implements Overflow {
 
   /** The port ends with its thread, and what nobody takes with it. */
   discard(): void {}
+  rest(): void {}
+  close(): void {}
 
   #take(about: number): Letter["value"] {
     const early = this.#letters.get(about);

@@ -2,31 +2,74 @@
  * What a child left that is too long for its ledger, seen from the parent: results, what became of an item, why the child
  * ended. Where that lies is the start method's business: processes leave it in files of the scratch directory.
  */
-import { readFileSync, rmSync } from "node:fs";
-import { type PayloadKind, takePayload } from "../payload.js";
-import { endingFile, resultFile, type Start, wordFile } from "../protocol.js";
+import { closeSync, ftruncateSync, openSync, readFileSync, rmSync } from "node:fs";
+import { getPayload, getPayloadLater, type Written } from "../payload.js";
+import { endingFile, type LastWord, resultFile, type Start, wordFile } from "../protocol.js";
+import { buffersFile, positionOf } from "../result-buffers.js";
+
+/** Where a result is. */
+export type ResultPlace = Extract<LastWord, { status: "ok" }>;
 
 /** Of one child; each thing can be had once. */
 export interface Overflow {
   /** The result of an item; a promise of it when it takes time to read. */
-  takeResult(seq: number, kind: PayloadKind, size: number): unknown;
+  takeResult(seq: number, place: ResultPlace): unknown;
   /** What became of an item, as JSON. */
   takeWord(seq: number): string;
   /** Why the child ended, as JSON. */
   takeEnding(): string;
   /** Forgets what an item may have left of which the ledger says nothing. */
   discard(seq: number): void;
+  /** Whether results are expected. When not, little memory is held for them. */
+  rest(isResting: boolean): void;
+  /** The child has ended, and nothing more will be taken. */
+  close(): void;
 }
+
+/**
+ * Up to this many bytes a result is read in one synchronous go (about 30 us, where a round trip through the thread pool
+ * costs 100 and more); beyond it the copy would hold up the event loop.
+ */
+const SYNC_LIMIT_BYTES = 1024 * 1024;
+/** What a child that rests may keep of the disk: each of its buffers so much. */
+const RESTING_BYTES = 1024 * 1024;
 
 export class OverflowFiles implements Overflow {
   readonly #start: Start;
+  /** The result buffers, once there is something in them. */
+  #fd: number | undefined;
+  /** Something large has been in them. */
+  #isLarge = false;
+  #reads = 0;
+  /** What the last large text was read into: fresh memory costs more than to fill it. */
+  #room: Buffer | undefined;
+  #isResting = false;
+  #isClosed = false;
 
   constructor(start: Start) {
     this.#start = start;
   }
 
-  takeResult(seq: number, kind: PayloadKind, size: number): unknown {
-    return takePayload(resultFile(this.#start, seq), kind, size);
+  takeResult(seq: number, place: ResultPlace): unknown {
+    if (place.buffer === undefined) return takeFile(resultFile(this.#start, seq), place);
+    this.#fd ??= openSync(buffersFile(this.#start), "r+");
+    const position = positionOf(place.buffer);
+    if (place.size > RESTING_BYTES) this.#isLarge = true;
+    if (place.size <= SYNC_LIMIT_BYTES) return getPayload(this.#fd, place, position);
+    this.#reads += 1;
+    const room = this.#takeRoom(place);
+    return getPayloadLater(this.#fd, place, position, room).finally(() => {
+      this.#reads -= 1;
+      this.#room = room;
+      this.#tidy();
+    });
+  }
+
+  #takeRoom({ kind, size }: ResultPlace): Buffer | undefined {
+    if (kind === "bytes") return undefined;
+    const room = this.#room;
+    this.#room = undefined;
+    return room && room.length >= size ? room : Buffer.allocUnsafeSlow(size);
   }
 
   takeWord(seq: number): string {
@@ -41,6 +84,47 @@ export class OverflowFiles implements Overflow {
     for (const file of [resultFile(this.#start, seq), wordFile(this.#start, seq)]) {
       rmSync(file, { force: true });
     }
+    // It may have been at its first.
+    if (this.#fd === undefined) rmSync(buffersFile(this.#start), { force: true });
+  }
+
+  rest(isResting: boolean): void {
+    this.#isResting = isResting;
+    this.#tidy();
+  }
+
+  close(): void {
+    this.#isClosed = true;
+    if (this.#fd !== undefined) rmSync(buffersFile(this.#start), { force: true });
+    this.#tidy();
+  }
+
+  #tidy(): void {
+    if (this.#fd === undefined || this.#reads > 0) return;
+    if (this.#isClosed) {
+      closeSync(this.#fd);
+      this.#fd = undefined;
+    } else if (this.#isResting && this.#isLarge) {
+      ftruncateSync(this.#fd);
+      this.#isLarge = false;
+      this.#room = undefined;
+    }
+  }
+}
+
+function takeFile(file: string, written: Written): unknown {
+  const fd = openSync(file, "r");
+  let isLater = false;
+  const leave = () => {
+    closeSync(fd);
+    rmSync(file, { force: true });
+  };
+  try {
+    if (written.size <= SYNC_LIMIT_BYTES) return getPayload(fd, written, 0);
+    isLater = true;
+    return getPayloadLater(fd, written, 0).finally(leave);
+  } finally {
+    if (!isLater) leave();
   }
 }
 

@@ -2,9 +2,8 @@
 import { closeSync, constants, openSync, writeSync } from "node:fs";
 import { LaunchError } from "../errors.js";
 import { LEDGER_FILE, type LedgerPlace, type LedgerShape } from "../ledger.js";
-import { writeJson, writeText } from "../payload.js";
-import type { LongItem } from "../protocol.js";
 import { Scratch } from "../scratch.js";
+import { ItemFiles } from "./item-files.js";
 
 /** Who removes the directory should this process be killed. */
 export interface Guard {
@@ -16,11 +15,12 @@ export class ScratchRoom {
   readonly #scratch: Scratch;
   readonly #shape: LedgerShape;
   readonly #guard: Guard;
+  readonly items: ItemFiles;
   #fd = -1;
-  #items = 0;
 
   constructor(root: string | undefined, shape: LedgerShape, guard: Guard) {
     this.#scratch = new Scratch(root);
+    this.items = new ItemFiles(this.#scratch.directory);
     this.#shape = shape;
     this.#guard = guard;
   }
@@ -60,13 +60,6 @@ export class ScratchRoom {
     }
     return { fd: this.#fd, offset };
   }
-
-  /** A file with the item. */
-  readonly keepItem = (text: string, kind: "text" | "json"): LongItem => {
-    const file = `${this.directory}/item-${(this.#items += 1)}`;
-    const written = kind === "text" ? writeText(file, text) : writeJson(file, text);
-    return { file, kind: written.kind };
-  };
 
   async remove(): Promise<void> {
     if (this.#fd !== -1) closeSync(this.#fd);

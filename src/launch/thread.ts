@@ -4,11 +4,11 @@
  */
 import { MessageChannel, type MessagePort, type ResourceLimits, Worker } from "node:worker_threads";
 import { LaunchError } from "../errors.js";
+import type { LongItems } from "../items.js";
 import type { LedgerPlace } from "../ledger.js";
 import { processorCount } from "../processor-count.js";
 import type {
   FromThread,
-  LongItem,
   StartRequest,
   ThreadData,
   ToChild,
@@ -68,10 +68,8 @@ class ThreadRoom implements Room {
     this.#settings = settings;
   }
 
-  /** It goes with the line. */
-  keepItem(text: string, kind: "text" | "json"): LongItem {
-    return { text, kind };
-  }
+  /** They go with their lines. */
+  readonly items: LongItems = { keep: (text, kind) => ({ text, kind }), release() {} };
 
   ledger(num: number): LedgerPlace {
     const memory = new SharedArrayBuffer(this.#cellBytes);
