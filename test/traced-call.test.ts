@@ -55,7 +55,10 @@ describe.each([
       expect(ts + dur!).toBeLessThanOrEqual(child.ts + child.dur! + 1000);
       expect(dur).toBeGreaterThan(15_000);
     }
-    expect(Math.max(...(counts as number[]))).toBe(2);
+    // Those that run, and in a pool those that have been sent ahead.
+    const most = Math.max(...(counts as number[]));
+    expect(most).toBeGreaterThanOrEqual(2);
+    expect(most).toBeLessThanOrEqual("pool" in options ? 4 : 2);
     expect(counts.at(-1)).toBe(0);
   });
 });

@@ -19,6 +19,9 @@ interface Report {
   readonly after: Remains;
 }
 
+/** Fewer when the run is one of several (.ci/test-on-node). */
+const ROUNDS = Number(process.env["FORKMAP_CHAOS_ROUNDS"] ?? 4);
+
 describe("items that throw, exit, are killed, loop for ever and run out of memory", () => {
   let scratchRoot: string;
 
@@ -44,8 +47,7 @@ describe("items that throw, exit, are killed, loop for ever and run out of memor
   }
 
   test("forked, a thousand items, many times in a row", { timeout: 300_000 }, async () => {
-    // Ten, unless the run is one of several (.ci/test-on-node).
-    const rounds = Number(process.env["FORKMAP_CHAOS_ROUNDS"] ?? 10);
+    const rounds = ROUNDS;
     const { wrong, seen, before, after } = await chaos("fork", 1000, rounds, 64);
     expect(wrong).toEqual([]);
     expect(seen).toEqual({
@@ -62,15 +64,16 @@ describe("items that throw, exit, are killed, loop for ever and run out of memor
   });
 
   test("spawned, a hundred items, twice in a row", { timeout: 240_000 }, async () => {
-    const { wrong, seen, before, after } = await chaos("spawn", 100, 2, 8);
+    const rounds = Math.min(ROUNDS, 2);
+    const { wrong, seen, before, after } = await chaos("spawn", 100, rounds, 8);
     expect(wrong).toEqual([]);
     expect(seen).toEqual({
-      throws: 20,
-      exits: 20,
-      killed: 20,
-      loops: 20,
-      hoards: 20,
-      succeeds: 100,
+      throws: 10 * rounds,
+      exits: 10 * rounds,
+      killed: 10 * rounds,
+      loops: 10 * rounds,
+      hoards: 10 * rounds,
+      succeeds: 50 * rounds,
     });
     expect(after).toEqual(before);
     expect(after.processes).toEqual([]);
