@@ -84,8 +84,12 @@ export class Container implements TaskContainer {
   set size(size: number) {
     this.#size = size;
     for (const slot of this.#slots) {
-      if (slot.num < size) slot.revive();
-      else slot.retire();
+      if (slot.num < size) {
+        slot.revive();
+      } else {
+        slot.recall();
+        slot.retire();
+      }
     }
     this.dispatch();
   }
@@ -97,7 +101,8 @@ export class Container implements TaskContainer {
   /** The call is told of the children that outlive it. */
   remove(owner: TaskOwner): void {
     for (const slot of this.#slots) {
-      if (!slot.isEmpty) owner.childEnded(slot.life(monotonic(), "outlives the call"));
+      const life = slot.life(monotonic(), "outlives the call");
+      if (life) owner.childEnded(life);
     }
     const at = this.#owners.indexOf(owner);
     if (at !== -1) this.#owners.splice(at, 1);

@@ -1,0 +1,401 @@
+/**
+ * A child in a slot, from its launch to its end: it is handed tasks, what became of each is learnt from the ledger, it is ended
+ * when it has had its share, and looked after meanwhile.
+ *
+ *   new ──run──▶ starting ──ready──▶ serving ──last item, too large, not wanted──▶ ending
+ *                    │                  │                                            │
+ *                    └──────────────────┴───── ended, by whatever way ◀──────────────┘
+ */
+import type { PackedItems } from "../items.js";
+import type { LedgerReader } from "../ledger.js";
+import type { Child, ChildEnd } from "../launch/launcher.js";
+import { monotonic } from "../monotonic.js";
+import type { ChildOutput, OutputSource } from "../output/child-output.js";
+import type { Answer, Payload, Start } from "../protocol.js";
+import type { ChildLife, Task, TaskOwner } from "../task.js";
+import { Collector } from "./collector.js";
+import { MAX_BATCH } from "./pace.js";
+import type { SlotHost } from "./slot-host.js";
+import { TaskList } from "./task-list.js";
+import { warnOfTeardown } from "./teardown-warning.js";
+
+/** So often a task may have been given to a child that ended before it began it. */
+const MAX_STRAYS = 10;
+/** An item may keep its child from telling of those before it in its batch: they are looked for so often. */
+const LOOK_MS = 20;
+
+export class SlotChild {
+  readonly #host: SlotHost;
+  readonly #start: Start;
+  readonly #ledger: LedgerReader;
+  readonly #onGone: () => void;
+  readonly #tasks: TaskList;
+  readonly #collector: Collector;
+  #state: "new" | "starting" | "serving" | "ending" = "new";
+  #child: Child | undefined;
+  #output: ChildOutput | undefined;
+  /** Whose tasks these are: a child serves one call at a time. */
+  #owner!: TaskOwner;
+  /** How many owners it has had. */
+  #owners = 0;
+  #launchedAt = 0;
+  #readyAt = 0;
+  #lastId = 0;
+  /** Until the child is ready. */
+  readonly #unsent: Payload[] = [];
+  /** What it has not begun was taken back; it has not yet said that it knows. */
+  #isRecalled = false;
+  /** It takes no more. */
+  #isFull = false;
+  /** Its slot is not wanted any more. */
+  #isRetired = false;
+  /** No process could be made for it yet: it takes no tasks. */
+  #isWaiting = false;
+  /** Tasks it was given and has not given back. */
+  #share = 0;
+  /** When it was last given tasks while it had none. */
+  #handedAt = 0;
+  #timer: NodeJS.Timeout | undefined;
+  /** When the timer is due. */
+  #lookAt = 0;
+  /** Since it was idle, it has been given several items in one line. */
+  #hasBatches = false;
+  #forceTimer: NodeJS.Timeout | undefined;
+
+  /** @param onGone - called when it has ended, before anybody else is told */
+  constructor(start: Start, ledger: LedgerReader, host: SlotHost, onGone: () => void) {
+    this.#start = start;
+    this.#ledger = ledger;
+    this.#host = host;
+    this.#onGone = onGone;
+    this.#tasks = new TaskList(host.capacity);
+    this.#collector = new Collector(start, this.#tasks, ledger, host.meter, host.capacity);
+  }
+
+  get load(): number {
+    return this.#tasks.size;
+  }
+
+  /** The number its next task gets. */
+  get next(): number {
+    return this.#tasks.next;
+  }
+
+  get pid(): number | undefined {
+    return this.#collector.pid;
+  }
+
+  isServing(owner: TaskOwner): boolean {
+    return this.load > 0 && this.#owner === owner;
+  }
+
+  /**
+   * How many tasks of this owner it could take now: one batch to run, and one that is there when that is done, as it takes
+   * a while until the parent knows that it is. None is lost by that: what has not been begun can be taken back.
+   */
+  roomFor(owner: TaskOwner): number {
+    if (this.#isFull || this.#isWaiting || this.#isRecalled || this.#forceTimer) return 0;
+    if (this.#state === "ending" || (this.load > 0 && this.#owner !== owner)) return 0;
+    const { batchSize, sendsAhead } = owner;
+    const { fibers } = owner.options;
+    const ahead = sendsAhead && this.#state === "serving" ? batchSize : 0;
+    if (this.load >= fibers + ahead) return 0;
+    const wanted = Math.max(batchSize, fibers - this.load);
+    const left = this.#host.maxItemsPerChild - this.#share;
+    return Math.min(wanted, left, this.#tasks.room, MAX_BATCH);
+  }
+
+  /** Gives it tasks, at most as many as it has room for. */
+  run(tasks: readonly Task[], packed: PackedItems, owner: TaskOwner): void {
+    if (owner !== this.#owner) this.#owners += 1;
+    this.#owner = owner;
+    const now = monotonic();
+    if (this.load === 0) this.#handedAt = now;
+    if (tasks.length > 1) this.#hasBatches = true;
+    for (const task of tasks) this.#collector.add(task, owner, now);
+    this.#share += tasks.length;
+    this.#hand(packed);
+  }
+
+  /** Ends it with all it runs: `killSignal` first, SIGKILL when it takes too long. */
+  kill(): void {
+    if (!this.#child || this.#forceTimer) return;
+    const child = this.#child;
+    const { killSignal, forceKillAfterDelay } = this.#owner.options;
+    child.kill(killSignal);
+    this.#forceTimer = setTimeout(() => child.kill("SIGKILL"), forceKillAfterDelay);
+  }
+
+  /** How many tasks of this owner its child has not begun, and could be made to give back. */
+  waiting(owner: TaskOwner): number {
+    if (this.#state !== "serving" || this.#isRecalled || !this.isServing(owner)) return 0;
+    return this.load > owner.options.fibers ? this.#tasks.next - this.#ledger.begun() : 0;
+  }
+
+  /** Takes back what its child has not begun. */
+  recall(): void {
+    if (this.#isRecalled || this.load === 0 || this.#host.isOneItem) return;
+    if (this.#state === "starting") {
+      this.#unsent.length = 0;
+      this.#giveBack(0);
+    } else if (this.#state === "serving") {
+      this.#isRecalled = true;
+      // First the word, then the look, as the child does it the other way round: one of us sees the other.
+      this.#ledger.recall(true);
+      this.#giveBack(this.#ledger.begun());
+      if (this.load === 0) this.#allowTime();
+    }
+  }
+
+  /** Ends once it has no tasks. */
+  retire(): void {
+    this.#isRetired = true;
+    this.#child?.keepAlive(true);
+    this.#endIfIdle();
+  }
+
+  /** Its slot is wanted again. */
+  revive(): void {
+    this.#isRetired = false;
+  }
+
+  /** No call is left: the program need not wait for it to end, unless its slot is to end too. */
+  rest(): void {
+    if (this.#state === "ending" && !this.#isRetired) this.#child?.keepAlive(false);
+  }
+
+  /** Its life so far. */
+  life(end: number, how: string): ChildLife {
+    const { num, generation } = this.#start;
+    return { num, generation, pid: this.pid, start: this.#launchedAt, end, how };
+  }
+
+  #hand(packed: PackedItems): void {
+    const { options, wantsResults, endsAtError } = this.#owner;
+    // No spreading: these are many, and what is undefined is left out of the line anyway.
+    const whole: Payload = {
+      seq: packed.seq,
+      index: packed.index,
+      indexes: packed.indexes,
+      attempts: packed.attempts,
+      items: packed.items,
+      long: packed.long,
+      results: wantsResults,
+      fibers: options.fibers,
+      stopOnError: endsAtError ? this.#owners : undefined,
+      last: this.#share >= this.#host.maxItemsPerChild ? true : undefined,
+      read: this.#ledger.read,
+    };
+    if (this.#state === "serving") {
+      this.#child!.overflow.rest(false);
+      this.#send(whole);
+      this.#child!.keepAlive(true);
+      this.#watch();
+    } else if (this.#state === "starting") {
+      this.#unsent.push(whole);
+    } else {
+      this.#launch(whole);
+    }
+  }
+
+  #launch(payload: Payload): void {
+    const { isOneItem } = this.#host;
+    this.#state = "starting";
+    this.#launchedAt = monotonic();
+    this.#host.onChildStart(this.#start.num);
+    if (!isOneItem) this.#unsent.push(payload);
+    const start = isOneItem ? { ...this.#start, payload } : this.#start;
+    this.#output = this.#host.outputOf(start, {
+      find: (seq) => this.#find(seq),
+      hold: (isHeld) => this.#child?.output?.hold(isHeld),
+    });
+    this.#child = this.#host.launch(start, {
+      onReady: () => this.#onReady(),
+      onWaiting: () => this.#onWaiting(),
+      onAnswer: (answer) => this.#onAnswer(answer),
+      onOutput: (name, bytes) => this.#output?.push(name, bytes),
+      onEnd: (end) => this.#onEnd(end),
+    });
+    // Of a thread it is not read.
+    if (!this.#child.output) this.#output = undefined;
+    this.#collector.follow(this.#child, this.#output);
+    this.#child.keepAlive(true);
+  }
+
+  /** Its time does not count. In a pool it may be for as long as that lives: what it was to do is for others. */
+  #onWaiting(): void {
+    clearTimeout(this.#timer);
+    this.#timer = undefined;
+    if (this.#host.isOneItem) return;
+    this.#isWaiting = true;
+    this.#child!.keepAlive(this.#isRetired);
+    this.recall();
+    this.#host.onFree();
+  }
+
+  #onReady(): void {
+    this.#state = "serving";
+    this.#isWaiting = false;
+    this.#readyAt = monotonic();
+    this.#host.onChildReady(this.#start.num, this.pid);
+    for (const payload of this.#unsent.splice(0)) this.#send(payload);
+    this.#watch();
+    // All was taken back while it was starting.
+    if (this.load === 0) this.#idle();
+    if (!this.#host.isOneItem) this.#host.onFree();
+  }
+
+  #send(payload: Payload): void {
+    this.#lastId += 1;
+    this.#child!.send({ id: String(this.#lastId), payload });
+  }
+
+  #onAnswer(answer: Answer): void {
+    if (this.#state !== "serving") return;
+    this.#collector.collect();
+    if (answer.full) this.#isFull = true;
+    const isLast = answer.id === String(this.#lastId);
+    if (answer.status === "returned") {
+      this.#giveBack(answer.from, answer.to);
+      if (answer.to >= this.#tasks.next) this.#forgetRecall();
+    } else if (answer.status === "ok" && isLast) {
+      this.#forgetRecall();
+      // A child that says it is done with all, and has noted nothing of some, is not to be trusted with more.
+      if (this.load > 0) this.kill();
+    }
+    if (this.load === 0) this.#idle();
+    this.#host.onFree();
+  }
+
+  /** The child knows: it has dropped what was taken back. */
+  #forgetRecall(): void {
+    if (!this.#isRecalled) return;
+    this.#isRecalled = false;
+    this.#ledger.recall(false);
+  }
+
+  #idle(): void {
+    clearTimeout(this.#timer);
+    this.#timer = undefined;
+    this.#hasBatches = false;
+    this.#child?.keepAlive(false);
+    this.#child?.overflow.rest(true);
+    this.#endIfIdle();
+  }
+
+  #endIfIdle(): void {
+    if (this.#state !== "serving" || this.load > 0 || this.#host.isOneItem) return;
+    const isDone = this.#share >= this.#host.maxItemsPerChild;
+    if (!this.#isRetired && !this.#isFull && !isDone) return;
+    this.#state = "ending";
+    // Of its own accord after its last item.
+    if (!isDone) this.#child!.send({ do: "end" });
+    // A call may wait for the child that comes after it.
+    if (this.#isRetired || this.#host.isInUse()) this.#child!.keepAlive(true);
+    this.#allowTime();
+  }
+
+  /** A child without a task that owes an answer, or its end, has as much time for it as for a task. */
+  #allowTime(): void {
+    clearTimeout(this.#timer);
+    const { timeout } = this.#owner.options;
+    this.#timer = timeout === undefined ? undefined : setTimeout(() => this.kill(), timeout);
+    this.#timer?.unref();
+    this.#lookAt = 0;
+  }
+
+  #find(seq: number): ReturnType<OutputSource["find"]> {
+    const task = this.#tasks.get(seq);
+    return task && { task, owner: this.#owner };
+  }
+
+  /** Those from `from` up to `to` have not been begun. */
+  #giveBack(from: number, to = this.#tasks.next): void {
+    const tasks = this.#tasks.takeAll(from, to);
+    this.#share -= tasks.length;
+    if (tasks.length > 0) this.#owner.returned(tasks);
+  }
+
+  /** Looks after a child that may take too long. */
+  #watch(): void {
+    if (this.load === 0) return;
+    const { timeout = Infinity } = this.#owner.options;
+    this.#lookIn(this.#hasBatches ? Math.min(timeout, LOOK_MS) : timeout);
+  }
+
+  /** Unless it will look sooner. */
+  #lookIn(ms: number): void {
+    if (ms === Infinity) return;
+    const at = monotonic() + ms;
+    if (this.#timer && this.#lookAt <= at) return;
+    clearTimeout(this.#timer);
+    this.#lookAt = at;
+    this.#timer = setTimeout(() => this.#look(), ms);
+  }
+
+  #look(): void {
+    this.#timer = undefined;
+    // Of a child for one item, what it has noted is only taken when it has ended: then it is known what it cost.
+    if (!this.#host.isOneItem) this.#collector.collect();
+    if (this.load === 0 || this.#state !== "serving") return;
+    const timeLeft = this.#timeLeft();
+    if (timeLeft <= 0) this.kill();
+    else this.#lookIn(this.#hasBatches ? Math.min(timeLeft, LOOK_MS) : timeLeft);
+  }
+
+  /** In ms, until the next item has run for too long; notes those that have. */
+  #timeLeft(): number {
+    const { timeout } = this.#owner.options;
+    if (timeout === undefined) return Infinity;
+    const begun = this.#ledger.begun();
+    const now = monotonic();
+    let least = Infinity;
+    const check = (task: Task, since: number) => {
+      const left = Math.ceil(since + timeout - now);
+      if (left <= 0) this.#collector.timeOut(task);
+      least = Math.min(least, left);
+    };
+    for (const [seq, task] of this.#tasks.upTo(begun)) check(task, this.#ledger.beginningOf(seq));
+    // When none is running the next one should be: something else keeps the child from it.
+    const next = least === Infinity && this.#tasks.get(this.#tasks.oldest);
+    if (next) check(next, Math.max(this.#readyAt, this.#handedAt, this.#collector.lastDoneAt));
+    return least;
+  }
+
+  #onEnd(end: ChildEnd): void {
+    clearTimeout(this.#timer);
+    const wasKilled = this.#forceTimer !== undefined;
+    clearTimeout(this.#forceTimer);
+    const { lost, ending } = this.#collector.close(end, (next) =>
+      this.#isLost(next, end, wasKilled),
+    );
+    const rest = this.#tasks.takeAll();
+    const life = this.life(monotonic(), howOf(end));
+    warnOfTeardown(ending, this.#state === "ending", life);
+    this.#output?.end();
+    this.#onGone();
+    this.#host.onChildEnd(life);
+    const owner = this.#owner;
+    if (!end.started && end.fatal) owner.doomed(end.fatal);
+    for (const { task, failure, run } of lost) owner.failed(task, failure, run);
+    if (rest.length > 0) owner.returned(rest);
+    this.#host.onFree();
+  }
+
+  /** Whether a task that it had not begun is not to be given to another. */
+  #isLost(task: Task, end: ChildEnd, wasKilled: boolean): boolean {
+    if (this.#collector.isTimedOut(task)) return true;
+    if (wasKilled) return false;
+    if (!end.started) return true;
+    // A child that exits by itself before it is ready will do so again; but not one that others took along.
+    const hasExited = this.#state === "starting" && end.signal === undefined;
+    if ((this.#host.isOneItem || hasExited) && !end.isShared) return true;
+    task.strays = (task.strays ?? 0) + 1;
+    return task.strays > MAX_STRAYS;
+  }
+}
+
+function howOf(end: ChildEnd): string {
+  if (!end.started) return end.reason;
+  return end.signal ?? (end.exitCode === undefined ? "lost" : `exit code ${end.exitCode}`);
+}
