@@ -19,6 +19,12 @@ function times<T>(count: number, item: (index: number) => T): T[] {
   return Array.from({ length: count }, (_, index) => item(index));
 }
 
+/** The indexes of items, in the order in which they were begun. */
+function begunIn(notes: string): number[] {
+  const lines = readFileSync(notes, "utf8").trim().split("\n");
+  return lines.flatMap((line) => (JSON.parse(line) as { index?: number }).index ?? []);
+}
+
 describe.each(["fork", "spawn"] as const)("batches in a pool by %s", (startMethod) => {
   const pooled = (options: object) => opened(new Pooled(), { startMethod, pool: 2, ...options });
 
@@ -200,11 +206,26 @@ describe.each(["fork", "spawn"] as const)("batches in a pool by %s", (startMetho
     const parallel = opened(new Pooled(notes), { startMethod, pool: 1 });
     const items = times(8, (i) => ({ spin: 30, ...(i === 3 ? { fate: "throws" } : {}) }));
     expect(await rejection(parallel.mapProcesses(items))).toMatchObject({ index: 3 });
-    const notesOf = () => readFileSync(notes, "utf8").trim().split("\n");
-    const begun = () => notesOf().map((line) => JSON.parse(line).index as number | undefined);
-    expect(begun().filter((index) => index !== undefined)).toEqual([0, 1, 2, 3]);
+    expect(begunIn(notes)).toEqual([0, 1, 2, 3]);
     // The next call is another matter.
     expect(await parallel.mapProcesses([{}])).toHaveLength(1);
+  });
+
+  it("are begun once each, however often they are taken back", async () => {
+    const random = seeded(5);
+    const indexes = times(300, (i) => i);
+    for (const options of [{ pool: 4 }, { pool: 3, batch: 60 }, { pool: 2, fibers: 3 }]) {
+      const notes = path.join(temporaryDirectory(), "notes");
+      const parallel = opened(new Pooled(notes), { startMethod, ...options });
+      // Some keep what is behind them waiting, until a slot is free for it.
+      const items = times(300, () =>
+        random(15) === 0 ? { spin: random(40) } : random(4) === 0 ? { ms: random(3) } : {},
+      );
+      const found: Told[] = await parallel.mapProcesses(items);
+      expect(found.map(({ index }) => index)).toEqual(indexes);
+      expect(begunIn(notes).toSorted((a, b) => a - b)).toEqual(indexes);
+      expect(new Set(found.map(({ num }) => num)).size).toBe(options.pool);
+    }
   });
 
   it("do not delay a streamed result by what comes after it in its batch", async () => {
