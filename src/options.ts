@@ -97,7 +97,7 @@ export interface CallOptions<Item = unknown, Result = unknown> {
 export interface StreamOptions<Item = unknown, Result = unknown> extends CallOptions<Item, Result> {
   /** `false`: results come as they are done, not in the order of the items. @defaultValue true */
   readonly ordered?: boolean;
-  /** Items that may be pulled and not yet read, at most. @defaultValue two batches for each slot */
+  /** Items that may be pulled and not yet read, at most. @defaultValue three batches for each slot */
   readonly backpressure?: number;
 }
 

@@ -110,10 +110,10 @@ export class Scheduler implements TaskOwner {
     return this.#feed.pulled;
   }
 
-  /** Items that may be pulled and not yet read, when nobody says how many: two batches for each slot. */
+  /** Items that may be pulled and not yet read, when nobody says how many: for each slot one batch to run, one on its way, one to be read. */
   get window(): number {
     const size = this.#container?.size ?? 1;
-    return size * 2 * Math.max(this.batchSize, this.options.fibers);
+    return size * 3 * Math.max(this.batchSize, this.options.fibers);
   }
 
   /** More may be pulled. */
