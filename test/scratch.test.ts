@@ -148,6 +148,25 @@ it("in a batch, a large item that finds no room fails alone", async (context) =>
   }
 });
 
+it("in a pool, a large result that finds no room takes none from others", async (context) => {
+  const scratchRoot = temporaryDirectory();
+  if (spawnSync("mount", ["-t", "tmpfs", "-o", "size=4m", "none", scratchRoot]).status !== 0)
+    context.skip();
+  try {
+    const parallel = opened(new Long(), { scratchRoot, pool: 1 });
+    const lengths = [100_000, 9_000_000, 1_000_000, 10, 9_000_000, 900_000];
+    const settled = await parallel.mapSettled(lengths);
+    expect(
+      settled.map((each) =>
+        each.status === "fulfilled" ? each.value.length : each.reason.cause.code,
+      ),
+    ).toEqual([100_000, "ENOSPC", 1_000_000, 10, "ENOSPC", 900_000]);
+    await parallel.close();
+  } finally {
+    execFileSync("umount", [scratchRoot]);
+  }
+});
+
 it("a large item that finds no room stops the call with an error, and hangs nothing", async (context) => {
   const scratchRoot = temporaryDirectory();
   if (spawnSync("mount", ["-t", "tmpfs", "-o", "size=256k", "none", scratchRoot]).status !== 0)

@@ -1,5 +1,5 @@
 /** The child's end of its result buffers, see ../result-buffers.ts. */
-import { openSync } from "node:fs";
+import { ftruncateSync, openSync } from "node:fs";
 import { type Payable, putPayload, type Written } from "../payload.js";
 import type { Start } from "../protocol.js";
 import {
@@ -25,11 +25,32 @@ export class ResultBuffers {
   /** `undefined` when it has to go elsewhere: it is too long, or the parent has read none of those before it. */
   put(payable: Payable): (Written & { readonly buffer: number }) | undefined {
     if (payable.data.length > RESULT_BUFFER_LENGTH) return undefined;
-    const buffer = this.#used.findIndex((used, each) => used === this.#ledger.released(each));
+    const buffer = this.#used.findIndex((_used, each) => this.#isFree(each));
     if (buffer === -1) return undefined;
-    this.#fd ??= openSync(this.#file, "wx", 0o600);
-    const written = putPayload(this.#fd, payable, positionOf(buffer));
+    const fd = (this.#fd ??= openSync(this.#file, "wx", 0o600));
+    const written = this.#putRoomily(fd, payable, buffer);
     this.#used[buffer]! += 1;
     return { ...written, buffer };
+  }
+
+  /** Where there is no room for it, what others have left behind it may be why. */
+  #putRoomily(fd: number, payable: Payable, buffer: number): Written {
+    const position = positionOf(buffer);
+    try {
+      return putPayload(fd, payable, position);
+    } catch (error) {
+      if (!this.#used.every((_used, each) => each < buffer || this.#isFree(each))) throw error;
+      try {
+        ftruncateSync(fd, position);
+        return putPayload(fd, payable, position);
+      } catch {
+        ftruncateSync(fd, position);
+        throw error;
+      }
+    }
+  }
+
+  #isFree(buffer: number): boolean {
+    return this.#used[buffer] === this.#ledger.released(buffer);
   }
 }

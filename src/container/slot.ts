@@ -21,6 +21,8 @@ export class Slot {
   #isRetired = false;
   /** It could not have a ledger: it takes no tasks that others could do. */
   #isUnfit = false;
+  /** There was no room for what was to be sent ahead: it takes no more until it has none. */
+  #isCramped = false;
 
   constructor(num: number, host: SlotHost) {
     this.num = num;
@@ -43,6 +45,8 @@ export class Slot {
   /** How many tasks of this owner it could take now. */
   roomFor(owner: TaskOwner): number {
     if (this.#isRetired || (this.#isUnfit && this.#host.isBusyBeside(this))) return 0;
+    if (this.load === 0) this.#isCramped = false;
+    if (this.#isCramped) return 0;
     if (this.#child) return this.#child.roomFor(owner);
     const { maxItemsPerChild, capacity } = this.#host;
     const wanted = Math.max(owner.batchSize, owner.options.fibers);
@@ -125,8 +129,13 @@ export class Slot {
     return new SlotChild(start, this.#ledger, this.#host, () => (this.#child = undefined));
   }
 
-  /** A full disk, mostly: it may be better when the others come again. */
-  #refuse([first, ...rest]: readonly Task[], owner: TaskOwner, error: unknown): void {
+  /** A full disk, mostly: it may be better when the others come again, or when what it has is done. */
+  #refuse(tasks: readonly Task[], owner: TaskOwner, error: unknown): void {
+    const [first, ...rest] = tasks;
+    if (this.load > 0) {
+      this.#isCramped = true;
+      return owner.returned(tasks);
+    }
     if (rest.length > 0) owner.returned(rest);
     const now = monotonic();
     const run: Run = {
