@@ -13,15 +13,8 @@
  * short string in a table, which for tiny items took a third of this process's time.
  */
 import { readSync, writeSync } from "node:fs";
-import type { Ending, LastWord } from "./protocol.js";
+import type { Ending, LastWord, LedgerShape } from "./protocol.js";
 import { RESULT_BUFFERS } from "./result-buffers.js";
-
-/** How the bytes of one slot are used. */
-export interface LedgerShape {
-  readonly cellBytes: number;
-  /** Items whose times are kept: at least as many as are in a child at once. */
-  readonly times: number;
-}
 
 export const HEADER_BYTES = 64;
 export const TIME_BYTES = 16;

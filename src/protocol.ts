@@ -12,7 +12,6 @@
  */
 import type { MessagePort } from "node:worker_threads";
 import type { ErrorRecord } from "./error-record.js";
-import type { LedgerShape } from "./ledger.js";
 import type { OutputName } from "./output/output-mark.js";
 import type { Written } from "./payload.js";
 import type { Frame } from "./worker.js";
@@ -67,6 +66,13 @@ export interface Limits {
   readonly cpuSeconds?: number;
   /** Open file descriptors. */
   readonly openFiles?: number;
+}
+
+/** How the bytes of a slot's ledger are used, see ledger.ts. */
+export interface LedgerShape {
+  readonly cellBytes: number;
+  /** Items whose times are kept: at least as many as are in a child at once. */
+  readonly times: number;
 }
 
 /** What a child needs to begin with. */
@@ -181,6 +187,10 @@ export type Ending =
 /** Where a child puts what is too long for the ledger. */
 export function resultFile({ directory, name }: Start, seq: number): string {
   return `${directory}/${name}-${seq}.result`;
+}
+/** With its result buffers, see result-buffers.ts. */
+export function buffersFile({ directory, name }: Start): string {
+  return `${directory}/${name}.results`;
 }
 export function wordFile({ directory, name }: Start, seq: number): string {
   return `${directory}/${name}-${seq}.word`;

@@ -3,18 +3,12 @@
  * again once the parent has read it. Its pages are there already, which saves most of the time of a file per result (1 MiB: 0.03
  * ms in place of 0.2), and the child need not wait for the parent as long as one is free.
  */
-import type { Start } from "./protocol.js";
-
 /** One to write while another is read, and one to spare. */
 export const RESULT_BUFFERS = 3;
 /** A text may have so many characters, others so many bytes; for longer ones there are files. */
 export const RESULT_BUFFER_LENGTH = 64 * 1024 * 1024;
 /** What nobody has written to takes no room. */
 const STRIDE = 3 * RESULT_BUFFER_LENGTH;
-
-export function buffersFile({ directory, name }: Start): string {
-  return `${directory}/${name}.results`;
-}
 
 export function positionOf(buffer: number): number {
   return buffer * STRIDE;

@@ -5,7 +5,6 @@ import {
   BLANK,
   ENTRY_BYTES,
   HEADER_BYTES,
-  type LedgerShape,
   MARK,
   RECALLED,
   RELEASED,
@@ -15,6 +14,7 @@ import {
   textStart,
   WRITTEN,
 } from "../ledger.js";
+import type { LedgerShape } from "../protocol.js";
 
 /** Memory with a slot's bytes at `offset`; when it is not itself shared, the file that is. */
 export interface LedgerMemory {

@@ -1,13 +1,8 @@
 /** The child's end of its result buffers, see ../result-buffers.ts. */
 import { ftruncateSync, openSync } from "node:fs";
 import { type Payable, putPayload, type Written } from "../payload.js";
-import type { Start } from "../protocol.js";
-import {
-  buffersFile,
-  positionOf,
-  RESULT_BUFFER_LENGTH,
-  RESULT_BUFFERS,
-} from "../result-buffers.js";
+import { buffersFile, type Start } from "../protocol.js";
+import { positionOf, RESULT_BUFFER_LENGTH, RESULT_BUFFERS } from "../result-buffers.js";
 import type { LedgerWriter } from "./ledger-writer.js";
 
 export class ResultBuffers {

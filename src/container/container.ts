@@ -283,7 +283,7 @@ export class Container implements TaskContainer {
         output === "inherit" ? undefined : new ChildOutput(output, mark!, source),
       items: this.#room.items,
       isInUse: () => this.#owners.length > 0,
-      isBusyBeside: (slot) => this.#slots.some((each) => each !== slot && each.load > 0),
+      isBusyBeside: (num) => this.#slots.some((each) => each.num !== num && each.load > 0),
       meter,
       onChildStart: (num) => meter.childStarted(num),
       onChildReady: (num, pid) => meter.child(num, pid),

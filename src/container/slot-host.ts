@@ -6,7 +6,6 @@ import type { ChildOutput, OutputSource } from "../output/child-output.js";
 import type { Start } from "../protocol.js";
 import type { Meter } from "../stats.js";
 import type { ChildLife } from "../task.js";
-import type { Slot } from "./slot.js";
 
 export interface SlotHost {
   /** Children have one item each, which comes with their start. */
@@ -23,7 +22,7 @@ export interface SlotHost {
   /** Whether there are calls. */
   isInUse(): boolean;
   /** Whether another slot is at work, and will ask for more. */
-  isBusyBeside(slot: Slot): boolean;
+  isBusyBeside(num: number): boolean;
   /** The slot can take more. */
   onFree(): void;
   readonly meter: Meter;

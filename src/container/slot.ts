@@ -44,7 +44,7 @@ export class Slot {
 
   /** How many tasks of this owner it could take now. */
   roomFor(owner: TaskOwner): number {
-    if (this.#isRetired || (this.#isUnfit && this.#host.isBusyBeside(this))) return 0;
+    if (this.#isRetired || (this.#isUnfit && this.#host.isBusyBeside(this.num))) return 0;
     if (this.load === 0) this.#isCramped = false;
     if (this.#isCramped) return 0;
     if (this.#child) return this.#child.roomFor(owner);
@@ -121,7 +121,7 @@ export class Slot {
       this.#isUnfit = false;
     } catch (error) {
       this.#isUnfit = true;
-      if (this.#host.isBusyBeside(this)) return undefined;
+      if (this.#host.isBusyBeside(this.num)) return undefined;
       throw error;
     }
     this.#generation += 1;

@@ -2,9 +2,9 @@
 import net from "node:net";
 import { LaunchError } from "../errors.js";
 import type { LongItems } from "../items.js";
-import type { LedgerPlace, LedgerShape } from "../ledger.js";
+import type { LedgerPlace } from "../ledger.js";
 import { LineSplitter } from "../lines.js";
-import type { Answer, ChildGreeting, Start, StartRequest } from "../protocol.js";
+import type { Answer, ChildGreeting, LedgerShape, Start, StartRequest } from "../protocol.js";
 import { listenIn } from "../socket-path.js";
 import { FifoPipes } from "./fifo-pipes.js";
 import type { ForkedChildEvents, ForkedChildHandle } from "./forked-child-handle.js";

@@ -1,9 +1,9 @@
 /** What every start method does for a container: starts children, carries lines to and from them, tells how each ended. */
-import type { Answer, StartRequest, ToChild, ToHost } from "../protocol.js";
+import type { Answer, LedgerShape, StartRequest, ToChild, ToHost } from "../protocol.js";
 import type { LongItems } from "../items.js";
 import type { Kind } from "../worker.js";
 import type { Usage } from "../errors.js";
-import type { LedgerPlace, LedgerShape } from "../ledger.js";
+import type { LedgerPlace } from "../ledger.js";
 import type { Overflow } from "./overflow.js";
 import type { OnOutput, OutputPipes } from "./output-pipes.js";
 

@@ -4,8 +4,15 @@
  */
 import { closeSync, ftruncateSync, openSync, readFileSync, rmSync } from "node:fs";
 import { getPayload, getPayloadLater, type Written } from "../payload.js";
-import { endingFile, type LastWord, resultFile, type Start, wordFile } from "../protocol.js";
-import { buffersFile, positionOf } from "../result-buffers.js";
+import {
+  buffersFile,
+  endingFile,
+  type LastWord,
+  resultFile,
+  type Start,
+  wordFile,
+} from "../protocol.js";
+import { positionOf } from "../result-buffers.js";
 
 /** Where a result is. */
 export type ResultPlace = Extract<LastWord, { status: "ok" }>;

@@ -1,7 +1,8 @@
 /** The room of a container whose children are processes: a scratch directory with their ledgers in one file. */
 import { closeSync, constants, openSync, writeSync } from "node:fs";
 import { LaunchError } from "../errors.js";
-import { LEDGER_FILE, type LedgerPlace, type LedgerShape } from "../ledger.js";
+import { LEDGER_FILE, type LedgerPlace } from "../ledger.js";
+import type { LedgerShape } from "../protocol.js";
 import { Scratch } from "../scratch.js";
 import { ItemFiles } from "./item-files.js";
 

@@ -1,9 +1,15 @@
 /** Start method `spawn`, seen from the parent: each child is a Node process started anew. Slower by far, and possible everywhere. */
 import type { Usage } from "../errors.js";
-import type { LedgerShape } from "../ledger.js";
 import { processorCount } from "../processor-count.js";
 import { encodeLine } from "../lines.js";
-import type { FromSpawnedChild, StartRequest, ToChild, ToHost, WorkerSource } from "../protocol.js";
+import type {
+  FromSpawnedChild,
+  StartRequest,
+  ToChild,
+  ToHost,
+  WorkerSource,
+  LedgerShape,
+} from "../protocol.js";
 import type { Child, ChildEnd, ChildEvents, Launcher, Room, RoomOptions } from "./launcher.js";
 import { OverflowFiles } from "./overflow.js";
 import { Reaper } from "./reaper.js";
