@@ -168,10 +168,12 @@ export type Answer = {
   | { readonly status: "returned"; readonly from: number; readonly to: number }
 );
 
+/** Where a result is that is too long for the ledger: in one of its child's result buffers, else in a file of its own. */
+export type ResultPlace = Written & { readonly buffer?: number | undefined };
+
 /** What became of an item. Only what comes after the result file is whole may say `ok`. */
 export type LastWord =
-  /** The result is in a file, one of its own or the child's result buffers. */
-  | ({ readonly status: "ok"; readonly buffer?: number | undefined } & Written)
+  | ({ readonly status: "ok" } & ResultPlace)
   | { readonly status: "error"; readonly error: ErrorRecord }
   | { readonly status: "mistyped"; readonly got: string }
   /** It is too long for the ledger. */

@@ -10,7 +10,7 @@ import {
 } from "node:fs";
 import path from "node:path";
 import { ItemError, LaunchError } from "forkmap";
-import { describe, expect, it, vi } from "vitest";
+import { describe, expect, it, type TestContext, vi } from "vitest";
 import { sweep } from "../src/scratch.js";
 import { Echo, Long } from "./fixtures/echo.mjs";
 import { Lingers } from "./fixtures/lingers.mjs";
@@ -105,10 +105,7 @@ describe.each(["fork", "spawn"] as const)(
     );
 
     it("that is full fails the item that met it, and hangs nothing", async (context) => {
-      const scratchRoot = temporaryDirectory();
-      if (spawnSync("mount", ["-t", "tmpfs", "-o", "size=256k", "none", scratchRoot]).status !== 0)
-        context.skip();
-      try {
+      await onDisk("256k", context, async (scratchRoot) => {
         const parallel = opened(new Long(), { startMethod, scratchRoot, concurrency: 1 });
         const settled = await parallel.mapSettled([10, 1_000_000, 20]);
         expect(settled.map((each) => each.status)).toEqual(["fulfilled", "rejected", "fulfilled"]);
@@ -117,18 +114,13 @@ describe.each(["fork", "spawn"] as const)(
         expect(reason).toMatchObject({ index: 1, cause: { code: "ENOSPC" } });
         // The fork server has the ledger of the call mapped until it has been told to forget it.
         await parallel.close();
-      } finally {
-        execFileSync("umount", [scratchRoot]);
-      }
+      });
     });
   },
 );
 
 it("in a batch, a large item that finds no room fails alone", async (context) => {
-  const scratchRoot = temporaryDirectory();
-  if (spawnSync("mount", ["-t", "tmpfs", "-o", "size=2m", "none", scratchRoot]).status !== 0)
-    context.skip();
-  try {
+  await onDisk("2m", context, async (scratchRoot) => {
     const parallel = opened(new Echo(), { scratchRoot, pool: 1 });
     const items = ["a", "b", "x".repeat(4_000_000), "c"];
     const settled = await parallel.mapSettled(items, { batch: 4 });
@@ -143,16 +135,11 @@ it("in a batch, a large item that finds no room fails alone", async (context) =>
       cause: { code: "ENOSPC" },
     });
     await parallel.close();
-  } finally {
-    execFileSync("umount", [scratchRoot]);
-  }
+  });
 });
 
 it("in a pool, a large result that finds no room takes none from others", async (context) => {
-  const scratchRoot = temporaryDirectory();
-  if (spawnSync("mount", ["-t", "tmpfs", "-o", "size=4m", "none", scratchRoot]).status !== 0)
-    context.skip();
-  try {
+  await onDisk("4m", context, async (scratchRoot) => {
     const parallel = opened(new Long(), { scratchRoot, pool: 1 });
     const lengths = [100_000, 9_000_000, 1_000_000, 10, 9_000_000, 900_000];
     const settled = await parallel.mapSettled(lengths);
@@ -162,25 +149,18 @@ it("in a pool, a large result that finds no room takes none from others", async 
       ),
     ).toEqual([100_000, "ENOSPC", 1_000_000, 10, "ENOSPC", 900_000]);
     await parallel.close();
-  } finally {
-    execFileSync("umount", [scratchRoot]);
-  }
+  });
 });
 
 it("a large item that finds no room stops the call with an error, and hangs nothing", async (context) => {
-  const scratchRoot = temporaryDirectory();
-  if (spawnSync("mount", ["-t", "tmpfs", "-o", "size=256k", "none", scratchRoot]).status !== 0)
-    context.skip();
-  try {
+  await onDisk("256k", context, async (scratchRoot) => {
     const parallel = opened(new Echo(), { scratchRoot });
     expect(await rejection(parallel.mapProcesses(["x".repeat(1_000_000)]))).toMatchObject({
       code: expect.any(String),
     });
     expect(readdirSync(scratchRoot)).toEqual([]);
     await parallel.close();
-  } finally {
-    execFileSync("umount", [scratchRoot]);
-  }
+  });
 });
 
 describe("sweep", () => {
@@ -228,6 +208,22 @@ describe("sweep", () => {
     await sweep(path.join(temporaryDirectory(), "missing"));
   });
 });
+
+/** With a disk of so many bytes, where one can be mounted. */
+async function onDisk(
+  size: string,
+  context: TestContext,
+  use: (directory: string) => Promise<void>,
+): Promise<void> {
+  const directory = temporaryDirectory();
+  const options = ["-t", "tmpfs", "-o", `size=${size}`, "none", directory];
+  if (spawnSync("mount", options).status !== 0) context.skip();
+  try {
+    await use(directory);
+  } finally {
+    execFileSync("umount", [directory]);
+  }
+}
 
 /** The parts of a name that is this process's. */
 async function ownName(): Promise<{ start: string; place: string }> {

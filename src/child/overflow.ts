@@ -4,24 +4,22 @@
  */
 import { writeFileSync } from "node:fs";
 import type { MessagePort } from "node:worker_threads";
-import { type Payable, writePayload, type Written } from "../payload.js";
+import { type Payable, writePayload } from "../payload.js";
 import {
   ENDING_LETTER,
   endingFile,
   type Letter,
   resultFile,
+  type ResultPlace,
   type Start,
   wordFile,
 } from "../protocol.js";
 import type { LedgerWriter } from "./ledger-writer.js";
 import { ResultBuffers } from "./result-buffers.js";
 
-/** What the ledger is told of a result. */
-export type Place = Written & { readonly buffer?: number | undefined };
-
 export interface OverflowWriter {
   /** @throws when it cannot be written */
-  result(seq: number, payable: Payable): Place;
+  result(seq: number, payable: Payable): ResultPlace;
   /** What became of an item, as JSON; `false` when it cannot be written. */
   word(seq: number, json: string): boolean;
   /** Why the child ends, as JSON; `false` when it cannot be written. */
@@ -38,7 +36,7 @@ export class OverflowFileWriter implements OverflowWriter {
     if (!start.payload) this.#buffers = new ResultBuffers(start, ledger);
   }
 
-  result(seq: number, payable: Payable): Place {
+  result(seq: number, payable: Payable): ResultPlace {
     const written = this.#buffers?.put(payable);
     return written ?? writePayload(resultFile(this.#start, seq), payable);
   }
@@ -59,7 +57,7 @@ export class OverflowPoster implements OverflowWriter {
     this.#port = port;
   }
 
-  result(seq: number, { kind, data }: Payable): Place {
+  result(seq: number, { kind, data }: Payable): ResultPlace {
     if (typeof data === "string") {
       this.#post({ about: seq, value: data });
     } else {

@@ -1,7 +1,7 @@
 /** The child's end of its result buffers, see ../result-buffers.ts. */
 import { ftruncateSync, openSync } from "node:fs";
 import { type Payable, putPayload, type Written } from "../payload.js";
-import { buffersFile, type Start } from "../protocol.js";
+import { buffersFile, type ResultPlace, type Start } from "../protocol.js";
 import { positionOf, RESULT_BUFFER_LENGTH, RESULT_BUFFERS } from "../result-buffers.js";
 import type { LedgerWriter } from "./ledger-writer.js";
 
@@ -18,7 +18,7 @@ export class ResultBuffers {
   }
 
   /** `undefined` when it has to go elsewhere: it is too long, or the parent has read none of those before it. */
-  put(payable: Payable): (Written & { readonly buffer: number }) | undefined {
+  put(payable: Payable): ResultPlace | undefined {
     if (payable.data.length > RESULT_BUFFER_LENGTH) return undefined;
     const buffer = this.#used.findIndex((_used, each) => this.#isFree(each));
     if (buffer === -1) return undefined;

@@ -180,7 +180,7 @@ export class Container implements TaskContainer {
 
   /** For a slot that has nothing to do: what is waiting in the one that has the most. */
   #takeBack(owner: TaskOwner): boolean {
-    if (this.#slotFor(owner)?.load !== 0) return false;
+    if (this.#host.isOneItem || this.#slotFor(owner)?.load !== 0) return false;
     let busiest: Slot | undefined;
     let most = 0;
     for (const slot of this.#slots) {

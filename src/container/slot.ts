@@ -45,8 +45,7 @@ export class Slot {
   /** How many tasks of this owner it could take now. */
   roomFor(owner: TaskOwner): number {
     if (this.#isRetired || (this.#isUnfit && this.#host.isBusyBeside(this.num))) return 0;
-    if (this.load === 0) this.#isCramped = false;
-    if (this.#isCramped) return 0;
+    if (this.#isCramped && this.load > 0) return 0;
     if (this.#child) return this.#child.roomFor(owner);
     const { maxItemsPerChild, capacity } = this.#host;
     const wanted = Math.max(owner.batchSize, owner.options.fibers);
@@ -71,10 +70,12 @@ export class Slot {
       return;
     }
     this.#child = child;
+    this.#isCramped = false;
     const count = packed.items.length;
+    if (count === tasks.length) return child.run(tasks, packed, owner);
     child.run(tasks.slice(0, count), packed, owner);
     // What could not be put in is told of when it comes first.
-    if (count < tasks.length) owner.returned(tasks.slice(count));
+    owner.returned(tasks.slice(count));
   }
 
   /** Ends the child with all it runs: `killSignal` first, SIGKILL when it takes too long. */

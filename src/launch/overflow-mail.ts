@@ -5,8 +5,8 @@
  */
 import { type MessagePort, receiveMessageOnPort } from "node:worker_threads";
 import { parsePayload } from "../payload.js";
-import { ENDING_LETTER, type Letter } from "../protocol.js";
-import type { Overflow, ResultPlace } from "./overflow.js";
+import { ENDING_LETTER, type Letter, type ResultPlace } from "../protocol.js";
+import type { Overflow } from "./overflow.js";
 
 export class OverflowMail implements Overflow {
   readonly #port: MessagePort;

@@ -7,15 +7,12 @@ import { getPayload, getPayloadLater, type Written } from "../payload.js";
 import {
   buffersFile,
   endingFile,
-  type LastWord,
   resultFile,
+  type ResultPlace,
   type Start,
   wordFile,
 } from "../protocol.js";
 import { positionOf } from "../result-buffers.js";
-
-/** Where a result is. */
-export type ResultPlace = Extract<LastWord, { status: "ok" }>;
 
 /** Of one child; each thing can be had once. */
 export interface Overflow {
