@@ -5,6 +5,7 @@ import { Heeds, Ignores, Loops, Stays } from "./fixtures/stays.mjs";
 import { children, isAlive, scratchDirectories } from "./leftovers.js";
 import { opened } from "./opened.js";
 import { rejection } from "./rejection.js";
+import { SOON } from "./soon.js";
 import { temporaryDirectory } from "./temporary.js";
 
 const HANGS = new URL("fixtures/hangs-while-loading.mjs", import.meta.url);
@@ -142,5 +143,5 @@ describe.each(["fork", "spawn"] as const)("an abort by %s", (startMethod) => {
 });
 
 function begunAt(...files: string[]): Promise<boolean> {
-  return vi.waitUntil(() => files.every((each) => existsSync(each)), { timeout: 20_000 });
+  return vi.waitUntil(() => files.every((each) => existsSync(each)), SOON);
 }

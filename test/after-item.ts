@@ -8,10 +8,13 @@ afterEach(() => {
   for (const stop of stops.splice(0)) stop();
 });
 
-export function makesAfter(index: number, file: string): void {
+/** Returns what stops it before its test is over. */
+export function makesAfter(index: number, file: string): () => void {
   const onItem = (message: unknown) => {
     if ((message as { index: number }).index === index) writeFileSync(file, "");
   };
   subscribe("forkmap:item", onItem);
-  stops.push(() => unsubscribe("forkmap:item", onItem));
+  const stop = () => void unsubscribe("forkmap:item", onItem);
+  stops.push(stop);
+  return stop;
 }

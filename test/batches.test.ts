@@ -107,15 +107,15 @@ describe.each(["fork", "spawn"] as const)("batches in a pool by %s", (startMetho
       // See fibers.test.ts: not with children forked by Node 26, once they have collected garbage.
       [337, IS_NEW ? ["exits", DeadChildError, ""] : ["never", DeadChildError, "never settled"]],
       [397, ["uncaught", DeadChildError, "ended by an uncaught error: RangeError: uncaught"]],
-      [457, ["loops", ItemTimeoutError, "timed out after 400 ms"]],
-      [517, ["heeds", ItemTimeoutError, "timed out after 400 ms"]],
+      [457, ["loops", ItemTimeoutError, "timed out after 2500 ms"]],
+      [517, ["heeds", ItemTimeoutError, "timed out after 2500 ms"]],
       [577, ["mistyped", ResultTypeError, "returned an object: `k` is NaN"]],
     ]);
     const items = times(640, (i) => {
       const [fate] = fates.get(i) ?? [];
       return fate === undefined ? { text: String(i) } : { fate };
     });
-    const parallel = pooled({ batch: 50, timeout: 400, forceKillAfterDelay: 100 });
+    const parallel = pooled({ batch: 50, timeout: 2500, forceKillAfterDelay: 100 });
     const settled = await parallel.mapSettled(items);
     for (const [index, each] of settled.entries()) {
       const [fate, type, message] = fates.get(index) ?? [];
@@ -144,7 +144,7 @@ describe.each(["fork", "spawn"] as const)("batches in a pool by %s", (startMetho
   });
 
   it("whose child is kept from its next item by what the last one left behind are not waited for", async () => {
-    const parallel = pooled({ pool: 1, batch: 1, timeout: 300, forceKillAfterDelay: 100 });
+    const parallel = pooled({ pool: 1, batch: 1, timeout: 4000, forceKillAfterDelay: 100 });
     const settled = await parallel.mapSettled([{}, { fate: "hogs" }, {}, {}]);
     expect(settled.map(({ status }) => status)).toEqual([
       "fulfilled",
@@ -224,7 +224,9 @@ describe.each(["fork", "spawn"] as const)("batches in a pool by %s", (startMetho
       const found: Told[] = await parallel.mapProcesses(items);
       expect(found.map(({ index }) => index)).toEqual(indexes);
       expect(begunIn(notes).toSorted((a, b) => a - b)).toEqual(indexes);
-      expect(new Set(found.map(({ num }) => num)).size).toBe(options.pool);
+      // All of a slot's batch may have been taken back, if its child was held up.
+      if (!("batch" in options))
+        expect(new Set(found.map(({ num }) => num)).size).toBe(options.pool);
     }
   });
 
@@ -242,11 +244,11 @@ describe.each(["fork", "spawn"] as const)("batches in a pool by %s", (startMetho
   });
 
   it("end with the call: abort kills what runs, and nothing of them runs on", async () => {
-    const parallel = pooled({ batch: 100 });
+    const parallel = pooled({ batch: 2000 });
     const controller = new AbortController();
     const call = rejection(
       parallel.mapProcesses(
-        times(1000, () => ({ spin: 2 })),
+        times(4000, () => ({ spin: 2 })),
         { signal: controller.signal, onFinish: () => controller.abort("enough") },
       ),
     );

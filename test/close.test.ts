@@ -7,6 +7,7 @@ import { Stays } from "./fixtures/stays.mjs";
 import { children, descendants, scratchDirectories } from "./leftovers.js";
 import { opened } from "./opened.js";
 import { rejection } from "./rejection.js";
+import { SOON } from "./soon.js";
 import { temporaryDirectory } from "./temporary.js";
 
 const HANGS = new URL("fixtures/hangs-while-loading.mjs", import.meta.url);
@@ -90,7 +91,7 @@ describe.each(["fork", "spawn"] as const)("a Parallel by %s", (startMethod) => {
   it("can be destroyed while the module of its worker hangs", async () => {
     const parallel = opened(new Pid(), { startMethod, module: HANGS });
     const call = rejection(parallel.mapProcesses(["a"]));
-    await vi.waitUntil(() => children().length > 0);
+    await vi.waitUntil(() => children().length > 0, SOON);
     await parallel.destroy("hangs");
     expect(await call).toBe("hangs");
     expect(descendants()).toEqual([]);
@@ -131,7 +132,7 @@ describe.each(["fork", "spawn"] as const)("a Parallel by %s", (startMethod) => {
 });
 
 function isThere(file: string): Promise<boolean> {
-  return vi.waitUntil(() => existsSync(file), { timeout: 20_000 });
+  return vi.waitUntil(() => existsSync(file), SOON);
 }
 
 function listeners() {

@@ -6,14 +6,26 @@ import { EchoJson } from "./fixtures/echo.mjs";
 import { Spans } from "./fixtures/spans.mjs";
 import { opened } from "./opened.js";
 import { begun } from "./run-log.js";
+import { SOON } from "./soon.js";
 import { temporaryDirectory } from "./temporary.js";
 
 describe.each(["fork", "spawn"] as const)("a call by %s", (startMethod) => {
   it("gives a free slot the next item at once", async () => {
-    const parallel = opened(new Spans(), { startMethod, concurrency: 2 });
-    const [long, ...short] = await parallel.mapProcesses([3000, 10, 10, 10]);
-    for (const each of short) expect(each.to).toBeLessThan(long.to);
-    expect(new Set(short.map((each) => each.num))).toEqual(new Set([1]));
+    const directory = temporaryDirectory();
+    const [log, sign] = [path.join(directory, "log"), path.join(directory, "sign")];
+    const finished: number[] = [];
+    // The long one ends after all others: were one of them assigned to its slot beforehand, it would be for ever.
+    await opened(new Does(), { startMethod, concurrency: 2 }).mapProcesses(
+      [{ log, until: sign }, { log }, { log }, { log }],
+      {
+        onFinish: (_, index) => {
+          if (finished.push(index) === 3) writeFileSync(sign, "");
+        },
+      },
+    );
+    expect(finished).toEqual([1, 2, 3, 0]);
+    const nums = new Map(begun(log).map(({ index, num }) => [index, num]));
+    expect([0, 1, 2, 3].map((index) => nums.get(index))).toEqual([0, 1, 1, 1]);
   });
 
   it("never has more children than slots", async () => {
@@ -46,13 +58,15 @@ describe.each(["fork", "spawn"] as const)("a call by %s", (startMethod) => {
 });
 
 it("runs 200 items in 200 children at once", async () => {
-  const spans = await opened(new Spans(), { startMethod: "fork", concurrency: 200 }).mapProcesses(
-    Array(200).fill(8000),
+  const directory = temporaryDirectory();
+  const [log, sign] = [path.join(directory, "log"), path.join(directory, "sign")];
+  const call = opened(new Does(), { startMethod: "fork", concurrency: 200 }).mapProcesses(
+    Array.from({ length: 200 }, () => ({ log, until: sign, every: 200 })),
   );
-  expect(new Set(spans.map((each) => each.pid)).size).toBe(200);
-  expect(Math.max(...spans.map((each) => each.from))).toBeLessThan(
-    Math.min(...spans.map((each) => each.to)),
-  );
+  await vi.waitUntil(() => begun(log).length === 200, SOON);
+  expect(new Set(begun(log).map(({ pid }) => pid)).size).toBe(200);
+  writeFileSync(sign, "");
+  expect(await call).toHaveLength(200);
 });
 
 describe.each([
@@ -79,7 +93,7 @@ describe.each([
     });
     // The others wait until all are there.
     const all = () => expect(nums(begun(log))).toEqual([0, 1, 2]);
-    await vi.waitFor(all, { timeout: 20_000, interval: 20 });
+    await vi.waitFor(all, SOON);
     expect(parallel.concurrency).toBe(3);
     expect(nums(begun(log).slice(0, 2))).toEqual([0]);
     writeFileSync(sign, "");
@@ -88,23 +102,33 @@ describe.each([
   });
 
   it("can be lowered during a call: what is too many ends once it has done what it has", async () => {
-    const parallel = opened(new Spans(), sized(3));
+    const parallel = opened(new Does(), sized(3));
+    const directory = temporaryDirectory();
+    const log = path.join(directory, "log");
+    // The first three wait for each other, so that each has a slot.
+    const all = ["a", "b", "c"].map((name) => path.join(directory, name));
+    const first = all.map((makes) => ({ log, makes, until: all }));
     const finished: number[] = [];
-    const spans = await parallel.mapProcesses(Array(12).fill(60), {
+    const rest = Array.from({ length: 9 }, () => ({ log, ms: 60 }));
+    await parallel.mapProcesses([...first, ...rest], {
       batch: 1,
       onFinish: (_, index) => {
         if (finished.push(index) === 3) parallel.concurrency = 1;
       },
     });
-    expect(nums(spans)).toEqual([0, 1, 2]);
-    expect(nums(spans.slice(-3))).toEqual([0]);
+    const last = begun(log).filter(({ index }) => index >= 9);
+    expect(nums(begun(log))).toEqual([0, 1, 2]);
+    expect(nums(last)).toEqual([0]);
     await vi.waitFor(() => {
       const { slots } = parallel.stats();
       expect(slots.slice(1).map(({ pid }) => pid)).toEqual([undefined, undefined]);
     });
     // And raised again: the slots have their numbers still.
     parallel.concurrency = 2;
-    expect(nums(await parallel.mapProcesses(Array(4).fill(60)))).toEqual([0, 1]);
+    const both = ["d", "e"].map((name) => path.join(directory, name));
+    const later = path.join(directory, "later");
+    await parallel.mapProcesses(both.map((makes) => ({ log: later, makes, until: both })));
+    expect(nums(begun(later))).toEqual([0, 1]);
   });
 
   it("holds for a call whose children are only being prepared", async () => {

@@ -72,9 +72,9 @@ describe("Histogram", () => {
 
   it("takes far less than a microsecond for a value", () => {
     const histogram = new Histogram();
-    const begun = performance.now();
+    const begun = process.cpuUsage();
     for (let i = 0; i < 1_000_000; i += 1) histogram.record((i % 1000) / 100);
-    expect(performance.now() - begun).toBeLessThan(500);
+    expect(process.cpuUsage(begun).user).toBeLessThan(500_000);
     expect(histogram.summary().count).toBe(1_000_000);
   });
 });

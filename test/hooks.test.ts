@@ -1,11 +1,15 @@
+import path from "node:path";
 import { setTimeout as sleep } from "node:timers/promises";
 import { describe, expect, it, vi } from "vitest";
+import { makesAfter } from "./after-item.js";
+import { Does } from "./fixtures/does.mjs";
 import { Echo } from "./fixtures/echo.mjs";
 import { Spans } from "./fixtures/spans.mjs";
 import { ThrowsBelowZero } from "./fixtures/throws.mjs";
 import { children } from "./leftovers.js";
 import { opened } from "./opened.js";
 import { rejection } from "./rejection.js";
+import { temporaryDirectory } from "./temporary.js";
 
 describe.each(["fork", "spawn"] as const)("hooks by %s", (startMethod) => {
   it("are told of an item before it starts and after it has succeeded", async () => {
@@ -87,8 +91,14 @@ describe.each(["fork", "spawn"] as const)("hooks by %s", (startMethod) => {
     const orders: number[][] = [];
     for (const finishInOrder of [false, true]) {
       const order: number[] = [];
-      const parallel = opened(new Spans(), { startMethod, concurrency: 3, finishInOrder });
-      await parallel.mapProcesses([1500, 700, 1], { onFinish: (_, index) => order.push(index) });
+      const parallel = opened(new Does(), { startMethod, concurrency: 3, finishInOrder });
+      const directory = temporaryDirectory();
+      const ended = (index: number) => path.join(directory, `ended-${index}`);
+      const stops = [1, 2].map((index) => makesAfter(index, ended(index)));
+      await parallel.mapProcesses([{ until: ended(1) }, { until: ended(2) }, {}], {
+        onFinish: (_, index) => order.push(index),
+      });
+      for (const stop of stops) stop();
       orders.push(order);
     }
     expect(orders).toEqual([
@@ -161,7 +171,9 @@ describe.each(["fork", "spawn"] as const)("hooks by %s", (startMethod) => {
       onStart,
       signal: controller.signal,
     });
-    expect(await Promise.race([rejection(call), sleep(5000, "still waiting")])).toBe("hook");
+    expect(
+      await Promise.race([rejection(call), sleep(20_000, "still waiting", { ref: false })]),
+    ).toBe("hook");
   });
 
   it("that never end after an item do not either", async () => {
@@ -171,6 +183,8 @@ describe.each(["fork", "spawn"] as const)("hooks by %s", (startMethod) => {
       onFinish,
       signal: controller.signal,
     });
-    expect(await Promise.race([rejection(call), sleep(5000, "still waiting")])).toBe("hook");
+    expect(
+      await Promise.race([rejection(call), sleep(20_000, "still waiting", { ref: false })]),
+    ).toBe("hook");
   });
 });

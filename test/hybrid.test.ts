@@ -35,7 +35,8 @@ describe.each(["fork", "spawn"] as const)("threads in processes by %s", (startMe
   it("take items each for itself, and stay for the next call", async () => {
     const parallel = opened(new Whereabouts(), { startMethod, pool: 2, threads: 2 });
     const lanes = async () => {
-      const results = await parallel.mapProcesses(times(8, 100));
+      // One at a time, so that none that a thread has is taken back, should it be held up.
+      const results = await parallel.mapProcesses(times(8, 100), { batch: 1 });
       return results.map(({ parent, num, pid, generation }) => ({
         lane: `${parent.num}-${num}`,
         pid,
@@ -61,7 +62,7 @@ describe.each(["fork", "spawn"] as const)("threads in processes by %s", (startMe
       startMethod,
       pool: 1,
       threads: 4,
-      timeout: 1000,
+      timeout: 4000,
       forceKillAfterDelay: 20_000,
     });
     const ways = ["exit", "uncaught", "loop"].map((way) => ({ way }));
@@ -89,7 +90,7 @@ describe.each(["fork", "spawn"] as const)("threads in processes by %s", (startMe
   it("go with their process, which costs what they were running", async () => {
     const parallel = opened(new Whereabouts(), { startMethod, pool: 2, threads: 2 });
     await parallel.mapProcesses(times(4, 120));
-    const items = [{ way: "kill", ms: 100 }, ...times(3, 200), ...times(10)];
+    const items = [{ way: "kill", ms: 800 }, ...times(3, 3000), ...times(10)];
     const settled = await parallel.mapSettled(items);
     const failed = settled.flatMap((each, i) => (each.status === "rejected" ? [i] : []));
     expect(failed).toHaveLength(2);
@@ -165,5 +166,5 @@ it("a thread that nothing can interrupt is ended with its process", async () => 
   });
   const error = await rejection(parallel.mapProcesses([{ way: "block" }]));
   expect(error).toBeInstanceOf(ItemTimeoutError);
-  expect(await parallel.mapProcesses([{}])).toMatchObject([{ generation: 2 }]);
+  expect(await parallel.mapProcesses([{}], { timeout: 20_000 })).toMatchObject([{ generation: 2 }]);
 });

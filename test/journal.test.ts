@@ -25,6 +25,7 @@ import { IDENTITY, resultOf } from "./fixtures/recorded.mjs";
 import { program } from "./program.js";
 import { rejection } from "./rejection.js";
 import { fixture } from "./run-script.js";
+import { SOON } from "./soon.js";
 import { temporaryDirectory } from "./temporary.js";
 
 const MIB = 1024 * 1024;
@@ -179,7 +180,7 @@ function isSame(one: unknown, other: unknown): boolean {
 describe("a run that was killed", () => {
   it(
     "has every result that was reported, whenever it was killed",
-    { timeout: 60_000 },
+    { timeout: 240_000 },
     async () => {
       const directory = temporaryDirectory();
       let reported = 0;
@@ -188,7 +189,7 @@ describe("a run that was killed", () => {
         const run = program("journals.mjs", [directory, String(reported)]);
         // While it writes, or before that.
         if (round % 4 !== 3)
-          await vi.waitUntil(() => isBigger(log(directory), size), { interval: 1 });
+          await vi.waitUntil(() => isBigger(log(directory), size), { ...SOON, interval: 1 });
         await new Promise((resolve) => setTimeout(resolve, Math.random() * 40));
         run.kill("SIGKILL");
         const { stdout, stderr, signal } = await run.ended;
@@ -204,7 +205,7 @@ describe("a run that was killed", () => {
     },
   );
 
-  it("loses the line it was killed in, wherever in it that was", async () => {
+  it("loses the line it was killed in, wherever in it that was", { timeout: 120_000 }, async () => {
     const directory = temporaryDirectory();
     await record(directory, ["one", "two"]);
     const { size } = statSync(log(directory));
@@ -389,6 +390,11 @@ describe("a journal that is in use", () => {
     const now = performance.now.bind(performance);
     vi.spyOn(performance, "now").mockImplementation(() => now() * factor);
   };
+  /** For those that wait for a lock which is sure to be let go. */
+  const standStill = () => {
+    vi.restoreAllMocks();
+    hurry(0);
+  };
 
   it("by this process is refused, and can be had afterwards", async () => {
     hurry(4);
@@ -397,6 +403,7 @@ describe("a journal that is in use", () => {
     expect((await rejection(open(directory))).message).toBe(
       `The journal in ${directory} is in use by another call in this process: wait until that run has ended, or give this one a directory of its own`,
     );
+    standStill();
     const late = open(directory);
     await journal.close();
     await late;
@@ -405,24 +412,26 @@ describe("a journal that is in use", () => {
   it("by another process is refused, until that is killed", async () => {
     const directory = temporaryDirectory();
     const run = program("journals.mjs", [directory, "0", "stays"]);
-    await vi.waitUntil(() => existsSync(log(directory)), { timeout: 10_000 });
+    await vi.waitUntil(() => existsSync(log(directory)), SOON);
     expect((await rejection(open(directory))).message).toContain(`in use by process ${run.pid}:`);
     run.kill("SIGKILL");
-    // Not waited for: it may be ending still.
+    // Not waited for: it may be ending still, however long that takes.
+    standStill();
     await open(directory);
   });
 
   it("is not by a process that was killed and that nobody reaps", async () => {
     const directory = temporaryDirectory();
-    const script = '"$0" "$1" "$2" 0 stays & echo $!; exec sleep 60';
+    const script = '"$0" "$1" "$2" 0 stays >/dev/null & echo $!; exec sleep 60';
     const args = [process.execPath, fixture("programs/journals.mjs"), directory];
     const shell = spawn("/bin/sh", ["-c", script, ...args], {
       stdio: ["ignore", "pipe", "inherit"],
     });
     try {
       const [pid] = (await once(shell.stdout.setEncoding("utf8"), "data")) as [string];
-      await vi.waitUntil(() => existsSync(log(directory)), { timeout: 10_000 });
+      await vi.waitUntil(() => existsSync(log(directory)), SOON);
       process.kill(Number(pid), "SIGKILL");
+      standStill();
       await open(directory);
       expect(readFileSync(`/proc/${Number(pid)}/stat`, "utf8")).toContain(") Z ");
     } finally {
@@ -467,7 +476,7 @@ describe("a journal that is in use", () => {
     utimesSync(path.join(directory, lock), 1, 1);
     vi.advanceTimersByTime(2000);
     vi.useRealTimers();
-    await vi.waitUntil(() => statSync(path.join(directory, lock)).mtimeMs > 1000);
+    await vi.waitUntil(() => statSync(path.join(directory, lock)).mtimeMs > 1000, SOON);
   });
 });
 

@@ -2,10 +2,8 @@ import { existsSync, readdirSync, readFileSync } from "node:fs";
 import { describe, expect, it, vi } from "vitest";
 import { descendants, isAlive } from "./leftovers.js";
 import { program } from "./program.js";
+import { SOON } from "./soon.js";
 import { temporaryDirectory } from "./temporary.js";
-
-/** What a program leaves may take that long to be gone. */
-const GONE = { timeout: 2000, interval: 20 };
 
 describe.each(["fork", "spawn"] as const)("a program with children by %s", (startMethod) => {
   it.each(["Stays", "Loops", "Ignores", "Leaves"])(
@@ -21,7 +19,7 @@ describe.each(["fork", "spawn"] as const)("a program with children by %s", (star
         expect(pids.filter(isAlive)).toEqual([]);
         expect(descendants()).toEqual([]);
         expect(scratch(root)).toEqual([]);
-      }, GONE);
+      }, SOON);
     },
   );
 
@@ -34,7 +32,7 @@ describe.each(["fork", "spawn"] as const)("a program with children by %s", (star
     await vi.waitFor(() => {
       expect(pids.filter(isAlive)).toEqual([]);
       expect(scratch(root)).toEqual([]);
-    }, GONE);
+    }, SOON);
   });
 
   it("has its own handler of Ctrl-C called, and its children end with it", async () => {
@@ -46,7 +44,7 @@ describe.each(["fork", "spawn"] as const)("a program with children by %s", (star
     await vi.waitFor(() => {
       expect(pids.filter(isAlive)).toEqual([]);
       expect(scratch(root)).toEqual([]);
-    }, GONE);
+    }, SOON);
   });
 });
 
@@ -55,7 +53,7 @@ async function begun(root: string): Promise<number[]> {
   const files = [0, 1].map((i) => `${root}/begun-${i}`);
   await vi.waitUntil(
     () => files.every((each) => existsSync(each) && readFileSync(each, "utf8") !== ""),
-    { timeout: 20_000 },
+    SOON,
   );
   return files.map((each) => Number(readFileSync(each, "utf8")));
 }

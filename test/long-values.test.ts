@@ -5,6 +5,7 @@ import { describe, expect, it, vi } from "vitest";
 import { Bytes, Echo, LateEcho, Long } from "./fixtures/echo.mjs";
 import { opened } from "./opened.js";
 import { seeded } from "./seeded.js";
+import { SOON } from "./soon.js";
 import { temporaryDirectory } from "./temporary.js";
 
 const KIB = 1024;
@@ -60,7 +61,7 @@ describe.each([
     const items = ["a", "b", "c", "d", "e", "f"].map((letter) => letter.repeat(8 * MIB));
     const found = await parallel.mapProcesses(items);
     expect(found.findIndex((text: string, i: number) => text !== items[i])).toBe(-1);
-    await vi.waitUntil(() => usedBytes(scratchRoot) < 4 * MIB, { timeout: 10_000 });
+    await vi.waitUntil(() => usedBytes(scratchRoot) < 4 * MIB, SOON);
     await parallel.mapProcesses(Array.from({ length: 40 }, () => "y".repeat(20 * KIB)));
     const ofItems = namesIn(scratchRoot).filter((name) => name.startsWith("item-"));
     expect(ofItems.length).toBeGreaterThan(0);
@@ -75,7 +76,7 @@ describe.each([
     const before = results();
     expect(before.length).toBeGreaterThan(0);
     for (const { pid } of parallel.stats().slots) if (pid !== undefined) end(pid);
-    await vi.waitUntil(() => results().length === 0, { timeout: 10_000 });
+    await vi.waitUntil(() => results().length === 0, SOON);
     expect((await parallel.mapProcesses([MIB]))[0]).toHaveLength(MIB);
     expect(results()).not.toEqual(before);
   });

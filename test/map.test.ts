@@ -9,6 +9,7 @@ import { Pid } from "./fixtures/pid.mjs";
 import { Spans } from "./fixtures/spans.mjs";
 import { children, scratchDirectories } from "./leftovers.js";
 import { opened } from "./opened.js";
+import { SOON } from "./soon.js";
 import { temporaryDirectory } from "./temporary.js";
 
 describe.each(["fork", "spawn"] as const)("mapProcesses by %s", (startMethod) => {
@@ -90,7 +91,7 @@ describe.each(["fork", "spawn"] as const)("mapProcesses by %s", (startMethod) =>
     const call = parallel.mapProcesses([gate, open, open, open], {
       onFinish: (_, index) => done.push(index),
     });
-    await vi.waitUntil(() => done.length === 3 && existsSync(gate.begun), { timeout: 20_000 });
+    await vi.waitUntil(() => done.length === 3 && existsSync(gate.begun), SOON);
     const left = children(parallel.stats().pids).filter(
       (each) => each.command.startsWith("forkmap ") || each.state === "Z",
     );
@@ -119,7 +120,7 @@ describe.each(["fork", "spawn"] as const)("mapProcesses by %s", (startMethod) =>
     const directory = temporaryDirectory();
     const gate = { begun: `${directory}/begun`, go: `${directory}/go` };
     const call = opened(new Gate(), { startMethod }).mapProcesses([gate]);
-    await vi.waitUntil(() => existsSync(gate.begun), { timeout: 20_000 });
+    await vi.waitUntil(() => existsSync(gate.begun), SOON);
     const pid = Number(readFileSync(gate.begun, "utf8"));
     expect(readFileSync(`/proc/${pid}/cmdline`, "latin1")).toMatch(/^forkmap Gate num 0 item 0/);
     writeFileSync(gate.go, "");

@@ -5,6 +5,7 @@ import { setTimeout as sleep } from "node:timers/promises";
 import { type AnyWorker, Parallel, type ParallelOptions } from "forkmap";
 import { afterEach, expect, vi } from "vitest";
 import { descendants, scratchDirectories } from "./leftovers.js";
+import { SOON } from "./soon.js";
 
 /** More than a child is given to end in any of the tests. */
 const DESTROY_MS = 8000;
@@ -27,7 +28,7 @@ afterEach(async () => {
     const end = await Promise.race([destroyed, sleep(DESTROY_MS, "never", { ref: false })]);
     expect(end, "destroy() ended").not.toBe("never");
     // What was killed along with a child is collected by init, in its own time.
-    await vi.waitFor(() => expect(descendants()).toEqual([]), { timeout: 2000, interval: 20 });
+    await vi.waitFor(() => expect(descendants()).toEqual([]), SOON);
     expect(scratchDirectories()).toEqual([]);
   } finally {
     removeLeftovers();

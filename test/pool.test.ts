@@ -11,6 +11,7 @@ import { opened } from "./opened.js";
 import { program } from "./program.js";
 import { rejection } from "./rejection.js";
 import { fixture } from "./run-script.js";
+import { SOON } from "./soon.js";
 import { temporaryDirectory } from "./temporary.js";
 
 type Told = any;
@@ -44,7 +45,7 @@ describe.each(["fork", "spawn"] as const)("a pool by %s", (startMethod) => {
   async function together(parallel: ReturnType<typeof pooled>, count: number): Promise<Told[]> {
     const until = path.join(temporaryDirectory(), "go");
     const waiting = parallel.mapProcesses(times(count, () => ({ until })));
-    await vi.waitFor(() => expect(busySlots(parallel)).toBe(count), { timeout: 10_000 });
+    await vi.waitFor(() => expect(busySlots(parallel)).toBe(count), SOON);
     writeFileSync(until, "");
     return await waiting;
   }
@@ -184,7 +185,7 @@ describe.each(["fork", "spawn"] as const)("a pool by %s", (startMethod) => {
     const parallel = pooled({ pool: 1 }, "", bad);
     expect(await parallel.mapProcesses([{ text: "a" }])).toMatchObject([{ text: "a" }]);
     await parallel.close();
-    await vi.waitFor(() => expect(warnings).toHaveLength(1));
+    await vi.waitFor(() => expect(warnings).toHaveLength(1), SOON);
     process.off("warning", onWarning);
     expect(warnings[0]).toMatchObject({ name: "ForkmapWarning", code: "FORKMAP_TEARDOWN" });
     expect(warnings[0]!.message).toMatch(
@@ -230,7 +231,7 @@ describe.each(["fork", "spawn"] as const)("a pool by %s", (startMethod) => {
     await destroyed.mapProcesses(times(10, () => ({})));
     const reason = new Error("away with it");
     const lost = rejection(destroyed.mapProcesses(times(4, () => ({ fate: "loops" }))));
-    await vi.waitFor(() => expect(destroyed.stats().calls).toBe(1));
+    await vi.waitFor(() => expect(destroyed.stats().calls).toBe(1), SOON);
     await Promise.all([destroyed.destroy(reason), destroyed.destroy(), destroyed.close()]);
     expect(await lost).toBe(reason);
     expect(scratchDirectories()).toEqual([]);
@@ -250,19 +251,17 @@ describe.each(["fork", "spawn"] as const)("a pool by %s", (startMethod) => {
       "",
     ]);
     expect(end.code).toBe(0);
-    await vi.waitFor(() => expect(descendants()).toEqual([]), { timeout: 2000, interval: 20 });
+    await vi.waitFor(() => expect(descendants()).toEqual([]), SOON);
   });
 
   it("leaves nothing when its program is killed", async () => {
     const root = temporaryDirectory();
     const started = program("pool-killed.mjs", [startMethod, root]);
-    await vi.waitFor(() => expect(readdirSync(root).length).toBeGreaterThan(1), {
-      timeout: 10_000,
-    });
+    await vi.waitFor(() => expect(readdirSync(root).length).toBeGreaterThan(1), SOON);
     started.kill("SIGKILL");
     await started.ended;
-    await vi.waitFor(() => expect(descendants()).toEqual([]), { timeout: 2000, interval: 20 });
-    await vi.waitFor(() => expect(readdirSync(root)).toEqual(["begun"]), { timeout: 2000 });
+    await vi.waitFor(() => expect(descendants()).toEqual([]), SOON);
+    await vi.waitFor(() => expect(readdirSync(root)).toEqual(["begun"]), SOON);
   });
 
   it("works where the path of its scratch directory is too long for a socket", async () => {
@@ -323,7 +322,7 @@ it("forked children cost no item when they are killed while they start, or with 
   const [{ pid }] = (await parallel.mapProcesses([{}])) as Told[];
   const [server] = parallel.stats().pids;
   process.kill(server!, "SIGKILL");
-  await vi.waitFor(() => expect(isAlive(pid)).toBe(false));
+  await vi.waitFor(() => expect(isAlive(pid)).toBe(false), SOON);
   const settled = await parallel.mapSettled(
     times(200, () => ({ ms: 1 })),
     {

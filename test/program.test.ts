@@ -1,15 +1,13 @@
 import { describe, expect, it, vi } from "vitest";
 import { descendants } from "./leftovers.js";
 import { program } from "./program.js";
-
-/** What a program leaves may take that long to be gone. */
-const GONE = { timeout: 2000, interval: 20 };
+import { SOON } from "./soon.js";
 
 describe.each(["fork", "spawn"] as const)("a program with children by %s", (startMethod) => {
   it("ends by itself though its Parallel was never closed", async () => {
     const end = await program("unclosed.mjs", [startMethod]).ended;
     expect(end).toMatchObject({ code: 0, stdout: "[ 'a', 'b' ]\n", stderr: "" });
-    await vi.waitFor(() => expect(descendants()).toEqual([]), GONE);
+    await vi.waitFor(() => expect(descendants()).toEqual([]), SOON);
   });
 
   it("stays while a child of its pool is replaced", async () => {

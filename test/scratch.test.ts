@@ -18,6 +18,7 @@ import { Stays } from "./fixtures/stays.mjs";
 import { ThrowsBelowZero } from "./fixtures/throws.mjs";
 import { opened } from "./opened.js";
 import { rejection } from "./rejection.js";
+import { SOON } from "./soon.js";
 import { temporaryDirectory } from "./temporary.js";
 
 describe.each(["fork", "spawn"] as const)(
@@ -30,7 +31,7 @@ describe.each(["fork", "spawn"] as const)(
       chmodSync(scratchRoot, 0o777);
       const umask = process.umask(0);
       const call = opened(new Lingers(), { startMethod, scratchRoot }).mapProcesses([item]);
-      await vi.waitUntil(() => existsSync(item.begun), { timeout: 20_000 });
+      await vi.waitUntil(() => existsSync(item.begun), SOON);
       process.umask(umask);
 
       const [name, ...more] = readdirSync(scratchRoot);

@@ -6,6 +6,7 @@ import { ReturnsNoText } from "./fixtures/returns.mjs";
 import { isAlive } from "./leftovers.js";
 import { opened } from "./opened.js";
 import { rejection } from "./rejection.js";
+import { SOON } from "./soon.js";
 
 const FOR_EVER = 120_000;
 const MIB = 1024 * 1024;
@@ -185,6 +186,6 @@ describe("diagnostics channels", () => {
       stops.push(() => unsubscribe(name, onMessage));
     }
     expect(await opened(new Echo(), { pool: 0 }).mapProcesses(["a"])).toEqual(["a"]);
-    await vi.waitFor(() => expect(uncaught).toHaveBeenCalledTimes(3));
+    await vi.waitFor(() => expect(uncaught).toHaveBeenCalledTimes(3), SOON);
   });
 });

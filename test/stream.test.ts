@@ -10,6 +10,7 @@ import { Pooled } from "./fixtures/pooled.mjs";
 import { children } from "./leftovers.js";
 import { opened } from "./opened.js";
 import { rejection } from "./rejection.js";
+import { SOON } from "./soon.js";
 import { temporaryDirectory } from "./temporary.js";
 
 type Told = any;
@@ -191,7 +192,7 @@ describe.each([
       }
     }
     for await (const _ of parallel.stream(endless())) break;
-    await vi.waitFor(() => expect(closed).toBe(true));
+    await vi.waitFor(() => expect(closed).toBe(true), SOON);
   });
 
   it("tells the error of its source once what came before has been read", async () => {

@@ -26,6 +26,7 @@ import { children, scratchDirectories } from "./leftovers.js";
 import { opened } from "./opened.js";
 import { rejection } from "./rejection.js";
 import { fixture, runScript } from "./run-script.js";
+import { SOON } from "./soon.js";
 import { temporaryDirectory } from "./temporary.js";
 
 const ROOT = fileURLToPath(new URL("..", import.meta.url));
@@ -454,5 +455,5 @@ describe("a program with threads", () => {
 });
 
 function begunAt(...files: string[]): Promise<boolean> {
-  return vi.waitUntil(() => files.every((each) => existsSync(each)), { timeout: 20_000 });
+  return vi.waitUntil(() => files.every((each) => existsSync(each)), SOON);
 }

@@ -5,6 +5,7 @@ import { Ignores, Leaves, Loops, Stays } from "./fixtures/stays.mjs";
 import { children, isAlive } from "./leftovers.js";
 import { opened } from "./opened.js";
 import { rejection } from "./rejection.js";
+import { SOON } from "./soon.js";
 import { temporaryDirectory } from "./temporary.js";
 
 describe.each(["fork", "spawn"] as const)("timeout by %s", (startMethod) => {
@@ -49,7 +50,7 @@ describe.each(["fork", "spawn"] as const)("timeout by %s", (startMethod) => {
     expect(await rejection(parallel.mapProcesses([{ begun }]))).toMatchObject({
       code: "ERR_PARALLEL_TIMEOUT",
     });
-    await vi.waitFor(() => expect(isAlive(Number(readFileSync(begun, "utf8")))).toBe(false));
+    await vi.waitFor(() => expect(isAlive(Number(readFileSync(begun, "utf8")))).toBe(false), SOON);
   });
 
   it("sends SIGKILL after forceKillAfterDelay to a child that ignores SIGTERM", async () => {
@@ -84,6 +85,6 @@ describe.each(["fork", "spawn"] as const)("a child by %s that ends on its own", 
     const begun = `${temporaryDirectory()}/begun`;
     const parallel = opened(new Leaves(), { startMethod });
     expect(await parallel.mapProcesses([{ begun, ms: 1 }])).toEqual(["stayed"]);
-    await vi.waitFor(() => expect(isAlive(Number(readFileSync(begun, "utf8")))).toBe(false));
+    await vi.waitFor(() => expect(isAlive(Number(readFileSync(begun, "utf8")))).toBe(false), SOON);
   });
 });

@@ -6,6 +6,7 @@ import { setTimeout as sleep } from "node:timers/promises";
 import { expect, test, vi } from "vitest";
 import { descendants } from "../leftovers.js";
 import { type Program, program } from "../program.js";
+import { SOON } from "../soon.js";
 import { temporaryDirectory } from "../temporary.js";
 
 const ITEMS = 5000;
@@ -50,7 +51,7 @@ test(`killed ${KILLS} times`, { timeout: 240_000 }, async () => {
   await Promise.all(Array.from({ length: AT_ONCE }, inTurn));
   // On a machine that stands still for a moment, a run may have come to its end when it is to be killed.
   expect(kills).toBeGreaterThanOrEqual(KILLS * 0.8);
-  await vi.waitFor(() => expect(descendants()).toEqual([]), { timeout: 4000, interval: 50 });
+  await vi.waitFor(() => expect(descendants()).toEqual([]), SOON);
 });
 
 /** Runs that are killed, and one to the end. */
