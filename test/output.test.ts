@@ -196,7 +196,7 @@ describe.each(METHODS)("collect, %s", (startMethod) => {
   });
 
   it("an item that is killed for taking too long", async () => {
-    const [error] = await collected({ startMethod, timeout: startMethod === "fork" ? 300 : 1000 }, [
+    const [error] = await collected({ startMethod, timeout: 5000 }, [
       [["manyErr", "some noise\n", 1000], ["error", "stuck in a loop\n"], ["loop"]],
     ]);
     expect(error).toBeInstanceOf(ItemTimeoutError);
@@ -222,16 +222,26 @@ describe.each(METHODS)("collect, %s", (startMethod) => {
   });
 
   it("one that a child leaves behind holds nothing up, and prints for no other item", async () => {
-    const file = path.join(temporaryDirectory(), "pid");
+    const directory = temporaryDirectory();
+    const [file, second, said] = ["pid", "second", "said"].map((name) =>
+      path.join(directory, name),
+    );
+    const makes = (name: string, text = "") =>
+      `echo ${text} > ${name}.new; /bin/mv ${name}.new ${name}`;
+    const waitsFor = (name: string) => `while [ ! -e ${name} ]; do /bin/sleep 0.02; done`;
     const infos = await collected({ startMethod, concurrency: 1 }, [
       [
-        ["daemon", `trap '' PIPE; echo $$ > ${file}; sleep 0.3; echo late; exec sleep 30`],
+        [
+          "daemon",
+          `trap '' PIPE; ${makes(file, "$$")}; ${waitsFor(second)}; echo late; ${makes(said)}; exec sleep 30`,
+        ],
         ["waitFor", file],
         ["log", "first"],
       ],
       [
         ["log", "second"],
-        ["sleep", 500],
+        ["sh", makes(second)],
+        ["waitFor", said],
       ],
     ]);
     const pid = Number(readFileSync(file, "utf8"));

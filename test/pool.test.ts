@@ -132,10 +132,11 @@ describe.each(["fork", "spawn"] as const)("a pool by %s", (startMethod) => {
 
   it("counts no item that was given back as one of its child's", async () => {
     const parallel = pooled({ pool: 2, maxItemsPerChild: 5, batch: 5 });
-    const busyUntil = path.join(temporaryDirectory(), "go");
+    const directory = temporaryDirectory();
+    const [makes, busyUntil] = [path.join(directory, "begun"), path.join(directory, "go")];
     let left = 9;
-    // What is behind the first one goes to the other slot, as that one ends only then.
-    await parallel.mapProcesses([{ busyUntil }, ...times(9, () => ({}))], {
+    // What is behind the first one goes to the other slot, as that one ends only then; and is not there before it has begun.
+    await parallel.mapProcesses([{ makes, busyUntil }, ...times(9, () => ({ until: makes }))], {
       onFinish: () => {
         left -= 1;
         if (left === 0) writeFileSync(busyUntil, "");
@@ -297,16 +298,21 @@ describe.each(["fork", "spawn"] as const)("a pool by %s", (startMethod) => {
 
   it("can be made smaller and larger, also while it works", async () => {
     const parallel = pooled({ pool: 3 });
-    const call = parallel.mapProcesses(
-      times(60, () => ({ ms: 4 })),
-      {
-        onFinish: (_item: Told, index: number) => {
-          if (index === 10) parallel.concurrency = 1;
-          if (index === 30) parallel.concurrency = 2;
-        },
+    let made: () => void;
+    const isSmaller = new Promise<void>((resolve) => (made = resolve));
+    async function* items() {
+      for (let i = 0; i < 60; i += 1) {
+        if (i === 30) await isSmaller;
+        yield { ms: 4 };
+      }
+    }
+    const found = (await parallel.mapProcesses(items(), {
+      onFinish: (_item: Told, index: number) => {
+        if (index === 10) parallel.concurrency = 1;
+        if (index === 10) made();
+        if (index === 30) parallel.concurrency = 2;
       },
-    );
-    const found = await call;
+    })) as Told[];
     expect(found).toHaveLength(60);
     expect(new Set(found.slice(-10).map(({ num }) => num))).not.toContain(2);
     expect(await parallel.mapProcesses(times(4, () => ({})))).toHaveLength(4);

@@ -25,7 +25,7 @@ describe.each(["fork", "spawn"] as const)("a program with children by %s", (star
     expect(lines.at(-1)).toBe("[ 'A!', 'B!', 'C!' ]");
   });
 
-  it("may wait for nothing but its Parallels to be closed", async () => {
+  it("may wait for nothing but its Parallels to be closed", { timeout: 120_000 }, async () => {
     const ends = await Promise.all(
       Array.from({ length: 4 }, () => program("closes-many.mjs", [startMethod]).ended),
     );

@@ -35,6 +35,8 @@ it.each(["0", "2"])(
   async (pool) => {
     const { code, stdout, stderr } = await program("progress-option.mjs", ["", pool]).ended;
     expect({ code, stdout }).toEqual({ code: 0, stdout: "" });
-    expect(stderr).toMatch(/^Slow: 40 of 40 items \(100%\), 1 failed, [\d.]+\/\w+, in \d+ s\n$/);
+    expect(stderr).toMatch(
+      /(^|\n)Slow: 40 of 40 items \(100%\), 1 failed, [\d.]+\/\w+, in \d+ s\n$/,
+    );
   },
 );

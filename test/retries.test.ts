@@ -14,7 +14,7 @@ describe.each(["fork", "spawn"] as const)("retries by %s", (startMethod) => {
       startMethod,
       retries: 2,
       retryDelay: SOON,
-      timeout: 1500,
+      ...(way === "hang" ? { timeout: 4000 } : {}),
     });
     expect(await parallel.mapProcesses([{ notes, way }])).toEqual(["attempt 3"]);
     const attempts = noted(notes);

@@ -52,13 +52,21 @@ describe.each(["fork", "spawn"] as const)(
     it("is gone after success, failure and abort", async () => {
       const scratchRoot = temporaryDirectory();
       const seen: number[] = [];
-      const onFinish = () => seen.push(readdirSync(scratchRoot).length);
+      const onFinish = () => void seen.push(readdirSync(scratchRoot).length);
       const parallel = opened(new ThrowsBelowZero(), { startMethod, scratchRoot, onFinish });
       await parallel.mapProcesses([1]);
       expect(readdirSync(scratchRoot)).toEqual([]);
       await rejection(parallel.mapProcesses([1, -1], { concurrency: 1 }));
       expect(readdirSync(scratchRoot)).toEqual([]);
-      await rejection(parallel.mapProcesses([1, 60_000], { signal: AbortSignal.timeout(500) }));
+      const controller = new AbortController();
+      const aborted = parallel.mapProcesses([1, 60_000], {
+        signal: controller.signal,
+        onFinish: () => {
+          onFinish();
+          controller.abort();
+        },
+      });
+      await rejection(aborted);
       expect(readdirSync(scratchRoot)).toEqual([]);
       expect(seen).toEqual([1, 1, 1]);
     });

@@ -1,7 +1,11 @@
+import path from "node:path";
 import { describe, expect, it } from "vitest";
+import { makesAfter } from "./after-item.js";
+import { Does } from "./fixtures/does.mjs";
 import { ThrowsBelowZero } from "./fixtures/throws.mjs";
 import { opened } from "./opened.js";
 import { rejection } from "./rejection.js";
+import { temporaryDirectory } from "./temporary.js";
 
 describe.each(["fork", "spawn"] as const)("after an error by %s", (startMethod) => {
   it("no new item starts", async () => {
@@ -25,8 +29,11 @@ describe.each(["fork", "spawn"] as const)("after an error by %s", (startMethod) 
   });
 
   it("the first one in time is thrown, not the first of the items", async () => {
-    const parallel = opened(new ThrowsBelowZero(), { startMethod, concurrency: 2 });
-    expect((await rejection(parallel.mapProcesses([-1200, -1]))).index).toBe(1);
+    const failed = path.join(temporaryDirectory(), "failed");
+    makesAfter(1, failed);
+    const parallel = opened(new Does(), { startMethod, concurrency: 2 });
+    const items = [{ until: failed, throws: "later" }, { throws: "first" }];
+    expect((await rejection(parallel.mapProcesses(items))).index).toBe(1);
   });
 
   it("eachProcess rejects as mapProcesses does", async () => {

@@ -1,9 +1,11 @@
+import { existsSync } from "node:fs";
 import path from "node:path";
-import { describe, expect, it } from "vitest";
+import { describe, expect, it, vi } from "vitest";
 import { Does } from "./fixtures/does.mjs";
 import { EchoJson } from "./fixtures/echo.mjs";
 import { opened } from "./opened.js";
 import { rejection } from "./rejection.js";
+import { SOON } from "./soon.js";
 import { temporaryDirectory } from "./temporary.js";
 import { readTrace, rowsOf, type TraceRow } from "./trace-events.js";
 
@@ -69,7 +71,7 @@ describe.each([{ concurrency: 2 }, { pool: 2 }])("a trace of failures, %j", (opt
     const parallel = opened(new Does(), {
       ...options,
       startMethod: "fork",
-      timeout: 500,
+      timeout: 4000,
       retries: 1,
       retryDelay: { min: 1, max: 1 },
       stopOnError: false,
@@ -133,7 +135,14 @@ it("a trace of a call that fails, is aborted or has no items is whole", async ()
   const parallel = opened(new Does(), { startMethod: "fork", pool: 1, trace });
   await rejection(parallel.mapProcesses([{ throws: "failed" }]));
   expect(slices(look(trace).items).map(({ name }) => name)).toEqual(["item 0 error"]);
-  await rejection(parallel.mapProcesses([{ ms: FOR_EVER }], { signal: AbortSignal.timeout(200) }));
+  const begun = path.join(temporaryDirectory(), "begun");
+  const controller = new AbortController();
+  const aborted = rejection(
+    parallel.mapProcesses([{ makes: begun, ms: FOR_EVER }], { signal: controller.signal }),
+  );
+  await vi.waitUntil(() => existsSync(begun), SOON);
+  controller.abort();
+  await aborted;
   expect(slices(look(trace).items).map(({ name }) => name)).toEqual(["item 0 dead"]);
   await parallel.mapProcesses([]);
   expect(look(trace).rows).toEqual([]);

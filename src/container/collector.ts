@@ -215,9 +215,10 @@ export class Collector implements Runs {
   #failure(task: Task, run: Run, end: ChildEnd, ending: outcome.KnownEnding | undefined): Failure {
     const facts = outcome.factsOf(task, run);
     const { timeout, limits } = this.#owner.options;
-    if (!end.started) return outcome.failureToStart(facts, end.reason);
     const lastWords = run.printed?.lastWords;
+    // Also when its child was killed before it was there: a fork server that is held up reads both at once.
     if (this.#timedOut.has(task)) return outcome.timeoutFailure(facts, timeout!, lastWords);
+    if (!end.started) return outcome.failureToStart(facts, end.reason);
     const reason = this.#timedOut.size > 0 ? "another item of its child timed out" : end.reason;
     return outcome.deathFailure(facts, { ...end, reason }, ending, limits, lastWords);
   }

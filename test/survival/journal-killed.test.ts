@@ -38,8 +38,9 @@ test(`killed ${KILLS} times`, { timeout: 240_000 }, async () => {
 
   let next = 0;
   let kills = 0;
+  // A run may come to its end before it is killed, where this process is held up for a moment: then there is another.
   const inTurn = async () => {
-    while (next < KILLS / KILLS_OF_ONE) {
+    while (next < KILLS / KILLS_OF_ONE || kills < KILLS) {
       const directory = path.join(root, String((next += 1)));
       mkdirSync(directory);
       const { result, again, killed } = await round(directory);
@@ -49,8 +50,7 @@ test(`killed ${KILLS} times`, { timeout: 240_000 }, async () => {
     }
   };
   await Promise.all(Array.from({ length: AT_ONCE }, inTurn));
-  // On a machine that stands still for a moment, a run may have come to its end when it is to be killed.
-  expect(kills).toBeGreaterThanOrEqual(KILLS * 0.8);
+  expect(kills).toBeGreaterThanOrEqual(KILLS);
   await vi.waitFor(() => expect(descendants()).toEqual([]), SOON);
 });
 
