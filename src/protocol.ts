@@ -12,7 +12,6 @@
  */
 import type { MessagePort } from "node:worker_threads";
 import type { ErrorRecord } from "./error-record.js";
-import type { OutputName } from "./output/output-mark.js";
 import type { Written } from "./payload.js";
 import type { Frame } from "./worker.js";
 
@@ -24,9 +23,6 @@ export const MAX_CONCURRENCY = 1024;
 
 /** File descriptor of the channel in the fork server and in spawned children. */
 export const CHANNEL_FD = 3;
-
-/** Name of the socket for forked children in a pool's scratch directory. */
-export const SOCKET_FILE = "socket";
 
 /** An item too long for a line. */
 export type LongItem =
@@ -186,21 +182,6 @@ export type Ending =
   /** It is too long for the ledger. */
   | { readonly how: "elsewhere" };
 
-/** Where a child puts what is too long for the ledger. */
-export function resultFile({ directory, name }: Start, seq: number): string {
-  return `${directory}/${name}-${seq}.result`;
-}
-/** With its result buffers, see result-buffers.ts. */
-export function buffersFile({ directory, name }: Start): string {
-  return `${directory}/${name}.results`;
-}
-export function wordFile({ directory, name }: Start, seq: number): string {
-  return `${directory}/${name}-${seq}.word`;
-}
-export function endingFile({ directory, name }: Start): string {
-  return `${directory}/${name}.ending`;
-}
-
 /** What a thread posts that is too long for its ledger: the result of an item or what became of it, or its own ending. */
 export interface Letter {
   /** Number of the item within its child, or `ENDING_LETTER`. */
@@ -208,10 +189,6 @@ export interface Letter {
   readonly value: string | Uint8Array;
 }
 export const ENDING_LETTER = -1;
-/** The FIFO through which a forked child prints. */
-export function outputFile({ directory, num }: Start, name: OutputName): string {
-  return `${directory}/${num}.${name}`;
-}
 
 /** How one child ended, as told by the fork server. */
 export interface ChildReport {

@@ -2,14 +2,17 @@
  * One call: has items become tasks as slots come free, gives them to a container, and hands on what became of each. Owns
  * retries, hooks and every way a call can end; where and how a task runs is the container's business.
  */
+import { AbortGate } from "./abort-gate.js";
 import type { CallRecorder } from "./call-recorder.js";
 import { Pace } from "./container/pace.js";
 import type { TaskContainer } from "./container/task-container.js";
+import { FailureLimit } from "./failure-limit.js";
 import { Feed } from "./feed.js";
 import { HookLine } from "./hook-line.js";
 import type { Done, KnownResults } from "./known-results.js";
 import type { ResolvedOptions } from "./options.js";
 import type { ChildLife, Failure, Run, Runs, Task, TaskOwner } from "./task.js";
+import { WaitingTasks } from "./waiting-tasks.js";
 
 export interface Call {
   readonly items: Iterable<unknown> | AsyncIterable<unknown>;
@@ -34,9 +37,6 @@ export interface Call {
 
 /** Items that are done and whose `onFinish` waits, at most: else a slow one would let them pile up. */
 const MAX_WAITING_HOOKS = 1000;
-
-/** A part of fewer says little. */
-const MIN_ITEMS_FOR_RATIO = 10;
 /** Of what is left, a batch takes at most this part of each slot's share. */
 const SHARES_LEFT = 2;
 
@@ -53,24 +53,18 @@ export class Scheduler implements TaskOwner {
   readonly #feed: Feed;
   readonly #hooks: HookLine;
   readonly #pace = new Pace();
-  /** Tasks that wait for a slot again, for the second time or more. */
-  readonly #again: Task[] = [];
-  /** Failed tasks that wait for their next attempt. */
-  readonly #pausing = new Map<Task, NodeJS.Timeout>();
+  readonly #waiting: WaitingTasks;
+  readonly #limit: FailureLimit;
+  /** What is the user's is waited for until there is a reason to end at once. */
+  readonly #gate = new AbortGate();
   /** Its children are killed, and nobody is told of what else they do. */
   #isHalted = false;
-  /** Nor is anything of the user's waited for: there is a reason to end at once. */
-  #isAborted = false;
-  /** What waits for something of the user's. Not an AbortSignal: there may be a thousand of them, and of items a million. */
-  readonly #onAbort = new Set<() => void>();
   #container: TaskContainer | undefined;
   #known: KnownResults | undefined;
   #isOpening = false;
   /** Tasks that are neither done nor given up. */
   #open = 0;
   #waitingHooks = 0;
-  #succeeded = 0;
-  #failed = 0;
   #firstError: Error | undefined;
   readonly #toRecord: Done[] = [];
   /** No new item starts. */
@@ -88,8 +82,10 @@ export class Scheduler implements TaskOwner {
     this.options = call.options;
     this.wantsResults = call.wantsResults;
     this.expected = call.expected;
-    const { onStart, finishInOrder, stopOnError, halt, retries } = call.options;
+    const { onStart, finishInOrder, stopOnError, halt, retries, retryDelay } = call.options;
     this.endsAtError = stopOnError && !halt && retries === 0;
+    this.#waiting = new WaitingTasks(retryDelay, () => this.#onMore());
+    this.#limit = new FailureLimit(call.options);
     this.#hooks = new HookLine(finishInOrder);
     this.#feed = new Feed(call.items, {
       admit: (item, index) => this.#admit({ index, item, attempt: 1 }),
@@ -125,7 +121,7 @@ export class Scheduler implements TaskOwner {
   get batchSize(): number {
     const { batch } = this.options;
     if (batch !== "auto") return batch;
-    const remaining = (this.#feed.remaining ?? Infinity) + this.#again.length;
+    const remaining = (this.#feed.remaining ?? Infinity) + this.#waiting.size;
     const share = remaining / ((this.#container?.size ?? 1) * SHARES_LEFT);
     return Math.max(1, Math.min(this.#pace.size, Math.ceil(share)));
   }
@@ -155,7 +151,7 @@ export class Scheduler implements TaskOwner {
       this.#known = await this.#call.openKnown?.();
       this.#onMore();
       await this.#ended;
-      await this.#unlessAborted(this.#hooks.idle());
+      await this.#gate.pass(this.#hooks.idle());
     } finally {
       signal?.removeEventListener("abort", onAbort);
       this.#feed.stop();
@@ -182,8 +178,7 @@ export class Scheduler implements TaskOwner {
     if (this.#isHalted) return;
     this.#isHalted = true;
     this.#stopReason = { error: reason };
-    this.#isAborted = true;
-    for (const each of this.#onAbort) each();
+    this.#gate.abort();
     this.#stop(reason);
     this.#container?.kill(this);
   }
@@ -198,7 +193,7 @@ export class Scheduler implements TaskOwner {
 
   take(limit: number): Task[] {
     if (this.#isStopped) return [];
-    const tasks: Task[] = this.#again.length > 0 ? this.#again.splice(0, limit) : [];
+    const tasks = this.#waiting.take(limit);
     const count = tasks.length;
     // Results that are known are told while it pulls; until it is known what else there is, the call is not over.
     this.#open += 1;
@@ -225,17 +220,11 @@ export class Scheduler implements TaskOwner {
     if (!failure.isRetriable || task.attempt > this.options.retries || this.#isStopped) {
       return this.#giveUp(task);
     }
-    const timer = setTimeout(() => {
-      this.#pausing.delete(task);
-      task.attempt += 1;
-      this.#again.push(task);
-      this.#onMore();
-    }, this.#pauseAfter(task.attempt));
-    this.#pausing.set(task, timer);
+    this.#waiting.retry(task);
   }
 
   returned(tasks: readonly Task[]): void {
-    this.#again.unshift(...tasks);
+    this.#waiting.putBack(tasks);
     if (this.#isStopped) this.#drop();
   }
 
@@ -308,7 +297,8 @@ export class Scheduler implements TaskOwner {
     const info = { num, pid: pid!, attempt: task.attempt, duration, usage, ...collected };
     this.#waitingHooks += 1;
     const hook = () => onFinish(item as never, index, result as never, info);
-    this.#unlessAborted(this.#hooks.inTurn(index, hook))
+    this.#gate
+      .pass(this.#hooks.inTurn(index, hook))
       .catch((error: unknown) => this.#stop(error))
       .finally(() => {
         this.#waitingHooks -= 1;
@@ -318,7 +308,7 @@ export class Scheduler implements TaskOwner {
   }
 
   #succeed({ index, item }: Task, result: unknown): void {
-    this.#succeeded += 1;
+    this.#limit.succeeded();
     this.#recorder.done(1, 0);
     this.#onResult(index, result, item);
   }
@@ -332,14 +322,14 @@ export class Scheduler implements TaskOwner {
 
   /** An empty input starts nothing: only an item opens a container. */
   #begin(): void {
-    this.#again.push(...this.take(1));
-    if (this.#again.length > 0) void this.#openContainer();
+    this.#waiting.putBack(this.take(1));
+    if (this.#waiting.size > 0) void this.#openContainer();
   }
 
   async #openContainer(): Promise<void> {
     this.#isOpening = true;
     try {
-      await this.#unlessAborted(this.#call.ready());
+      await this.#gate.pass(this.#call.ready());
       if (!this.#isStopped) {
         this.#container = await this.#call.open();
         this.#container.add(this);
@@ -362,18 +352,13 @@ export class Scheduler implements TaskOwner {
     this.#isStopped = true;
     this.#feed.stop();
     this.#drop();
-    for (const [task, timer] of this.#pausing) {
-      clearTimeout(timer);
-      this.#pausing.delete(task);
-      this.#giveUp(task);
-    }
     this.#container?.recall(this);
     this.#endIfDone();
   }
 
-  /** Gives up what waits for a slot. */
+  /** Gives up what waits. */
   #drop(): void {
-    for (const task of this.#again.splice(0)) {
+    for (const task of this.#waiting.drain()) {
       if (task.failure) this.#giveUp(task);
       else this.#close(task);
     }
@@ -392,23 +377,12 @@ export class Scheduler implements TaskOwner {
   }
 
   #tellFailure(task: Task, error: Error): void {
-    this.#failed += 1;
+    this.#limit.failed();
     this.#firstError ??= error;
     this.#recorder.done(0, 1);
     // First: who is told of it may ask whether it is the end.
-    if (!this.#isStopped && this.#isTooMuch()) this.#stop(this.#firstError);
+    if (!this.#isStopped && this.#limit.isReached) this.#stop(this.#firstError);
     this.#call.onError(task.index, error);
-  }
-
-  /** Whether so many items have failed that no other is to start. */
-  #isTooMuch(): boolean {
-    const { halt, stopOnError } = this.options;
-    if (!halt) return stopOnError;
-    const { failures = Infinity, ratio = Infinity } = halt;
-    const done = this.#succeeded + this.#failed;
-    return (
-      this.#failed >= failures || (done >= MIN_ITEMS_FOR_RATIO && this.#failed / done >= ratio)
-    );
   }
 
   #close(task: Task): void {
@@ -435,25 +409,6 @@ export class Scheduler implements TaskOwner {
 
   #startHook(task: Task): Promise<unknown> {
     const hook = this.#hooks.now(() => this.options.onStart!(task.item as never, task.index));
-    return this.#unlessAborted(hook);
-  }
-
-  /** What `promise` gives, or `undefined` as soon as the call is aborted: a hook of the user may never end. */
-  #unlessAborted<T>(promise: Promise<T>): Promise<T | undefined> {
-    if (this.#isAborted) {
-      promise.catch(() => {});
-      return Promise.resolve(undefined);
-    }
-    return new Promise((resolve, reject) => {
-      const onAbort = () => resolve(undefined);
-      this.#onAbort.add(onAbort);
-      promise.then(resolve, reject).finally(() => this.#onAbort.delete(onAbort));
-    });
-  }
-
-  #pauseAfter(attempt: number): number {
-    const { min, max, factor } = this.options.retryDelay;
-    // Half of it random, so that items that failed together do not come back together.
-    return Math.min(max, min * factor ** (attempt - 1)) * (0.5 + Math.random() / 2);
+    return this.#gate.pass(hook);
   }
 }

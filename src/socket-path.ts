@@ -1,8 +1,8 @@
 /** The socket of a pool, by a path the kernel takes: one of a Unix socket has at most 107 bytes, a scratch directory's may be longer. */
 import { closeSync, openSync } from "node:fs";
 import net from "node:net";
-import { SOCKET_FILE } from "./protocol.js";
 
+const SOCKET_FILE = "socket";
 /** sun_path of unix(7) has 108 bytes, the last of them a zero. */
 const MAX_PATH_BYTES = 107;
 

@@ -1,7 +1,6 @@
 /** A task: an item on its way. And what its owner, the call, is told of it by the slot it runs in. */
 import type { Usage } from "./errors.js";
 import type { ResolvedOptions } from "./options.js";
-import type { Printed } from "./output/item-output.js";
 import type { LongItem } from "./protocol.js";
 
 /** Small, as there is one for every item: what few tasks have is only there when they do. */
@@ -32,6 +31,14 @@ export interface Run {
   readonly usage: Usage | undefined;
   /** What it has printed, where that is read. */
   readonly printed?: Printed | undefined;
+}
+
+/** What is left of an item's output once it has ended. */
+export interface Printed {
+  /** Where it is collected. */
+  readonly collected: { readonly stdout: string; readonly stderr: string } | undefined;
+  /** The last lines on stderr; empty when there are none. */
+  readonly lastWords: string;
 }
 
 /** Tells of runs to those who ask: most do not, and there are a million of them a second. */

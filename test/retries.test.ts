@@ -14,7 +14,7 @@ describe.each(["fork", "spawn"] as const)("retries by %s", (startMethod) => {
       startMethod,
       retries: 2,
       retryDelay: SOON,
-      ...(way === "hang" ? { timeout: 4000 } : {}),
+      ...(way === "hang" ? { timeout: 2500 } : {}),
     });
     expect(await parallel.mapProcesses([{ notes, way }])).toEqual(["attempt 3"]);
     const attempts = noted(notes);

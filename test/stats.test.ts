@@ -109,7 +109,7 @@ describe("diagnostics channels", () => {
       concurrency: 2,
       retries: 1,
       retryDelay: { min: 1, max: 1 },
-      timeout: 4000,
+      timeout: 2500,
       stopOnError: false,
     });
     await parallel.mapSettled([

@@ -261,10 +261,12 @@ describe("an item that fails in a thread", () => {
 
   it("stops the call, but for what is in flight", async () => {
     const pulled: number[] = [];
-    const failed = path.join(temporaryDirectory(), "failed");
+    const directory = temporaryDirectory();
+    const [done, failed] = [path.join(directory, "done"), path.join(directory, "failed")];
+    makesAfter(0, done);
     makesAfter(1, failed);
-    // The one beside it is there until it has failed.
-    const items = [{}, { throws: "failed" }, { until: failed }, {}, {}, {}];
+    // It fails when one that is done has made room for another, which is there until then.
+    const items = [{}, { until: done, throws: "failed" }, { until: failed }, {}, {}, {}];
     const parallel = opened(new Does(), { pool: 2, batch: 1 });
     const error = await rejection(
       parallel.mapThreads(items, { onStart: (_, index) => pulled.push(index) }),

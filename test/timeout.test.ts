@@ -28,7 +28,7 @@ describe.each(["fork", "spawn"] as const)("timeout by %s", (startMethod) => {
   });
 
   it("leaves the other items alone", async () => {
-    const parallel = opened(new Stays(), { startMethod, timeout: 4000, concurrency: 2 });
+    const parallel = opened(new Stays(), { startMethod, timeout: 2500, concurrency: 2 });
     const settled = await parallel.mapSettled([{ ms: 1 }, {}, { ms: 1 }, { ms: 1 }]);
     expect(settled.map((each) => each.status)).toEqual([
       "fulfilled",
@@ -39,14 +39,14 @@ describe.each(["fork", "spawn"] as const)("timeout by %s", (startMethod) => {
   });
 
   it("ends a loop that never yields", async () => {
-    const parallel = opened(new Loops(), { startMethod, timeout: 4000, stopOnError: false });
+    const parallel = opened(new Loops(), { startMethod, timeout: 2500, stopOnError: false });
     const error = await rejection(parallel.mapProcesses([{}, { ms: 1 }]));
     expect(error.errors).toMatchObject([{ code: "ERR_PARALLEL_TIMEOUT", index: 0 }]);
   });
 
   it("kills what the child has started, too", async () => {
     const begun = `${temporaryDirectory()}/begun`;
-    const parallel = opened(new Leaves(), { startMethod, timeout: 4000 });
+    const parallel = opened(new Leaves(), { startMethod, timeout: 2500 });
     expect(await rejection(parallel.mapProcesses([{ begun }]))).toMatchObject({
       code: "ERR_PARALLEL_TIMEOUT",
     });
@@ -57,12 +57,12 @@ describe.each(["fork", "spawn"] as const)("timeout by %s", (startMethod) => {
     const begun = `${temporaryDirectory()}/begun`;
     const parallel = opened(new Ignores(), {
       startMethod,
-      timeout: 4000,
+      timeout: 2500,
       forceKillAfterDelay: 300,
     });
     const error = await rejection(parallel.mapProcesses([{ begun }]));
     expect(error).toMatchObject({ code: "ERR_PARALLEL_TIMEOUT" });
-    expect(error.duration).toBeGreaterThanOrEqual(4290);
+    expect(error.duration).toBeGreaterThanOrEqual(2790);
     expect(isAlive(Number(readFileSync(begun, "utf8")))).toBe(false);
   });
 
@@ -70,7 +70,7 @@ describe.each(["fork", "spawn"] as const)("timeout by %s", (startMethod) => {
     const begun = `${temporaryDirectory()}/begun`;
     const parallel = opened(new Ignores(), {
       startMethod,
-      timeout: 4000,
+      timeout: 2500,
       killSignal: "SIGKILL",
       forceKillAfterDelay: 60_000,
     });

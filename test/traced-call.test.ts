@@ -71,7 +71,7 @@ describe.each([{ concurrency: 2 }, { pool: 2 }])("a trace of failures, %j", (opt
     const parallel = opened(new Does(), {
       ...options,
       startMethod: "fork",
-      timeout: 4000,
+      timeout: 2500,
       retries: 1,
       retryDelay: { min: 1, max: 1 },
       stopOnError: false,

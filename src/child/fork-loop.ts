@@ -10,12 +10,12 @@
  */
 import { readFileSync, rmSync } from "node:fs";
 import { getHeapStatistics } from "node:v8";
+import { outputFile } from "../child-files.js";
 import {
   CHANNEL_FD,
   type ChildReport,
   MAX_CONCURRENCY,
   type Order,
-  outputFile,
   type StartRequest,
   type WorkerSource,
 } from "../protocol.js";

@@ -4,10 +4,10 @@
  */
 import { closeSync, constants, openSync, writeSync } from "node:fs";
 import { inspect } from "node:util";
+import { outputFile } from "../child-files.js";
 import {
   CHANNEL_FD,
   type ChildGreeting,
-  outputFile,
   type Start,
   type StartRequest,
   type WorkerSource,
@@ -20,9 +20,9 @@ import { type Libc, SIGKILL } from "./libc.js";
 import { applyLimits } from "./limits.js";
 import type { Notes } from "./notes.js";
 import { OverflowFileWriter, type OverflowWriter } from "./overflow.js";
-import { OutputMarks } from "./output-marks.js";
+import { eventsAlone, eventsThrough, hostThreads, titleOf } from "./process-child.js";
 import { renewRandom } from "./renew.js";
-import { type LoadedWorker, Runner, type RunnerEvents, type Surroundings } from "./runner.js";
+import { type LoadedWorker, Runner, type Surroundings } from "./runner.js";
 import { atEnd, type Ending } from "./watch-exit.js";
 
 const { _tickCallback: drainMicrotasks } = process;
@@ -59,11 +59,8 @@ export class ForkedChild {
 
     const pid = libc.getpid();
     Object.defineProperty(process, "pid", { value: pid, enumerable: true, configurable: true });
-    const { payload, num } = start;
-    const { name } = this.#around;
-    process.title = payload
-      ? `forkmap ${name} num ${num} item ${payload.index}`
-      : `forkmap ${name} num ${num}`;
+    const { payload } = start;
+    process.title = titleOf(this.#around.name, start);
     atEnd((ending, code) => this.#end(ending, code));
     process.reallyExit = (code) => this.#end({ how: "exit" }, code ?? 0);
     renewRandom();
@@ -80,7 +77,8 @@ export class ForkedChild {
     const ledger = new LedgerWriter(memory ?? ownLedger(libc, start), start.shape);
     const overflow = new OverflowFileWriter(start, ledger);
     if (payload) {
-      const runner = new Runner(this.#worker, start, this.#around, ledger, overflow, this.#alone());
+      const events = eventsAlone(() => this.#leave());
+      const runner = new Runner(this.#worker, start, this.#around, ledger, overflow, events);
       this.#notes = runner.notes;
       runner.run(id, payload);
     } else {
@@ -90,36 +88,26 @@ export class ForkedChild {
     drainMicrotasks();
   }
 
-  /** Of a child whose one item came with its start: its end says that it is done. */
-  #alone(): RunnerEvents {
-    return { say() {}, busy() {}, onInterrupt, done: () => this.#leave() };
-  }
-
   /** Gets items from a channel of its own, for as long as there are any. */
   #serve(id: string, start: Start, ledger: LedgerWriter, overflow: OverflowWriter): void {
     this.#libc.keepFreedMemory();
-    const channel = new ItemChannel(connectTo(start.directory), () => this.#libc.exit(0));
-    const runner = new Runner(this.#worker, start, this.#around, ledger, overflow, {
-      say: (answer) => channel.say(answer),
-      busy: (isBusy) => channel.busy(isBusy),
-      onInterrupt,
-      done: () => this.#leave(),
-      marks: start.mark === undefined ? undefined : new OutputMarks(start.mark),
-    });
+    const channel = this.#channel(start);
+    const events = eventsThrough(channel, start, () => this.#leave());
+    const runner = new Runner(this.#worker, start, this.#around, ledger, overflow, events);
     this.#notes = runner.notes;
     channel.serve(runner);
     channel.say({ hello: "child", id, pid: process.pid } satisfies ChildGreeting);
   }
 
-  /** Runs nothing itself: its threads do, each of which loads the worker anew. */
   async #hostThreads(id: string, start: Start): Promise<void> {
-    const { ThreadHost } = await import("./thread-host.js");
-    const channel = new ItemChannel(connectTo(start.directory), () => this.#libc.exit(0));
+    const channel = this.#channel(start);
     const frame = { kind: "fork", num: start.num, name: this.#around.name } as const;
-    const say = (message: object) => channel.say(message);
-    const done = () => this.#libc.exit(0);
-    channel.serve(new ThreadHost(this.#source, frame, { say, done }));
+    await hostThreads(channel, this.#source, frame, () => this.#libc.exit(0));
     channel.say({ hello: "child", id, pid: process.pid } satisfies ChildGreeting);
+  }
+
+  #channel({ directory }: Start): ItemChannel {
+    return new ItemChannel(connectTo(directory), () => this.#libc.exit(0));
   }
 
   #leave(): void {
@@ -142,10 +130,6 @@ export class ForkedChild {
     }
     return this.#libc.exit(code);
   }
-}
-
-function onInterrupt(interrupt: () => void): void {
-  process.once("SIGTERM", interrupt);
 }
 
 /** What it and all it starts prints goes to its parent. Waits until that is there to read it. */

@@ -4,16 +4,9 @@
  */
 import { writeFileSync } from "node:fs";
 import type { MessagePort } from "node:worker_threads";
+import { endingFile, resultFile, wordFile } from "../child-files.js";
 import { type Payable, writePayload } from "../payload.js";
-import {
-  ENDING_LETTER,
-  endingFile,
-  type Letter,
-  resultFile,
-  type ResultPlace,
-  type Start,
-  wordFile,
-} from "../protocol.js";
+import { ENDING_LETTER, type Letter, type ResultPlace, type Start } from "../protocol.js";
 import type { LedgerWriter } from "./ledger-writer.js";
 import { ResultBuffers } from "./result-buffers.js";
 

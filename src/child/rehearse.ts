@@ -6,14 +6,9 @@ import { randomUUID } from "node:crypto";
 import { mkdtempSync, rmSync, unlinkSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import path from "node:path";
+import { outputFile, resultFile } from "../child-files.js";
 import { ONE_ITEM } from "../ledger.js";
-import {
-  outputFile,
-  type Payload,
-  resultFile,
-  type Start,
-  type WorkerSource,
-} from "../protocol.js";
+import type { Payload, Start, WorkerSource } from "../protocol.js";
 import { ForkedChild } from "./forked-child.js";
 import type { Libc } from "./libc.js";
 import type { LoadedWorker } from "./runner.js";

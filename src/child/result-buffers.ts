@@ -1,7 +1,8 @@
 /** The child's end of its result buffers, see ../result-buffers.ts. */
 import { ftruncateSync, openSync } from "node:fs";
+import { buffersFile } from "../child-files.js";
 import { type Payable, putPayload, type Written } from "../payload.js";
-import { buffersFile, type ResultPlace, type Start } from "../protocol.js";
+import type { ResultPlace, Start } from "../protocol.js";
 import { positionOf, RESULT_BUFFER_LENGTH, RESULT_BUFFERS } from "../result-buffers.js";
 import type { LedgerWriter } from "./ledger-writer.js";
 

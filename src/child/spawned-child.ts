@@ -14,7 +14,7 @@ import { applyLimits } from "./limits.js";
 import { loadWorker, problemOf, problemOfExit } from "./load-worker.js";
 import type { Notes } from "./notes.js";
 import { OverflowFileWriter } from "./overflow.js";
-import { OutputMarks } from "./output-marks.js";
+import { eventsAlone, eventsThrough, hostThreads, titleOf } from "./process-child.js";
 import { type LoadedWorker, Runner, type RunnerEvents } from "./runner.js";
 import { takeOverStdio } from "./stdio.js";
 import { atEnd, watchExit } from "./watch-exit.js";
@@ -25,9 +25,7 @@ let notes: Notes | undefined;
 let isDone = false;
 let isHosting = false;
 
-process.title = start.payload
-  ? `forkmap ${name} num ${start.num} item ${start.payload.index}`
-  : `forkmap ${name} num ${start.num}`;
+process.title = titleOf(name, start);
 if (start.mark !== undefined) takeOverStdio();
 watchExit();
 atEnd((ending, code) => {
@@ -37,7 +35,7 @@ atEnd((ending, code) => {
   if (start.payload) sendUsage();
 });
 
-if (start.isHost) await orFail(hostThreads);
+if (start.isHost) await orFail(host);
 else {
   const worker = await orFail(() => loadWorker(source));
   if (start.payload) runOne(worker, start.payload);
@@ -46,34 +44,28 @@ else {
 
 /** Its one item has come with its start: its end says that it is done. */
 function runOne(worker: LoadedWorker, payload: Payload): void {
-  const runner = runnerWith(worker, { say() {}, busy() {}, onInterrupt, done });
+  const runner = runnerWith(worker, eventsAlone(done));
   send({ hello: "ready" });
   runner.run(id, payload);
 }
 
 /** Gets items through the channel, for as long as there are any. */
 function serve(worker: LoadedWorker): void {
-  const channel = new ItemChannel(new Socket({ fd: CHANNEL_FD }), () => process.reallyExit(0));
-  const runner = runnerWith(worker, {
-    say: (answer) => channel.say(answer),
-    busy: (isBusy) => channel.busy(isBusy),
-    onInterrupt,
-    done,
-    marks: start.mark === undefined ? undefined : new OutputMarks(start.mark),
-  });
-  channel.serve(runner);
+  const channel = openChannel();
+  channel.serve(runnerWith(worker, eventsThrough(channel, start, done)));
   channel.say({ hello: "ready" });
 }
 
-/** Runs nothing itself: its threads do. */
-async function hostThreads(): Promise<void> {
-  const { ThreadHost } = await import("./thread-host.js");
-  const channel = new ItemChannel(new Socket({ fd: CHANNEL_FD }), () => process.reallyExit(0));
+async function host(): Promise<void> {
+  const channel = openChannel();
   const frame = { kind: "spawn", num: start.num, name } as const;
-  const say = (message: object) => channel.say(message);
   isHosting = true;
-  channel.serve(new ThreadHost(source, frame, { say, done: () => process.exit() }));
+  await hostThreads(channel, source, frame, () => process.exit());
   channel.say({ hello: "ready" });
+}
+
+function openChannel(): ItemChannel {
+  return new ItemChannel(new Socket({ fd: CHANNEL_FD }), () => process.reallyExit(0));
 }
 
 function runnerWith(worker: LoadedWorker, events: RunnerEvents): Runner {
@@ -83,10 +75,6 @@ function runnerWith(worker: LoadedWorker, events: RunnerEvents): Runner {
   const runner = new Runner(worker, start, around, writer, overflow, events);
   notes = runner.notes;
   return runner;
-}
-
-function onInterrupt(interrupt: () => void): void {
-  process.once("SIGTERM", interrupt);
 }
 
 function done(): void {

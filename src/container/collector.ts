@@ -8,10 +8,9 @@ import type { Child, ChildEnd } from "../launch/launcher.js";
 import { monotonic } from "../monotonic.js";
 import * as outcome from "../outcome.js";
 import type { ChildOutput } from "../output/child-output.js";
-import type { Printed } from "../output/item-output.js";
 import type { Ending, LastWord, LongItem, Start } from "../protocol.js";
 import type { Meter } from "../stats.js";
-import type { Failure, Run, Runs, Task, TaskOwner } from "../task.js";
+import type { Failure, Printed, Run, Runs, Task, TaskOwner } from "../task.js";
 import type { TaskList } from "./task-list.js";
 
 /** What an ended child leaves. */

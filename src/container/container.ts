@@ -4,8 +4,6 @@
  * The pool of a `Parallel` is one that lasts; a call with a child per item has one of its own.
  */
 import * as diagnostics from "../diagnostics.js";
-import { LaunchError } from "../errors.js";
-import { freeMemory } from "../free-memory.js";
 import { LedgerReader, MANY_ITEMS, ONE_ITEM } from "../ledger.js";
 import type { Launcher, Room } from "../launch/launcher.js";
 import { monotonic } from "../monotonic.js";
@@ -16,6 +14,7 @@ import { isBackedUp, onceDrained } from "../output/printer.js";
 import type { Limits, LongItem } from "../protocol.js";
 import type { Meter } from "../stats.js";
 import type { TaskOwner } from "../task.js";
+import { MemoryGate } from "./memory-gate.js";
 import { Slot } from "./slot.js";
 import type { SlotHost } from "./slot-host.js";
 import type { TaskContainer } from "./task-container.js";
@@ -24,9 +23,6 @@ import type { TaskContainer } from "./task-container.js";
 const WORTH_TAKING_MS = 1;
 /** What was thought to be less, and has not been begun after so many ms, is more. */
 const OVERDUE_MS = 20;
-const MEMORY_CHECK_MS = 100;
-/** With no child running, memory is not waited for any longer. */
-const MEMORY_PATIENCE_MS = 30_000;
 
 export interface ContainerOptions {
   readonly size: number;
@@ -50,10 +46,11 @@ export class Container implements TaskContainer {
   readonly #slots: Slot[] = [];
   readonly #owners: TaskOwner[] = [];
   readonly #host: SlotHost;
+  readonly #memory = new MemoryGate(
+    () => !this.#isEmpty,
+    () => this.dispatch(),
+  );
   #size: number;
-  /** Since when there has been too little memory for a child, and no child. */
-  #shortSince: number | undefined;
-  #memoryTimer: NodeJS.Timeout | undefined;
   #overdueTimer: NodeJS.Timeout | undefined;
   #isOverdue = false;
   #isDispatching = false;
@@ -107,8 +104,7 @@ export class Container implements TaskContainer {
     const at = this.#owners.indexOf(owner);
     if (at !== -1) this.#owners.splice(at, 1);
     if (this.#owners.length === 0) for (const slot of this.#slots) slot.rest();
-    // The next call has its own patience.
-    this.#shortSince = undefined;
+    this.#memory.forget();
   }
 
   /** Gives what there is to whoever is free; to be called when either may have changed. */
@@ -152,7 +148,7 @@ export class Container implements TaskContainer {
   }
 
   async #close(): Promise<void> {
-    clearTimeout(this.#memoryTimer);
+    this.#memory.close();
     clearTimeout(this.#overdueTimer);
     for (const slot of this.#slots) slot.retire();
     if (!this.#isEmpty) await new Promise<void>((resolve) => (this.#onEmpty = resolve));
@@ -216,7 +212,7 @@ export class Container implements TaskContainer {
       const slot = (this.#slots[num] ??= new Slot(num, this.#host));
       if (hasEnough && !slot.isServing(owner)) continue;
       if (slot.roomFor(owner) === 0 || (best && slot.load >= best.load)) continue;
-      if (slot.isEmpty && !(mayStart ??= this.#mayStart(owner))) continue;
+      if (slot.isEmpty && !(mayStart ??= this.#memory.isOpen(owner))) continue;
       best = slot;
       if (best.load === 0) break;
     }
@@ -229,29 +225,6 @@ export class Container implements TaskContainer {
     // A call's own container has the size that was asked for, and a new one when that is changed.
     if (!this.#options.isPool || concurrency >= this.#size) return false;
     return this.#slots.filter((slot) => slot.isServing(owner)).length >= concurrency;
-  }
-
-  #mayStart(owner: TaskOwner): boolean {
-    const { minFreeMemory } = owner.options;
-    if (minFreeMemory === undefined) return true;
-    const free = freeMemory();
-    if (free >= minFreeMemory) {
-      this.#shortSince = undefined;
-      return true;
-    }
-    const now = performance.now();
-    // As long as a child runs, its end may help.
-    if (!this.#isEmpty) this.#shortSince = undefined;
-    else this.#shortSince ??= now;
-    if (this.#shortSince !== undefined && now - this.#shortSince > MEMORY_PATIENCE_MS) {
-      owner.doomed(new LaunchError(tooLittle(free, minFreeMemory)));
-    } else {
-      this.#memoryTimer ??= setTimeout(() => {
-        this.#memoryTimer = undefined;
-        this.dispatch();
-      }, MEMORY_CHECK_MS);
-    }
-    return false;
   }
 
   get #isEmpty(): boolean {
@@ -300,11 +273,4 @@ export class Container implements TaskContainer {
       },
     };
   }
-}
-
-function tooLittle(free: number, wanted: number): string {
-  return (
-    `No child was started for ${MEMORY_PATIENCE_MS / 1000} s: ${free} bytes of memory are free, ` +
-    `\`minFreeMemory\` asks for ${wanted}, and none of this call is running whose end could help`
-  );
 }

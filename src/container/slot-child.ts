@@ -13,6 +13,7 @@ import { monotonic } from "../monotonic.js";
 import type { ChildOutput, OutputSource } from "../output/child-output.js";
 import type { Answer, Payload, Start } from "../protocol.js";
 import type { ChildLife, Task, TaskOwner } from "../task.js";
+import { ChildWatch } from "./child-watch.js";
 import { Collector } from "./collector.js";
 import { MAX_BATCH } from "./pace.js";
 import type { SlotHost } from "./slot-host.js";
@@ -21,8 +22,6 @@ import { warnOfTeardown } from "./teardown-warning.js";
 
 /** So often a task may have been given to a child that ended before it began it. */
 const MAX_STRAYS = 10;
-/** An item may keep its child from telling of those before it in its batch: they are looked for so often. */
-const LOOK_MS = 20;
 
 export class SlotChild {
   readonly #host: SlotHost;
@@ -31,6 +30,7 @@ export class SlotChild {
   readonly #onGone: () => void;
   readonly #tasks: TaskList;
   readonly #collector: Collector;
+  readonly #watch: ChildWatch;
   #state: "new" | "starting" | "serving" | "ending" = "new";
   #child: Child | undefined;
   #output: ChildOutput | undefined;
@@ -39,7 +39,6 @@ export class SlotChild {
   /** How many owners it has had. */
   #owners = 0;
   #launchedAt = 0;
-  #readyAt = 0;
   #lastId = 0;
   /** Until the child is ready. */
   readonly #unsent: Payload[] = [];
@@ -53,13 +52,6 @@ export class SlotChild {
   #isWaiting = false;
   /** Tasks it was given and has not given back. */
   #share = 0;
-  /** When it was last given tasks while it had none. */
-  #handedAt = 0;
-  #timer: NodeJS.Timeout | undefined;
-  /** When the timer is due. */
-  #lookAt = 0;
-  /** Since it was idle, it has been given several items in one line. */
-  #hasBatches = false;
   #forceTimer: NodeJS.Timeout | undefined;
 
   /** @param onGone - called when it has ended, before anybody else is told */
@@ -70,6 +62,15 @@ export class SlotChild {
     this.#onGone = onGone;
     this.#tasks = new TaskList(host.capacity);
     this.#collector = new Collector(start, this.#tasks, ledger, host.meter, host.capacity);
+    this.#watch = new ChildWatch({
+      tasks: this.#tasks,
+      ledger,
+      collector: this.#collector,
+      isServing: () => this.#state === "serving",
+      // Of a child for one item, what it has noted is only taken when it has ended: then it is known what it cost.
+      look: () => host.isOneItem || this.#collector.collect(),
+      kill: () => this.kill(),
+    });
   }
 
   get load(): number {
@@ -110,8 +111,7 @@ export class SlotChild {
     if (owner !== this.#owner) this.#owners += 1;
     this.#owner = owner;
     const now = monotonic();
-    if (this.load === 0) this.#handedAt = now;
-    if (tasks.length > 1) this.#hasBatches = true;
+    this.#watch.handed(tasks.length, this.load === 0, now, owner.options.timeout);
     for (const task of tasks) this.#collector.add(task, owner, now);
     this.#share += tasks.length;
     this.#hand(packed);
@@ -143,7 +143,7 @@ export class SlotChild {
       // First the word, then the look, as the child does it the other way round: one of us sees the other.
       this.#ledger.recall(true);
       this.#giveBack(this.#ledger.begun());
-      if (this.load === 0) this.#allowTime();
+      if (this.load === 0) this.#watch.allowTime();
     }
   }
 
@@ -190,7 +190,7 @@ export class SlotChild {
       this.#child!.overflow.rest(false);
       this.#send(whole);
       this.#child!.keepAlive(true);
-      this.#watch();
+      this.#watch.begin();
     } else if (this.#state === "starting") {
       this.#unsent.push(whole);
     } else {
@@ -224,8 +224,7 @@ export class SlotChild {
 
   /** Its time does not count. In a pool it may be for as long as that lives: what it was to do is for others. */
   #onWaiting(): void {
-    clearTimeout(this.#timer);
-    this.#timer = undefined;
+    this.#watch.stop();
     if (this.#host.isOneItem) return;
     this.#isWaiting = true;
     this.#child!.keepAlive(this.#isRetired);
@@ -236,10 +235,9 @@ export class SlotChild {
   #onReady(): void {
     this.#state = "serving";
     this.#isWaiting = false;
-    this.#readyAt = monotonic();
     this.#host.onChildReady(this.#start.num, this.pid);
     for (const payload of this.#unsent.splice(0)) this.#send(payload);
-    this.#watch();
+    this.#watch.ready();
     // All was taken back while it was starting.
     if (this.load === 0) this.#idle();
     if (!this.#host.isOneItem) this.#host.onFree();
@@ -275,9 +273,7 @@ export class SlotChild {
   }
 
   #idle(): void {
-    clearTimeout(this.#timer);
-    this.#timer = undefined;
-    this.#hasBatches = false;
+    this.#watch.idle();
     this.#child?.keepAlive(false);
     this.#child?.overflow.rest(true);
     this.#endIfIdle();
@@ -292,16 +288,7 @@ export class SlotChild {
     if (!isDone) this.#child!.send({ do: "end" });
     // A call may wait for the child that comes after it.
     if (this.#isRetired || this.#host.isInUse()) this.#child!.keepAlive(true);
-    this.#allowTime();
-  }
-
-  /** A child without a task that owes an answer, or its end, has as much time for it as for a task. */
-  #allowTime(): void {
-    clearTimeout(this.#timer);
-    const { timeout } = this.#owner.options;
-    this.#timer = timeout === undefined ? undefined : setTimeout(() => this.kill(), timeout);
-    this.#timer?.unref();
-    this.#lookAt = 0;
+    this.#watch.allowTime();
   }
 
   #find(seq: number): ReturnType<OutputSource["find"]> {
@@ -316,54 +303,8 @@ export class SlotChild {
     if (tasks.length > 0) this.#owner.returned(tasks);
   }
 
-  /** Looks after a child that may take too long. */
-  #watch(): void {
-    if (this.load === 0) return;
-    const { timeout = Infinity } = this.#owner.options;
-    this.#lookIn(this.#hasBatches ? Math.min(timeout, LOOK_MS) : timeout);
-  }
-
-  /** Unless it will look sooner. */
-  #lookIn(ms: number): void {
-    if (ms === Infinity) return;
-    const at = monotonic() + ms;
-    if (this.#timer && this.#lookAt <= at) return;
-    clearTimeout(this.#timer);
-    this.#lookAt = at;
-    this.#timer = setTimeout(() => this.#look(), ms);
-  }
-
-  #look(): void {
-    this.#timer = undefined;
-    // Of a child for one item, what it has noted is only taken when it has ended: then it is known what it cost.
-    if (!this.#host.isOneItem) this.#collector.collect();
-    if (this.load === 0 || this.#state !== "serving") return;
-    const timeLeft = this.#timeLeft();
-    if (timeLeft <= 0) this.kill();
-    else this.#lookIn(this.#hasBatches ? Math.min(timeLeft, LOOK_MS) : timeLeft);
-  }
-
-  /** In ms, until the next item has run for too long; notes those that have. */
-  #timeLeft(): number {
-    const { timeout } = this.#owner.options;
-    if (timeout === undefined) return Infinity;
-    const begun = this.#ledger.begun();
-    const now = monotonic();
-    let least = Infinity;
-    const check = (task: Task, since: number) => {
-      const left = Math.ceil(since + timeout - now);
-      if (left <= 0) this.#collector.timeOut(task);
-      least = Math.min(least, left);
-    };
-    for (const [seq, task] of this.#tasks.upTo(begun)) check(task, this.#ledger.beginningOf(seq));
-    // When none is running the next one should be: something else keeps the child from it.
-    const next = least === Infinity && this.#tasks.get(this.#tasks.oldest);
-    if (next) check(next, Math.max(this.#readyAt, this.#handedAt, this.#collector.lastDoneAt));
-    return least;
-  }
-
   #onEnd(end: ChildEnd): void {
-    clearTimeout(this.#timer);
+    this.#watch.stop();
     const wasKilled = this.#forceTimer !== undefined;
     clearTimeout(this.#forceTimer);
     const { lost, ending } = this.#collector.close(end, (next) =>

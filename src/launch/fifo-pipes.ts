@@ -5,7 +5,8 @@
  */
 import { closeSync, constants, openSync, rmSync } from "node:fs";
 import net from "node:net";
-import { outputFile, type Start } from "../protocol.js";
+import { outputFile } from "../child-files.js";
+import type { Start } from "../protocol.js";
 import { type OnOutput, type OutputPipes, READ_BUFFER, readAll } from "./output-pipes.js";
 
 const { O_NONBLOCK, O_RDONLY, O_WRONLY } = constants;

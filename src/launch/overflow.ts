@@ -3,15 +3,9 @@
  * ended. Where that lies is the start method's business: processes leave it in files of the scratch directory.
  */
 import { closeSync, ftruncateSync, openSync, readFileSync, rmSync } from "node:fs";
+import { buffersFile, endingFile, resultFile, wordFile } from "../child-files.js";
 import { getPayload, getPayloadLater, type Written } from "../payload.js";
-import {
-  buffersFile,
-  endingFile,
-  resultFile,
-  type ResultPlace,
-  type Start,
-  wordFile,
-} from "../protocol.js";
+import type { ResultPlace, Start } from "../protocol.js";
 import { positionOf } from "../result-buffers.js";
 
 /** Of one child; each thing can be had once. */

@@ -3,10 +3,10 @@
  * item ends. Bytes before the first mark are of the child's first item, as its `setup` is; those that come when an item
  * has ended and no other begun carry its tag, or are dropped where they would be collected.
  */
-import { ItemOutput, type Printed } from "./item-output.js";
+import { ItemOutput } from "./item-output.js";
 import { MarkSplitter, type OutputName } from "./output-mark.js";
 import { isBackedUp, onceDrained, print } from "./printer.js";
-import type { Task, TaskOwner } from "../task.js";
+import type { Printed, Task, TaskOwner } from "../task.js";
 
 /** The child, as far as its output is concerned. */
 export interface OutputSource {

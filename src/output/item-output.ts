@@ -1,5 +1,5 @@
 /** What one item has printed: lines on their way, or what is kept of it. */
-import type { Task, TaskOwner } from "../task.js";
+import type { Printed, Task, TaskOwner } from "../task.js";
 import { LineCutter } from "./line-cutter.js";
 import type { OutputName } from "./output-mark.js";
 import { Tail } from "./tail.js";
@@ -10,14 +10,6 @@ const COLLECTED_BYTES = 1024 * 1024;
 const LAST_WORDS_BYTES = 2048;
 const LAST_LINES = 3;
 const LAST_WORDS_CHARACTERS = 1000;
-
-/** What is left of an item's output once it has ended. */
-export interface Printed {
-  /** Where it is collected. */
-  readonly collected: { readonly stdout: string; readonly stderr: string } | undefined;
-  /** The last lines on stderr; empty when there are none. */
-  readonly lastWords: string;
-}
 
 export class ItemOutput {
   readonly #task: Task;

@@ -1,0 +1,46 @@
+/** What the children that are processes of their own have in common, whether they were forked or spawned. */
+import type { Start, WorkerSource } from "../protocol.js";
+import type { Frame } from "../worker.js";
+import type { ItemChannel } from "./item-channel.js";
+import { OutputMarks } from "./output-marks.js";
+import type { RunnerEvents } from "./runner.js";
+
+/** In the list of processes. */
+export function titleOf(name: string, { num, payload }: Start): string {
+  return `forkmap ${name} num ${num}${payload ? ` item ${payload.index}` : ""}`;
+}
+
+/** Of a child whose one item came with its start: its end says that it is done. */
+export function eventsAlone(done: () => void): RunnerEvents {
+  return { say() {}, busy() {}, onInterrupt, done };
+}
+
+/** Of one that gets its items through a channel. */
+export function eventsThrough(
+  channel: ItemChannel,
+  { mark }: Start,
+  done: () => void,
+): RunnerEvents {
+  return {
+    say: (answer) => channel.say(answer),
+    busy: (isBusy) => channel.busy(isBusy),
+    onInterrupt,
+    done,
+    marks: mark === undefined ? undefined : new OutputMarks(mark),
+  };
+}
+
+/** Runs nothing itself: its threads do, each of which loads the worker anew. */
+export async function hostThreads(
+  channel: ItemChannel,
+  source: WorkerSource,
+  frame: Frame,
+  done: () => void,
+): Promise<void> {
+  const { ThreadHost } = await import("./thread-host.js");
+  channel.serve(new ThreadHost(source, frame, { say: (message) => channel.say(message), done }));
+}
+
+function onInterrupt(interrupt: () => void): void {
+  process.once("SIGTERM", interrupt);
+}

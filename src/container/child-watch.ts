@@ -1,0 +1,117 @@
+/**
+ * Looks after a child in a slot: has it killed when an item of it, or what it owes without one, takes too long; and has it
+ * looked at now and then where an item may keep it from telling of those before.
+ */
+import type { LedgerReader } from "../ledger.js";
+import { monotonic } from "../monotonic.js";
+import type { Task } from "../task.js";
+import type { Collector } from "./collector.js";
+import type { TaskList } from "./task-list.js";
+
+/** An item may keep its child from telling of those before it in its batch: they are looked for so often. */
+const LOOK_MS = 20;
+
+export interface Watched {
+  readonly tasks: TaskList;
+  readonly ledger: LedgerReader;
+  readonly collector: Collector;
+  /** Whether it is ready, and not ending. */
+  isServing(): boolean;
+  /** Takes in what it has noted so far. */
+  look(): void;
+  kill(): void;
+}
+
+export class ChildWatch {
+  readonly #child: Watched;
+  #readyAt = 0;
+  /** When it was last given tasks while it had none. */
+  #handedAt = 0;
+  /** In ms, of the call whose tasks it has. */
+  #timeout = Infinity;
+  #timer: NodeJS.Timeout | undefined;
+  /** When the timer is due. */
+  #lookAt = 0;
+  /** Since it was idle, it has been given several items in one line. */
+  #hasBatches = false;
+
+  constructor(child: Watched) {
+    this.#child = child;
+  }
+
+  /** The child can be given items. */
+  ready(): void {
+    this.#readyAt = monotonic();
+    this.begin();
+  }
+
+  /** It is given so many, `isFirst` when it had none. */
+  handed(count: number, isFirst: boolean, now: number, timeout = Infinity): void {
+    this.#timeout = timeout;
+    if (isFirst) this.#handedAt = now;
+    if (count > 1) this.#hasBatches = true;
+  }
+
+  /** From now on: it has items. */
+  begin(): void {
+    if (this.#child.tasks.size === 0) return;
+    this.#lookIn(this.#hasBatches ? Math.min(this.#timeout, LOOK_MS) : this.#timeout);
+  }
+
+  /** It has no task, and owes nothing. */
+  idle(): void {
+    this.stop();
+    this.#hasBatches = false;
+  }
+
+  /** A child without a task that owes an answer, or its end, has as much time for it as for a task. */
+  allowTime(): void {
+    this.stop();
+    if (this.#timeout === Infinity) return;
+    this.#timer = setTimeout(() => this.#child.kill(), this.#timeout);
+    this.#timer.unref();
+    this.#lookAt = 0;
+  }
+
+  stop(): void {
+    clearTimeout(this.#timer);
+    this.#timer = undefined;
+  }
+
+  /** Unless it will look sooner. */
+  #lookIn(ms: number): void {
+    if (ms === Infinity) return;
+    const at = monotonic() + ms;
+    if (this.#timer && this.#lookAt <= at) return;
+    clearTimeout(this.#timer);
+    this.#lookAt = at;
+    this.#timer = setTimeout(() => this.#look(), ms);
+  }
+
+  #look(): void {
+    this.#timer = undefined;
+    this.#child.look();
+    if (this.#child.tasks.size === 0 || !this.#child.isServing()) return;
+    const timeLeft = this.#timeLeft();
+    if (timeLeft <= 0) this.#child.kill();
+    else this.#lookIn(this.#hasBatches ? Math.min(timeLeft, LOOK_MS) : timeLeft);
+  }
+
+  /** In ms, until the next item has run for too long; notes those that have. */
+  #timeLeft(): number {
+    if (this.#timeout === Infinity) return Infinity;
+    const { tasks, ledger, collector } = this.#child;
+    const now = monotonic();
+    let least = Infinity;
+    const check = (task: Task, since: number) => {
+      const left = Math.ceil(since + this.#timeout - now);
+      if (left <= 0) collector.timeOut(task);
+      least = Math.min(least, left);
+    };
+    for (const [seq, task] of tasks.upTo(ledger.begun())) check(task, ledger.beginningOf(seq));
+    // When none is running the next one should be: something else keeps the child from it.
+    const next = least === Infinity && tasks.get(tasks.oldest);
+    if (next) check(next, Math.max(this.#readyAt, this.#handedAt, collector.lastDoneAt));
+    return least;
+  }
+}
