@@ -1,4 +1,5 @@
 import { readFileSync } from "node:fs";
+import { setTimeout as sleep } from "node:timers/promises";
 import { ItemTimeoutError } from "forkmap";
 import { describe, expect, it, vi } from "vitest";
 import { Ignores, Leaves, Loops, Stays } from "./fixtures/stays.mjs";
@@ -78,6 +79,17 @@ describe.each(["fork", "spawn"] as const)("timeout by %s", (startMethod) => {
       code: "ERR_PARALLEL_TIMEOUT",
     });
   });
+});
+
+it("an item whose time is over before its fork server has made a child of it has timed out", async () => {
+  const parallel = opened(new Stays(), { startMethod: "fork", timeout: 300 });
+  await parallel.ready();
+  const [server] = parallel.stats().pids;
+  process.kill(server!, "SIGSTOP");
+  const call = rejection(parallel.mapProcesses([{ ms: 1 }]));
+  await sleep(1500);
+  process.kill(server!, "SIGCONT");
+  expect(await call).toBeInstanceOf(ItemTimeoutError);
 });
 
 describe.each(["fork", "spawn"] as const)("a child by %s that ends on its own", (startMethod) => {
