@@ -10,6 +10,14 @@ import { hostname } from "node:os";
 
 const MARK = /^(\d+)-\d+-(\w+)-([0-9a-f]{8})$/;
 
+/** Begins the names of directories that are swept once their owner is gone. */
+export const OWNED_PREFIX = "forkmap-";
+
+/** A new name for such a directory of this process. */
+export function ownedName(): string {
+  return `${OWNED_PREFIX}${ownerMark()}`;
+}
+
 /** A new mark of this process. */
 export function ownerMark(): string {
   const start = look(process.pid)?.start ?? "unknown";

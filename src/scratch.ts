@@ -7,9 +7,7 @@ import { tmpdir } from "node:os";
 import path from "node:path";
 import tmp from "tmp-promise";
 import { LaunchError } from "./errors.js";
-import { ownerMark, ownerOf } from "./owner.js";
-
-const PREFIX = "forkmap-";
+import { OWNED_PREFIX, ownedName, ownerOf } from "./owner.js";
 
 export class Scratch {
   /** Known before the directory exists, so that whoever must remove it after us can be told first. */
@@ -17,7 +15,7 @@ export class Scratch {
   #cleanup: (() => Promise<void>) | undefined;
 
   constructor(root = tmpdir()) {
-    this.directory = path.join(path.resolve(root), `${PREFIX}${ownerMark()}`);
+    this.directory = path.join(path.resolve(root), ownedName());
   }
 
   /** Makes the directory, only this user's (0700), and fails if there is one. */
@@ -73,5 +71,7 @@ export async function sweep(root: string): Promise<void> {
 }
 
 function isOrphan(name: string): boolean {
-  return name.startsWith(PREFIX) && ownerOf(name.slice(PREFIX.length))?.state === "gone";
+  return (
+    name.startsWith(OWNED_PREFIX) && ownerOf(name.slice(OWNED_PREFIX.length))?.state === "gone"
+  );
 }

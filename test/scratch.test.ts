@@ -9,7 +9,7 @@ import {
   writeFileSync,
 } from "node:fs";
 import path from "node:path";
-import { ItemError, LaunchError } from "forkmap";
+import { ItemError, LaunchError, type Parallel } from "forkmap";
 import { describe, expect, it, type TestContext, vi } from "vitest";
 import { sweep } from "../src/scratch.js";
 import { Echo, Long } from "./fixtures/echo.mjs";
@@ -213,10 +213,44 @@ describe("sweep", () => {
     expect(readdirSync(scratchRoot)).toEqual([]);
   });
 
+  it("removes what a fork server has left that was killed while it got ready", async () => {
+    const [root, scratchRoot] = [temporaryDirectory(), temporaryDirectory()];
+    vi.stubEnv("TMPDIR", root);
+    try {
+      // Its own directory is only there for some ms.
+      for (let tries = 0; tries < 20; tries += 1) {
+        const parallel = opened(new Echo(), { startMethod: "fork", scratchRoot });
+        if (await killedAtSight(parallel, root)) break;
+      }
+    } finally {
+      vi.unstubAllEnvs();
+    }
+    await sweep(root);
+    expect(readdirSync(root)).toEqual([]);
+  });
+
   it("of a root that does not exist does nothing", async () => {
     await sweep(path.join(temporaryDirectory(), "missing"));
   });
 });
+
+/** Kills a fork server that starts as soon as there is anything in `root`, and tells whether there was. */
+async function killedAtSight(parallel: Parallel<string, string>, root: string): Promise<boolean> {
+  let isOver = false;
+  const over = parallel.ready().then(
+    () => (isOver = true),
+    () => (isOver = true),
+  );
+  let isSeen = false;
+  while (!isSeen && !isOver) {
+    isSeen = readdirSync(root).length > 0;
+    if (isSeen) process.kill(parallel.stats().pids[0]!, "SIGKILL");
+    await new Promise((resolve) => setImmediate(resolve));
+  }
+  await over;
+  await parallel.destroy();
+  return isSeen;
+}
 
 /** With a disk of so many bytes, where one can be mounted. */
 async function onDisk(

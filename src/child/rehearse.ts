@@ -2,12 +2,12 @@
  * Does in the fork server, once, what every child would otherwise do first: each would compile the same code again,
  * and pay for a copy of every page that this writes to.
  */
-import { randomUUID } from "node:crypto";
-import { mkdtempSync, rmSync, unlinkSync, writeFileSync } from "node:fs";
+import { mkdirSync, readdirSync, rmdirSync, unlinkSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import path from "node:path";
-import { outputFile, resultFile } from "../child-files.js";
+import { outputFile } from "../child-files.js";
 import { ONE_ITEM } from "../ledger.js";
+import { ownedName } from "../owner.js";
 import type { Payload, Start, WorkerSource } from "../protocol.js";
 import { ForkedChild } from "./forked-child.js";
 import type { Libc } from "./libc.js";
@@ -23,18 +23,21 @@ export async function rehearse(
   readsOutput: boolean,
 ): Promise<void> {
   const { pid, title, reallyExit } = process;
-  const set = readsOutput ? { directory: outputSet(), mark: "" } : { directory: tmpdir() };
+  const directory = path.join(tmpdir(), ownedName());
+  mkdirSync(directory, { mode: 0o700 });
+  if (readsOutput) makeOutputFiles(directory);
+  const set = { directory, ...(readsOutput ? { mark: "" } : {}) };
   const memory = { buffer: new ArrayBuffer(ONE_ITEM.cellBytes), offset: 0 };
   for (const item of REHEARSALS) {
-    const payload: Payload = { ...PAYLOAD, items: [item] };
-    const start = { ...START, ...set, name: `forkmap-${randomUUID()}`, payload };
+    const start = { ...START, ...set, payload: { ...PAYLOAD, items: [item] } };
     await new Promise<void>((resolve) => {
       const child = new ForkedChild(stageLibc(libc, pid, resolve), STAGE_WORKER, source);
       child.begin({ id: "0", start }, memory, []);
     });
-    if (item !== "") unlinkSync(resultFile(start, 0));
   }
-  if (readsOutput) rmSync(set.directory, { recursive: true });
+  // Not `rmSync`, which would load more of Node.
+  for (const name of readdirSync(directory)) unlinkSync(path.join(directory, name));
+  rmdirSync(directory);
   process.reallyExit = reallyExit;
   process.title = title;
 }
@@ -45,16 +48,14 @@ const START: Start = {
   generation: 1,
   directory: "",
   shape: ONE_ITEM,
-  name: "",
+  name: "rehearsal",
 };
 
-/** A directory with files in place of the FIFOs that children print through. */
-function outputSet(): string {
-  const directory = mkdtempSync(path.join(tmpdir(), "forkmap-rehearsal-"));
+/** In place of the FIFOs that children print through. */
+function makeOutputFiles(directory: string): void {
   for (const name of ["stdout", "stderr"] as const) {
     writeFileSync(outputFile({ ...START, directory }, name), "");
   }
-  return directory;
 }
 
 const STAGE_WORKER = { process: async (item: string) => item } as unknown as LoadedWorker;
