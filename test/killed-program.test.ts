@@ -2,7 +2,7 @@ import { existsSync, readdirSync, readFileSync } from "node:fs";
 import { describe, expect, it, vi } from "vitest";
 import { descendants, isAlive } from "./leftovers.js";
 import { program } from "./program.js";
-import { SOON } from "./soon.js";
+import { PROMISED, SOON } from "./soon.js";
 import { temporaryDirectory } from "./temporary.js";
 
 describe.each(["fork", "spawn"] as const)("a program with children by %s", (startMethod) => {
@@ -19,7 +19,7 @@ describe.each(["fork", "spawn"] as const)("a program with children by %s", (star
         expect(pids.filter(isAlive)).toEqual([]);
         expect(descendants()).toEqual([]);
         expect(scratch(root)).toEqual([]);
-      }, SOON);
+      }, PROMISED);
     },
   );
 
@@ -32,7 +32,7 @@ describe.each(["fork", "spawn"] as const)("a program with children by %s", (star
     await vi.waitFor(() => {
       expect(pids.filter(isAlive)).toEqual([]);
       expect(scratch(root)).toEqual([]);
-    }, SOON);
+    }, PROMISED);
   });
 
   it("has its own handler of Ctrl-C called, and its children end with it", async () => {
@@ -44,7 +44,7 @@ describe.each(["fork", "spawn"] as const)("a program with children by %s", (star
     await vi.waitFor(() => {
       expect(pids.filter(isAlive)).toEqual([]);
       expect(scratch(root)).toEqual([]);
-    }, SOON);
+    }, PROMISED);
   });
 });
 

@@ -11,7 +11,7 @@ import { opened } from "./opened.js";
 import { program } from "./program.js";
 import { rejection } from "./rejection.js";
 import { fixture } from "./run-script.js";
-import { SOON } from "./soon.js";
+import { PROMISED, SOON } from "./soon.js";
 import { temporaryDirectory } from "./temporary.js";
 
 type Told = any;
@@ -261,8 +261,8 @@ describe.each(["fork", "spawn"] as const)("a pool by %s", (startMethod) => {
     await vi.waitFor(() => expect(readdirSync(root).length).toBeGreaterThan(1), SOON);
     started.kill("SIGKILL");
     await started.ended;
-    await vi.waitFor(() => expect(descendants()).toEqual([]), SOON);
-    await vi.waitFor(() => expect(readdirSync(root)).toEqual(["begun"]), SOON);
+    await vi.waitFor(() => expect(descendants()).toEqual([]), PROMISED);
+    await vi.waitFor(() => expect(readdirSync(root)).toEqual(["begun"]), PROMISED);
   });
 
   it("works where the path of its scratch directory is too long for a socket", async () => {

@@ -5,7 +5,7 @@ import { opened } from "./opened.js";
 import { rejection } from "./rejection.js";
 import { temporaryDirectory } from "./temporary.js";
 
-const SOON = { min: 1, max: 1 };
+const AT_ONCE = { min: 1, max: 1 };
 
 describe.each(["fork", "spawn"] as const)("retries by %s", (startMethod) => {
   it.each(["throw", "die", "hang"])("run an item again in a new child: %s", async (way) => {
@@ -13,7 +13,7 @@ describe.each(["fork", "spawn"] as const)("retries by %s", (startMethod) => {
     const parallel = opened(new ThirdTime(), {
       startMethod,
       retries: 2,
-      retryDelay: SOON,
+      retryDelay: AT_ONCE,
       ...(way === "hang" ? { timeout: 2500 } : {}),
     });
     expect(await parallel.mapProcesses([{ notes, way }])).toEqual(["attempt 3"]);
@@ -38,7 +38,7 @@ describe.each(["fork", "spawn"] as const)("retries by %s", (startMethod) => {
 
   it("end with the error of the last attempt", async () => {
     const notes = `${temporaryDirectory()}/notes`;
-    const parallel = opened(new ThirdTime(), { startMethod, retries: 1, retryDelay: SOON });
+    const parallel = opened(new ThirdTime(), { startMethod, retries: 1, retryDelay: AT_ONCE });
     const error = await rejection(parallel.mapProcesses([{ notes, way: "throw" }]));
     expect(error).toMatchObject({ attempt: 2, cause: { message: "attempt 2" } });
     expect(error.message).toContain("attempt 2)");
@@ -57,7 +57,7 @@ describe.each(["fork", "spawn"] as const)("retries by %s", (startMethod) => {
 
   it("are not made for a result of the wrong type, which would come again", async () => {
     const notes = `${temporaryDirectory()}/notes`;
-    const parallel = opened(new ThirdTime(), { startMethod, retries: 2, retryDelay: SOON });
+    const parallel = opened(new ThirdTime(), { startMethod, retries: 2, retryDelay: AT_ONCE });
     const error = await rejection(parallel.mapProcesses([{ notes, way: "mistype" }]));
     expect(error).toMatchObject({ code: "ERR_PARALLEL_RESULT_TYPE", attempt: 1 });
   });
@@ -79,7 +79,7 @@ describe.each(["fork", "spawn"] as const)("retries by %s", (startMethod) => {
   it("call onStart once, and onFinish with the attempt that succeeded", async () => {
     const notes = `${temporaryDirectory()}/notes`;
     const calls: unknown[] = [];
-    const parallel = opened(new ThirdTime(), { startMethod, retries: 2, retryDelay: SOON });
+    const parallel = opened(new ThirdTime(), { startMethod, retries: 2, retryDelay: AT_ONCE });
     await parallel.mapProcesses([{ notes, way: "throw" }], {
       onStart: (_, index) => calls.push(["start", index]),
       onFinish: (_item, index, _result, { attempt }) => calls.push(["finish", index, attempt]),

@@ -22,10 +22,25 @@ export async function rehearse(
   source: WorkerSource,
   readsOutput: boolean,
 ): Promise<void> {
-  const { pid, title, reallyExit } = process;
   const directory = path.join(tmpdir(), ownedName());
   mkdirSync(directory, { mode: 0o700 });
-  if (readsOutput) makeOutputFiles(directory);
+  try {
+    if (readsOutput) makeOutputFiles(directory);
+    await playThrough(libc, source, directory, readsOutput);
+  } finally {
+    // Not `rmSync`, which would load more of Node.
+    for (const name of readdirSync(directory)) unlinkSync(path.join(directory, name));
+    rmdirSync(directory);
+  }
+}
+
+async function playThrough(
+  libc: Libc,
+  source: WorkerSource,
+  directory: string,
+  readsOutput: boolean,
+): Promise<void> {
+  const { pid, title, reallyExit } = process;
   const set = { directory, ...(readsOutput ? { mark: "" } : {}) };
   const memory = { buffer: new ArrayBuffer(ONE_ITEM.cellBytes), offset: 0 };
   for (const item of REHEARSALS) {
@@ -35,9 +50,6 @@ export async function rehearse(
       child.begin({ id: "0", start }, memory, []);
     });
   }
-  // Not `rmSync`, which would load more of Node.
-  for (const name of readdirSync(directory)) unlinkSync(path.join(directory, name));
-  rmdirSync(directory);
   process.reallyExit = reallyExit;
   process.title = title;
 }
