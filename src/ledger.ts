@@ -71,8 +71,33 @@ export interface EntryHandler {
   ending(ending: Ending): void;
 }
 
-/** This process's end. */
-export class LedgerReader {
+/** What a container needs of the ledger of a slot, whoever keeps it. */
+export interface Ledger {
+  /** Bytes of text that need not be kept; counted modulo 2 ** 32. */
+  readonly read: number;
+  /** Blanks it for a new child; before that has started. */
+  reset(): void;
+  /** Whether the child is to begin no other item. */
+  recall(isRecalled: boolean): void;
+  /** One of the child's result buffers has been read. */
+  release(buffer: number): void;
+  /** How many items the child has begun. */
+  begun(): number;
+  /** When an item was begun that has not been taken, in ms on the monotonic clock. */
+  beginningOf(seq: number): number;
+  /**
+   * Hands on what has been noted since the last time; meanwhile, the times of these items can be asked for.
+   *
+   * @param from - the oldest item that may be among them
+   * @param to - one more than the youngest
+   */
+  take(from: number, to: number, handler: EntryHandler): void;
+  startOf(seq: number): number;
+  endOf(seq: number): number;
+}
+
+/** This process's end of one that its child writes. */
+export class LedgerReader implements Ledger {
   readonly #place: LedgerPlace;
   readonly #shape: LedgerShape;
   readonly #header = Buffer.alloc(HEADER_BYTES);
@@ -92,12 +117,10 @@ export class LedgerReader {
     this.#times = new Float64Array(2);
   }
 
-  /** Bytes of text that need not be kept. */
   get read(): number {
     return this.#read;
   }
 
-  /** Blanks it for a new child; before that has started. */
   reset(): void {
     this.#read = 0;
     this.#at = 0;
@@ -106,14 +129,12 @@ export class LedgerReader {
     this.#put(this.#header.fill(0), 0);
   }
 
-  /** Whether the child is to begin no other item. */
   recall(isRecalled: boolean): void {
     const word = Buffer.alloc(4, isRecalled ? 1 : 0);
     if ("fd" in this.#place) return this.#put(word, RECALLED * 4);
     Atomics.store(this.#words(this.#place.memory), RECALLED, isRecalled ? 1 : 0);
   }
 
-  /** One of the child's result buffers has been read. */
   release(buffer: number): void {
     const count = (this.#released[buffer]! += 1);
     if ("memory" in this.#place)
@@ -121,25 +142,17 @@ export class LedgerReader {
     else this.#put(Buffer.from(Int32Array.of(count).buffer), (RELEASED + buffer) * 4);
   }
 
-  /** How many items the child has begun. */
   begun(): number {
     if ("fd" in this.#place) return this.#get(this.#header, 0).readInt32LE(BEGUN * 4);
     return Atomics.load(this.#words(this.#place.memory), BEGUN);
   }
 
-  /** When an item was begun that has not been taken. */
   beginningOf(seq: number): number {
     this.#readTimes(seq, seq + 1);
     this.#timesFrom = seq;
     return this.#times[0]!;
   }
 
-  /**
-   * Hands on what has been noted since the last time; meanwhile, the times of these items can be asked for.
-   *
-   * @param from - the oldest item that may be among them
-   * @param to - one more than the youngest
-   */
   take(from: number, to: number, handler: EntryHandler): void {
     const written = this.#written();
     const fresh = (written - this.#read) >>> 0;
@@ -156,7 +169,6 @@ export class LedgerReader {
     }
   }
 
-  /** In ms on the monotonic clock, as the others. */
   startOf(seq: number): number {
     return this.#times[(seq - this.#timesFrom) * 2]!;
   }

@@ -2,7 +2,7 @@
  * Looks after a child in a slot: has it killed when an item of it, or what it owes without one, takes too long; and has it
  * looked at now and then where an item may keep it from telling of those before.
  */
-import type { LedgerReader } from "../ledger.js";
+import type { Ledger } from "../ledger.js";
 import { monotonic } from "../monotonic.js";
 import type { Task } from "../task.js";
 import type { Collector } from "./collector.js";
@@ -13,7 +13,7 @@ const LOOK_MS = 20;
 
 export interface Watched {
   readonly tasks: TaskList;
-  readonly ledger: LedgerReader;
+  readonly ledger: Ledger;
   readonly collector: Collector;
   /** Whether it is ready, and not ending. */
   isServing(): boolean;

@@ -3,7 +3,7 @@
  * there is something, and once more when it has ended.
  */
 import type { Usage } from "../errors.js";
-import type { Entry, EntryHandler, LedgerReader } from "../ledger.js";
+import type { Entry, EntryHandler, Ledger } from "../ledger.js";
 import type { Child, ChildEnd } from "../launch/launcher.js";
 import { monotonic } from "../monotonic.js";
 import * as outcome from "../outcome.js";
@@ -24,7 +24,7 @@ export interface Remains {
 export class Collector implements Runs {
   readonly #start: Start;
   readonly #tasks: TaskList;
-  readonly #ledger: LedgerReader;
+  readonly #ledger: Ledger;
   readonly #meter: Meter;
   /** When each was taken, in ms on the monotonic clock. */
   readonly #takenAt: Float64Array;
@@ -48,7 +48,7 @@ export class Collector implements Runs {
   /** By the item that is being settled. */
   #printed: Printed | undefined;
 
-  constructor(start: Start, tasks: TaskList, ledger: LedgerReader, meter: Meter, capacity: number) {
+  constructor(start: Start, tasks: TaskList, ledger: Ledger, meter: Meter, capacity: number) {
     this.#start = start;
     this.#tasks = tasks;
     this.#ledger = ledger;

@@ -4,7 +4,7 @@
  * The pool of a `Parallel` is one that lasts; a call with a child per item has one of its own.
  */
 import * as diagnostics from "../diagnostics.js";
-import { LedgerReader, MANY_ITEMS, ONE_ITEM } from "../ledger.js";
+import { MANY_ITEMS, ONE_ITEM } from "../ledger.js";
 import type { Launcher, Room } from "../launch/launcher.js";
 import { monotonic } from "../monotonic.js";
 import type { OutputMode } from "../options.js";
@@ -240,7 +240,7 @@ export class Container implements TaskContainer {
       isOneItem,
       maxItemsPerChild,
       capacity: shape.times,
-      ledger: (num) => new LedgerReader(this.#room.ledger(num), shape),
+      ledger: (num) => this.#room.ledger(num),
       startOf: (num, generation) => ({
         num,
         generation,

@@ -7,7 +7,7 @@
  *                    └──────────────────┴───── ended, by whatever way ◀──────────────┘
  */
 import type { PackedItems } from "../items.js";
-import type { LedgerReader } from "../ledger.js";
+import type { Ledger } from "../ledger.js";
 import type { Child, ChildEnd } from "../launch/launcher.js";
 import { monotonic } from "../monotonic.js";
 import type { ChildOutput, OutputSource } from "../output/child-output.js";
@@ -26,7 +26,7 @@ const MAX_STRAYS = 10;
 export class SlotChild {
   readonly #host: SlotHost;
   readonly #start: Start;
-  readonly #ledger: LedgerReader;
+  readonly #ledger: Ledger;
   readonly #onGone: () => void;
   readonly #tasks: TaskList;
   readonly #collector: Collector;
@@ -55,7 +55,7 @@ export class SlotChild {
   #forceTimer: NodeJS.Timeout | undefined;
 
   /** @param onGone - called when it has ended, before anybody else is told */
-  constructor(start: Start, ledger: LedgerReader, host: SlotHost, onGone: () => void) {
+  constructor(start: Start, ledger: Ledger, host: SlotHost, onGone: () => void) {
     this.#start = start;
     this.#ledger = ledger;
     this.#host = host;

@@ -1,7 +1,7 @@
 /** What a slot needs of its container. */
 import type { LongItems } from "../items.js";
 import type { Child, ChildEvents } from "../launch/launcher.js";
-import type { LedgerReader } from "../ledger.js";
+import type { Ledger } from "../ledger.js";
 import type { ChildOutput, OutputSource } from "../output/child-output.js";
 import type { Start } from "../protocol.js";
 import type { Meter } from "../stats.js";
@@ -13,7 +13,7 @@ export interface SlotHost {
   readonly maxItemsPerChild: number;
   /** Tasks a child may have. */
   readonly capacity: number;
-  ledger(num: number): LedgerReader;
+  ledger(num: number): Ledger;
   startOf(num: number, generation: number): Omit<Start, "payload">;
   launch(start: Start, events: ChildEvents): Child;
   /** What becomes of a child's output, where that is read. */

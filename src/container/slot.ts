@@ -3,7 +3,7 @@
  * that one has ended; its num outlives them all. What a child does with its tasks is in slot-child.ts.
  */
 import { type PackedItems, packItems } from "../items.js";
-import type { LedgerReader } from "../ledger.js";
+import type { Ledger } from "../ledger.js";
 import { monotonic } from "../monotonic.js";
 import { factsOf, failureToSend } from "../outcome.js";
 import type { ChildLife, Run, Task, TaskOwner } from "../task.js";
@@ -16,7 +16,7 @@ export class Slot {
   readonly #host: SlotHost;
   #generation = 0;
   #child: SlotChild | undefined;
-  #ledger!: LedgerReader;
+  #ledger!: Ledger;
   /** It is not wanted any more. */
   #isRetired = false;
   /** It could not have a ledger: it takes no tasks that others could do. */

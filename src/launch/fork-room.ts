@@ -2,21 +2,22 @@
 import net from "node:net";
 import { LaunchError } from "../errors.js";
 import type { LongItems } from "../items.js";
-import type { LedgerPlace } from "../ledger.js";
+import type { Ledger } from "../ledger.js";
 import { LineSplitter } from "../lines.js";
 import type { Answer, ChildGreeting, LedgerShape, Start, StartRequest } from "../protocol.js";
 import { listenIn } from "../socket-path.js";
 import { FifoPipes } from "./fifo-pipes.js";
 import type { ForkedChildEvents, ForkedChildHandle } from "./forked-child-handle.js";
 import type { Child, ChildEvents, Room } from "./launcher.js";
-import { type Guard, ScratchRoom } from "./scratch-room.js";
+import { LedgerRoom } from "./ledger-room.js";
+import type { Guard } from "./scratch-room.js";
 
 interface ForkServers extends Guard {
   start(request: StartRequest, events: ForkedChildEvents): ForkedChildHandle;
 }
 
 export class ForkRoom implements Room {
-  readonly #scratch: ScratchRoom;
+  readonly #scratch: LedgerRoom;
   readonly #servers: ForkServers;
   readonly #children = new Map<string, ForkedChildHandle>();
   /** By slot. */
@@ -24,7 +25,7 @@ export class ForkRoom implements Room {
   #listener: net.Server | undefined;
 
   constructor(root: string | undefined, shape: LedgerShape, servers: ForkServers) {
-    this.#scratch = new ScratchRoom(root, shape, servers);
+    this.#scratch = new LedgerRoom(root, shape, servers);
     this.#servers = servers;
   }
 
@@ -50,7 +51,7 @@ export class ForkRoom implements Room {
     return this.#scratch.items;
   }
 
-  ledger(num: number): LedgerPlace {
+  ledger(num: number): Ledger {
     return this.#scratch.ledger(num);
   }
 

@@ -4,7 +4,7 @@
  * too long for that are files, as of a process. A host is started with its first thread and ended some time after its last.
  */
 import type { LongItems } from "../items.js";
-import type { LedgerPlace } from "../ledger.js";
+import type { Ledger } from "../ledger.js";
 import type { Start, StartRequest } from "../protocol.js";
 import { Host } from "./host.js";
 import type { Child, ChildEvents, Launcher, Room, RoomOptions } from "./launcher.js";
@@ -68,7 +68,7 @@ class HybridRoom implements Room {
     return this.#room.items;
   }
 
-  ledger(num: number): LedgerPlace {
+  ledger(num: number): Ledger {
     return this.#room.ledger(num);
   }
 

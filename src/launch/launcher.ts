@@ -3,7 +3,7 @@ import type { Answer, LedgerShape, StartRequest, ToChild, ToHost } from "../prot
 import type { LongItems } from "../items.js";
 import type { Kind } from "../worker.js";
 import type { Usage } from "../errors.js";
-import type { LedgerPlace } from "../ledger.js";
+import type { Ledger } from "../ledger.js";
 import type { Overflow } from "./overflow.js";
 import type { OnOutput, OutputPipes } from "./output-pipes.js";
 
@@ -45,8 +45,8 @@ export interface Room {
   /** Empty when they need none. */
   readonly directory: string;
   readonly items: LongItems;
-  /** The slot's part of the ledgers, blank. */
-  ledger(num: number): LedgerPlace;
+  /** The slot's ledger, blank. */
+  ledger(num: number): Ledger;
   start(request: StartRequest, events: ChildEvents): Child;
   /** When no child of it is alive any more. */
   remove(): Promise<void>;

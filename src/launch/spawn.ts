@@ -11,9 +11,9 @@ import type {
   LedgerShape,
 } from "../protocol.js";
 import type { Child, ChildEnd, ChildEvents, Launcher, Room, RoomOptions } from "./launcher.js";
+import { LedgerRoom } from "./ledger-room.js";
 import { OverflowFiles } from "./overflow.js";
-import { Reaper } from "./reaper.js";
-import { type Guard, ScratchRoom } from "./scratch-room.js";
+import { killGroup, ProcessGroups } from "./process-groups.js";
 import { SocketPipes } from "./socket-pipes.js";
 import {
   type ChildSettings,
@@ -23,14 +23,13 @@ import {
   startupTimeoutError,
 } from "./warm-node.js";
 
-export class SpawnLauncher implements Launcher, Guard {
+export class SpawnLauncher implements Launcher {
   readonly startMethod = "spawn";
   readonly defaultConcurrency = processorCount();
   readonly #locate: () => WorkerSource;
   readonly #settings: ChildSettings;
-  readonly #children = new Set<number>();
+  readonly #groups = new ProcessGroups();
   #source: WorkerSource | undefined;
-  #startedReaper: Reaper | undefined;
 
   constructor(locate: () => WorkerSource, settings: ChildSettings) {
     this.#locate = locate;
@@ -38,8 +37,7 @@ export class SpawnLauncher implements Launcher, Guard {
   }
 
   get pids(): number[] {
-    const reaper = this.#startedReaper?.pid;
-    return [...(reaper === undefined ? [] : [reaper]), ...this.#children];
+    return this.#groups.pids;
   }
 
   async ready(): Promise<void> {
@@ -47,17 +45,9 @@ export class SpawnLauncher implements Launcher, Guard {
   }
 
   async makeRoom({ scratchRoot, shape }: RoomOptions): Promise<Room> {
-    const room = new SpawnRoom(scratchRoot, shape, this);
+    const room = new SpawnRoom(scratchRoot, shape, this, this.#groups);
     await room.open();
     return room;
-  }
-
-  guard(directory: string): void {
-    this.#reaper.guard(directory);
-  }
-
-  unguard(directory: string): void {
-    this.#reaper.unguard(directory);
   }
 
   start(request: StartRequest, events: ChildEvents): Child {
@@ -65,42 +55,33 @@ export class SpawnLauncher implements Launcher, Guard {
     const child = new SpawnedChildHandle(source.url, request, this.#settings, {
       ...events,
       onEnd: (end) => {
-        if (child.pid !== undefined) this.#forget(child.pid);
+        if (child.pid !== undefined) this.#groups.forget(child.pid);
         events.onEnd(end);
       },
     });
     const { pid } = child;
     if (pid !== undefined) {
-      this.#children.add(pid);
-      // Before the child has read its item: from then on it may loop for ever and not notice our end.
-      this.#reaper.watch(pid);
+      this.#groups.watch(pid);
       child.begin(source, request);
     }
     return child;
   }
 
   async close(): Promise<void> {
-    await this.#startedReaper?.close();
-    this.#startedReaper = undefined;
-  }
-
-  get #reaper(): Reaper {
-    return (this.#startedReaper ??= new Reaper());
-  }
-
-  #forget(pid: number): void {
-    // What it has started and left in its group.
-    killGroup(pid, "SIGKILL");
-    this.#children.delete(pid);
-    this.#reaper.forget(pid);
+    await this.#groups.close();
   }
 }
 
-class SpawnRoom extends ScratchRoom implements Room {
+class SpawnRoom extends LedgerRoom implements Room {
   readonly #launcher: SpawnLauncher;
 
-  constructor(root: string | undefined, shape: LedgerShape, launcher: SpawnLauncher) {
-    super(root, shape, launcher);
+  constructor(
+    root: string | undefined,
+    shape: LedgerShape,
+    launcher: SpawnLauncher,
+    groups: ProcessGroups,
+  ) {
+    super(root, shape, groups);
     this.#launcher = launcher;
   }
 
@@ -206,12 +187,3 @@ class SpawnedChildHandle implements Child {
 
 /** How V8 and native code end when they get no memory. */
 const CRASH_SIGNALS = new Set(["SIGILL", "SIGTRAP", "SIGABRT", "SIGBUS", "SIGSEGV"]);
-
-/** Windows has no groups: there the child alone. */
-function killGroup(pid: number, signal: NodeJS.Signals): void {
-  try {
-    process.kill(process.platform === "win32" ? pid : -pid, signal);
-  } catch {
-    // Nobody of it is left.
-  }
-}

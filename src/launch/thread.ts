@@ -5,10 +5,11 @@
 import { MessageChannel, type MessagePort, type ResourceLimits, Worker } from "node:worker_threads";
 import { LaunchError } from "../errors.js";
 import type { LongItems } from "../items.js";
-import type { LedgerPlace } from "../ledger.js";
+import { type Ledger, LedgerReader } from "../ledger.js";
 import { processorCount } from "../processor-count.js";
 import type {
   FromThread,
+  LedgerShape,
   StartRequest,
   ThreadData,
   ToChild,
@@ -49,7 +50,7 @@ export class ThreadLauncher implements Launcher {
 
   async makeRoom({ shape }: RoomOptions): Promise<Room> {
     this.#source ??= this.#locate();
-    return new ThreadRoom(shape.cellBytes, this.#source, this.#settings);
+    return new ThreadRoom(shape, this.#source, this.#settings);
   }
 
   async close(): Promise<void> {}
@@ -58,12 +59,12 @@ export class ThreadLauncher implements Launcher {
 class ThreadRoom implements Room {
   readonly directory = "";
   readonly #ledgers = new Map<number, SharedArrayBuffer>();
-  readonly #cellBytes: number;
+  readonly #shape: LedgerShape;
   readonly #source: WorkerSource;
   readonly #settings: ThreadSettings;
 
-  constructor(cellBytes: number, source: WorkerSource, settings: ThreadSettings) {
-    this.#cellBytes = cellBytes;
+  constructor(shape: LedgerShape, source: WorkerSource, settings: ThreadSettings) {
+    this.#shape = shape;
     this.#source = source;
     this.#settings = settings;
   }
@@ -71,10 +72,10 @@ class ThreadRoom implements Room {
   /** They go with their lines. */
   readonly items: LongItems = { keep: (text, kind) => ({ text, kind }), release() {} };
 
-  ledger(num: number): LedgerPlace {
-    const memory = new SharedArrayBuffer(this.#cellBytes);
+  ledger(num: number): Ledger {
+    const memory = new SharedArrayBuffer(this.#shape.cellBytes);
     this.#ledgers.set(num, memory);
-    return { memory: new Uint8Array(memory) };
+    return new LedgerReader({ memory: new Uint8Array(memory) }, this.#shape);
   }
 
   start(request: StartRequest, events: ChildEvents): Child {

@@ -1,0 +1,48 @@
+/** The room of a container whose children write ledgers: those of all slots are in one file of its scratch directory. */
+import { closeSync, constants, openSync, writeSync } from "node:fs";
+import { LaunchError } from "../errors.js";
+import { type Ledger, LEDGER_FILE, LedgerReader } from "../ledger.js";
+import type { LedgerShape } from "../protocol.js";
+import { type Guard, ScratchRoom } from "./scratch-room.js";
+
+export class LedgerRoom extends ScratchRoom {
+  readonly #shape: LedgerShape;
+  #fd = -1;
+
+  constructor(root: string | undefined, shape: LedgerShape, guard: Guard) {
+    super(root, guard);
+    this.#shape = shape;
+  }
+
+  override async open(): Promise<void> {
+    await super.open();
+    try {
+      // Never through a link, and not there before.
+      const flags = constants.O_RDWR | constants.O_CREAT | constants.O_EXCL;
+      this.#fd = openSync(`${this.directory}/${LEDGER_FILE}`, flags, 0o600);
+    } catch (cause) {
+      await this.remove();
+      throw new LaunchError(`The ledger could not be made: ${(cause as Error).message}`, { cause });
+    }
+  }
+
+  /**
+   * The slot's part of it. Written in full: what the disk has no room for would be a SIGBUS in the child, which only
+   * maps it.
+   */
+  ledger(num: number): Ledger {
+    const { cellBytes } = this.#shape;
+    const offset = num * cellBytes;
+    const zeros = Buffer.alloc(cellBytes);
+    for (let at = 0; at < cellBytes;) {
+      at += writeSync(this.#fd, zeros, at, cellBytes - at, offset + at);
+    }
+    return new LedgerReader({ fd: this.#fd, offset }, this.#shape);
+  }
+
+  override async remove(): Promise<void> {
+    if (this.#fd !== -1) closeSync(this.#fd);
+    this.#fd = -1;
+    await super.remove();
+  }
+}

@@ -1,0 +1,56 @@
+/**
+ * The children that this process has started itself, each the leader of a process group: which ones are alive, and who ends
+ * them, with all they have started, should this process be killed.
+ */
+import { Reaper } from "./reaper.js";
+import type { Guard } from "./scratch-room.js";
+
+export class ProcessGroups implements Guard {
+  readonly #leaders = new Set<number>();
+  #startedReaper: Reaper | undefined;
+
+  /** Those of the leaders, and of the reaper. */
+  get pids(): number[] {
+    const reaper = this.#startedReaper?.pid;
+    return [...(reaper === undefined ? [] : [reaper]), ...this.#leaders];
+  }
+
+  guard(directory: string): void {
+    this.#reaper.guard(directory);
+  }
+
+  unguard(directory: string): void {
+    this.#reaper.unguard(directory);
+  }
+
+  /** To be called before it has read its item: from then on it may loop for ever and not notice our end. */
+  watch(leader: number): void {
+    this.#leaders.add(leader);
+    this.#reaper.watch(leader);
+  }
+
+  /** The leader has ended: ends what it has started and left in its group. */
+  forget(leader: number): void {
+    killGroup(leader, "SIGKILL");
+    this.#leaders.delete(leader);
+    this.#reaper.forget(leader);
+  }
+
+  async close(): Promise<void> {
+    await this.#startedReaper?.close();
+    this.#startedReaper = undefined;
+  }
+
+  get #reaper(): Reaper {
+    return (this.#startedReaper ??= new Reaper());
+  }
+}
+
+/** Windows has no groups: there the child alone. */
+export function killGroup(leader: number, signal: NodeJS.Signals): void {
+  try {
+    process.kill(process.platform === "win32" ? leader : -leader, signal);
+  } catch {
+    // Nobody of it is left.
+  }
+}
