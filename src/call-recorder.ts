@@ -1,6 +1,6 @@
 /** Tells of one call what was asked for: progress, a trace, diagnostics channels. */
 import * as diagnostics from "./diagnostics.js";
-import { DeadChildError, ItemTimeoutError, ResultTypeError, StartError } from "./errors.js";
+import { DeadChildError, ItemTimeoutError, ProtocolError, ResultTypeError, StartError } from "./errors.js";
 import { monotonic } from "./monotonic.js";
 import type { ResolvedOptions } from "./options.js";
 import type { Progress } from "./progress.js";
@@ -30,10 +30,18 @@ export class CallRecorder {
 
   /** An attempt has ended. `runs` is only asked when somebody wants to know. */
   attempt(task: Task, runs: Runs, seq: number, error?: Error): void {
-    if (!this.#trace && !diagnostics.items.hasSubscribers) return;
+    const isHeard = this.#trace || diagnostics.items.hasSubscribers;
+    if (isHeard) this.#tell(task, runs, seq, error === undefined ? "ok" : outcomeOf(error), error);
+  }
+
+  /** An item is to be tried again later. */
+  throttled(task: Task, runs: Runs, seq: number): void {
+    if (this.#trace || diagnostics.items.hasSubscribers) this.#tell(task, runs, seq, "throttled");
+  }
+
+  #tell(task: Task, runs: Runs, seq: number, outcome: string, error?: Error): void {
     const { index, attempt } = task;
     const { num, generation, pid, start, end } = runs.runOf(seq);
-    const outcome = error === undefined ? "ok" : outcomeOf(error);
     const facts = { index, attempt, num, generation, pid, start, end, outcome };
     this.#trace?.item({ ...facts, message: error?.message });
     diagnostics.items.publish({
@@ -66,6 +74,7 @@ export class CallRecorder {
 function outcomeOf(error: Error): string {
   if (error instanceof ItemTimeoutError) return "timeout";
   if (error instanceof DeadChildError) return "dead";
+  if (error instanceof ProtocolError) return "breach";
   if (error instanceof StartError) return "unstarted";
   return error instanceof ResultTypeError ? "mistyped" : "error";
 }

@@ -183,6 +183,27 @@ const NOT_FOR_THREADS = {
   cwd: "those of a process share its working directory",
 } satisfies Partial<Record<keyof ParallelOptions, string>>;
 
+/** @throws TypeError for an option that only children that run Node can have */
+export function checkCommandOptions(options: ParallelOptions): void {
+  for (const [name, why] of Object.entries(NOT_FOR_PROGRAMS)) {
+    if (options[name as keyof ParallelOptions] === undefined) continue;
+    throw new TypeError(`The option \`${name}\` is not for a CommandWorker: ${why}`);
+  }
+  if (options.pool !== 0) return;
+  throw new TypeError(
+    "Expected `pool` of a CommandWorker to be true, false or a whole number from 1, got 0: a program cannot run in this process",
+  );
+}
+
+const NOT_FOR_PROGRAMS = {
+  threads: "a program has threads of its own, and `fibers` says how many items it is given at once",
+  startMethod: "its program is started as it is",
+  module: "its program is named by `argv`",
+  execArgv: "options of its program are part of `argv`",
+  startupTimeout: "a program says nothing when it has started, so its first item has that time",
+  limits: 'begin `argv` with "prlimit", such as ["prlimit", "--as=1073741824", "ruby", "worker.rb"]',
+} satisfies Partial<Record<keyof ParallelOptions, string>>;
+
 /** @throws TypeError that names the option, what was expected and what came */
 export function checkStreamOptions(options: unknown): void {
   check(options, STREAM_RULES, "", ofCall);

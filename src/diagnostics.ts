@@ -16,7 +16,7 @@ export interface ItemMessage {
   readonly pid: number | undefined;
   readonly start: number;
   readonly end: number;
-  /** `"ok"`, `"error"`, `"mistyped"`, `"timeout"`, `"dead"` or `"unstarted"`. */
+  /** `"ok"`, `"error"`, `"mistyped"`, `"timeout"`, `"dead"`, `"unstarted"`; of a program also `"throttled"` and `"breach"`. */
   readonly outcome: string;
   readonly error: Error | undefined;
 }

@@ -140,6 +140,19 @@ export class ResultTypeError extends ItemError {
   }
 }
 
+/** The program of a `CommandWorker` did not keep to the line protocol, and was killed. */
+export class ProtocolError extends ItemError {
+  static {
+    this.prototype.name = "ProtocolError";
+  }
+  /** What it did, and what was expected. */
+  readonly reason: string;
+  constructor(facts: ItemFacts, reason: string, more = "") {
+    super(facts, `failed: ${reason}${more}`, {}, "ERR_PARALLEL_PROTOCOL");
+    this.reason = reason;
+  }
+}
+
 /** No child could be started for the item; its `process` has not run. */
 export class StartError extends ItemError {
   static {

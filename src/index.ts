@@ -1,4 +1,5 @@
 /** forkmap: `Parallel.map` with real processes. What is public, and nothing else. */
+export { type Command, CommandWorker } from "./command-worker.js";
 export type { CallMessage, ChildMessage, ItemMessage } from "./diagnostics.js";
 export {
   ClosedError,
@@ -10,6 +11,7 @@ export {
   JournalError,
   LaunchError,
   ParallelError,
+  ProtocolError,
   ResultTypeError,
   StartError,
   type Usage,

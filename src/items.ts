@@ -4,9 +4,6 @@ import { jsonProblem } from "./json-value.js";
 import type { LongItem, Payload } from "./protocol.js";
 import type { Task } from "./task.js";
 
-/** An item travels in its line up to so many characters; a longer one apart from it, so that lines stay short. */
-const INLINE_LIMIT = 8 * 1024;
-
 /**
  * An iterator over the items.
  *
@@ -64,6 +61,8 @@ export type PackedItems = Pick<
 
 /** Where long items are kept for their children. */
 export interface LongItems {
+  /** An item travels in its line up to so many characters; a longer one is kept. */
+  readonly longerThan: number;
   /** @throws when there is no room for it */
   keep(text: string, kind: "text" | "json"): LongItem;
   /** It will not be read any more. */
@@ -107,12 +106,13 @@ export function packItems(tasks: readonly Task[], seq: number, longItems: LongIt
 }
 
 function keptIfLong(item: unknown, longItems: LongItems): LongItem | undefined {
+  const { longerThan } = longItems;
   if (typeof item === "string") {
-    return item.length > INLINE_LIMIT ? longItems.keep(item, "text") : undefined;
+    return item.length > longerThan ? longItems.keep(item, "text") : undefined;
   }
   if (typeof item !== "object" || item === null) return undefined;
   const json = JSON.stringify(item);
-  return json.length > INLINE_LIMIT ? longItems.keep(json, "json") : undefined;
+  return json.length > longerThan ? longItems.keep(json, "json") : undefined;
 }
 
 function isPlainNumber(item: unknown): boolean {

@@ -178,6 +178,7 @@ export type ResolvedOptions = Required<
   >;
 
 export const DEFAULT_STARTUP_TIMEOUT_MS = 30_000;
+export const DEFAULT_FORCE_KILL_AFTER_MS = 5000;
 
 /** The options of a call over those of its `Parallel` over the defaults. */
 export function resolveOptions(base: CallOptions, own: CallOptions): ResolvedOptions {
@@ -189,11 +190,18 @@ export function resolveOptions(base: CallOptions, own: CallOptions): ResolvedOpt
   };
 }
 
+/** @internal The options of a `Parallel` over a `CommandWorker`: its programs are kept, and a hanging one is not waited for for ever. */
+export function withCommandDefaults<T extends ParallelOptions<never, never>>(options: T): T {
+  return { pool: options.concurrency ?? true, timeout: COMMAND_TIMEOUT_MS, ...withoutUndefined(options) };
+}
+
+const COMMAND_TIMEOUT_MS = 600_000;
+
 const DEFAULTS = {
   retries: 0,
   stopOnError: true,
   killSignal: "SIGTERM",
-  forceKillAfterDelay: 5000,
+  forceKillAfterDelay: DEFAULT_FORCE_KILL_AFTER_MS,
   finishInOrder: false,
   fibers: 1,
   batch: "auto",

@@ -5,6 +5,7 @@ import {
   ItemError,
   type ItemFacts,
   ItemTimeoutError,
+  ProtocolError,
   ResultTypeError,
   StartError,
 } from "./errors.js";
@@ -20,9 +21,12 @@ export function factsOf(
   return { index, num, pid, attempt, duration: end - start, usage, ...printed?.collected };
 }
 
+/** Says what became of an item for good. */
+type FinalWord = Exclude<LastWord, { status: "throttled" }>;
+
 /** The result a word speaks of, a promise of it when it is large; or the failure. */
 export function resultOf(
-  word: LastWord,
+  word: FinalWord,
   overflow: Overflow,
   seq: number,
   facts: ItemFacts,
@@ -46,7 +50,8 @@ export function resultOf(
 }
 
 export function unreadable(facts: ItemFacts, cause: unknown): Failure {
-  return failure(new ItemError(facts, "gave a result that could not be read", { cause }));
+  const what = `gave a result that could not be read: ${inWords(cause)}`;
+  return failure(new ItemError(facts, what, { cause }));
 }
 
 /** No process was there for it. */
@@ -71,6 +76,9 @@ export function deathFailure(
   limits: TaskOwner["options"]["limits"],
   lastWords = "",
 ): Failure {
+  if (end.breach !== undefined) {
+    return failure(new ProtocolError(facts, end.breach, afterwards(lastWords)));
+  }
   const death = {
     exitCode: end.exitCode,
     signal: end.signal,
@@ -106,8 +114,8 @@ function failure(error: Error): Failure {
   return { error, isRetriable: true };
 }
 
-function takeWord(overflow: Overflow, seq: number): Exclude<LastWord, { status: "elsewhere" }> {
-  return JSON.parse(overflow.takeWord(seq)) as Exclude<LastWord, { status: "elsewhere" }>;
+function takeWord(overflow: Overflow, seq: number): Exclude<FinalWord, { status: "elsewhere" }> {
+  return JSON.parse(overflow.takeWord(seq)) as Exclude<FinalWord, { status: "elsewhere" }>;
 }
 
 function deathInWords(

@@ -17,15 +17,23 @@
 import { Calls } from "./calls.js";
 import { offerWorker } from "./capture.js";
 import { checkWorker } from "./check-worker.js";
+import { commandOf } from "./command-worker.js";
 import {
   checkCallOptions,
+  checkCommandOptions,
   checkConcurrency,
   checkConstructorOptions,
   checkStreamOptions,
   checkThreadOptions,
 } from "./check-options.js";
 import { ClosedError, ItemError, throwIfAny } from "./errors.js";
-import type { CallOptions, ParallelOptions, StreamOptions } from "./options.js";
+import { CommandChoice } from "./launch/command-choice.js";
+import {
+  type CallOptions,
+  type ParallelOptions,
+  type StreamOptions,
+  withCommandDefaults,
+} from "./options.js";
 import { ThreadChoice } from "./launch/thread-choice.js";
 import { processorCount } from "./processor-count.js";
 import { ResultStream } from "./result-stream.js";
@@ -64,6 +72,7 @@ type Items<Item> = Iterable<Item> | AsyncIterable<Item>;
 export class Parallel<Item, Result> {
   readonly #calls: Calls;
   readonly #options: ParallelOptions<Item, Result>;
+  readonly #isCommand: boolean;
   readonly #makeThreadCalls: () => Calls;
   /** Those that run in threads; once there has been one. */
   #threadCalls: Calls | undefined;
@@ -80,8 +89,13 @@ export class Parallel<Item, Result> {
     const isRerun = offerWorker(worker);
     const own = { ...options } as ParallelOptions<never, never>;
     const anyWorker = worker as AnyWorker<never, unknown>;
+    const command = commandOf(worker);
     this.#options = options;
-    this.#calls = new Calls(anyWorker, own, isRerun);
+    this.#isCommand = command !== undefined;
+    if (command) checkCommandOptions(options as ParallelOptions);
+    this.#calls = command
+      ? new Calls(anyWorker, withCommandDefaults(own), isRerun, new CommandChoice(command, own))
+      : new Calls(anyWorker, own, isRerun);
     this.#makeThreadCalls = () => {
       const { threads: _, ...given } = own;
       const launch = new ThreadChoice(anyWorker, own);
@@ -542,6 +556,9 @@ export class Parallel<Item, Result> {
 
   #threads(options: CallOptions<Item, Result>): Calls {
     checkCallOptions(options);
+    if (this.#isCommand) {
+      throw new TypeError("A program cannot run in a thread: use mapProcesses or eachProcess");
+    }
     checkThreadOptions(this.#options as ParallelOptions, options as CallOptions);
     this.#calls.assertOpen();
     const calls = (this.#threadCalls ??= this.#makeThreadCalls());
@@ -597,6 +614,7 @@ export class Parallel<Item, Result> {
     wantsResults: boolean,
     handlers: Handlers<Result>,
   ): Scheduler {
+    if (this.#isCommand) checkCommandOptions(options as ParallelOptions);
     return calls.start({
       items,
       options,

@@ -18,6 +18,9 @@ import type { Frame } from "./worker.js";
 /** In the environment of a process that has not reached our entry yet. */
 export const ENTRY_MARK = "FORKMAP_ENTRY";
 
+/** An item travels in its line up to so many characters; a longer one apart from it, so that lines stay short. */
+export const LONGEST_INLINE = 8 * 1024;
+
 /** Slots of one call or pool. */
 export const MAX_CONCURRENCY = 1024;
 
@@ -172,6 +175,8 @@ export type LastWord =
   | ({ readonly status: "ok" } & ResultPlace)
   | { readonly status: "error"; readonly error: ErrorRecord }
   | { readonly status: "mistyped"; readonly got: string }
+  /** It is to be tried again after so many ms, and has not been tried. */
+  | { readonly status: "throttled"; readonly retryAfter: number }
   /** It is too long for the ledger. */
   | { readonly status: "elsewhere" };
 

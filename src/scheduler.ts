@@ -223,6 +223,12 @@ export class Scheduler implements TaskOwner {
     this.#waiting.retry(task);
   }
 
+  throttled(task: Task, ms: number, runs: Runs, seq: number): void {
+    this.#recorder.throttled(task, runs, seq);
+    this.#waiting.throttle(task, ms);
+    if (this.#isStopped) this.#drop();
+  }
+
   returned(tasks: readonly Task[]): void {
     this.#waiting.putBack(tasks);
     if (this.#isStopped) this.#drop();

@@ -98,8 +98,8 @@ function newCount(): SlotCount {
   return { items: 0, errors: 0, children: 0, busy: 0, pid: undefined };
 }
 
-/** VmRSS of proc_pid_status(5). */
-function residentMemory(pid: number): number | undefined {
+/** VmRSS of proc_pid_status(5), in bytes; `undefined` where that cannot be had. */
+export function residentMemory(pid: number): number | undefined {
   try {
     const status = readFileSync(`/proc/${pid}/status`, "latin1");
     return Number(/^VmRSS:\s+(\d+)/m.exec(status)![1]) * 1024;

@@ -84,6 +84,8 @@ export interface TaskOwner {
   /** `runs` is to be asked about `seq` at once or never. */
   succeeded(task: Task, result: unknown, runs: Runs, seq: number): void;
   failed(task: Task, failure: Failure, run: Run): void;
+  /** It is to be taken again after so many ms; this was no attempt. `runs` as above. */
+  throttled(task: Task, ms: number, runs: Runs, seq: number): void;
   /** They have not been begun, and are to be taken again. */
   returned(tasks: readonly Task[]): void;
   /** So many items, with results of so many bytes (and items, where those are long), have taken a slot so long. */

@@ -1,6 +1,6 @@
 /**
- * The tasks of a call that wait: for a slot again after they were given back, or out the pause before their next attempt.
- * Owns how long that pause is; which task gets one is the scheduler's business.
+ * The tasks of a call that wait: for a slot again after they were given back, or out a pause, before their next attempt or
+ * because they were throttled. Owns how long the pause of a retry is; which task gets one is the scheduler's business.
  */
 import type { ResolvedOptions } from "./options.js";
 import type { Task } from "./task.js";
@@ -33,12 +33,21 @@ export class WaitingTasks {
 
   /** Makes its next attempt in a while. */
   retry(task: Task): void {
+    this.#pause(task, this.#pauseAfter(task.attempt), () => (task.attempt += 1));
+  }
+
+  /** Makes the same attempt in so many ms. */
+  throttle(task: Task, ms: number): void {
+    this.#pause(task, ms);
+  }
+
+  #pause(task: Task, ms: number, onOver?: () => void): void {
     const timer = setTimeout(() => {
       this.#pausing.delete(task);
-      task.attempt += 1;
+      onOver?.();
       this.#next.push(task);
       this.#onMore();
-    }, this.#pauseAfter(task.attempt));
+    }, ms);
     this.#pausing.set(task, timer);
   }
 

@@ -7,9 +7,10 @@
 export type StartMethod = "fork" | "spawn";
 
 /**
- * What an item runs in: a child process, by how it came to be, a thread, or this process itself (`inline`).
+ * What an item runs in: a child process, by how it came to be (`command`: the program of a `CommandWorker`), a thread, or this
+ * process itself (`inline`).
  */
-export type Kind = StartMethod | "thread" | "inline";
+export type Kind = StartMethod | "command" | "thread" | "inline";
 
 /** One level of where code runs: the slot `num` of the worker called `name`, whose children are started by `kind`. */
 export interface Frame {

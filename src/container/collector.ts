@@ -151,8 +151,11 @@ export class Collector implements Runs {
       const task = this.#tasks.take(seq);
       if (!task) return;
       if (task.long) this.#longBytes += sizeOf(task.long);
-      this.#count(seq, start, end, isSuccess(entry));
       this.#printed = this.#output?.take(seq);
+      if (isThrottled(entry) && !this.#timedOut.has(task)) {
+        return this.#owner.throttled(task, entry.retryAfter, this, seq);
+      }
+      this.#count(seq, start, end, isSuccess(entry));
       this.#settle(task, seq, entry);
     },
     ending: (ending) => (this.#ending = ending),
@@ -171,7 +174,9 @@ export class Collector implements Runs {
     if (isJson(entry)) return owner.succeeded(task, entry[0], this, seq);
     const run = this.runOf(seq);
     const facts = outcome.factsOf(task, run);
-    const became = outcome.resultOf(entry, this.#child!.overflow, seq, facts, owner.expected);
+    const became = isThrottled(entry)
+      ? outcome.timeoutFailure(facts, owner.options.timeout!)
+      : outcome.resultOf(entry, this.#child!.overflow, seq, facts, owner.expected);
     if (entry.status === "ok") this.#longBytes += entry.size;
     const release = this.#releaseOf(entry);
     if ("error" in became) {
@@ -225,6 +230,12 @@ export class Collector implements Runs {
 
 function sizeOf(item: LongItem): number {
   return "file" in item ? item.size : item.text.length;
+}
+
+type Throttled = Extract<LastWord, { status: "throttled" }>;
+
+function isThrottled(entry: Entry): entry is Throttled {
+  return typeof entry === "object" && "status" in entry && entry.status === "throttled";
 }
 
 function isSuccess(entry: Entry): boolean {

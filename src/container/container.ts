@@ -157,7 +157,9 @@ export class Container implements TaskContainer {
 
   /** Whether lines of items that are done pile up: until they are gone, no others are run. */
   #isPrinting(): boolean {
-    if (this.#options.output !== "tag" || !isBackedUp()) return false;
+    const { output } = this.#options;
+    const isPrinted = output === "tag" || (output === "inherit" && this.#room.readsStderr === true);
+    if (!isPrinted || !isBackedUp()) return false;
     onceDrained(this.#onDrained);
     return true;
   }
@@ -233,7 +235,8 @@ export class Container implements TaskContainer {
 
   #makeHost(): SlotHost {
     const { maxItemsPerChild, maxRss, limits, nextId, meter, worker, output } = this.#options;
-    const { directory } = this.#room;
+    const { directory, readsStderr } = this.#room;
+    const isRead = output !== "inherit" || readsStderr === true;
     const isOneItem = maxItemsPerChild === 1;
     const shape = isOneItem ? ONE_ITEM : MANY_ITEMS;
     return {
@@ -249,11 +252,11 @@ export class Container implements TaskContainer {
         name: `${num}-${generation}`,
         ...(limits ? { limits } : {}),
         ...(maxRss === undefined ? {} : { maxRss }),
-        ...(output === "inherit" ? {} : { mark: newMark() }),
+        ...(isRead ? { mark: newMark() } : {}),
       }),
       launch: (start, events) => this.#room.start({ id: nextId(), start }, events),
       outputOf: ({ mark }, source) =>
-        output === "inherit" ? undefined : new ChildOutput(output, mark!, source),
+        isRead ? new ChildOutput(output, mark!, source) : undefined,
       items: this.#room.items,
       isInUse: () => this.#owners.length > 0,
       isBusyBeside: (num) => this.#slots.some((each) => each.num !== num && each.load > 0),

@@ -4,7 +4,7 @@
  */
 import { rmSync, truncateSync } from "node:fs";
 import { type Payable, payableText, writePayload } from "../payload.js";
-import type { LongItem } from "../protocol.js";
+import { LONGEST_INLINE, type LongItem } from "../protocol.js";
 
 /** While none is in use, no larger ones are kept than this, and no more than these. */
 const IDLE_BYTES = 1024 * 1024;
@@ -22,6 +22,7 @@ interface ItemFile {
 }
 
 export class ItemFiles {
+  readonly longerThan = LONGEST_INLINE;
   readonly #directory: string;
   readonly #isCut: boolean;
   readonly #inUse = new Map<string, ItemFile>();

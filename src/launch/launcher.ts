@@ -45,6 +45,8 @@ export interface Room {
   /** Empty when they need none. */
   readonly directory: string;
   readonly items: LongItems;
+  /** What its children write to stderr is always read, to be passed on where nothing else is asked for. */
+  readonly readsStderr?: boolean;
   /** The slot's ledger, blank. */
   ledger(num: number): Ledger;
   start(request: StartRequest, events: ChildEvents): Child;
@@ -90,6 +92,8 @@ export type ChildEnd =
       readonly isShared?: boolean | undefined;
       /** Why it ended, when that was not its own doing. */
       readonly reason?: string | undefined;
+      /** What it did that it was killed for: a program that does not keep to the protocol. */
+      readonly breach?: string | undefined;
     }
   /** `fatal`: an error no other item would escape. */
   | { readonly started: false; readonly reason: string; readonly fatal?: Error };

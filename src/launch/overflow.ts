@@ -28,7 +28,7 @@ export interface Overflow {
  * Up to this many bytes a result is read in one synchronous go (about 30 us, where a round trip through the thread pool
  * costs 100 and more); beyond it the copy would hold up the event loop.
  */
-const SYNC_LIMIT_BYTES = 1024 * 1024;
+export const SYNC_LIMIT_BYTES = 1024 * 1024;
 /** What a child that rests may keep of the disk: each of its buffers so much. */
 const RESTING_BYTES = 1024 * 1024;
 

@@ -1,18 +1,19 @@
-/** The output of a spawned child, through the pipes that Node makes for it. */
+/** The output of a child that Node has spawned, through the pipes that it makes for it. */
 import type { ChildProcess } from "node:child_process";
 import type { Socket } from "node:net";
+import type { OutputName } from "../output/output-mark.js";
 import { type OnOutput, type OutputPipes, readAll } from "./output-pipes.js";
-
-const NAMES = ["stdout", "stderr"] as const;
 
 export class SocketPipes implements OutputPipes {
   readonly #child: ChildProcess;
+  readonly #names: readonly OutputName[];
   readonly #onOutput: OnOutput;
 
-  constructor(child: ChildProcess, onOutput: OnOutput) {
+  constructor(child: ChildProcess, names: readonly OutputName[], onOutput: OnOutput) {
     this.#child = child;
+    this.#names = names;
     this.#onOutput = onOutput;
-    for (const name of NAMES) {
+    for (const name of names) {
       const socket = child[name] as Socket | null;
       // Node could not be started.
       if (!socket) continue;
@@ -24,7 +25,7 @@ export class SocketPipes implements OutputPipes {
   }
 
   drain(): void {
-    for (const name of NAMES) {
+    for (const name of this.#names) {
       const socket = this.#child[name] as Socket | null;
       if (!socket) continue;
       const onBytes = (bytes: Buffer) => this.#onOutput(name, bytes);
@@ -35,7 +36,7 @@ export class SocketPipes implements OutputPipes {
   }
 
   hold(isHeld: boolean): void {
-    for (const name of NAMES) {
+    for (const name of this.#names) {
       if (isHeld) this.#child[name]?.pause();
       else this.#child[name]?.resume();
     }
@@ -44,7 +45,7 @@ export class SocketPipes implements OutputPipes {
   /** The child has ended: hands on the rest. */
   close(): void {
     this.drain();
-    for (const name of NAMES) this.#child[name]?.destroy();
+    for (const name of this.#names) this.#child[name]?.destroy();
   }
 }
 
@@ -57,7 +58,7 @@ function read(socket: Socket): Buffer | null {
  * Node reads it only when it gets to it, which may be after it has told of the child's end. Not on Windows: there an item
  * may miss what came late.
  */
-function fdOf(socket: Socket): number | undefined {
+export function fdOf(socket: Socket): number | undefined {
   const { _handle: handle } = socket as unknown as { _handle?: { fd?: number } | null };
   return handle?.fd !== undefined && handle.fd >= 0 ? handle.fd : undefined;
 }

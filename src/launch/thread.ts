@@ -7,15 +7,16 @@ import { LaunchError } from "../errors.js";
 import type { LongItems } from "../items.js";
 import { type Ledger, LedgerReader } from "../ledger.js";
 import { processorCount } from "../processor-count.js";
-import type {
-  FromThread,
-  LedgerShape,
-  StartRequest,
-  ThreadData,
-  ToChild,
-  ToHost,
-  ToThread,
-  WorkerSource,
+import {
+  LONGEST_INLINE,
+  type FromThread,
+  type LedgerShape,
+  type StartRequest,
+  type ThreadData,
+  type ToChild,
+  type ToHost,
+  type ToThread,
+  type WorkerSource,
 } from "../protocol.js";
 import type { Child, ChildEnd, ChildEvents, Launcher, Room, RoomOptions } from "./launcher.js";
 import { type Overflow, OverflowFiles } from "./overflow.js";
@@ -70,7 +71,11 @@ class ThreadRoom implements Room {
   }
 
   /** They go with their lines. */
-  readonly items: LongItems = { keep: (text, kind) => ({ text, kind }), release() {} };
+  readonly items: LongItems = {
+    longerThan: LONGEST_INLINE,
+    keep: (text, kind) => ({ text, kind }),
+    release() {},
+  };
 
   ledger(num: number): Ledger {
     const memory = new SharedArrayBuffer(this.#shape.cellBytes);

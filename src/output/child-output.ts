@@ -1,11 +1,12 @@
 /**
- * What a child prints, on its way to whoever it is for: cut by item, then printed in whole tagged lines or kept until the
- * item ends. Bytes before the first mark are of the child's first item, as its `setup` is; those that come when an item
+ * What a child prints, on its way to whoever it is for: cut by item, then printed in whole tagged lines, kept until the item
+ * ends, or passed on as it is. Bytes before the first mark are of the child's first item, as its `setup` is; those that come when an item
  * has ended and no other begun carry its tag, or are dropped where they would be collected.
  */
 import { ItemOutput } from "./item-output.js";
 import { MarkSplitter, type OutputName } from "./output-mark.js";
 import { isBackedUp, onceDrained, print } from "./printer.js";
+import type { OutputMode } from "../options.js";
 import type { Printed, Task, TaskOwner } from "../task.js";
 
 /** The child, as far as its output is concerned. */
@@ -24,7 +25,7 @@ interface Stream {
 }
 
 export class ChildOutput {
-  readonly #isCollected: boolean;
+  readonly #mode: OutputMode;
   readonly #source: OutputSource;
   readonly #items = new Map<number, ItemOutput>();
   readonly #streams: Readonly<Record<OutputName, Stream>>;
@@ -33,10 +34,10 @@ export class ChildOutput {
   readonly #nothing: Printed;
   #isHeld = false;
 
-  constructor(mode: "tag" | "collect", mark: string, source: OutputSource) {
-    this.#isCollected = mode === "collect";
+  constructor(mode: OutputMode, mark: string, source: OutputSource) {
+    this.#mode = mode;
     this.#source = source;
-    const collected = this.#isCollected ? { stdout: "", stderr: "" } : undefined;
+    const collected = mode === "collect" ? { stdout: "", stderr: "" } : undefined;
     this.#nothing = { collected, lastWords: "" };
     this.#streams = { stdout: this.#stream("stdout", mark), stderr: this.#stream("stderr", mark) };
   }
@@ -45,7 +46,7 @@ export class ChildOutput {
   push(name: OutputName, bytes: Buffer): void {
     this.#streams[name].splitter.push(bytes);
     this.#print(name);
-    if (this.#isCollected || this.#isHeld || !isBackedUp()) return;
+    if (this.#mode === "collect" || this.#isHeld || !isBackedUp()) return;
     this.#isHeld = true;
     this.#source.hold(true);
     onceDrained(() => {
@@ -80,6 +81,7 @@ export class ChildOutput {
       mark: (seq) => this.#turnTo(name, seq),
       bytes: (piece) => {
         const stream = this.#streams[name];
+        if (this.#mode === "inherit") this.#lines.push(piece);
         stream.current ??= this.#item(0);
         stream.current?.push(name, piece, this.#lines);
       },
@@ -100,7 +102,7 @@ export class ChildOutput {
     if (known) return known;
     const found = this.#source.find(seq);
     if (!found) return undefined;
-    const item = new ItemOutput(found.task, found.owner, this.#isCollected);
+    const item = new ItemOutput(found.task, found.owner, this.#mode);
     this.#items.set(seq, item);
     return item;
   }

@@ -1,4 +1,5 @@
 /** What one item has printed: lines on their way, or what is kept of it. */
+import type { OutputMode } from "../options.js";
 import type { Printed, Task, TaskOwner } from "../task.js";
 import { LineCutter } from "./line-cutter.js";
 import type { OutputName } from "./output-mark.js";
@@ -14,27 +15,29 @@ const LAST_WORDS_CHARACTERS = 1000;
 export class ItemOutput {
   readonly #task: Task;
   readonly #owner: TaskOwner;
-  readonly #isCollected: boolean;
+  readonly #mode: OutputMode;
   #lines: Partial<Record<OutputName, LineCutter>> | undefined;
   #tails: Partial<Record<OutputName, Tail>> | undefined;
   #prefix: Buffer | undefined;
   #isOver = false;
 
-  constructor(task: Task, owner: TaskOwner, isCollected: boolean) {
+  constructor(task: Task, owner: TaskOwner, mode: OutputMode) {
     this.#task = task;
     this.#owner = owner;
-    this.#isCollected = isCollected;
+    this.#mode = mode;
   }
 
   /** Adds the lines that are to be printed to `lines`. */
   push(name: OutputName, bytes: Buffer, lines: Buffer[]): void {
-    if (this.#isCollected) {
+    if (this.#mode === "collect") {
       // Too late: it has been handed on.
       if (!this.#isOver) this.#tail(name, COLLECTED_BYTES).push(bytes);
       return;
     }
-    this.#lines ??= {};
-    (this.#lines[name] ??= new LineCutter()).push(bytes, this.#tag(), lines);
+    if (this.#mode === "tag") {
+      this.#lines ??= {};
+      (this.#lines[name] ??= new LineCutter()).push(bytes, this.#tag(), lines);
+    }
     if (name === "stderr") this.#tail(name, LAST_WORDS_BYTES).push(bytes);
   }
 
@@ -57,7 +60,7 @@ export class ItemOutput {
   /** Texts are only made of what is asked for. */
   #printed(): Printed {
     const { stdout, stderr } = this.#tails ?? {};
-    const isCollected = this.#isCollected;
+    const isCollected = this.#mode === "collect";
     return {
       get collected() {
         if (!isCollected) return undefined;

@@ -1,0 +1,131 @@
+/**
+ * What a program of a `CommandWorker` answers: one line of JSON, checked field by field. Whatever is not as docs/protocol.md
+ * has it is a `Breach`, which says what came and what was expected.
+ */
+import { isUtf8 } from "node:buffer";
+import type { ErrorRecord } from "../error-record.js";
+import type { PayloadKind } from "../payload.js";
+
+/** A longer line is refused, and kept no further: what is so long is for a file. Parsing one holds up this process for some 100 ms. */
+export const MAX_ANSWER_BYTES = 16 * 1024 * 1024;
+/** When an answer that is throttled does not say. */
+const DEFAULT_RETRY_AFTER_SECS = 60;
+/** What a Node timer can hold, in ms (2 ** 31 - 1). */
+const MAX_DELAY_MS = 2_147_483_647;
+const EXCERPT_LENGTH = 100;
+
+export type ProgramAnswer = {
+  /** `undefined` when it was left out. */
+  readonly id: string | undefined;
+} & (
+  | { readonly status: "ok"; readonly result: unknown }
+  /** The result is in a file of its scratch directory. */
+  | { readonly status: "ok"; readonly file: string; readonly kind: PayloadKind }
+  | { readonly status: "error"; readonly error: ErrorRecord }
+  /** In ms. */
+  | { readonly status: "throttled"; readonly retryAfter: number }
+  | { readonly status: "progress" }
+);
+
+/** The program has not kept to the protocol; the message goes on from "its program". */
+export class Breach extends Error {}
+
+/** @throws Breach when it is not an answer */
+export function readAnswer(line: Buffer): ProgramAnswer {
+  const answer = parse(line);
+  const { id, status } = answer;
+  if (id !== undefined && typeof id !== "string") {
+    throw new Breach(`answered with the "id" ${excerpt(id)}, which has to be a string, as it was sent`);
+  }
+  switch (status) {
+    case "ok":
+      return { id, status, ...resultOf(answer) };
+    case "error":
+      return { id, status, error: errorOf(answer) };
+    case "throttled":
+      return { id, status, retryAfter: retryAfterOf(answer) };
+    case "progress":
+      if (id === undefined) {
+        throw new Breach('wrote a line of "progress" without the "id" of the request it is of');
+      }
+      return { id, status };
+    default:
+      throw new Breach(
+        `answered with the "status" ${excerpt(status)} where "ok", "error", "throttled" or "progress" is expected`,
+      );
+  }
+}
+
+/** The beginning of what a program has written, for a message. */
+export function excerpt(value: unknown): string {
+  const text = (Buffer.isBuffer(value) ? toJson(value.toString()) : toJson(value)) ?? "undefined";
+  return text.length <= EXCERPT_LENGTH ? text : `${text.slice(0, EXCERPT_LENGTH)}...`;
+}
+
+type Fields = Readonly<Record<string, unknown>>;
+
+function parse(line: Buffer): Fields {
+  if (!isUtf8(line)) throw new Breach(`wrote a line that is not UTF-8: ${beginning(line)}`);
+  let value: unknown;
+  try {
+    value = JSON.parse(line.toString());
+  } catch {
+    throw new Breach(
+      `wrote a line that is not JSON: ${beginning(line)} (stdout is for answers, all else goes to stderr)`,
+    );
+  }
+  if (typeof value === "object" && value !== null && !Array.isArray(value)) return value as Fields;
+  throw new Breach(`wrote a line that is no JSON object: ${beginning(line)}`);
+}
+
+function resultOf({ result, result_file: file, result_type: type }: Fields) {
+  if (file === undefined) {
+    if (type === undefined) return { result: result ?? null };
+    throw new Breach('answered with a "result_type" and no "result_file" that it could be of');
+  }
+  if (typeof file !== "string" || file === "" || file.includes("\0")) {
+    throw new Breach(`answered with the "result_file" ${excerpt(file)}, which is no path`);
+  }
+  if (result !== undefined) throw new Breach('answered with both a "result" and a "result_file"');
+  if (type !== undefined && type !== "text" && type !== "json" && type !== "bytes") {
+    throw new Breach(
+      `answered with the "result_type" ${excerpt(type)} where "text", "json" or "bytes" is expected`,
+    );
+  }
+  return { file, kind: type ?? "text" } as const;
+}
+
+function errorOf(answer: Fields): ErrorRecord {
+  const { id: _, status: __, message, class: name = "Error", stack, ...props } = answer;
+  if (typeof message !== "string") {
+    throw new Breach(`answered "error" with the "message" ${excerpt(message)}, which has to be a string`);
+  }
+  if (typeof name !== "string" || (stack !== undefined && typeof stack !== "string")) {
+    throw new Breach('answered "error" with a "class" or "stack" that is no string');
+  }
+  const parts = { name, message, stack: stack ?? `${name}: ${message}`, kind: "Error" };
+  return { error: { ...parts, props: withoutReserved(props) as never } };
+}
+
+/** An error has its own. */
+function withoutReserved(props: Fields): Fields {
+  const { name: _, cause: __, errors: ___, ...rest } = props;
+  return rest;
+}
+
+function retryAfterOf({ retry_after_secs: seconds = DEFAULT_RETRY_AFTER_SECS }: Fields): number {
+  if (typeof seconds === "number" && seconds >= 0 && seconds * 1000 <= MAX_DELAY_MS) {
+    return seconds * 1000;
+  }
+  throw new Breach(
+    `answered "throttled" with the "retry_after_secs" ${excerpt(seconds)} where a number from 0 to ${Math.floor(MAX_DELAY_MS / 1000)} is expected`,
+  );
+}
+
+function beginning(line: Buffer): string {
+  return excerpt(line.subarray(0, 4 * EXCERPT_LENGTH));
+}
+
+function toJson(value: unknown): string | undefined {
+  return JSON.stringify(value);
+}

@@ -1,0 +1,48 @@
+/** How the programs of a `CommandWorker` come to be: there is one way only, once it is sure that there is such a program. */
+import type { Command } from "../command-worker.js";
+import { ClosedError } from "../errors.js";
+import { DEFAULT_FORCE_KILL_AFTER_MS, type ParallelOptions } from "../options.js";
+import type { CommandLauncher } from "./command.js";
+import type { LaunchChoice, Launcher } from "./launcher.js";
+
+type LaunchOptions = Pick<ParallelOptions, "env" | "cwd" | "killSignal" | "forceKillAfterDelay" | "output">;
+
+export class CommandChoice implements LaunchChoice {
+  readonly reason = undefined;
+  readonly #command: Command;
+  readonly #options: LaunchOptions;
+  #current: CommandLauncher | undefined;
+  #isClosed = false;
+
+  constructor(command: Command, options: LaunchOptions) {
+    this.#command = command;
+    this.#options = options;
+  }
+
+  get current(): CommandLauncher | undefined {
+    return this.#current;
+  }
+
+  /** Looks for the program each time: it may have been installed, or removed, since. */
+  async ready(): Promise<Launcher> {
+    const { argv, env = this.#options.env, cwd = this.#options.cwd } = this.#command;
+    const { killSignal = "SIGTERM", output = "inherit" } = this.#options;
+    const { forceKillAfterDelay = DEFAULT_FORCE_KILL_AFTER_MS } = this.#options;
+    const command = { argv, env: { ...(env ?? process.env) }, cwd };
+    const { checkProgram } = await import("./find-program.js");
+    checkProgram(command);
+    const { CommandLauncher: Commands } = await import("./command.js");
+    if (this.#isClosed) throw new ClosedError();
+    return (this.#current ??= new Commands({
+      ...command,
+      killSignal,
+      forceKillAfterDelay,
+      isAttributed: output !== "inherit",
+    }));
+  }
+
+  async close(): Promise<void> {
+    this.#isClosed = true;
+    await this.#current?.close();
+  }
+}

@@ -1,0 +1,61 @@
+/** Whether a program can be started at all, told before any item is: Node's own error does not say which of three things is missing. */
+import { accessSync, constants, statSync } from "node:fs";
+import path from "node:path";
+import { LaunchError } from "../errors.js";
+import type { ProgramCommand } from "./program-process.js";
+
+/** Where execvp(3) of glibc looks when there is no PATH. */
+const DEFAULT_PATH = "/bin:/usr/bin";
+
+/** @throws LaunchError that names the program or the directory which is not there */
+export function checkProgram({ argv, env, cwd }: ProgramCommand): void {
+  if (cwd !== undefined) checkDirectory(cwd);
+  // Its own rules: extensions, and where it looks first. There the start tells.
+  if (process.platform === "win32") return;
+  const program = argv[0]!;
+  // A path is meant from where the program runs, as it is looked for there.
+  const from = path.resolve(cwd ?? ".");
+  if (program.includes("/")) {
+    const problem = problemOf(path.resolve(from, program));
+    if (problem === undefined) return;
+    throw new LaunchError(`The program ${path.resolve(from, program)} of a CommandWorker ${problem}`);
+  }
+  const { PATH = DEFAULT_PATH } = env;
+  const places = PATH.split(":").map((each) => path.resolve(from, each));
+  const problems = places.map((place) => problemOf(path.join(place, program)));
+  if (problems.includes(undefined)) return;
+  const at = problems.findIndex((problem) => problem !== MISSING);
+  throw new LaunchError(
+    at === -1
+      ? `The program "${program}" of a CommandWorker was not found in PATH (${PATH}): install it, or give its path in \`argv\``
+      : `The program ${path.join(places[at]!, program)} of a CommandWorker ${problems[at]}`,
+  );
+}
+
+const MISSING = "does not exist";
+
+function problemOf(file: string): string | undefined {
+  try {
+    if (!statSync(file).isFile()) return "is not a file";
+    accessSync(file, constants.X_OK);
+    return undefined;
+  } catch (error) {
+    const { code } = error as NodeJS.ErrnoException;
+    if (code === "ENOENT" || code === "ENOTDIR") return MISSING;
+    return code === "EACCES"
+      ? "may not be executed: `chmod +x` it, or name its interpreter first in `argv`"
+      : `cannot be used: ${(error as Error).message}`;
+  }
+}
+
+function checkDirectory(cwd: string): void {
+  let problem: string | undefined;
+  try {
+    if (!statSync(cwd).isDirectory()) problem = "is not a directory";
+    else accessSync(cwd, constants.X_OK);
+  } catch (error) {
+    const { code } = error as NodeJS.ErrnoException;
+    problem = code === "ENOENT" ? MISSING : `cannot be used: ${(error as Error).message}`;
+  }
+  if (problem) throw new LaunchError(`The \`cwd\` ${cwd} of a CommandWorker ${problem}`);
+}
