@@ -6,6 +6,9 @@
 import { checkItem, iterate, knownLength } from "./items.js";
 import type { Task } from "./task.js";
 
+/** An array grows by so many elements at first. */
+const SHORT = 16;
+
 export interface FeedEvents {
   /** Makes a task of an item, unless what becomes of it is known already. */
   admit(item: unknown, index: number): Task | undefined;
@@ -91,8 +94,8 @@ export class Feed {
     if (this.#problem) return this.#tellProblem(this.#problem);
     if (this.#isOver) return;
     let count = tasks.length;
-    // All at once: an array that grows is copied again and again.
-    tasks.length = limit;
+    // All at once: an array that grows is copied again and again. A short one costs less than this.
+    if (limit > SHORT) tasks.length = limit;
     try {
       let allowed = 0;
       while (count < limit && !this.#isOver) {
@@ -110,7 +113,7 @@ export class Feed {
     } catch (error) {
       this.#problem = { error };
     }
-    tasks.length = count;
+    if (limit > SHORT) tasks.length = count;
     // Those that came before it are run first.
     if (this.#problem && count === 0) this.#tellProblem(this.#problem);
   }

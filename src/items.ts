@@ -59,6 +59,9 @@ export type PackedItems = Pick<
   "seq" | "index" | "indexes" | "attempts" | "items" | "long"
 >;
 
+/** An array grows by so many elements at first. */
+const SHORT = 16;
+
 /** Where long items are kept for their children. */
 export interface LongItems {
   /** An item travels in its line up to so many characters; a longer one is kept. */
@@ -78,9 +81,9 @@ export interface LongItems {
  */
 export function packItems(tasks: readonly Task[], seq: number, longItems: LongItems): PackedItems {
   const { index } = tasks[0]!;
-  // Of its length at once: one that grows is copied again and again.
+  // Of its length at once: one that grows is copied again and again. A short one costs less than this.
   const items: unknown[] = [];
-  items.length = tasks.length;
+  if (tasks.length > SHORT) items.length = tasks.length;
   let indexes: number[] | undefined;
   let attempts: number[] | undefined;
   let long: Record<number, LongItem> | undefined;

@@ -24,6 +24,9 @@ export const LONGEST_INLINE = 8 * 1024;
 /** Slots of one call or pool. */
 export const MAX_CONCURRENCY = 1024;
 
+/** Items in flight at once in one child. */
+export const MAX_FIBERS = 1024;
+
 /** File descriptor of the channel in the fork server and in spawned children. */
 export const CHANNEL_FD = 3;
 
@@ -160,7 +163,7 @@ export interface ChildGreeting {
 export type Answer = {
   readonly id: string;
   /** It takes no more. */
-  readonly full?: true;
+  readonly full?: true | undefined;
 } & (
   | { readonly status: "ok" | "progress" }
   /** Of the items up to `to`, those from `from` on will not be begun. */

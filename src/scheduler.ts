@@ -136,6 +136,10 @@ export class Scheduler implements TaskOwner {
     return this.batchSize > 1 || this.#feed.remaining !== undefined;
   }
 
+  get takesAhead(): boolean {
+    return !this.options.onStart && this.#feed.remaining !== undefined;
+  }
+
   get msPerItem(): number {
     return this.#pace.msPerItem;
   }

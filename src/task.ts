@@ -77,6 +77,8 @@ export interface TaskOwner {
   readonly batchSize: number;
   /** Whether a child may have a line while it is at another. */
   readonly sendsAhead: boolean;
+  /** Whether nobody notices when a task is taken for a slot that is at another. */
+  readonly takesAhead: boolean;
   /** How long one takes a slot, as of late; 0 as long as that is not known. */
   readonly msPerItem: number;
   /** Up to `limit` tasks; none when there is none now. */

@@ -32,6 +32,8 @@ export class ChildWatch {
   #timer: NodeJS.Timeout | undefined;
   /** When the timer is due. */
   #lookAt = 0;
+  /** When it is, there is no look: the child is killed. */
+  #isLast = false;
   /** Since it was idle, it has been given several items in one line. */
   #hasBatches = false;
 
@@ -60,7 +62,9 @@ export class ChildWatch {
 
   /** It has no task, and owes nothing. */
   idle(): void {
-    this.stop();
+    // It stays, as it is mostly needed again at once: to end it and start another takes longer than a look that finds nothing.
+    if (this.#isLast) this.stop();
+    else this.#timer?.unref();
     this.#hasBatches = false;
   }
 
@@ -70,19 +74,24 @@ export class ChildWatch {
     if (this.#timeout === Infinity) return;
     this.#timer = setTimeout(() => this.#child.kill(), this.#timeout);
     this.#timer.unref();
-    this.#lookAt = 0;
+    this.#isLast = true;
   }
 
   stop(): void {
     clearTimeout(this.#timer);
     this.#timer = undefined;
+    this.#isLast = false;
   }
 
   /** Unless it will look sooner. */
   #lookIn(ms: number): void {
     if (ms === Infinity) return;
     const at = monotonic() + ms;
-    if (this.#timer && this.#lookAt <= at) return;
+    if (this.#isLast) return;
+    if (this.#timer && this.#lookAt <= at) {
+      this.#timer.ref();
+      return;
+    }
     clearTimeout(this.#timer);
     this.#lookAt = at;
     this.#timer = setTimeout(() => this.#look(), ms);

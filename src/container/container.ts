@@ -258,6 +258,7 @@ export class Container implements TaskContainer {
       outputOf: ({ mark }, source) =>
         isRead ? new ChildOutput(output, mark!, source) : undefined,
       items: this.#room.items,
+      keepsItems: this.#room.keepsItems === true,
       isInUse: () => this.#owners.length > 0,
       isBusyBeside: (num) => this.#slots.some((each) => each.num !== num && each.load > 0),
       meter,

@@ -23,6 +23,12 @@ import { warnOfTeardown } from "./teardown-warning.js";
 /** So often a task may have been given to a child that ended before it began it. */
 const MAX_STRAYS = 10;
 
+/**
+ * Where items wait in this process, so many at least: a child is given its next one before what became of its last is looked
+ * into, and that is looked into for some at a time. With 1 a program does 2 % fewer items, without any 15 %.
+ */
+const KEPT_AHEAD = 4;
+
 export class SlotChild {
   readonly #host: SlotHost;
   readonly #start: Start;
@@ -97,9 +103,11 @@ export class SlotChild {
   roomFor(owner: TaskOwner): number {
     if (this.#isFull || this.#isWaiting || this.#isRecalled || this.#forceTimer) return 0;
     if (this.#state === "ending" || (this.load > 0 && this.#owner !== owner)) return 0;
-    const { batchSize, sendsAhead } = owner;
+    const { batchSize, sendsAhead, takesAhead } = owner;
     const { fibers } = owner.options;
-    const ahead = sendsAhead && this.#state === "serving" ? batchSize : 0;
+    let ahead = sendsAhead ? batchSize : 0;
+    if (this.#host.keepsItems && takesAhead) ahead = Math.max(batchSize, KEPT_AHEAD);
+    if (this.#state !== "serving") ahead = 0;
     if (this.load >= fibers + ahead) return 0;
     const wanted = Math.max(batchSize, fibers - this.load);
     const left = this.#host.maxItemsPerChild - this.#share;

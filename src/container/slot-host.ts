@@ -19,6 +19,8 @@ export interface SlotHost {
   /** What becomes of a child's output, where that is read. */
   outputOf(start: Start, source: OutputSource): ChildOutput | undefined;
   readonly items: LongItems;
+  /** Items wait in this process until a child can begin them: what was taken ahead is taken back at no cost. */
+  readonly keepsItems: boolean;
   /** Whether there are calls. */
   isInUse(): boolean;
   /** Whether another slot is at work, and will ask for more. */

@@ -39,7 +39,9 @@ export function readAnswer(line: Buffer): ProgramAnswer {
   }
   switch (status) {
     case "ok":
-      return { id, status, ...resultOf(answer) };
+      return answer["result_file"] === undefined && answer["result_type"] === undefined
+        ? { id, status, result: answer["result"] ?? null }
+        : { id, status, ...fileOf(answer) };
     case "error":
       return { id, status, error: errorOf(answer) };
     case "throttled":
@@ -78,9 +80,8 @@ function parse(line: Buffer): Fields {
   throw new Breach(`wrote a line that is no JSON object: ${beginning(line)}`);
 }
 
-function resultOf({ result, result_file: file, result_type: type }: Fields) {
+function fileOf({ result, result_file: file, result_type: type }: Fields) {
   if (file === undefined) {
-    if (type === undefined) return { result: result ?? null };
     throw new Breach('answered with a "result_type" and no "result_file" that it could be of');
   }
   if (typeof file !== "string" || file === "" || file.includes("\0")) {

@@ -41,6 +41,7 @@ export class CommandLauncher implements Launcher {
 
 class CommandRoom implements Room {
   readonly readsStderr = true;
+  readonly keepsItems = true;
   readonly items: LongItems;
   readonly #scratch: ScratchRoom;
   readonly #shape: LedgerShape;

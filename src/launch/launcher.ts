@@ -47,6 +47,8 @@ export interface Room {
   readonly items: LongItems;
   /** What its children write to stderr is always read, to be passed on where nothing else is asked for. */
   readonly readsStderr?: boolean;
+  /** Its children are given an item when they can begin it, and no sooner. */
+  readonly keepsItems?: boolean;
   /** The slot's ledger, blank. */
   ledger(num: number): Ledger;
   start(request: StartRequest, events: ChildEvents): Child;

@@ -36,6 +36,8 @@ export type ProgramExit =
 export class ProgramProcess {
   readonly #child: ChildProcess | undefined;
   readonly #stdin: Socket | undefined;
+  /** Of stdin. */
+  readonly #fd: number | undefined;
   readonly #events: ProgramEvents;
   readonly #lines = new ByteLines();
   readonly #stdout: SocketPipes | undefined;
@@ -66,6 +68,7 @@ export class ProgramProcess {
     this.#stdin = child.stdin as Socket;
     // Else Node would close it before it tells of the end: whether something is left unread in it would not be known.
     child.stdin = null;
+    this.#fd = fdOf(this.#stdin);
     this.#stdin.on("error", () => this.#inputClosed());
     this.#stdin.on("drain", () => events.onWritten());
     this.#stdin.unref();
@@ -87,31 +90,28 @@ export class ProgramProcess {
 
   write(line: string): void {
     const stdin = this.#stdin!;
-    const fd = fdOf(stdin);
     if (this.#isInputClosed || !stdin.writable) return;
-    if (fd === undefined || this.isBackedUp) {
+    if (this.#fd === undefined || this.isBackedUp) {
       stdin.write(line);
       return;
     }
     // At once where there is room, which is nearly always: a sixth less time for an item that does nothing than by a stream.
-    const bytes = Buffer.from(line);
     let written = 0;
     try {
-      written = writeSync(fd, bytes);
+      written = writeSync(this.#fd, line);
     } catch (error) {
       if ((error as NodeJS.ErrnoException).code !== "EAGAIN") return this.#inputClosed();
     }
-    if (written < bytes.length) stdin.write(bytes.subarray(written));
+    if (written < Buffer.byteLength(line)) stdin.write(Buffer.from(line).subarray(written));
   }
 
   /** Of what it was written; only once it has exited, and on Linux only. */
   get hasUnreadInput(): boolean {
     if (this.#isInputClosed) return true;
-    const fd = this.#stdin && fdOf(this.#stdin);
-    if (fd === undefined) return false;
+    if (this.#fd === undefined || this.#stdin!.destroyed) return false;
     try {
       // A socket whose other end was closed with something unread in it says so, once: unix_release_sock() in net/unix/af_unix.c.
-      readSync(fd, Buffer.alloc(1));
+      readSync(this.#fd, Buffer.alloc(1));
       return false;
     } catch (error) {
       return (error as NodeJS.ErrnoException).code === "ECONNRESET";

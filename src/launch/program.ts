@@ -10,7 +10,14 @@ import { rm } from "node:fs/promises";
 import { LaunchError } from "../errors.js";
 import type { Entry } from "../ledger.js";
 import { MarkEncoder } from "../output/output-mark.js";
-import type { Answer, Payload, Start, StartRequest, ToChild, ToHost } from "../protocol.js";
+import {
+  MAX_FIBERS,
+  type Payload,
+  type Start,
+  type StartRequest,
+  type ToChild,
+  type ToHost,
+} from "../protocol.js";
 import { residentMemory } from "../stats.js";
 import { Breach, excerpt, MAX_ANSWER_BYTES, type ProgramAnswer, readAnswer } from "./answer.js";
 import type { Child, ChildEnd, ChildEvents } from "./launcher.js";
@@ -27,6 +34,12 @@ const TELL_MS = 5;
 const MEMORY_CHECK_MS = 5;
 /** Errors of no item in particular: no other would fare better. */
 const FATAL = new Set(["ENOENT", "EACCES", "ENOTDIR", "ENOEXEC", "EPERM", "E2BIG", "ELOOP"]);
+
+/**
+ * Ids of requests, in turn: more than can be in flight, and few enough that V8, which keeps every short string that it reads in
+ * JSON in a table, finds them there. With ever new ones an item takes this process a tenth longer.
+ */
+const IDS = Array.from({ length: 4 * MAX_FIBERS }, (_, i) => String(i + 1));
 
 export interface ProgramSettings extends ProgramCommand {
   readonly killSignal: NodeJS.Signals;
@@ -207,8 +220,8 @@ export class Program implements Child {
 
   #request(payload: Payload, place: number): void {
     const seq = payload.seq + place;
+    const id = IDS[this.#requests % IDS.length]!;
     this.#requests += 1;
-    const id = String(this.#requests);
     // What is there was written before it.
     if (this.#settings.isAttributed) this.#process!.stderr!.drain();
     this.#inFlight.set(id, { seq, payload });
@@ -226,7 +239,9 @@ export class Program implements Child {
   #giveBack(from: number): void {
     const { seq, items } = this.#batches.at(-1)!.payload;
     this.#batches.length = 0;
-    this.#say({ status: "returned", from, to: seq + items.length });
+    if (this.#start.payload) return;
+    const to = seq + items.length;
+    this.#events.onAnswer({ id: this.#lastId, status: "returned", from, to, full: this.#isDone });
   }
 
   /** It is taken to be of the item that was begun last. */
@@ -241,8 +256,8 @@ export class Program implements Child {
   #onLines(lines: readonly Buffer[], pending: number): void {
     if (this.#breach !== undefined) return;
     try {
-      for (const [i, line] of lines.entries()) {
-        this.#take(line, i < lines.length - 1 || pending > 0);
+      for (let i = 0; i < lines.length; i += 1) {
+        this.#take(lines[i]!, i < lines.length - 1 || pending > 0);
       }
       if (pending > MAX_ANSWER_BYTES) throw tooLong();
       if (pending > 0 && this.#inFlight.size === 0) throw new Breach("wrote without being asked");
@@ -276,16 +291,15 @@ export class Program implements Child {
 
   /** @throws Breach when that is not of a request that is in flight */
   #idOf({ id }: ProgramAnswer): string {
+    if (id !== undefined && this.#inFlight.has(id)) return id;
     const [first] = this.#inFlight.keys();
     const count = this.#inFlight.size;
     if (id === undefined) {
       if (count === 1) return first!;
       throw new Breach(`left out the "id" of its answer while ${count} requests were in flight`);
     }
-    if (this.#inFlight.has(id)) return id;
     const expected = count === 1 ? `"${first}" was` : `one of ${[...this.#inFlight.keys()].join()} was`;
-    const was = isBelow(id, this.#requests + 1) ? "which has been answered before, " : "";
-    throw new Breach(`answered with the "id" ${excerpt(id)}, ${was}where ${expected} expected`);
+    throw new Breach(`answered with the "id" ${excerpt(id)} where ${expected} expected`);
   }
 
   #entryOf(answer: Exclude<ProgramAnswer, { status: "progress" }>, seq: number, payload: Payload): Entry {
@@ -306,20 +320,24 @@ export class Program implements Child {
     const isBatch = this.#batches.length > 0;
     if (isBatch && now - this.#toldAt < TELL_MS) return;
     this.#toldAt = now;
-    this.#say({ status: "progress" });
+    this.#say("progress");
   }
 
   #idle(): void {
     if (this.#start.payload) return this.#end();
     if (this.#holdsTooMuch()) this.#isFull = true;
-    this.#say({ status: "ok" });
+    this.#say("ok");
     if (this.#isEnding && this.#inFlight.size === 0) this.#end();
   }
 
-  #say(message: { status: "ok" | "progress" } | { status: "returned"; from: number; to: number }) {
-    if (this.#start.payload) return;
-    const full = this.#isFull || this.#isEnding ? { full: true as const } : {};
-    this.#events.onAnswer({ id: this.#lastId, ...message, ...full } satisfies Answer);
+  /** Of a batch, not of an item: the ledger says what became of those. */
+  #say(status: "ok" | "progress"): void {
+    this.#events.onAnswer({ id: this.#lastId, status, full: this.#isDone });
+  }
+
+  /** It takes no more. */
+  get #isDone(): true | undefined {
+    return this.#isFull || this.#isEnding || undefined;
   }
 
   /** It is to end: there is nothing more to read, and it is asked to. */
@@ -391,9 +409,4 @@ function tooLong(): Breach {
   return new Breach(
     `wrote a line of more than ${MAX_ANSWER_BYTES / 1024 / 1024} MiB: put what is so long into a file and answer with "result_file"`,
   );
-}
-
-function isBelow(id: string, end: number): boolean {
-  const number = Number(id);
-  return String(number) === id && number >= 1 && number < end;
 }

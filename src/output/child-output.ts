@@ -58,6 +58,7 @@ export class ChildOutput {
   /** What an item that has ended has printed; all of it must have been pushed. */
   take(seq: number): Printed {
     const item = this.#item(seq);
+    if (!item && this.#mode === "inherit") return this.#nothing;
     for (const { name } of Object.values(this.#streams)) {
       item?.end(name, this.#lines);
       this.#print(name);
