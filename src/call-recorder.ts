@@ -1,6 +1,12 @@
 /** Tells of one call what was asked for: progress, a trace, diagnostics channels. */
 import * as diagnostics from "./diagnostics.js";
-import { DeadChildError, ItemTimeoutError, ProtocolError, ResultTypeError, StartError } from "./errors.js";
+import {
+  DeadChildError,
+  ItemTimeoutError,
+  ProtocolError,
+  ResultTypeError,
+  StartError,
+} from "./errors.js";
 import { monotonic } from "./monotonic.js";
 import type { ResolvedOptions } from "./options.js";
 import type { Progress } from "./progress.js";

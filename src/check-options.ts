@@ -200,7 +200,8 @@ const NOT_FOR_PROGRAMS = {
   module: "its program is named by `argv`",
   execArgv: "options of its program are part of `argv`",
   startupTimeout: "a program says nothing when it has started, so its first item has that time",
-  limits: 'begin `argv` with "prlimit", such as ["prlimit", "--as=1073741824", "ruby", "worker.rb"]',
+  limits:
+    'begin `argv` with "prlimit", such as ["prlimit", "--as=1073741824", "ruby", "worker.rb"]',
 } satisfies Partial<Record<keyof ParallelOptions, string>>;
 
 /** @throws TypeError that names the option, what was expected and what came */

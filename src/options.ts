@@ -192,7 +192,11 @@ export function resolveOptions(base: CallOptions, own: CallOptions): ResolvedOpt
 
 /** @internal The options of a `Parallel` over a `CommandWorker`: its programs are kept, and a hanging one is not waited for for ever. */
 export function withCommandDefaults<T extends ParallelOptions<never, never>>(options: T): T {
-  return { pool: options.concurrency ?? true, timeout: COMMAND_TIMEOUT_MS, ...withoutUndefined(options) };
+  return {
+    pool: options.concurrency ?? true,
+    timeout: COMMAND_TIMEOUT_MS,
+    ...withoutUndefined(options),
+  };
 }
 
 const COMMAND_TIMEOUT_MS = 600_000;

@@ -255,8 +255,7 @@ export class Container implements TaskContainer {
         ...(isRead ? { mark: newMark() } : {}),
       }),
       launch: (start, events) => this.#room.start({ id: nextId(), start }, events),
-      outputOf: ({ mark }, source) =>
-        isRead ? new ChildOutput(output, mark!, source) : undefined,
+      outputOf: ({ mark }, source) => (isRead ? new ChildOutput(output, mark!, source) : undefined),
       items: this.#room.items,
       keepsItems: this.#room.keepsItems === true,
       isInUse: () => this.#owners.length > 0,

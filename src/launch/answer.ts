@@ -35,7 +35,9 @@ export function readAnswer(line: Buffer): ProgramAnswer {
   const answer = parse(line);
   const { id, status } = answer;
   if (id !== undefined && typeof id !== "string") {
-    throw new Breach(`answered with the "id" ${excerpt(id)}, which has to be a string, as it was sent`);
+    throw new Breach(
+      `answered with the "id" ${excerpt(id)}, which has to be a string, as it was sent`,
+    );
   }
   switch (status) {
     case "ok":
@@ -99,7 +101,9 @@ function fileOf({ result, result_file: file, result_type: type }: Fields) {
 function errorOf(answer: Fields): ErrorRecord {
   const { id: _, status: __, message, class: name = "Error", stack, ...props } = answer;
   if (typeof message !== "string") {
-    throw new Breach(`answered "error" with the "message" ${excerpt(message)}, which has to be a string`);
+    throw new Breach(
+      `answered "error" with the "message" ${excerpt(message)}, which has to be a string`,
+    );
   }
   if (typeof name !== "string" || (stack !== undefined && typeof stack !== "string")) {
     throw new Breach('answered "error" with a "class" or "stack" that is no string');

@@ -5,7 +5,10 @@ import { DEFAULT_FORCE_KILL_AFTER_MS, type ParallelOptions } from "../options.js
 import type { CommandLauncher } from "./command.js";
 import type { LaunchChoice, Launcher } from "./launcher.js";
 
-type LaunchOptions = Pick<ParallelOptions, "env" | "cwd" | "killSignal" | "forceKillAfterDelay" | "output">;
+type LaunchOptions = Pick<
+  ParallelOptions,
+  "env" | "cwd" | "killSignal" | "forceKillAfterDelay" | "output"
+>;
 
 export class CommandChoice implements LaunchChoice {
   readonly reason = undefined;

@@ -18,7 +18,9 @@ export function checkProgram({ argv, env, cwd }: ProgramCommand): void {
   if (program.includes("/")) {
     const problem = problemOf(path.resolve(from, program));
     if (problem === undefined) return;
-    throw new LaunchError(`The program ${path.resolve(from, program)} of a CommandWorker ${problem}`);
+    throw new LaunchError(
+      `The program ${path.resolve(from, program)} of a CommandWorker ${problem}`,
+    );
   }
   const { PATH = DEFAULT_PATH } = env;
   const places = PATH.split(":").map((each) => path.resolve(from, each));

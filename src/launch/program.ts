@@ -298,11 +298,16 @@ export class Program implements Child {
       if (count === 1) return first!;
       throw new Breach(`left out the "id" of its answer while ${count} requests were in flight`);
     }
-    const expected = count === 1 ? `"${first}" was` : `one of ${[...this.#inFlight.keys()].join()} was`;
+    const expected =
+      count === 1 ? `"${first}" was` : `one of ${[...this.#inFlight.keys()].join()} was`;
     throw new Breach(`answered with the "id" ${excerpt(id)} where ${expected} expected`);
   }
 
-  #entryOf(answer: Exclude<ProgramAnswer, { status: "progress" }>, seq: number, payload: Payload): Entry {
+  #entryOf(
+    answer: Exclude<ProgramAnswer, { status: "progress" }>,
+    seq: number,
+    payload: Payload,
+  ): Entry {
     if (answer.status !== "ok") return answer;
     if ("file" in answer) {
       const written = this.overflow.open(seq, answer.file, answer.kind);
@@ -388,7 +393,8 @@ export class Program implements Child {
   #failure(cause: NodeJS.ErrnoException): ChildEnd {
     const { code = "" } = cause;
     const [program] = this.#settings.argv;
-    const why = code === "ENOENT" ? "the interpreter in its first line is not there" : cause.message;
+    const why =
+      code === "ENOENT" ? "the interpreter in its first line is not there" : cause.message;
     const reason = `The program ${program} could not be started: ${why}`;
     if (!FATAL.has(code)) return { started: false, reason };
     return { started: false, reason, fatal: new LaunchError(reason, { cause }) };

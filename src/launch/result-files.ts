@@ -1,6 +1,7 @@
 /**
  * The files in which a program leaves results that are too long for a line: regular files in its own scratch directory and
- * nothing else, as a path from outside may be anybody's. Each is opened when it is named, read once, and removed.
+ * nothing else, as a path from outside may be anybody's. Each is opened and
+ * removed when it is named, and read once.
  */
 import { isUtf8 } from "node:buffer";
 import { closeSync, constants, fstatSync, openSync, realpathSync, rmSync } from "node:fs";
@@ -13,15 +14,10 @@ import { type Overflow, SYNC_LIMIT_BYTES } from "./overflow.js";
 /** Not through a link, and without waiting for the writer of a FIFO. */
 const FLAGS = constants.O_RDONLY | constants.O_NOFOLLOW | constants.O_NONBLOCK;
 
-interface ResultFile {
-  readonly path: string;
-  readonly fd: number;
-}
-
 export class ResultFiles implements Overflow {
   readonly #directory: string;
-  /** By the number of their items. */
-  readonly #files = new Map<number, ResultFile>();
+  /** Descriptors, by the number of their items. */
+  readonly #files = new Map<number, number>();
 
   constructor(directory: string) {
     this.#directory = directory;
@@ -38,7 +34,8 @@ export class ResultFiles implements Overflow {
     let fd: number;
     try {
       const parent = realpathSync(path.dirname(file));
-      if (!isWithin(`${parent}/x`, realpathSync(this.#directory))) throw refuse("which is behind a link");
+      if (!isWithin(`${parent}/x`, realpathSync(this.#directory)))
+        throw refuse("which is behind a link");
       fd = openSync(file, FLAGS);
     } catch (error) {
       if (error instanceof Breach) throw error;
@@ -53,23 +50,25 @@ export class ResultFiles implements Overflow {
       closeSync(fd);
       throw refuse(problem);
     }
-    this.#files.set(seq, { path: file, fd });
+    // Now, as its program may take the same name for its next one before this is read.
+    rmSync(file, { force: true });
+    this.#files.set(seq, fd);
     return { kind, size: stats.size };
   }
 
   takeResult(seq: number, { kind, size }: ResultPlace): unknown {
-    const file = this.#files.get(seq)!;
+    const fd = this.#files.get(seq)!;
     this.#files.delete(seq);
     const written = { kind: "bytes", size } as const;
     let isLater = false;
     try {
-      if (size <= SYNC_LIMIT_BYTES) return valueOf(getPayload(file.fd, written, 0), kind);
+      if (size <= SYNC_LIMIT_BYTES) return valueOf(getPayload(fd, written, 0), kind);
       isLater = true;
-      return getPayloadLater(file.fd, written, 0)
+      return getPayloadLater(fd, written, 0)
         .then((bytes) => valueOf(bytes, kind))
-        .finally(() => leave(file));
+        .finally(() => closeSync(fd));
     } finally {
-      if (!isLater) leave(file);
+      if (!isLater) closeSync(fd);
     }
   }
 
@@ -83,8 +82,8 @@ export class ResultFiles implements Overflow {
   }
 
   discard(seq: number): void {
-    const file = this.#files.get(seq);
-    if (file) leave(file);
+    const fd = this.#files.get(seq);
+    if (fd !== undefined) closeSync(fd);
     this.#files.delete(seq);
   }
 
@@ -95,11 +94,6 @@ export class ResultFiles implements Overflow {
   }
 }
 
-function leave({ fd, path: file }: ResultFile): void {
-  closeSync(fd);
-  rmSync(file, { force: true });
-}
-
 function isWithin(file: string, directory: string): boolean {
   return file.startsWith(`${directory}${path.sep}`);
 }
@@ -108,7 +102,9 @@ function valueOf(value: unknown, kind: PayloadKind): unknown {
   const bytes = value as Uint8Array;
   if (kind === "bytes") return bytes;
   if (!isUtf8(bytes)) {
-    throw new Error('The result file is not UTF-8: answer with "result_type":"bytes" for what is not text');
+    throw new Error(
+      'The result file is not UTF-8: answer with "result_type":"bytes" for what is not text',
+    );
   }
   const text = Buffer.from(bytes.buffer, bytes.byteOffset, bytes.byteLength).toString();
   return kind === "json" ? JSON.parse(text) : text;

@@ -111,7 +111,8 @@ class SpawnedChildHandle implements Child {
     this.#process = startNode("spawned-child", [], { ...settings, readsOutput }, (message) =>
       this.#receive(message as FromSpawnedChild),
     );
-    if (readsOutput) this.output = new SocketPipes(this.#process.child, ["stdout", "stderr"], onOutput);
+    if (readsOutput)
+      this.output = new SocketPipes(this.#process.child, ["stdout", "stderr"], onOutput);
     this.#startTimer = setTimeout(() => {
       this.#fatal = startupTimeoutError(url, settings.startupTimeout);
       this.kill("SIGKILL");
