@@ -184,6 +184,7 @@ const NOT_FOR_THREADS = {
 
 /** @throws TypeError for an option that only children that run Node can have */
 export function checkCommandOptions(options: ParallelOptions): void {
+  if (typeof options !== "object" || options === null) return;
   for (const [name, why] of Object.entries(NOT_FOR_PROGRAMS)) {
     if (options[name as keyof ParallelOptions] === undefined) continue;
     throw new TypeError(`The option \`${name}\` is not for a CommandWorker: ${why}`);

@@ -85,14 +85,14 @@ export class Parallel<Item, Result> {
    */
   constructor(worker: AnyWorker<Item, Result>, options: ParallelOptions<Item, Result> = {}) {
     checkWorker(worker);
+    const command = commandOf(worker);
+    if (command) checkCommandOptions(options as ParallelOptions);
     checkConstructorOptions(options);
     const isRerun = offerWorker(worker);
     const own = { ...options } as ParallelOptions<never, never>;
     const anyWorker = worker as AnyWorker<never, unknown>;
-    const command = commandOf(worker);
     this.#options = options;
     this.#isCommand = command !== undefined;
-    if (command) checkCommandOptions(options as ParallelOptions);
     this.#calls = command
       ? new Calls(anyWorker, withCommandDefaults(own), isRerun, new CommandChoice(command, own))
       : new Calls(anyWorker, own, isRerun);

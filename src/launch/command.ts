@@ -61,11 +61,10 @@ class CommandRoom implements Room {
     this.#settings = settings;
     this.#groups = groups;
     const { items } = scratch;
-    // What is in the file is what would have been in the line.
-    const json = (text: string, kind: string) => (kind === "text" ? JSON.stringify(text) : text);
     this.items = {
       longerThan: LONGEST_LINE,
-      keep: (text, kind) => items.keep(json(text, kind), "json"),
+      // What is in the file is what would have been in the line.
+      keep: (text, kind) => items.keep(kind === "text" ? JSON.stringify(text) : text, "json"),
       release: (item) => items.release(item),
     };
   }

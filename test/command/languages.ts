@@ -9,19 +9,17 @@ export interface Language {
   argv(fixture: string): string[];
 }
 
-const SCRIPTS = {
-  sh: { extension: "sh", find: () => "/bin/sh" },
-  // What is called python3 may be a script that looks for it, which takes longer than a test.
-  python3: {
-    extension: "py",
-    find: () => find("python3", ["-c", "import sys; print(sys.executable)"]),
-  },
-};
+/** What is called python3 may be a script that looks for it, which takes longer than a test. */
+export const PYTHON = find("python3", ["-c", "import sys; print(sys.executable)"]);
+
+const LANGUAGES = [
+  { name: "sh", extension: "sh", program: "/bin/sh" },
+  { name: "python3", extension: "py", program: PYTHON },
+];
 
 /** Runs `suite` for each language. */
 export function inEachLanguage(title: string, suite: (language: Language) => void): void {
-  for (const [name, { extension, find }] of Object.entries(SCRIPTS)) {
-    const program = find();
+  for (const { name, extension, program } of LANGUAGES) {
     describe.skipIf(program === undefined)(`${title} in ${name}`, () => {
       suite({
         name,

@@ -250,7 +250,7 @@ inEachLanguage("a program", ({ argv }: Language) => {
       reason: "its program has closed its stdout, and lives on",
     });
     // It notices at the next item.
-    const parallel = pool({ timeout: 5000 });
+    const parallel = pool({ timeout: 2500 });
     const [stdin] = await parallel.mapSettled(["close-stdin "]);
     expect((stdin as Any).reason).toBeInstanceOf(ItemTimeoutError);
     expect(await parallel.mapProcesses(["where"])).toEqual([expect.stringMatching(/^0:2:/)]);
@@ -274,9 +274,9 @@ inEachLanguage("a program", ({ argv }: Language) => {
   });
 
   it("is killed when an item takes longer than its timeout", async () => {
-    const error = await failureOf("hang ", { timeout: 3000, forceKillAfterDelay: 100 });
+    const error = await failureOf("hang ", { timeout: 2000, forceKillAfterDelay: 100 });
     expect(error).toBeInstanceOf(ItemTimeoutError);
-    expect(error).toMatchObject({ timeout: 3000, index: 1 });
+    expect(error).toMatchObject({ timeout: 2000, index: 1 });
   });
 
   it("is killed when the call is aborted", async () => {

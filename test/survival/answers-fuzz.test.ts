@@ -1,0 +1,296 @@
+/**
+ * Programs that answer with whatever there can be: whole, mutated, cut off, interleaved, huge, not UTF-8, dying in between. Each
+ * item has the result that its own answer says, by a reading of the protocol that is the test's own, or an error.
+ */
+import { CommandWorker, ItemError, ItemTimeoutError, ProtocolError, DeadChildError } from "forkmap";
+import { describe, expect, it } from "vitest";
+import { commandFixture } from "../command/languages.js";
+import { opened } from "../opened.js";
+import { seeded } from "../seeded.js";
+
+const COUNT = Number(process.env["FORKMAP_FUZZ_ANSWERS"] ?? 10_000);
+const LIMIT_BYTES = 16 * 1024 * 1024;
+
+/** What one item has its program write: bytes, and words for writes.sh. */
+type Piece = Buffer | "ID" | "PAUSE" | "EXIT" | "KILL" | "HANG" | `LONG${number}`;
+
+const seed = Number(process.env["FORKMAP_FUZZ_SEED"] ?? 20_261_122);
+const below = seeded(seed);
+const oneOf = <T>(list: readonly T[]): T => list[below(list.length)]!;
+
+const text = (string: string): Piece => Buffer.from(string);
+const whole = (result: unknown, more = ""): Piece[] => [
+  text('{"id":"'),
+  "ID",
+  text(`","status":"ok","result":${JSON.stringify(result)}${more}}\n`),
+];
+const bare = (result: unknown): Piece[] => [
+  text(`{"status":"ok","result":${JSON.stringify(result)}}\n`),
+];
+const RESULTS = [
+  "",
+  "é€😀",
+  'a "quoted" \\ \n line',
+  0,
+  -1.5e300,
+  true,
+  null,
+  [1, [2, {}]],
+  { a: { b: [] } },
+];
+const resultOf = (i: number) => (below(2) === 0 ? `result of ${i}` : oneOf(RESULTS));
+
+/** Ways to answer, with how often they come. */
+const WAYS: readonly (readonly [number, (i: number) => Piece[]])[] = [
+  [20, (i) => whole(resultOf(i))],
+  [6, (i) => bare(resultOf(i))],
+  [
+    4,
+    (i) =>
+      whole(
+        i,
+        oneOf([',"x":1', ',"__proto__":{"status":"error"}', ',"status":"ok"', ',"result":2', "  "]),
+      ),
+  ],
+  [3, (i) => [text('{"id":"'), "ID", text('","status":"progress"}\n'), ...whole(i)]],
+  [
+    1,
+    (i) => [
+      ...Array.from(
+        { length: 50 },
+        () => [text('{"id":"'), "ID", text('","status":"progress"}\n')] as Piece[],
+      ).flat(),
+      ...whole(i),
+    ],
+  ],
+  [25, (i) => mutated(whole(resultOf(i)))],
+  [8, (i) => mutated(bare(resultOf(i)))],
+  [4, (i) => cut(whole(resultOf(i))).concat(oneOf(["EXIT", "KILL"] as const))],
+  [3, (i) => whole(i).concat(oneOf(["EXIT", "KILL"] as const))],
+  [4, (i) => [...whole(i), ...whole(i + 1)]],
+  [2, (i) => [...whole(i), ...cut(whole(i))]],
+  [2, (i) => [...cut(bare(i)), ...bare(i)]],
+  [3, () => [text(`{"id":"${below(30)}","status":"ok","result":"of another"}\n`)]],
+  [2, () => [text(`{"id":${below(30)},"status":"ok","result":"of another"}\n`)]],
+  [4, () => [noise(1 + below(60)), text("\n")]],
+  [3, () => [text('{"status":"ok","result":"'), noise(1 + below(8)), text('"}\n')]],
+  [2, () => [text(`${"[".repeat(1 + below(3000))}\n`)]],
+  [
+    3,
+    () => [
+      text(
+        `{"status":"${oneOf(["error", "okay", "OK", ""])}","message":${oneOf(["1", '"m"', "null"])}}\n`,
+      ),
+    ],
+  ],
+  // Seconds that are none: with others it would be sent again and again.
+  [
+    1,
+    () => [
+      text(`{"status":"throttled","retry_after_secs":${oneOf(['"1"', "-1", "[]", "1e9"])}}\n`),
+    ],
+  ],
+  [
+    2,
+    () => [
+      text(
+        `{"status":"ok","result_file":${oneOf(['"../x"', '"/etc/passwd"', '"nothing"', '""', "7", '"."'])}}\n`,
+      ),
+    ],
+  ],
+  [3, (i) => paused(whole(resultOf(i)))],
+];
+const WEIGHT = WAYS.reduce((sum, [weight]) => sum + weight, 0);
+
+function answerTo(i: number): Piece[] {
+  let at = below(WEIGHT);
+  for (const [weight, make] of WAYS) {
+    at -= weight;
+    if (at < 0) return make(i);
+  }
+  throw new Error("The weights do not add up");
+}
+
+function mutated(pieces: readonly Piece[]): Piece[] {
+  const result = pieces.map((each) => (Buffer.isBuffer(each) ? Buffer.from(each) : each));
+  for (let left = 1 + below(3); left > 0; left -= 1) {
+    const at = below(result.length);
+    const piece = result[at]!;
+    if (!Buffer.isBuffer(piece) || piece.length === 0) continue;
+    const place = below(piece.length);
+    const [head, tail] = [piece.subarray(0, place), piece.subarray(place)];
+    result[at] = oneOf([
+      () => Buffer.concat([head, tail.subarray(1)]),
+      () => Buffer.concat([head, Buffer.of(1 + below(255)), tail.subarray(1)]),
+      () => Buffer.concat([head, noise(1 + below(4)), tail]),
+      () => Buffer.concat([head, tail, tail]),
+      () =>
+        Buffer.concat([
+          head,
+          oneOf([text("\n"), text('"'), text("}"), text("\\"), text(" ")]) as Buffer,
+          tail,
+        ]),
+    ])();
+  }
+  // Else nothing would end its line: those that hang are made on purpose, as they take their time.
+  return [...result, "EXIT"];
+}
+
+function cut(pieces: readonly Piece[]): Piece[] {
+  const last = pieces.at(-1) as Buffer;
+  return [...pieces.slice(0, -1), last.subarray(0, below(last.length))];
+}
+
+function paused(pieces: readonly Piece[]): Piece[] {
+  const last = pieces.at(-1) as Buffer;
+  const at = below(last.length);
+  return [...pieces.slice(0, -1), last.subarray(0, at), "PAUSE", last.subarray(at)];
+}
+
+/** No NUL, which a shell cannot hold. */
+function noise(length: number): Buffer {
+  return Buffer.from(Array.from({ length }, () => 1 + below(255)));
+}
+
+/** As an item for writes.sh. */
+function itemOf(pieces: readonly Piece[]): string {
+  const words = pieces.flatMap((piece) =>
+    Buffer.isBuffer(piece)
+      ? Array.from(piece, (byte) => byte.toString(8).padStart(3, "0"))
+      : [piece],
+  );
+  return words.join(" ");
+}
+
+const THE_ID = "the id of the request";
+
+/** What the protocol has these bytes say: a result, or nothing that would be one. */
+function said(pieces: readonly Piece[]): { result: unknown } | undefined {
+  const bytes = Buffer.concat(
+    pieces.map((piece) => {
+      if (Buffer.isBuffer(piece)) return piece;
+      if (piece === "ID") return Buffer.from(THE_ID);
+      return piece.startsWith("LONG") ? Buffer.alloc(Number(piece.slice(4)), "0") : Buffer.alloc(0);
+    }),
+  );
+  const lines: Buffer[] = [];
+  let rest = bytes;
+  for (let end = rest.indexOf(10); end !== -1; end = rest.indexOf(10)) {
+    lines.push(rest.subarray(0, end));
+    rest = rest.subarray(end + 1);
+  }
+  while (lines.length > 0 && isProgress(lines[0]!)) lines.shift();
+  if (lines.length !== 1 || rest.length > 0 || lines[0]!.length > LIMIT_BYTES) return undefined;
+  const answer = objectIn(lines[0]!);
+  if (answer?.["status"] !== "ok") return undefined;
+  if (answer["id"] !== undefined && answer["id"] !== THE_ID) return undefined;
+  if ("result_file" in answer || "result_type" in answer) return undefined;
+  return { result: answer["result"] ?? null };
+}
+
+function isProgress(line: Buffer): boolean {
+  const answer = objectIn(line);
+  return answer?.["status"] === "progress" && answer["id"] === THE_ID;
+}
+
+function objectIn(line: Buffer): Record<string, unknown> | undefined {
+  try {
+    const value: unknown = JSON.parse(
+      new TextDecoder("utf8", { fatal: true, ignoreBOM: true }).decode(line),
+    );
+    const isObject = typeof value === "object" && value !== null && !Array.isArray(value);
+    return isObject ? (value as Record<string, unknown>) : undefined;
+  } catch {
+    return undefined;
+  }
+}
+
+const KINDS = [ProtocolError, DeadChildError, ItemTimeoutError];
+
+async function run(answers: readonly Piece[][], options: object) {
+  const worker = new CommandWorker<string, unknown>({
+    argv: ["/bin/sh", commandFixture("writes.sh")],
+  });
+  const parallel = opened(worker, { pool: 4, ...options });
+  const settled = await parallel.mapSettled(answers.map(itemOf));
+  expect(settled).toHaveLength(answers.length);
+  let fulfilled = 0;
+  for (const [i, each] of settled.entries()) {
+    const about = `seed ${seed}, item ${i}: ${JSON.stringify(itemOf(answers[i]!).slice(0, 2000))}`;
+    const expected = said(answers[i]!);
+    if (each.status === "fulfilled") {
+      fulfilled += 1;
+      expect(expected, about).toBeDefined();
+      expect(each.value, about).toEqual(expected!.result);
+    } else {
+      expect(each.reason, about).toBeInstanceOf(ItemError);
+      expect(each.reason.index, about).toBe(i);
+    }
+  }
+  return { settled, fulfilled };
+}
+
+describe("answers of all kinds", () => {
+  it(`one at a time: ${COUNT} of them`, async () => {
+    const answers = Array.from({ length: COUNT }, (_, i) => answerTo(i));
+    const { settled, fulfilled } = await run(answers, { timeout: 20_000 });
+    // Nothing that is an answer is refused.
+    const refused = answers.flatMap((answer, i) =>
+      said(answer) && settled[i]!.status === "rejected" ? [i] : [],
+    );
+    expect(
+      refused.map((i) => [
+        i,
+        itemOf(answers[i]!),
+        (settled[i] as PromiseRejectedResult).reason.message,
+      ]),
+    ).toEqual([]);
+    // Neither all right nor all wrong.
+    expect(fulfilled).toBeGreaterThan(COUNT / 5);
+    expect(fulfilled).toBeLessThan((COUNT * 4) / 5);
+    for (const kind of KINDS.slice(0, 2)) {
+      expect(
+        settled.some((each) => each.status === "rejected" && each.reason instanceof kind),
+      ).toBe(true);
+    }
+  }, 300_000);
+
+  it("several at a time, of which one that breaks takes its program's others along", async () => {
+    const answers = Array.from({ length: 2000 }, (_, i) =>
+      oneOf<Piece[]>([
+        ...Array.from({ length: 20 }, () => whole(`result of ${i}`)),
+        [text(`{"id":"${below(30)}0000","status":"ok","result":"of another"}\n`)],
+        [noise(20), text("\n")],
+        [...cut(whole(i)), "EXIT"],
+        paused(whole(i)),
+      ]),
+    );
+    const { fulfilled } = await run(answers, { timeout: 20_000, fibers: 5 });
+    expect(fulfilled).toBeGreaterThan(answers.length / 5);
+  }, 120_000);
+
+  it("huge, or never ended", async () => {
+    const answers: Piece[][] = [
+      [text('{"status":"ok","result":"'), `LONG${LIMIT_BYTES - 1000}`, text('"}\n')],
+      ...Array.from({ length: 4 }, (): Piece[] => [
+        text('{"status":"ok","result":"'),
+        `LONG${LIMIT_BYTES + 1}`,
+        text('"}\n'),
+      ]),
+      ...Array.from({ length: 4 }, (): Piece[] => [`LONG${4 * LIMIT_BYTES}`, "HANG"]),
+      ...Array.from({ length: 4 }, (): Piece[] => [...cut(whole(1)), "HANG"]),
+      whole("the last"),
+    ];
+    const { settled } = await run(answers, { timeout: 5000, forceKillAfterDelay: 100 });
+    const names = settled.map((each) =>
+      each.status === "rejected" ? (each.reason as Error).name : "ok",
+    );
+    const times = (count: number, name: string) => Array.from({ length: count }, () => name);
+    expect(names).toEqual([
+      "ok",
+      ...times(8, "ProtocolError"),
+      ...times(4, "ItemTimeoutError"),
+      "ok",
+    ]);
+  }, 60_000);
+});
