@@ -44,7 +44,7 @@ export interface CallOptions<Item = unknown, Result = unknown> {
   readonly fibers?: number;
   /** Items that go to a pooled child at once, at most 2048. `"auto"` makes it a few ms of work. @defaultValue "auto" */
   readonly batch?: "auto" | number;
-  /** Time for one attempt at one item, in ms; after it the child is killed, with all it has started, and the item fails. @defaultValue none */
+  /** Time for one attempt at one item, in ms; after it the child is killed, with all it has started, and the item fails. @defaultValue none; 600000 with a `CommandWorker` */
   readonly timeout?: number;
   /** Limits the kernel enforces on each child process; those of a pool are the ones of `new Parallel`. A thread cannot have any: `mapThreads` refuses them. @defaultValue none */
   readonly limits?: Limits;
@@ -111,7 +111,7 @@ export interface ParallelOptions<Item = unknown, Result = unknown> extends CallO
 > {
   /**
    * Keeps children for many items: so many slots, each with a warm child, shared by all calls (`true`: one for each
-   * processor). `0` runs all items in this process, one after the other. @defaultValue a child for each item
+   * processor). `0` runs all items in this process, one after the other. @defaultValue a child for each item; `true` with a `CommandWorker`
    */
   readonly pool?: number | boolean;
   /**

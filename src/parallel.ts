@@ -78,7 +78,7 @@ export class Parallel<Item, Result> {
   #threadCalls: Calls | undefined;
 
   /**
-   * @param worker - an instance of a subclass of `ParallelWorker` or `JsonWorker`; its own fields travel to the children
+   * @param worker - an instance of a subclass of `ParallelWorker` or `JsonWorker`, whose own fields travel to the children; or a `CommandWorker`
    * @param options - defaults of the calls, and how children come to be
    *
    * @throws TypeError for a value that is not a worker, an unknown option or a wrong value, naming it

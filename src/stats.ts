@@ -40,7 +40,7 @@ export interface ParallelStats {
   readonly waitTime: HistogramSummary;
   /** The same of threads, once `mapThreads` or `eachThread` has been called; the process of their slots is this one. */
   readonly threads?: CountsOfSlots | undefined;
-  /** Own processes that are alive: the fork server, or spawned children and their reaper. */
+  /** Own processes that are alive: the fork server, or spawned children or programs and their reaper. */
   readonly pids: readonly number[];
 }
 

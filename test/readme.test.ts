@@ -2,7 +2,7 @@
  * Runs every example of the documentation: the ts and js blocks of README.md, docs/ and the @example tags in src. Each is
  * a complete program, and what it prints stands behind its `console.log`s. CONTRIBUTING.md has the rule.
  */
-import { execFileSync, spawn } from "node:child_process";
+import { execFileSync, spawn, spawnSync } from "node:child_process";
 import { once } from "node:events";
 import {
   mkdirSync,
@@ -21,6 +21,8 @@ import * as forkmap from "forkmap";
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
 
 const ROOT = fileURLToPath(new URL("..", import.meta.url));
+
+const hasPython = spawnSync("python3", ["--version"]).status === 0;
 
 interface Block {
   /** File and line, for a human. */
@@ -115,7 +117,8 @@ describe("the examples of the documentation", () => {
     expect(complaints).toBe("");
   });
 
-  test.each(blocks)("$place does what it says", async ({ folder: inside, file, code }) => {
+  test.for(blocks)("$place does what it says", async ({ folder: inside, file, code }, { skip }) => {
+    skip(code.includes('"python3"') && !hasPython, "python3 is not installed");
     const child = spawn(process.execPath, [file.replace(/\.ts$/, ".js")], {
       cwd: path.join(folder, inside),
       stdio: ["ignore", "pipe", "pipe"],

@@ -12,7 +12,7 @@ const COUNT = Number(process.env["FORKMAP_FUZZ_ANSWERS"] ?? 10_000);
 const LIMIT_BYTES = 16 * 1024 * 1024;
 
 /** What one item has its program write: bytes, and words for writes.sh. */
-type Piece = Buffer | "ID" | "PAUSE" | "EXIT" | "KILL" | "HANG" | `LONG${number}`;
+type Piece = Buffer | "ID" | "LAST" | "PAUSE" | "EXIT" | "KILL" | "HANG" | `LONG${number}`;
 
 const seed = Number(process.env["FORKMAP_FUZZ_SEED"] ?? 20_261_122);
 const below = seeded(seed);
@@ -70,7 +70,8 @@ const WAYS: readonly (readonly [number, (i: number) => Piece[]])[] = [
   [4, (i) => [...whole(i), ...whole(i + 1)]],
   [2, (i) => [...whole(i), ...cut(whole(i))]],
   [2, (i) => [...cut(bare(i)), ...bare(i)]],
-  [3, () => [text(`{"id":"${below(30)}","status":"ok","result":"of another"}\n`)]],
+  [3, () => [text(`{"id":"${5000 + below(30)}","status":"ok","result":"of another"}\n`)]],
+  [3, () => [text('{"id":"'), "LAST", text('","status":"ok","result":"of the last"}\n')]],
   [2, () => [text(`{"id":${below(30)},"status":"ok","result":"of another"}\n`)]],
   [4, () => [noise(1 + below(60)), text("\n")]],
   [3, () => [text('{"status":"ok","result":"'), noise(1 + below(8)), text('"}\n')]],
@@ -170,6 +171,7 @@ function said(pieces: readonly Piece[]): { result: unknown } | undefined {
     pieces.map((piece) => {
       if (Buffer.isBuffer(piece)) return piece;
       if (piece === "ID") return Buffer.from(THE_ID);
+      if (piece === "LAST") return Buffer.from("the one before");
       return piece.startsWith("LONG") ? Buffer.alloc(Number(piece.slice(4)), "0") : Buffer.alloc(0);
     }),
   );
@@ -259,7 +261,7 @@ describe("answers of all kinds", () => {
     const answers = Array.from({ length: 2000 }, (_, i) =>
       oneOf<Piece[]>([
         ...Array.from({ length: 20 }, () => whole(`result of ${i}`)),
-        [text(`{"id":"${below(30)}0000","status":"ok","result":"of another"}\n`)],
+        [text(`{"id":"${5000 + below(30)}","status":"ok","result":"of another"}\n`)],
         [noise(20), text("\n")],
         [...cut(whole(i)), "EXIT"],
         paused(whole(i)),
