@@ -5,6 +5,7 @@
 import { createHash } from "node:crypto";
 import { serialize } from "node:v8";
 import { isJsonWorker } from "./check-worker.js";
+import { commandOf } from "./command-worker.js";
 import { itemKey, KeyCounter } from "./item-key.js";
 import { Journal } from "./journal.js";
 import type { Run, Task } from "./task.js";
@@ -109,11 +110,12 @@ export class KnownResults {
   }
 }
 
-/** Its `static version`, or what it is made of: its text and its own fields. */
+/** Its `static version`, or what it is made of: its text (of a program, ours does not matter) and its own fields. */
 function versionOf(worker: object): string {
   const { version } = worker.constructor as { version?: unknown };
   if (typeof version === "string" || typeof version === "number") return String(version);
-  const hash = createHash("sha256").update(String(worker.constructor));
+  const text = commandOf(worker) ? "" : String(worker.constructor);
+  const hash = createHash("sha256").update(text);
   for (const [name, value] of Object.entries(worker)) {
     hash.update(name).update(bytesOf(value));
   }

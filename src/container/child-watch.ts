@@ -8,7 +8,7 @@ import type { Task } from "../task.js";
 import type { Collector } from "./collector.js";
 import type { TaskList } from "./task-list.js";
 
-/** An item may keep its child from telling of those before it in its batch: they are looked for so often. */
+/** An item may keep its child from telling of those before it: they are looked for so often. */
 const LOOK_MS = 20;
 
 export interface Watched {
@@ -34,8 +34,8 @@ export class ChildWatch {
   #lookAt = 0;
   /** When it is, there is no look: the child is killed. */
   #isLast = false;
-  /** Since it was idle, it has been given several items in one line. */
-  #hasBatches = false;
+  /** Since it was idle, it has been given items while it had some, or several at once. */
+  #hasMany = false;
 
   constructor(child: Watched) {
     this.#child = child;
@@ -51,13 +51,13 @@ export class ChildWatch {
   handed(count: number, isFirst: boolean, now: number, timeout = Infinity): void {
     this.#timeout = timeout;
     if (isFirst) this.#handedAt = now;
-    if (count > 1) this.#hasBatches = true;
+    if (count > 1 || !isFirst) this.#hasMany = true;
   }
 
   /** From now on: it has items. */
   begin(): void {
     if (this.#child.tasks.size === 0) return;
-    this.#lookIn(this.#hasBatches ? Math.min(this.#timeout, LOOK_MS) : this.#timeout);
+    this.#lookIn(this.#hasMany ? Math.min(this.#timeout, LOOK_MS) : this.#timeout);
   }
 
   /** It has no task, and owes nothing. */
@@ -65,7 +65,7 @@ export class ChildWatch {
     // It stays, as it is mostly needed again at once: to end it and start another takes longer than a look that finds nothing.
     if (this.#isLast) this.stop();
     else this.#timer?.unref();
-    this.#hasBatches = false;
+    this.#hasMany = false;
   }
 
   /** A child without a task that owes an answer, or its end, has as much time for it as for a task. */
@@ -103,7 +103,7 @@ export class ChildWatch {
     if (this.#child.tasks.size === 0 || !this.#child.isServing()) return;
     const timeLeft = this.#timeLeft();
     if (timeLeft <= 0) this.#child.kill();
-    else this.#lookIn(this.#hasBatches ? Math.min(timeLeft, LOOK_MS) : timeLeft);
+    else this.#lookIn(this.#hasMany ? Math.min(timeLeft, LOOK_MS) : timeLeft);
   }
 
   /** In ms, until the next item has run for too long; notes those that have. */

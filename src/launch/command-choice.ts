@@ -26,22 +26,22 @@ export class CommandChoice implements LaunchChoice {
     return this.#current;
   }
 
-  /** Looks for the program each time: it may have been installed, or removed, since. */
   async ready(): Promise<Launcher> {
+    return (this.#current ??= await this.#open());
+  }
+
+  /** Each time until there is such a program: it may be installed meanwhile. */
+  async #open(): Promise<CommandLauncher> {
     const { argv, env = this.#options.env, cwd = this.#options.cwd } = this.#command;
     const { killSignal = "SIGTERM", output = "inherit" } = this.#options;
     const { forceKillAfterDelay = DEFAULT_FORCE_KILL_AFTER_MS } = this.#options;
     const command = { argv, env: { ...(env ?? process.env) }, cwd };
     const { checkProgram } = await import("./find-program.js");
     checkProgram(command);
-    const { CommandLauncher: Commands } = await import("./command.js");
+    const { CommandLauncher } = await import("./command.js");
     if (this.#isClosed) throw new ClosedError();
-    return (this.#current ??= new Commands({
-      ...command,
-      killSignal,
-      forceKillAfterDelay,
-      isAttributed: output !== "inherit",
-    }));
+    const isAttributed = output !== "inherit";
+    return new CommandLauncher({ ...command, killSignal, forceKillAfterDelay, isAttributed });
   }
 
   async close(): Promise<void> {

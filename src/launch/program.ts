@@ -12,6 +12,7 @@ import { MarkEncoder } from "../output/output-mark.js";
 import type { Start, StartRequest, ToChild, ToHost } from "../protocol.js";
 import { residentMemory } from "../stats.js";
 import { Breach } from "./answer.js";
+import { checkProgram } from "./find-program.js";
 import type { Child, ChildEnd, ChildEvents } from "./launcher.js";
 import type { OutputPipes } from "./output-pipes.js";
 import type { ProgramLedger } from "./program-ledger.js";
@@ -193,6 +194,12 @@ export class Program implements Child {
   #break(reason: string): void {
     this.#breach ??= reason;
     this.kill("SIGKILL");
+    if (this.#requests.size > 0) return;
+    // There is no item that could fail.
+    process.emitWarning(`Between two items, ${reason} (num ${this.#start.num}, pid ${this.pid})`, {
+      type: "ForkmapWarning",
+      code: "FORKMAP_PROTOCOL",
+    });
   }
 
   #onClosed(stream: "stdin" | "stdout"): void {
@@ -227,6 +234,12 @@ export class Program implements Child {
   #failure(cause: NodeJS.ErrnoException): ChildEnd {
     const { code = "" } = cause;
     const [program] = this.#settings.argv;
+    try {
+      // It was there once.
+      checkProgram(this.#settings);
+    } catch (error) {
+      return { started: false, reason: (error as Error).message, fatal: error as Error };
+    }
     const why =
       code === "ENOENT" ? "the interpreter in its first line is not there" : cause.message;
     const reason = `The program ${program} could not be started: ${why}`;

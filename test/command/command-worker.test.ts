@@ -1,13 +1,16 @@
 /** CommandWorker: what it accepts, how many programs there are, what they find around them, and how they end. */
 import {
   chmodSync,
+  copyFileSync,
   existsSync,
   mkdirSync,
   readdirSync,
   readFileSync,
   realpathSync,
+  rmSync,
   writeFileSync,
 } from "node:fs";
+import { subscribe, unsubscribe } from "node:diagnostics_channel";
 import path from "node:path";
 import {
   CommandWorker,
@@ -171,6 +174,20 @@ describe("before the first item, an error names", () => {
     expect(await start({ cwd: file })).toBe(
       `The \`cwd\` ${file} of a CommandWorker is not a directory`,
     );
+  });
+
+  it("a program that has gone since", async () => {
+    const file = path.join(temporaryDirectory(), "tool");
+    copyFileSync("/bin/sh", file);
+    const parallel = pool({}, { argv: [file, ...ANSWERS.slice(1)] });
+    expect(await parallel.mapProcesses(["ok 1"])).toEqual(["1"]);
+    rmSync(file);
+    // The one that runs is as good as ever.
+    expect(await parallel.mapProcesses(["ok 2"])).toEqual(["2"]);
+    await parallel.mapSettled(["die 1"]);
+    const error = await rejection(parallel.mapProcesses(["ok 3"]));
+    expect(error).toBeInstanceOf(LaunchError);
+    expect(error.message).toBe(`The program ${file} of a CommandWorker does not exist`);
   });
 
   it("nothing once the program is there", async () => {
@@ -393,6 +410,16 @@ describe("stderr of a program", () => {
 });
 
 describe("with all that calls can do:", () => {
+  it("listeners are told of breaches and of waits", async () => {
+    const outcomes: string[] = [];
+    const onItem = (message: Any) => void outcomes.push(message.outcome);
+    subscribe("forkmap:item", onItem);
+    const file = path.join(temporaryDirectory(), "throttled");
+    await pool().mapSettled([`throttled ${file}`, "stderr-then oh", "die 1", "ok 1"]);
+    unsubscribe("forkmap:item", onItem);
+    expect(outcomes.toSorted()).toEqual(["breach", "dead", "ok", "ok", "throttled"]);
+  });
+
   it("streams, hooks, dedupe, a journal", async () => {
     const parallel = pool({ pool: 2 });
     const got: string[] = [];

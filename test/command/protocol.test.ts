@@ -1,10 +1,12 @@
 /** The line protocol, against real programs: every answer there can be, every breach, every way a program ends. */
+import { once } from "node:events";
 import { mkdirSync, symlinkSync, writeFileSync } from "node:fs";
 import path from "node:path";
 import { CommandWorker, DeadChildError, ItemError, ItemTimeoutError, ProtocolError } from "forkmap";
-import { expect, it } from "vitest";
+import { expect, it, vi } from "vitest";
 import { opened } from "../opened.js";
 import { rejection } from "../rejection.js";
+import { SOON } from "../soon.js";
 import { temporaryDirectory } from "../temporary.js";
 import { inEachLanguage, type Language } from "./languages.js";
 
@@ -224,6 +226,36 @@ inEachLanguage("a program", ({ argv }: Language) => {
       typeof expected === "string" ? new RegExp(escaped(expected)) : expected,
     );
     expect(error.message).toContain(error.reason);
+  });
+
+  it("is killed for an answer too many, with a warning when nothing is asked, or by the next item", async () => {
+    const parallel = pool();
+    const file = path.join(temporaryDirectory(), "go");
+    expect(await parallel.mapProcesses([`twice-when ${file}`])).toEqual([file]);
+    const warned = once(process, "warning");
+    writeFileSync(file, "");
+    const [warning] = await warned;
+    expect(warning).toMatchObject({ name: "ForkmapWarning", code: "FORKMAP_PROTOCOL" });
+    expect(warning.message).toMatch(
+      /^Between two items, its program wrote a line without being asked: .+ \(num 0, pid \d+\)$/,
+    );
+    await vi.waitFor(() => expect(parallel.stats().slots[0]!.pid).toBeUndefined(), SOON);
+    const next = path.join(temporaryDirectory(), "go");
+    const items = ["where", `twice-when ${next}`, "ok late", "where"];
+    const [first, second, third, fourth] = await parallel.mapSettled(items, {
+      batch: 1,
+      onFinish: (_item, index) => {
+        if (index === 1) writeFileSync(next, "");
+      },
+    });
+    expect([first, second, fourth]).toMatchObject([
+      { value: expect.stringMatching(/^0:2:/) },
+      { value: next },
+      { value: expect.stringMatching(/^0:3:/) },
+    ]);
+    expect((third as Any).reason.reason).toMatch(
+      /answered with the "id" "\d+" where "\d+" was expected/,
+    );
   });
 
   it("is killed for a line without end once that is over the limit", async () => {
