@@ -1,0 +1,11 @@
+#!/bin/sh
+# The SHA-256 of the file that an item names.
+set -eu
+. "$(dirname "$0")/forkmap-worker.sh"
+
+digest() {
+  line=$(sha256sum <"$1") # Not in a pipe: there its status would be lost.
+  printf '%s' "${line%% *}"
+}
+
+serve digest

@@ -1,0 +1,39 @@
+"""Serves the items of a CommandWorker of forkmap: serve(handler) calls handler(item) for each.
+What that returns is bytes or what JSON can hold."""
+import json, os, signal, sys, traceback
+from pathlib import Path
+
+# For the protocol only: what else is printed goes to stderr, what else reads finds nothing.
+requests, answers = os.fdopen(os.dup(0), "rb"), os.fdopen(os.dup(1), "w")
+os.dup2(os.open(os.devnull, os.O_RDONLY), 0)
+os.dup2(2, 1)
+sys.stdout = sys.stderr
+
+class Throttled(Exception):  # Not now: the item is to be sent again after so many seconds.
+    def __init__(self, seconds=60):
+        self.seconds = seconds
+
+def serve(handler):
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit())
+    try:
+        for number, request in enumerate(map(json.loads, requests)):
+            answer = answer_to(request, handler, f"result-{number}")
+            print(json.dumps({"id": request["id"], **answer}), file=answers, flush=True)
+    finally:  # What the program does at its end is not interrupted.
+        signal.signal(signal.SIGTERM, lambda *_: None)
+
+def answer_to(request, handler, name):
+    try:
+        file = request.get("item_file")
+        result = handler(json.loads(Path(file).read_bytes()) if file else request["payload"])
+        is_bytes = isinstance(result, bytes)
+        content = result if is_bytes else json.dumps(result, allow_nan=False).encode()
+        if len(content) <= 64 * 1024 and not is_bytes:
+            return {"status": "ok", "result": result}
+        Path(os.environ["FORKMAP_SCRATCH"], name).write_bytes(content)
+        return {"status": "ok", "result_file": name, "result_type": "bytes" if is_bytes else "json"}
+    except Throttled as error:
+        return {"status": "throttled", "retry_after_secs": error.seconds}
+    except Exception as error:
+        texts = {"message": str(error), "class": type(error).__name__}
+        return {"status": "error", **texts, "stack": traceback.format_exc()}
