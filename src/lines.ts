@@ -15,6 +15,11 @@ export class ByteLines {
     return this.#length;
   }
 
+  /** What there is of that line; only valid until the next `push`. */
+  get rest(): Buffer {
+    return this.#rest.subarray(0, this.#length);
+  }
+
   /**
    * The lines that `chunk` completes, without their ends.
    *

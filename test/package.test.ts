@@ -153,6 +153,16 @@ describe("the packed package", { timeout: 180_000 }, () => {
       },
     );
 
+    test("has a command", async () => {
+      const command = path.join(directory, "node_modules/.bin/forkmap");
+      expect((await run(command, ["--version"])).stdout).toMatch(/^\d+\.\d+\.\d+\n$/);
+      const checked = await run(command, ["conform", "--item", "1", "--", "cat"]).catch(
+        (error: unknown) => error,
+      );
+      expect(checked).toMatchObject({ code: 1, stderr: "" });
+      expect(checked).toHaveProperty("stdout", expect.stringContaining("it sent the request back"));
+    });
+
     test("type-checks and runs from TypeScript", async () => {
       writeFileSync(path.join(directory, "program.mts"), TYPESCRIPT);
       writeFileSync(path.join(directory, "tsconfig.json"), JSON.stringify(TSCONFIG));

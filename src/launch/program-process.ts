@@ -83,6 +83,11 @@ export class ProgramProcess {
     return this.#child?.pid;
   }
 
+  /** What it has written of a line that has no end yet; only valid until it writes more. */
+  get unfinished(): Buffer {
+    return this.#lines.rest;
+  }
+
   /** It has not yet read what it was written. */
   get isBackedUp(): boolean {
     return this.#stdin!.writableLength > 0;

@@ -1,0 +1,128 @@
+/**
+ * What the checks of one program share: its processes, the scratch directory, and what has been learned so far that later
+ * checks need to know. `close` leaves nothing of it.
+ */
+import { ProcessGroups } from "../../launch/process-groups.js";
+import type { ProgramCommand } from "../../launch/program-process.js";
+import { ScratchRoom } from "../../launch/scratch-room.js";
+import { type Answered, ask, hasFailed, isAnswer, type Reply } from "./reply.js";
+import { Talk, type TalkOptions } from "./talk.js";
+
+export interface BenchOptions {
+  readonly command: ProgramCommand;
+  /** Sample items, at least one. */
+  readonly items: readonly unknown[];
+  /** For an answer, in ms. */
+  readonly timeout: number;
+  readonly signal: AbortSignal;
+  readonly onSaid?: TalkOptions["onSaid"];
+  readonly onStderr?: TalkOptions["onStderr"];
+}
+
+/** An item that has been answered, and how. */
+export interface Known {
+  readonly item: unknown;
+  readonly reply: Answered;
+}
+
+export class Bench {
+  readonly command: ProgramCommand;
+  readonly items: readonly unknown[];
+  readonly timeout: number;
+  /** Why nothing more can be learned. */
+  obstacle: string | undefined;
+  /** Lines that it prints when it starts. */
+  banner = 0;
+  /** The item that it gave no answer to in time. */
+  mute: { readonly item: unknown } | undefined;
+  /** In which ways sample items have gone wrong, each with the first of them. */
+  readonly problems = new Map<string, { readonly item: unknown }>();
+  /** Those sample items that it has answered. */
+  readonly known: Known[] = [];
+  readonly #options: BenchOptions;
+  readonly #groups = new ProcessGroups();
+  readonly #room = new ScratchRoom(undefined, this.#groups, { isCut: true });
+  readonly #talks = new Set<Talk>();
+  /** Goes from check to check as long as nothing is wrong with it. */
+  #current: Talk | undefined;
+  #generation = 0;
+
+  constructor(options: BenchOptions) {
+    this.#options = options;
+    this.command = options.command;
+    this.items = options.items;
+    this.timeout = options.timeout;
+  }
+
+  async open(): Promise<void> {
+    await this.#room.open();
+  }
+
+  /** A new process, for the caller alone: to be closed with `end`. */
+  start(): Talk {
+    const { command, signal, onSaid, onStderr } = this.#options;
+    this.#generation += 1;
+    const talk = new Talk({
+      command,
+      signal,
+      onSaid,
+      onStderr,
+      directory: `${this.#room.directory}/program-${this.#generation}`,
+      generation: this.#generation,
+      groups: this.#groups,
+      banner: this.banner,
+      isBanner: (line) => !isAnswer(line),
+    });
+    this.#talks.add(talk);
+    return talk;
+  }
+
+  async end(talk: Talk): Promise<void> {
+    await talk.close();
+    this.#talks.delete(talk);
+  }
+
+  /**
+   * Asks a process that may have been asked before.
+   *
+   * @param fields - of the request, all but its id
+   */
+  async ask(fields: string): Promise<Reply> {
+    const isUsed = this.#current?.isOpen === true;
+    const talk = isUsed ? this.#current! : await this.#renewed();
+    const reply = await ask(talk, fields, this.timeout);
+    if (!hasFailed(reply) && reply.exit === undefined) return reply;
+    await this.#leave();
+    // It may end between two items.
+    return isUsed && hasFailed(reply) && reply.isUnread ? await this.ask(fields) : reply;
+  }
+
+  /** The item whose answer says most: one that it can do. */
+  get best(): Known {
+    return this.known.find(({ reply }) => reply.answer.status === "ok") ?? this.known[0]!;
+  }
+
+  /** Holds an item of any length. @returns the path of the file */
+  keep(item: unknown): string {
+    const kept = this.#room.items.keep(JSON.stringify(item), "json");
+    if (!("file" in kept)) throw new Error("An item that is to be in a file is in none");
+    return kept.file;
+  }
+
+  async close(): Promise<void> {
+    await Promise.all([...this.#talks].map((talk) => this.end(talk)));
+    await this.#room.remove();
+    await this.#groups.close();
+  }
+
+  async #renewed(): Promise<Talk> {
+    await this.#leave();
+    return (this.#current = this.start());
+  }
+
+  async #leave(): Promise<void> {
+    const talk = this.#current;
+    this.#current = undefined;
+    if (talk) await this.end(talk);
+  }
+}

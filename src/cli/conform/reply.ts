@@ -1,0 +1,199 @@
+/**
+ * What the program makes of one request: an answer, or what went wrong, in a sentence. Whether a line is an answer is
+ * launch/answer.ts's to say; here is what became of the request besides.
+ */
+import { isUtf8 } from "node:buffer";
+import {
+  Breach,
+  excerpt,
+  MAX_ANSWER_BYTES,
+  type ProgramAnswer,
+  readAnswer,
+} from "../../launch/answer.js";
+import type { ProgramExit } from "../../launch/program-process.js";
+import { endingOf, mistakeOf, shown, silenceOf, UNASKED } from "./mistakes.js";
+import type { Talk } from "./talk.js";
+
+/** After an answer nothing may come; what does come at once mostly comes in one piece with it. */
+const SETTLE_MS = 50;
+/** A program that has kept its answer back writes it as it ends. */
+const LAST_WORDS_MS = 5000;
+/** After a line that is no answer: is it one that comes besides the answer? */
+const BESIDES_MS = 500;
+const MOST_BESIDES = 50;
+
+/** Not `progress`, which is no answer. */
+export type FinalAnswer = Exclude<ProgramAnswer, { status: "progress" }>;
+
+export type Reply = Answered | Failed;
+
+export interface Answered {
+  readonly answer: FinalAnswer;
+  /** Of `ok`: what it gave, or what was in the file that it named. */
+  readonly result: unknown;
+  readonly idState: IdState;
+  /** It has ended after it. */
+  readonly exit: ProgramExit | undefined;
+}
+
+export interface IdState {
+  /** What is wrong with it, which does not keep the answer from being one here. */
+  readonly problem?: string;
+  readonly isMissing?: boolean;
+}
+
+export interface Failed {
+  /** Goes on from "it". */
+  readonly problem: string;
+  readonly stderr: readonly string[];
+  /** It gave no answer in time: others would have to wait as long. */
+  readonly isMute: boolean;
+  /** It had ended before it could have read the request. */
+  readonly isUnread: boolean;
+  /** So many lines that are no answers came, and then the answer did. */
+  readonly aside: number;
+}
+
+export function hasFailed(reply: Reply): reply is Failed {
+  return "problem" in reply;
+}
+
+/** The item, as the field that it mostly comes in. */
+export function payload(item: unknown): string {
+  return `"payload":${JSON.stringify(item)}`;
+}
+
+/**
+ * Sends a request and waits for its answer.
+ *
+ * @param fields - all but the id, as JSON
+ * @param timeout - in ms
+ * @param lastWords - so long is waited for what it says once its stdin is closed, if it has given no answer, in ms
+ */
+export async function ask(
+  talk: Talk,
+  fields: string,
+  timeout: number,
+  lastWords = LAST_WORDS_MS,
+): Promise<Reply> {
+  const early = await talk.hear(0);
+  if (early.kind === "line") {
+    return failed(talk, `wrote ${shown(early.line)} after its last answer: ${UNASKED}`);
+  }
+  const deadline = performance.now() + timeout;
+  const id = talk.request(fields);
+  let isWorking = false;
+  for (;;) {
+    const heard = await talk.hear(deadline - performance.now());
+    if (heard.kind === "silence") {
+      const problem = await silenceOf(talk, { timeout, lastWords, isWorking });
+      return failed(talk, problem, { isMute: true });
+    }
+    if (heard.kind !== "line") {
+      const isUnread = talk.hasUnreadInput;
+      return failed(talk, endingOf(heard, isUnread), { isUnread });
+    }
+    const read = readLine(heard.line, [id]);
+    if (read instanceof Breach) return await notAnAnswer(talk, heard.line, read, deadline);
+    if (read.answer.status === "progress") isWorking = true;
+    else return await settled(talk, read.answer, read.idState);
+  }
+}
+
+export interface Read {
+  readonly answer: ProgramAnswer;
+  readonly idState: IdState;
+}
+
+/**
+ * A line as an answer to one of the requests `ids`. One whose id alone is wrong is read without it: that is told once, and
+ * the rest is worth a look as well.
+ */
+export function readLine(line: Buffer, ids: readonly string[]): Read | Breach {
+  if (line.length > MAX_ANSWER_BYTES)
+    return new Breach(endingOf({ kind: "flood", isOneLine: true }));
+  try {
+    const answer = readAnswer(line);
+    return { answer, idState: idStateOf(answer.id, ids) };
+  } catch (error) {
+    if (!(error instanceof Breach)) throw error;
+    const answer = withoutId(line);
+    return answer ? { answer, idState: { problem: error.message } } : error;
+  }
+}
+
+export function isAnswer(line: Buffer): boolean {
+  return !(readLine(line, []) instanceof Breach);
+}
+
+function idStateOf(id: string | undefined, ids: readonly string[]): IdState {
+  if (id === undefined) return { isMissing: true };
+  if (ids.includes(id)) return {};
+  const expected = ids.length === 1 ? `"${ids[0]}" was` : `one of ${ids.join()} was`;
+  return { problem: `answered with the "id" ${excerpt(id)} where ${expected} expected` };
+}
+
+/** Read without its id, if that is of another type than it has to be. */
+function withoutId(line: Buffer): ProgramAnswer | undefined {
+  if (!isUtf8(line)) return undefined;
+  try {
+    const { id = "", ...rest } = JSON.parse(line.toString()) as { id?: unknown };
+    return typeof id === "string" ? undefined : readAnswer(Buffer.from(JSON.stringify(rest)));
+  } catch {
+    return undefined;
+  }
+}
+
+/** Nothing may come behind an answer, and a file that it names has to be there. */
+async function settled(talk: Talk, answer: FinalAnswer, idState: IdState): Promise<Reply> {
+  const next = await talk.hear(SETTLE_MS);
+  if (next.kind === "line") {
+    const more = shown(next.line);
+    return failed(
+      talk,
+      isAnswer(next.line)
+        ? `wrote more after its answer: ${more}. One request has one answer, on one line`
+        : `printed ${more} to stdout besides its answer: ${UNASKED}`,
+    );
+  }
+  if (talk.unfinished.length > 0) {
+    return failed(talk, `wrote more after its answer: ${shown(talk.unfinished)}. ${UNASKED}`);
+  }
+  if (next.kind === "flood" || next.kind === "closed") return failed(talk, endingOf(next));
+  const exit = next.kind === "end" ? next.exit : undefined;
+  if (answer.status !== "ok") return { answer, result: undefined, idState, exit };
+  if ("result" in answer) return { answer, result: answer.result, idState, exit };
+  try {
+    const written = talk.files.open(0, answer.file, answer.kind);
+    return { answer, result: await talk.files.takeResult(0, written), idState, exit };
+  } catch (error) {
+    // What is in the file is no result of its type.
+    const named = `answered with the "result_file" ${excerpt(answer.file)}, which cannot be read: `;
+    const { message } = error as Error;
+    return failed(talk, error instanceof Breach ? message : `${named}${message}`);
+  }
+}
+
+/** What follows tells what it is: an answer on many lines, or something printed besides the answer. */
+async function notAnAnswer(
+  talk: Talk,
+  line: Buffer,
+  breach: Breach,
+  deadline: number,
+): Promise<Failed> {
+  const lines = [line];
+  let isAnswered = false;
+  while (lines.length < MOST_BESIDES && !isAnswered) {
+    const left = Math.max(0, deadline - performance.now());
+    const heard = await talk.hear(Math.min(BESIDES_MS, left));
+    if (heard.kind !== "line") break;
+    isAnswered = isAnswer(heard.line);
+    if (!isAnswered) lines.push(heard.line);
+  }
+  const aside = isAnswered ? lines.length : 0;
+  return failed(talk, mistakeOf(lines, breach, isAnswered), { aside });
+}
+
+function failed(talk: Talk, problem: string, facts: Partial<Failed> = {}): Failed {
+  return { isMute: false, isUnread: false, aside: 0, ...facts, problem, stderr: talk.stderr };
+}

@@ -1,0 +1,251 @@
+/**
+ * One process of the program that is checked, and what it says: heard one thing at a time, never waited for without a limit.
+ * What the lines mean is in reply.ts.
+ */
+import { mkdirSync, rmSync } from "node:fs";
+import { stripVTControlCharacters } from "node:util";
+import { excerpt, MAX_ANSWER_BYTES } from "../../launch/answer.js";
+import type { ProcessGroups } from "../../launch/process-groups.js";
+import {
+  type ProgramCommand,
+  type ProgramExit,
+  ProgramProcess,
+} from "../../launch/program-process.js";
+import { ResultFiles } from "../../launch/result-files.js";
+
+/** A program that has closed its stdin or stdout is mostly about to exit, and its exit code says more. */
+const EXIT_MS = 1000;
+/** What SIGKILL has not ended by then hangs in the kernel. */
+const KILL_MS = 2000;
+/** More than any program writes for a few requests. */
+const MOST_LINES = 10_000;
+const STDERR_BYTES = 4096;
+const STDERR_LINES = 5;
+const STDERR_WIDTH = 200;
+
+export type Heard =
+  | { readonly kind: "line"; readonly line: Buffer }
+  /** The time is over. */
+  | { readonly kind: "silence" }
+  | Over;
+
+/** Nothing more will come. */
+type Over =
+  | { readonly kind: "end"; readonly exit: ProgramExit }
+  /** It has closed one of its ends, and lives on. */
+  | { readonly kind: "closed"; readonly stream: "stdin" | "stdout" }
+  /** It writes without an end: lines, or one line. */
+  | { readonly kind: "flood"; readonly isOneLine: boolean };
+
+export interface TalkOptions {
+  readonly command: ProgramCommand;
+  /** Its own, to be made. */
+  readonly directory: string;
+  /** Of how many processes before it, and itself. */
+  readonly generation: number;
+  readonly groups: ProcessGroups;
+  readonly signal: AbortSignal;
+  /** So many lines at its start that are no answers are known of, and passed over. */
+  readonly banner: number;
+  readonly isBanner: (line: Buffer) => boolean;
+  /** Told of all that is said, and of what comes from its stderr. */
+  readonly onSaid: ((line: string) => void) | undefined;
+  readonly onStderr: ((bytes: Buffer) => void) | undefined;
+}
+
+export class Talk {
+  readonly files: ResultFiles;
+  readonly #options: TalkOptions;
+  readonly #process: ProgramProcess;
+  readonly #lines: Buffer[] = [];
+  #banner: number;
+  #requests = 0;
+  #exit: ProgramExit | undefined;
+  #over: Over | undefined;
+  #isInputEnded = false;
+  #isClosed = false;
+  #hasUnreadInput = false;
+  #stderr = Buffer.alloc(0);
+  #closedTimer: NodeJS.Timeout | undefined;
+  /** Of who waits, if anybody does. */
+  #wake: (() => void) | undefined;
+
+  constructor(options: TalkOptions) {
+    const { command, directory, generation, groups, signal } = options;
+    signal.throwIfAborted();
+    this.#options = options;
+    this.#banner = options.banner;
+    mkdirSync(directory, { mode: 0o700 });
+    this.files = new ResultFiles(directory);
+    const env = {
+      ...command.env,
+      FORKMAP_NUM: "0",
+      FORKMAP_GENERATION: String(generation),
+      FORKMAP_SCRATCH: directory,
+    };
+    this.#process = new ProgramProcess(
+      { ...command, env },
+      {
+        onLines: (lines, pending) => this.#onLines(lines, pending),
+        onStderr: (bytes) => this.#onStderr(bytes),
+        onWritten: () => {},
+        onClosed: (stream) => this.#onClosed(stream),
+        onExit: (exit) => this.#onExit(exit),
+      },
+    );
+    if (this.pid !== undefined) groups.watch(this.pid);
+  }
+
+  get pid(): number | undefined {
+    return this.#process.pid;
+  }
+
+  /** It can be asked: it lives, and has both its ends. */
+  get isOpen(): boolean {
+    return this.#over === undefined && !this.#isInputEnded && !this.#isClosed;
+  }
+
+  get exit(): ProgramExit | undefined {
+    return this.#exit;
+  }
+
+  /** It ended and had not read all it was written; known on Linux only. */
+  get hasUnreadInput(): boolean {
+    return this.#hasUnreadInput;
+  }
+
+  /** The beginning of a line that has no end. */
+  get unfinished(): Buffer {
+    return this.#process.unfinished;
+  }
+
+  /** The last lines it has written to stderr. */
+  get stderr(): readonly string[] {
+    // What it wrote first may come last.
+    this.#process.stderr?.drain();
+    const text = stripVTControlCharacters(this.#stderr.toString());
+    const lines = text.split(/\r?\n/).filter((line) => line.trim() !== "");
+    return lines.slice(-STDERR_LINES).map((line) => line.slice(0, STDERR_WIDTH));
+  }
+
+  /**
+   * Sends a request.
+   *
+   * @param fields - all but the id, as JSON
+   * @returns its id
+   */
+  request(fields: string): string {
+    this.#requests += 1;
+    const id = String(this.#requests);
+    const line = `{"id":"${id}",${fields}}`;
+    this.#options.onSaid?.(`-> ${line}`);
+    this.#process.write(`${line}\n`);
+    return id;
+  }
+
+  endInput(): void {
+    this.#isInputEnded = true;
+    this.#process.endInput();
+  }
+
+  kill(signal: NodeJS.Signals): void {
+    this.#process.kill(signal);
+  }
+
+  /** The next thing it says, or what else comes of it. */
+  async hear(ms: number): Promise<Heard> {
+    await this.#until(() => this.#lines.length > 0 || this.#over !== undefined, ms);
+    const line = this.#lines.shift();
+    return line ? { kind: "line", line } : (this.#over ?? { kind: "silence" });
+  }
+
+  /** How it has ended, or `undefined` when it has not by then. */
+  async ended(ms: number): Promise<ProgramExit | undefined> {
+    await this.#until(() => this.#exit !== undefined, ms);
+    return this.#exit;
+  }
+
+  /** Ends it, with all it has started. */
+  async close(): Promise<void> {
+    if (this.#isClosed) return;
+    this.#isClosed = true;
+    clearTimeout(this.#closedTimer);
+    const { pid } = this;
+    if (this.#exit === undefined) {
+      this.kill("SIGKILL");
+      const isGone = new Promise<void>((resolve) => {
+        this.#wake = resolve;
+      });
+      const timer = setTimeout(() => this.#wake?.(), KILL_MS);
+      await isGone;
+      clearTimeout(timer);
+    }
+    if (pid !== undefined) this.#options.groups.forget(pid);
+    this.files.close();
+    rmSync(this.#options.directory, { recursive: true, force: true });
+  }
+
+  /** Waits until something is so, or the time is over. @throws the reason when all is to stop */
+  async #until(isSo: () => boolean, ms: number): Promise<void> {
+    const { signal } = this.#options;
+    const deadline = performance.now() + ms;
+    for (;;) {
+      signal.throwIfAborted();
+      const left = deadline - performance.now();
+      if (isSo() || left <= 0) return;
+      await new Promise<void>((resolve) => {
+        const timer = setTimeout(() => wake(), left);
+        const wake = () => {
+          clearTimeout(timer);
+          signal.removeEventListener("abort", wake);
+          resolve();
+        };
+        signal.addEventListener("abort", wake);
+        this.#wake = wake;
+      });
+    }
+  }
+
+  #onLines(lines: readonly Buffer[], pending: number): void {
+    for (const line of lines.slice(0, MOST_LINES)) this.#take(line);
+    const isOneLine = pending > MAX_ANSWER_BYTES;
+    if (isOneLine || this.#lines.length > MOST_LINES) this.#flooded(isOneLine);
+    // The first bytes of a line count as well: they come without being asked, or have no end.
+    this.#wake?.();
+  }
+
+  #take(line: Buffer): void {
+    if (this.#over?.kind === "flood") return;
+    this.#options.onSaid?.(`<- ${excerpt(line)}`);
+    const isBanner = this.#banner > 0 && this.#options.isBanner(line);
+    this.#banner = isBanner ? this.#banner - 1 : 0;
+    // It is part of a chunk that others may write to.
+    if (!isBanner) this.#lines.push(Buffer.from(line));
+  }
+
+  #flooded(isOneLine: boolean): void {
+    this.#over ??= { kind: "flood", isOneLine };
+    this.kill("SIGKILL");
+  }
+
+  #onStderr(bytes: Buffer): void {
+    this.#options.onStderr?.(bytes);
+    this.#stderr = Buffer.concat([this.#stderr, bytes]).subarray(-STDERR_BYTES);
+  }
+
+  #onClosed(stream: "stdin" | "stdout"): void {
+    if (this.#isInputEnded || this.#exit || this.#closedTimer) return;
+    this.#closedTimer = setTimeout(() => {
+      this.#over ??= { kind: "closed", stream };
+      this.#wake?.();
+    }, EXIT_MS);
+  }
+
+  #onExit(exit: ProgramExit): void {
+    clearTimeout(this.#closedTimer);
+    this.#exit = exit;
+    this.#hasUnreadInput = exit.started && this.#process.hasUnreadInput;
+    this.#over ??= { kind: "end", exit };
+    this.#wake?.();
+  }
+}

@@ -1,0 +1,101 @@
+#!/usr/bin/env node
+/**
+ * The command `forkmap`: finds the command that is meant, runs it, and sees to the manners of a command line: exit codes,
+ * signals, and a reader of stdout that goes away. What the commands do is in their own files.
+ */
+import { readFileSync } from "node:fs";
+import { type CliCommand, UsageError } from "./cli-command.js";
+import { conform } from "./conform.js";
+
+const COMMANDS: readonly CliCommand[] = [conform];
+
+const USAGE_EXIT_CODE = 2;
+/** As a shell has it of a program that SIGPIPE has ended, which Node ignores. */
+const SIGPIPE_EXIT_CODE = 141;
+
+/** Somebody has asked this process to end. */
+class Stopped extends Error {
+  readonly signal: NodeJS.Signals;
+  constructor(signal: NodeJS.Signals) {
+    super(`Stopped by ${signal}`);
+    this.signal = signal;
+  }
+}
+
+const stop = new AbortController();
+for (const signal of ["SIGINT", "SIGTERM", "SIGHUP"] as const) {
+  // Once: a second one ends this process at once, and what it leaves is removed after it.
+  process.once(signal, () => stop.abort(new Stopped(signal)));
+}
+process.stdout.on("error", (error: NodeJS.ErrnoException) => {
+  if (error.code !== "EPIPE") throw error;
+  stop.abort(new Stopped("SIGPIPE"));
+});
+// Nobody is there to be told.
+process.stderr.on("error", () => {});
+
+process.exitCode = await main(process.argv.slice(2));
+
+async function main([name, ...args]: readonly string[]): Promise<number> {
+  if (name === "--help" || name === "-h") return print(help());
+  if (name === "--version") return print(`${version()}\n`);
+  const command = COMMANDS.find((each) => each.name === name);
+  if (!command) {
+    const names = COMMANDS.map((each) => each.name).join(", ");
+    const what =
+      name === undefined ? "no command" : `no command of the name ${JSON.stringify(name)}`;
+    return complain("forkmap", `${what}: there is ${names}; see forkmap --help`);
+  }
+  if (asksForHelp(args)) return print(command.help);
+  try {
+    return await command.run(args, stop.signal);
+  } catch (error) {
+    if (error instanceof Stopped) return end(error.signal);
+    const where = `forkmap ${command.name}`;
+    if (!(error instanceof UsageError)) return complain(where, (error as Error).message);
+    return complain(where, `${error.message}; see ${where} --help`);
+  }
+}
+
+/** What is behind `--` is not for us. */
+function asksForHelp(args: readonly string[]): boolean {
+  const at = args.indexOf("--");
+  const own = at === -1 ? args : args.slice(0, at);
+  return own.includes("--help") || own.includes("-h");
+}
+
+function print(text: string): number {
+  process.stdout.write(text);
+  return 0;
+}
+
+function complain(where: string, message: string): number {
+  process.stderr.write(`${where}: ${message}\n`);
+  return USAGE_EXIT_CODE;
+}
+
+/** As if nobody had handled the signal: whoever has started this process is told what has ended it. */
+function end(signal: NodeJS.Signals): number {
+  if (signal === "SIGPIPE") return SIGPIPE_EXIT_CODE;
+  process.removeAllListeners(signal);
+  process.kill(process.pid, signal);
+  return 1;
+}
+
+function help(): string {
+  const width = Math.max(...COMMANDS.map(({ name }) => name.length));
+  const list = COMMANDS.map(({ name, summary }) => `  ${name.padEnd(width)}  ${summary}\n`).join(
+    "",
+  );
+  return `Usage: forkmap <command> [arguments...]
+
+Commands:
+${list}
+\`forkmap <command> --help\` says more of each. Options: --help, --version
+`;
+}
+
+function version(): string {
+  const file = new URL("../../package.json", import.meta.url);
+  return (JSON.parse(readFileSync(file, "utf8")) as { version: string }).version;
+}

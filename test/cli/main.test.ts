@@ -1,0 +1,122 @@
+/** The manners of the command line: help, errors of usage, signals, a reader that goes away. */
+import { once } from "node:events";
+import { readdirSync, readFileSync } from "node:fs";
+import { text } from "node:stream/consumers";
+import { describe, expect, it, vi } from "vitest";
+import { isAlive } from "../leftovers.js";
+import { fixture, outputOf } from "../run-script.js";
+import { PROMISED, SOON } from "../soon.js";
+import { runCli, startCli, TEMPORARY } from "./run-cli.js";
+
+const PROGRAM = fixture("conform/program.sh");
+
+describe("forkmap", () => {
+  it("says what there is", async () => {
+    const { version } = JSON.parse(readFileSync("package.json", "utf8")) as { version: string };
+    expect(await runCli(["--version"])).toMatchObject({
+      code: 0,
+      stdout: `${version}\n`,
+      stderr: "",
+    });
+    const help = await runCli(["--help"]);
+    expect(help).toMatchObject({ code: 0, stderr: "" });
+    expect(help.stdout).toMatch(/^Usage: forkmap <command>[\s\S]+\n {2}conform {2}check a program/);
+    const ofCommand = await runCli(["conform", "--help"]);
+    expect(ofCommand).toMatchObject({ code: 0, stderr: "" });
+    expect(ofCommand.stdout).toMatch(/^Usage: forkmap conform \[options\] -- program/);
+  });
+
+  it.each([
+    [[], "forkmap: no command: there is conform; see forkmap --help"],
+    [
+      ["conforn"],
+      'forkmap: no command of the name "conforn": there is conform; see forkmap --help',
+    ],
+    [["conform"], "forkmap conform: which program? It comes behind --, as in -- ruby worker.rb"],
+    [["conform", "--"], "forkmap conform: which program? It comes behind --"],
+    [
+      ["conform", "ruby", "a.rb"],
+      "forkmap conform: the program comes behind --, as in -- ruby a.rb",
+    ],
+    [["conform", "--colour", "--", "cat"], "forkmap conform: Unknown option '--colour'"],
+    [["conform", "--item"], "forkmap conform: Option '--item <value>' argument missing"],
+    [
+      ["conform", "--item", "a", "--", "cat"],
+      "forkmap conform: --item a is not JSON (a text has to be",
+    ],
+    [
+      ["conform", "--timeout", "0", "--", "cat"],
+      "forkmap conform: --timeout 0 is no number of seconds",
+    ],
+    [
+      ["conform", "--timeout", "x", "--", "cat"],
+      "forkmap conform: --timeout x is no number of seconds",
+    ],
+    [
+      ["conform", "--timeout", "9e9", "--", "cat"],
+      "forkmap conform: --timeout 9e9 is no number of",
+    ],
+  ])("says in one line what is wrong with %j", async (args, line) => {
+    const { code, stdout, stderr } = await runCli(args);
+    expect(stderr).toContain(line);
+    expect(stderr.split("\n")).toHaveLength(2);
+    expect({ code, stdout }).toEqual({ code: 2, stdout: "" });
+  });
+});
+
+describe("forkmap conform, stopped while it waits for an answer", { timeout: 60_000 }, () => {
+  /** With a program that never answers. */
+  async function waiting() {
+    const cli = startCli([
+      "conform",
+      "--timeout",
+      "600",
+      "--verbose",
+      "--",
+      "sh",
+      PROGRAM,
+      "hangs",
+    ]);
+    const ended = outputOf(cli);
+    let stderr = "";
+    cli.stderr!.on("data", (bytes: Buffer) => (stderr += bytes));
+    // The first process is gone when the check of how it begins is over; this is the one that is asked at leisure.
+    await vi.waitFor(() => expect(stderr.match(/^-> /gm)).toHaveLength(2), SOON);
+    await vi.waitFor(() => expect(stderr.match(/^pid \d+/gm)?.length).toBeGreaterThan(1), SOON);
+    const pid = Number(/.*^pid (\d+)/ms.exec(stderr)![1]);
+    expect(isAlive(pid)).toBe(true);
+    expect(scratchOf(cli.pid!)).toHaveLength(1);
+    return { cli, pid, ended };
+  }
+
+  function scratchOf(pid: number): string[] {
+    return readdirSync(TEMPORARY).filter((name) => name.startsWith(`forkmap-${pid}-`));
+  }
+
+  it.each(["SIGINT", "SIGTERM", "SIGHUP"] as const)("by %s: nothing is left", async (signal) => {
+    const { cli, pid, ended } = await waiting();
+    cli.kill(signal);
+    const { stdout, ...end } = await ended;
+    expect(end).toMatchObject({ code: null, signal });
+    expect(stdout).toContain("ok    can be started\n");
+    expect(scratchOf(cli.pid!)).toEqual([]);
+    await vi.waitFor(() => expect(isAlive(pid)).toBe(false), PROMISED);
+  });
+
+  it("by SIGKILL: nothing is left after 2 s", async () => {
+    const { cli, pid, ended } = await waiting();
+    cli.kill("SIGKILL");
+    await vi.waitFor(() => expect(isAlive(pid)).toBe(false), PROMISED);
+    await vi.waitFor(() => expect(scratchOf(cli.pid!)).toEqual([]), PROMISED);
+    expect(await ended).toMatchObject({ signal: "SIGKILL" });
+  });
+});
+
+it("ends without a word when nobody reads what it prints", { timeout: 60_000 }, async () => {
+  const cli = startCli(["conform", "--", "sh", PROGRAM]);
+  const stderr = text(cli.stderr!);
+  await once(cli.stdout!, "data");
+  cli.stdout!.destroy();
+  const [code, signal] = (await once(cli, "close")) as [number, string];
+  expect({ code, signal, stderr: await stderr }).toEqual({ code: 141, signal: null, stderr: "" });
+});
