@@ -2,7 +2,17 @@
 import { spawnSync } from "node:child_process";
 import { fileURLToPath } from "node:url";
 
-const BENCHES = ["isolation", "throughput", "command", "cpu", "io", "memory", "payload", "preload", "start"];
+const BENCHES = [
+  "isolation",
+  "throughput",
+  "command",
+  "cpu",
+  "io",
+  "memory",
+  "payload",
+  "preload",
+  "start",
+];
 
 for (const name of BENCHES) {
   const file = fileURLToPath(new URL(`${name}.mjs`, import.meta.url));

@@ -6,7 +6,10 @@ import { isUtf8 } from "node:buffer";
 import type { ErrorRecord } from "../error-record.js";
 import type { PayloadKind } from "../payload.js";
 
-/** A longer line is refused, and kept no further: what is so long is for a file. Parsing one holds up this process for some 100 ms. */
+/**
+ * A longer line is refused, and kept no further: what is so long is for a file. One of this length holds up this process for 85 ms
+ * when it is one text, and for 320 when it is small objects (Node 20).
+ */
 export const MAX_ANSWER_BYTES = 16 * 1024 * 1024;
 /** When an answer that is throttled does not say. */
 const DEFAULT_RETRY_AFTER_SECS = 60;

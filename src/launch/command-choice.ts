@@ -15,6 +15,7 @@ export class CommandChoice implements LaunchChoice {
   readonly #command: Command;
   readonly #options: LaunchOptions;
   #current: CommandLauncher | undefined;
+  #opening: Promise<CommandLauncher> | undefined;
   #isClosed = false;
 
   constructor(command: Command, options: LaunchOptions) {
@@ -27,7 +28,13 @@ export class CommandChoice implements LaunchChoice {
   }
 
   async ready(): Promise<Launcher> {
-    return (this.#current ??= await this.#open());
+    this.#opening ??= this.#open();
+    try {
+      return (this.#current = await this.#opening);
+    } catch (error) {
+      this.#opening = undefined;
+      throw error;
+    }
   }
 
   /** Each time until there is such a program: it may be installed meanwhile. */

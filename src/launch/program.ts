@@ -117,11 +117,8 @@ export class Program implements Child {
   }
 
   #partner(): Partner {
-    const program = this;
     return {
-      get isBackedUp() {
-        return program.#process!.isBackedUp;
-      },
+      isBackedUp: () => this.#process!.isBackedUp,
       write: (line) => this.#process!.write(line),
       holdsTooMuch: () => this.#holdsTooMuch(),
       onBegin: (seq) => this.#onBegin(seq),

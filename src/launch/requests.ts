@@ -22,7 +22,7 @@ const IDS = Array.from({ length: 4 * MAX_FIBERS }, (_, i) => String(i + 1));
 /** The program, as far as its requests are concerned. */
 export interface Partner {
   /** It has not yet read what it was written. */
-  readonly isBackedUp: boolean;
+  isBackedUp(): boolean;
   write(line: string): void;
   /** For another item. Only asked when it has done one: a program too large before that would be replaced for ever. */
   holdsTooMuch(): boolean;
@@ -147,7 +147,7 @@ export class Requests {
 
   /** Not to a program that has not read what it has. */
   #mayWrite({ fibers }: Payload): boolean {
-    return this.#inFlight.size < fibers && !this.#program.isBackedUp;
+    return this.#inFlight.size < fibers && !this.#program.isBackedUp();
   }
 
   #isOver({ stopOnError }: Payload): boolean {
