@@ -28,7 +28,7 @@ export interface Command {
  * @typeParam Result - what comes back as `result`: any JSON value, `null` when the program gives none; a string or
  * `Uint8Array` when it names a file
  *
- * @throws TypeError when `argv` is empty or not strings, or `env` or `cwd` is not what it has to be
+ * @throws TypeError when `argv` is empty or not strings, `env` or `cwd` is not what it has to be, or a subclass has hooks
  *
  * @example
  * ```ts
@@ -61,10 +61,21 @@ export class CommandWorker<Item = unknown, Result = unknown>
   constructor(command: Command) {
     super();
     checkCommand(command);
+    this.#checkHooks();
     const { argv, env, cwd } = command;
     this.argv = [...argv];
     if (env !== undefined) this.env = { ...env };
     if (cwd !== undefined) this.cwd = cwd;
+  }
+
+  /** They would never be called. */
+  #checkHooks(): void {
+    for (const name of ["preload", "setup", "process", "teardown"] as const) {
+      if (this[name] === CommandWorker.prototype[name]) continue;
+      throw new TypeError(
+        `${this.constructor.name} cannot have ${name}(): a CommandWorker runs a program, which has to do that itself`,
+      );
+    }
   }
 
   /** The program does it, not this process. @throws TypeError always */

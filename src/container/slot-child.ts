@@ -25,9 +25,10 @@ const MAX_STRAYS = 10;
 
 /**
  * Where items wait in this process, so many at least: a child is given its next one before what became of its last is looked
- * into, and that is looked into for some at a time. With 1 a program does 2 % fewer items, without any 15 %.
+ * into, and that is looked into for some at a time. Two programs with items that do nothing reach so 0.95 of the items a second of
+ * a loop written by hand; 0.93 with 4, 0.82 with 1, 0.87 with none (bench command, `batch: 1`).
  */
-const KEPT_AHEAD = 4;
+const KEPT_AHEAD = 16;
 
 export class SlotChild {
   readonly #host: SlotHost;

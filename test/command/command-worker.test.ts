@@ -100,6 +100,15 @@ describe("a CommandWorker refuses", () => {
     expect(make).toThrow(expected);
   });
 
+  it.each(["preload", "setup", "process", "teardown"])("a subclass with %s", (name) => {
+    class Tool extends CommandWorker {}
+    Object.defineProperty(Tool.prototype, name, { value: () => {} });
+    expect(() => new Tool({ argv: ["ruby"] })).toThrow(TypeError);
+    expect(() => new Tool({ argv: ["ruby"] })).toThrow(
+      `Tool cannot have ${name}(): a CommandWorker runs a program`,
+    );
+  });
+
   it("threads, limits of a call, and to be called itself", async () => {
     const parallel = pool({ pool: false });
     expect((await rejection(parallel.mapThreads(["ok 1"]))).message).toBe(
