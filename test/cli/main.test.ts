@@ -80,11 +80,11 @@ describe("forkmap conform, stopped while it waits for an answer", { timeout: 60_
     const ended = outputOf(cli);
     let stderr = "";
     cli.stderr!.on("data", (bytes: Buffer) => (stderr += bytes));
-    // The first process is gone when the check of how it begins is over; this is the one that is asked at leisure.
+    // It is asked for the second time when those processes are gone that show how it begins; this one is waited for at leisure.
     await vi.waitFor(() => expect(stderr.match(/^-> /gm)).toHaveLength(2), SOON);
-    await vi.waitFor(() => expect(stderr.match(/^pid \d+/gm)?.length).toBeGreaterThan(1), SOON);
-    const pid = Number(/.*^pid (\d+)/ms.exec(stderr)![1]);
-    expect(isAlive(pid)).toBe(true);
+    const last = () => Number(/.*^pid (\d+)\n/ms.exec(stderr)?.[1]);
+    await vi.waitFor(() => expect(isAlive(last())).toBe(true), SOON);
+    const pid = last();
     expect(scratchOf(cli.pid!)).toHaveLength(1);
     return { cli, pid, ended };
   }
