@@ -1,6 +1,6 @@
 /**
  * CommandWorker: a worker that is a program in any language. It says which program; how that is talked to is in
- * launch/program.ts, and for those who write one in docs/protocol.md.
+ * launch/program/, and for those who write one in docs/protocol.md.
  */
 import { describe } from "./describe.js";
 import { AnyWorker } from "./worker.js";

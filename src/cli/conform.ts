@@ -3,7 +3,7 @@
  * line and prints; the checks are in conform/.
  */
 import { parseArgs, styleText } from "node:util";
-import { excerpt } from "../launch/answer.js";
+import { excerpt } from "../launch/program/answer.js";
 import { type CliCommand, hasColours, UsageError } from "./cli-command.js";
 import { Bench } from "./conform/bench.js";
 import type { Verdict } from "./conform/check.js";

@@ -43,7 +43,7 @@ export class CommandChoice implements LaunchChoice {
     const { killSignal = "SIGTERM", output = "inherit" } = this.#options;
     const { forceKillAfterDelay = DEFAULT_FORCE_KILL_AFTER_MS } = this.#options;
     const command = { argv, env: { ...(env ?? process.env) }, cwd };
-    const { checkProgram } = await import("./find-program.js");
+    const { checkProgram } = await import("./program/find-program.js");
     checkProgram(command);
     const { CommandLauncher } = await import("./command.js");
     if (this.#isClosed) throw new ClosedError();

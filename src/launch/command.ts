@@ -5,8 +5,8 @@ import { processorCount } from "../processor-count.js";
 import type { LedgerShape, StartRequest } from "../protocol.js";
 import type { Child, ChildEvents, Launcher, Room, RoomOptions } from "./launcher.js";
 import { ProcessGroups } from "./process-groups.js";
-import { Program, type ProgramSettings } from "./program.js";
-import { ProgramLedger } from "./program-ledger.js";
+import { Program, type ProgramSettings } from "./program/program.js";
+import { ProgramLedger } from "./program/program-ledger.js";
 import { ScratchRoom } from "./scratch-room.js";
 
 /** Longer items are in files. A program need not know of those as long as its items are shorter. */

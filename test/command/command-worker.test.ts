@@ -366,7 +366,9 @@ describe("a program that", () => {
 
   it("sends back what it is sent is told so", async () => {
     const error = await rejection(pool({}, { argv: ["cat"] }).mapProcesses(["a"]));
-    expect(error.reason).toContain('the "status" undefined');
+    expect(error.reason).toBe(
+      'its program wrote an object that has no "status": "{\\"id\\":\\"1\\",\\"payload\\":\\"a\\"}"',
+    );
   });
 
   it.skipIf(PYTHON === undefined)(

@@ -137,12 +137,12 @@ inEachLanguage("a program", ({ argv }: Language) => {
       bytes('{"status":"ok","result":"', Buffer.from([0xe9]), '"}\n'),
       "not UTF-8",
     ],
+    ["no status", bytes('{"id":"', ID, '"}\n'), 'wrote an object that has no "status": "{'],
     [
-      "no status",
-      bytes('{"id":"', ID, '"}\n'),
-      'the "status" undefined where "ok", "error", "throttled" or "progress" is expected',
+      "an unknown status",
+      bytes('{"status":"fine"}\n'),
+      'the "status" "fine" where "ok", "error", "throttled" or "progress" is expected',
     ],
-    ["an unknown status", bytes('{"status":"fine"}\n'), 'the "status" "fine"'],
     [
       "another id",
       bytes('{"id":"x7","status":"ok"}\n'),

@@ -3,7 +3,7 @@
  * checks need to know. `close` leaves nothing of it.
  */
 import { ProcessGroups } from "../../launch/process-groups.js";
-import type { ProgramCommand } from "../../launch/program-process.js";
+import type { ProgramCommand } from "../../launch/program/program-process.js";
 import { ScratchRoom } from "../../launch/scratch-room.js";
 import { type Answered, ask, hasFailed, isAnswer, type Reply } from "./reply.js";
 import { Talk, type TalkOptions } from "./talk.js";

@@ -1,6 +1,6 @@
 /**
  * What the program makes of one request: an answer, or what went wrong, in a sentence. Whether a line is an answer is
- * launch/answer.ts's to say; here is what became of the request besides.
+ * launch/program/answer.ts's to say; here is what became of the request besides.
  */
 import { isUtf8 } from "node:buffer";
 import {
@@ -9,8 +9,8 @@ import {
   MAX_ANSWER_BYTES,
   type ProgramAnswer,
   readAnswer,
-} from "../../launch/answer.js";
-import type { ProgramExit } from "../../launch/program-process.js";
+} from "../../launch/program/answer.js";
+import type { ProgramExit } from "../../launch/program/program-process.js";
 import { endingOf, mistakeOf, shown, silenceOf, UNASKED } from "./mistakes.js";
 import type { Talk } from "./talk.js";
 

@@ -1,6 +1,6 @@
 /** How the program begins: it can be started, and is quiet until it has an item. */
 import { LaunchError } from "../../errors.js";
-import { checkProgram } from "../../launch/find-program.js";
+import { checkProgram } from "../../launch/program/find-program.js";
 import type { Bench } from "./bench.js";
 import { type Check, OK, type Verdict, wrong } from "./check.js";
 import { shown, UNASKED, wayOf } from "./mistakes.js";

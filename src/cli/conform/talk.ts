@@ -4,14 +4,14 @@
  */
 import { mkdirSync, rmSync } from "node:fs";
 import { stripVTControlCharacters } from "node:util";
-import { excerpt, MAX_ANSWER_BYTES } from "../../launch/answer.js";
+import { excerpt, MAX_ANSWER_BYTES } from "../../launch/program/answer.js";
 import type { ProcessGroups } from "../../launch/process-groups.js";
 import {
   type ProgramCommand,
   type ProgramExit,
   ProgramProcess,
-} from "../../launch/program-process.js";
-import { ResultFiles } from "../../launch/result-files.js";
+} from "../../launch/program/program-process.js";
+import { ResultFiles } from "../../launch/program/result-files.js";
 
 /** A program that has closed its stdin or stdout is mostly about to exit, and its exit code says more. */
 const EXIT_MS = 1000;

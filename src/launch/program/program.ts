@@ -7,14 +7,14 @@
  */
 import { mkdirSync, rmdirSync } from "node:fs";
 import { rm } from "node:fs/promises";
-import { LaunchError } from "../errors.js";
-import { MarkEncoder } from "../output/output-mark.js";
-import type { Start, StartRequest, ToChild, ToHost } from "../protocol.js";
-import { residentMemory } from "../stats.js";
+import { LaunchError } from "../../errors.js";
+import { MarkEncoder } from "../../output/output-mark.js";
+import type { Start, StartRequest, ToChild, ToHost } from "../../protocol.js";
+import { residentMemory } from "../../stats.js";
 import { Breach } from "./answer.js";
 import { checkProgram } from "./find-program.js";
-import type { Child, ChildEnd, ChildEvents } from "./launcher.js";
-import type { OutputPipes } from "./output-pipes.js";
+import type { Child, ChildEnd, ChildEvents } from "../launcher.js";
+import type { OutputPipes } from "../output-pipes.js";
 import type { ProgramLedger } from "./program-ledger.js";
 import { type ProgramCommand, type ProgramExit, ProgramProcess } from "./program-process.js";
 import { type Partner, Requests } from "./requests.js";

@@ -5,10 +5,10 @@
 import { type ChildProcess, spawn } from "node:child_process";
 import { readSync, writeSync } from "node:fs";
 import type { Socket } from "node:net";
-import { ByteLines } from "../lines.js";
-import type { OutputName } from "../output/output-mark.js";
-import { killGroup } from "./process-groups.js";
-import { fdOf, SocketPipes } from "./socket-pipes.js";
+import { ByteLines } from "../../lines.js";
+import type { OutputName } from "../../output/output-mark.js";
+import { killGroup } from "../process-groups.js";
+import { fdOf, SocketPipes } from "../socket-pipes.js";
 
 export interface ProgramCommand {
   readonly argv: readonly string[];

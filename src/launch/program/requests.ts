@@ -2,8 +2,8 @@
  * The requests of a program: which items wait for it, which it has been written, and what its answers make of them, which is
  * noted in the ledger. What is no answer to one of them is a `Breach`; what comes of that is the program's business.
  */
-import type { Entry } from "../ledger.js";
-import { type Answer, MAX_FIBERS, type Payload } from "../protocol.js";
+import type { Entry } from "../../ledger.js";
+import { type Answer, MAX_FIBERS, type Payload } from "../../protocol.js";
 import { Breach, excerpt, MAX_ANSWER_BYTES, type ProgramAnswer, readAnswer } from "./answer.js";
 import type { ProgramLedger } from "./program-ledger.js";
 import type { ResultFiles } from "./result-files.js";

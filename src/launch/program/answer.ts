@@ -3,8 +3,8 @@
  * has it is a `Breach`, which says what came and what was expected.
  */
 import { isUtf8 } from "node:buffer";
-import type { ErrorRecord } from "../error-record.js";
-import type { PayloadKind } from "../payload.js";
+import type { ErrorRecord } from "../../error-record.js";
+import type { PayloadKind } from "../../payload.js";
 
 /**
  * A longer line is refused, and kept no further: what is so long is for a file. One of this length holds up this process for 85 ms
@@ -56,6 +56,8 @@ export function readAnswer(line: Buffer): ProgramAnswer {
         throw new Breach('wrote a line of "progress" without the "id" of the request it is of');
       }
       return { id, status };
+    case undefined:
+      throw new Breach(`wrote an object that has no "status": ${beginning(line)}`);
     default:
       throw new Breach(
         `answered with the "status" ${excerpt(status)} where "ok", "error", "throttled" or "progress" is expected`,

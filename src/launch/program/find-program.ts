@@ -1,7 +1,7 @@
 /** Whether a program can be started at all, told before any item is: Node's own error does not say which of three things is missing. */
 import { accessSync, constants, statSync } from "node:fs";
 import path from "node:path";
-import { LaunchError } from "../errors.js";
+import { LaunchError } from "../../errors.js";
 import type { ProgramCommand } from "./program-process.js";
 
 /** Where execvp(3) of glibc looks when there is no PATH. */
