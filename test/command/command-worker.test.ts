@@ -279,6 +279,8 @@ describe("there are as many programs as", () => {
     const served = await parallel.mapProcesses(Array.from({ length: 7 }, () => "served"));
     expect(served).toEqual([1, 1, 1, 1, 1, 1, 1]);
     expect(await together(parallel, 3)).toBe(3);
+    const file = path.join(temporaryDirectory(), "throttled");
+    expect(await parallel.mapProcesses([`throttled ${file}`, "ok 1"])).toEqual(["after", "1"]);
     const [ok, died, broke] = await parallel.mapSettled(["ok 1", "die 3", "stderr-then oh"]);
     expect(ok).toEqual({ status: "fulfilled", value: "1" });
     expect((died as Any).reason).toMatchObject({ name: "DeadChildError", exitCode: 3 });
@@ -457,9 +459,15 @@ describe("at the end of its pool a program", () => {
     const parallel = ends({}, notes);
     const [[leader, child]] = await parallel.mapProcesses(["x"]);
     expect([isAlive(leader), isAlive(child)]).toEqual([true, true]);
+    const warnings: Error[] = [];
+    const onWarning = (warning: Error) => void warnings.push(warning);
+    process.on("warning", onWarning);
     await parallel.close();
     await vi.waitFor(() => expect([isAlive(leader), isAlive(child)]).toEqual([false, false]), SOON);
     expect(wordsOf(notes)).toContainEqual(["TERM", String(leader)]);
+    process.off("warning", onWarning);
+    // That it says good-bye on stdout.
+    expect(warnings).toEqual([]);
   });
 
   it("gets SIGKILL when it does not end by that, with its whole process group", async () => {

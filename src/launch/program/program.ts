@@ -167,7 +167,8 @@ export class Program implements Child {
   }
 
   #onLines(lines: readonly Buffer[], pending: number): void {
-    if (this.#breach !== undefined) return;
+    // Nothing is asked of one that is to end, and nobody minds what it says.
+    if (this.#breach !== undefined || this.#isEnding) return;
     try {
       this.#requests.read(lines, pending);
     } catch (error) {

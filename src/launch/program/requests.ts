@@ -66,6 +66,8 @@ export class Requests {
   #isEnding = false;
   #isClosed = false;
   #toldAt = 0;
+  /** There is an error among what is to be told: other programs may have to begin nothing more. */
+  #isUrgent = false;
 
   constructor(
     program: Partner,
@@ -203,7 +205,10 @@ export class Requests {
     const entry = this.#entryOf(answer, seq, payload);
     this.#inFlight.delete(id);
     this.#answers += 1;
-    if (answer.status === "error") this.#stopped = payload.stopOnError;
+    if (answer.status === "error") {
+      this.#stopped = payload.stopOnError;
+      this.#isUrgent = true;
+    }
     this.#ledger.note(seq, entry, line.length);
   }
 
@@ -240,7 +245,8 @@ export class Requests {
     if (this.#only || this.#answers === 0) return;
     const now = performance.now();
     const isBatch = this.#batches.length > 0;
-    if (isBatch && now - this.#toldAt < TELL_MS) return;
+    if (isBatch && !this.#isUrgent && now - this.#toldAt < TELL_MS) return;
+    this.#isUrgent = false;
     this.#toldAt = now;
     this.#say("progress");
   }
