@@ -281,9 +281,9 @@ inEachLanguage("a program", ({ argv }: Language) => {
       name: "ProtocolError",
       reason: "its program has closed its stdout, and lives on",
     });
-    // It notices at the next item.
-    const parallel = pool({ timeout: 2500 });
-    const [stdin] = await parallel.mapSettled(["close-stdin "]);
+    // That of stdin shows when something is written to it: until then its item has its time.
+    const parallel = pool();
+    const [stdin] = await parallel.mapSettled(["close-stdin "], { timeout: 1500 });
     expect((stdin as Any).reason).toBeInstanceOf(ItemTimeoutError);
     expect(await parallel.mapProcesses(["where"])).toEqual([expect.stringMatching(/^0:2:/)]);
   });
@@ -306,9 +306,12 @@ inEachLanguage("a program", ({ argv }: Language) => {
   });
 
   it("is killed when an item takes longer than its timeout", async () => {
-    const error = await failureOf("hang ", { timeout: 2000, forceKillAfterDelay: 100 });
+    const parallel = pool({ forceKillAfterDelay: 100 });
+    expect(await parallel.mapProcesses(["where"])).toEqual([expect.stringMatching(/^0:1:/)]);
+    const error = await rejection(parallel.mapProcesses(["hang "], { timeout: 1000 }));
     expect(error).toBeInstanceOf(ItemTimeoutError);
-    expect(error).toMatchObject({ timeout: 2000, index: 1 });
+    expect(error).toMatchObject({ timeout: 1000, index: 0 });
+    expect(await parallel.mapProcesses(["where"])).toEqual([expect.stringMatching(/^0:2:/)]);
   });
 
   it("is killed when the call is aborted", async () => {
