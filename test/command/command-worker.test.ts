@@ -11,6 +11,7 @@ import {
   writeFileSync,
 } from "node:fs";
 import { subscribe, unsubscribe } from "node:diagnostics_channel";
+import { tmpdir } from "node:os";
 import path from "node:path";
 import {
   CommandWorker,
@@ -520,7 +521,7 @@ describe("at the end of its pool a program", () => {
     running.kill("SIGKILL");
     await vi.waitFor(() => expect(leaders.filter(isAlive)).toEqual([]), PROMISED);
     const left = () =>
-      readdirSync("/tmp").filter((name) => name.startsWith(`forkmap-${running.pid}-`));
+      readdirSync(tmpdir()).filter((name) => name.startsWith(`forkmap-${running.pid}-`));
     await vi.waitFor(() => expect(left()).toEqual([]), PROMISED);
   });
 });
