@@ -10,10 +10,7 @@ import {
   type StreamOptions,
   withoutUndefined,
 } from "./options.js";
-import { type Limits, MAX_CONCURRENCY, MAX_FIBERS } from "./protocol.js";
-
-/** What a Node timer can hold (2 ** 31 - 1); a longer one would fire at once. */
-const MAX_DELAY_MS = 2_147_483_647;
+import { type Limits, MAX_CONCURRENCY, MAX_DELAY_MS, MAX_FIBERS } from "./protocol.js";
 
 interface Rule {
   readonly expected: string;

@@ -111,7 +111,7 @@ export interface ParallelOptions<Item = unknown, Result = unknown> extends CallO
 > {
   /**
    * Keeps children for many items: so many slots, each with a warm child, shared by all calls (`true`: one for each
-   * processor). `0` runs all items in this process, one after the other. @defaultValue a child for each item; `true` with a `CommandWorker`
+   * processor). `0` runs all items in this process, one after the other. @defaultValue a child for each item; with a `CommandWorker` its `concurrency`, else `true`
    */
   readonly pool?: number | boolean;
   /**

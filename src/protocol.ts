@@ -21,6 +21,9 @@ export const ENTRY_MARK = "FORKMAP_ENTRY";
 /** An item travels in its line up to so many characters; a longer one apart from it, so that lines stay short. */
 export const LONGEST_INLINE = 8 * 1024;
 
+/** What a Node timer can hold (2 ** 31 - 1); a longer one would fire at once. */
+export const MAX_DELAY_MS = 2_147_483_647;
+
 /** Slots of one call or pool. */
 export const MAX_CONCURRENCY = 1024;
 

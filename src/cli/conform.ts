@@ -4,14 +4,14 @@
  */
 import { parseArgs, styleText } from "node:util";
 import { excerpt } from "../launch/program/answer.js";
+import { MAX_DELAY_MS } from "../protocol.js";
 import { type CliCommand, hasColours, UsageError } from "./cli-command.js";
 import { Bench } from "./conform/bench.js";
 import type { Verdict } from "./conform/check.js";
 import { checksFor, make } from "./conform/checks.js";
 
 const DEFAULT_TIMEOUT_SECONDS = 10;
-/** What a Node timer can hold. */
-const MAX_TIMEOUT_SECONDS = 2_147_483;
+const MAX_TIMEOUT_SECONDS = Math.floor(MAX_DELAY_MS / 1000);
 
 /** Of each kind that JSON has, and what is easily got wrong: nothing at all, quotes, newlines, letters of more than a byte. */
 const DEFAULT_ITEMS: readonly unknown[] = [

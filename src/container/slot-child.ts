@@ -104,10 +104,10 @@ export class SlotChild {
   roomFor(owner: TaskOwner): number {
     if (this.#isFull || this.#isWaiting || this.#isRecalled || this.#forceTimer) return 0;
     if (this.#state === "ending" || (this.load > 0 && this.#owner !== owner)) return 0;
-    const { batchSize, sendsAhead, takesAhead } = owner;
+    const { batchSize, sendsAhead } = owner;
     const { fibers } = owner.options;
     let ahead = sendsAhead ? batchSize : 0;
-    if (this.#host.keepsItems && takesAhead) ahead = Math.max(batchSize, KEPT_AHEAD);
+    if (this.#host.keepsItems && owner.takesAhead) ahead = Math.max(batchSize, KEPT_AHEAD);
     if (this.#state !== "serving") ahead = 0;
     if (this.load >= fibers + ahead) return 0;
     const wanted = Math.max(batchSize, fibers - this.load);

@@ -1,7 +1,7 @@
 /**
  * What a child prints, on its way to whoever it is for: cut by item, then printed in whole tagged lines, kept until the item
- * ends, or passed on as it is. Bytes before the first mark are of the child's first item, as its `setup` is; those that come when an item
- * has ended and no other begun carry its tag, or are dropped where they would be collected.
+ * ends, or passed on as it is. Bytes before the first mark are of the child's first item, as its `setup` is; those that come
+ * when an item has ended and no other begun carry its tag, or are dropped where they would be collected.
  */
 import { ItemOutput } from "./item-output.js";
 import { MarkSplitter, type OutputName } from "./output-mark.js";

@@ -1,5 +1,5 @@
 /** What authors of programs get wrong, and how it is mended, in sentences that go on from "it". */
-import { type Breach, excerpt, MAX_ANSWER_BYTES } from "../../launch/program/answer.js";
+import { type Breach, excerpt, tooLong } from "../../launch/program/answer.js";
 import type { ProgramExit } from "../../launch/program/program-process.js";
 import type { Heard, Talk } from "./talk.js";
 
@@ -31,7 +31,7 @@ export function endingOf(
   }
   if (over.kind === "flood") {
     return over.isOneLine
-      ? `wrote a line of more than ${MAX_ANSWER_BYTES / 1024 / 1024} MiB: put what is so long into a file and answer with "result_file"`
+      ? tooLong().message
       : "wrote line after line without an end: one request has one answer, on one line";
   }
   if (isUnread) return `${wayOf(over.exit)} before it had read an item`;

@@ -9,6 +9,7 @@ import {
   MAX_ANSWER_BYTES,
   type ProgramAnswer,
   readAnswer,
+  tooLong,
 } from "../../launch/program/answer.js";
 import type { ProgramExit } from "../../launch/program/program-process.js";
 import { endingOf, mistakeOf, shown, silenceOf, UNASKED } from "./mistakes.js";
@@ -110,8 +111,7 @@ export interface Read {
  * the rest is worth a look as well.
  */
 export function readLine(line: Buffer, ids: readonly string[]): Read | Breach {
-  if (line.length > MAX_ANSWER_BYTES)
-    return new Breach(endingOf({ kind: "flood", isOneLine: true }));
+  if (line.length > MAX_ANSWER_BYTES) return tooLong();
   try {
     const answer = readAnswer(line);
     return { answer, idState: idStateOf(answer.id, ids) };

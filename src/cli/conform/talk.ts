@@ -7,14 +7,14 @@ import { stripVTControlCharacters } from "node:util";
 import { excerpt, MAX_ANSWER_BYTES } from "../../launch/program/answer.js";
 import type { ProcessGroups } from "../../launch/process-groups.js";
 import {
+  EXIT_MS,
   type ProgramCommand,
   type ProgramExit,
   ProgramProcess,
+  surroundingsOf,
 } from "../../launch/program/program-process.js";
 import { ResultFiles } from "../../launch/program/result-files.js";
 
-/** A program that has closed its stdin or stdout is mostly about to exit, and its exit code says more. */
-const EXIT_MS = 1000;
 /** What SIGKILL has not ended by then hangs in the kernel. */
 const KILL_MS = 2000;
 /** More than any program writes for a few requests. */
@@ -77,12 +77,7 @@ export class Talk {
     this.#banner = options.banner;
     mkdirSync(directory, { mode: 0o700 });
     this.files = new ResultFiles(directory);
-    const env = {
-      ...command.env,
-      FORKMAP_NUM: "0",
-      FORKMAP_GENERATION: String(generation),
-      FORKMAP_SCRATCH: directory,
-    };
+    const env = { ...command.env, ...surroundingsOf(0, generation, directory) };
     this.#process = new ProgramProcess(
       { ...command, env },
       {

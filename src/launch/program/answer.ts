@@ -5,6 +5,7 @@
 import { isUtf8 } from "node:buffer";
 import type { ErrorRecord } from "../../error-record.js";
 import type { PayloadKind } from "../../payload.js";
+import { MAX_DELAY_MS } from "../../protocol.js";
 
 /**
  * A longer line is refused, and kept no further: what is so long is for a file. One of this length holds up this process for 85 ms
@@ -13,8 +14,6 @@ import type { PayloadKind } from "../../payload.js";
 export const MAX_ANSWER_BYTES = 16 * 1024 * 1024;
 /** When an answer that is throttled does not say. */
 const DEFAULT_RETRY_AFTER_SECS = 60;
-/** What a Node timer can hold, in ms (2 ** 31 - 1). */
-const MAX_DELAY_MS = 2_147_483_647;
 const EXCERPT_LENGTH = 100;
 
 export type ProgramAnswer = {
@@ -32,6 +31,13 @@ export type ProgramAnswer = {
 
 /** The program has not kept to the protocol; the message goes on from "its program". */
 export class Breach extends Error {}
+
+/** What is to be said of a line of more than `MAX_ANSWER_BYTES`. */
+export function tooLong(): Breach {
+  return new Breach(
+    `wrote a line of more than ${MAX_ANSWER_BYTES / 1024 / 1024} MiB: put what is so long into a file and answer with "result_file"`,
+  );
+}
 
 /** @throws Breach when it is not an answer */
 export function readAnswer(line: Buffer): ProgramAnswer {
@@ -67,7 +73,8 @@ export function readAnswer(line: Buffer): ProgramAnswer {
 
 /** The beginning of what a program has written, for a message. */
 export function excerpt(value: unknown): string {
-  const text = (Buffer.isBuffer(value) ? toJson(value.toString()) : toJson(value)) ?? "undefined";
+  const shown = Buffer.isBuffer(value) ? value.toString() : value;
+  const text = (JSON.stringify(shown) as string | undefined) ?? "undefined";
   return text.length <= EXCERPT_LENGTH ? text : `${text.slice(0, EXCERPT_LENGTH)}...`;
 }
 
@@ -134,8 +141,4 @@ function retryAfterOf({ retry_after_secs: seconds = DEFAULT_RETRY_AFTER_SECS }: 
 
 function beginning(line: Buffer): string {
   return excerpt(line.subarray(0, 4 * EXCERPT_LENGTH));
-}
-
-function toJson(value: unknown): string | undefined {
-  return JSON.stringify(value);
 }

@@ -10,6 +10,22 @@ import type { OutputName } from "../../output/output-mark.js";
 import { killGroup } from "../process-groups.js";
 import { fdOf, SocketPipes } from "../socket-pipes.js";
 
+/** A program that has closed its stdin or stdout is mostly about to exit, and its exit code says more. */
+export const EXIT_MS = 1000;
+
+/** What is added to the environment of a program. */
+export function surroundingsOf(
+  num: number,
+  generation: number,
+  directory: string,
+): NodeJS.ProcessEnv {
+  return {
+    FORKMAP_NUM: String(num),
+    FORKMAP_GENERATION: String(generation),
+    FORKMAP_SCRATCH: directory,
+  };
+}
+
 export interface ProgramCommand {
   readonly argv: readonly string[];
   readonly env: NodeJS.ProcessEnv;
@@ -43,6 +59,7 @@ export class ProgramProcess {
   readonly #stdout: SocketPipes | undefined;
   readonly stderr: SocketPipes | undefined;
   #isInputClosed = false;
+  #hasExited = false;
 
   /** Told of its start or failure later, never at once. */
   constructor({ argv, env, cwd }: ProgramCommand, events: ProgramEvents) {
@@ -88,9 +105,9 @@ export class ProgramProcess {
     return this.#lines.rest;
   }
 
-  /** It has not yet read what it was written. */
+  /** It has not yet read what it was written, or never will. */
   get isBackedUp(): boolean {
-    return this.#stdin!.writableLength > 0;
+    return this.#hasExited || this.#stdin!.writableLength > 0;
   }
 
   write(line: string): void {
@@ -147,6 +164,8 @@ export class ProgramProcess {
   }
 
   #exited(exitCode: number | null, signal: string | null): void {
+    // Its last answers may be read now, and whoever is told of them may have more for it.
+    this.#hasExited = true;
     this.#stdout!.close();
     this.stderr!.close();
     this.#events.onExit({ started: true, exitCode, signal });

@@ -16,12 +16,16 @@ import { checkProgram } from "./find-program.js";
 import type { Child, ChildEnd, ChildEvents } from "../launcher.js";
 import type { OutputPipes } from "../output-pipes.js";
 import type { ProgramLedger } from "./program-ledger.js";
-import { type ProgramCommand, type ProgramExit, ProgramProcess } from "./program-process.js";
+import {
+  EXIT_MS,
+  type ProgramCommand,
+  type ProgramExit,
+  ProgramProcess,
+  surroundingsOf,
+} from "./program-process.js";
 import { type Partner, Requests } from "./requests.js";
 import { ResultFiles } from "./result-files.js";
 
-/** A program that has closed its stdin or stdout is mostly about to exit, and its exit code says more. */
-const EXIT_MS = 1000;
 /** To ask how much memory is held takes some 20 us. */
 const MEMORY_CHECK_MS = 5;
 /** Errors of no item in particular: no other would fare better. */
@@ -77,8 +81,9 @@ export class Program implements Child {
       setImmediate(() => events.onEnd({ started: false, reason }));
       return;
     }
+    const surroundings = surroundingsOf(start.num, start.generation, this.#directory);
     this.#process = new ProgramProcess(
-      { ...settings, env: { ...settings.env, ...this.#environment() } },
+      { ...settings, env: { ...settings.env, ...surroundings } },
       {
         onLines: (lines, pending) => this.#onLines(lines, pending),
         onStderr: (bytes) => this.#onStderr(bytes),
@@ -124,15 +129,6 @@ export class Program implements Child {
       onBegin: (seq) => this.#onBegin(seq),
       say: (answer) => this.#events.onAnswer(answer),
       onDone: () => this.#end(),
-    };
-  }
-
-  #environment(): NodeJS.ProcessEnv {
-    const { num, generation } = this.#start;
-    return {
-      FORKMAP_NUM: String(num),
-      FORKMAP_GENERATION: String(generation),
-      FORKMAP_SCRATCH: this.#directory,
     };
   }
 

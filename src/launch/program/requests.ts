@@ -4,7 +4,14 @@
  */
 import type { Entry } from "../../ledger.js";
 import { type Answer, MAX_FIBERS, type Payload } from "../../protocol.js";
-import { Breach, excerpt, MAX_ANSWER_BYTES, type ProgramAnswer, readAnswer } from "./answer.js";
+import {
+  Breach,
+  excerpt,
+  MAX_ANSWER_BYTES,
+  type ProgramAnswer,
+  readAnswer,
+  tooLong,
+} from "./answer.js";
 import type { ProgramLedger } from "./program-ledger.js";
 import type { ResultFiles } from "./result-files.js";
 
@@ -266,10 +273,4 @@ export class Requests {
   get #takesNoMore(): true | undefined {
     return this.#isFull || this.#isEnding || undefined;
   }
-}
-
-function tooLong(): Breach {
-  return new Breach(
-    `wrote a line of more than ${MAX_ANSWER_BYTES / 1024 / 1024} MiB: put what is so long into a file and answer with "result_file"`,
-  );
 }

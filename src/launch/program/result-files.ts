@@ -1,7 +1,6 @@
 /**
  * The files in which a program leaves results that are too long for a line: regular files in its own scratch directory and
- * nothing else, as a path from outside may be anybody's. Each is opened and
- * removed when it is named, and read once.
+ * nothing else, as a path from outside may be anybody's. Each is opened and removed when it is named, and read once.
  */
 import { isUtf8 } from "node:buffer";
 import { closeSync, constants, fstatSync, openSync, realpathSync, rmSync } from "node:fs";
