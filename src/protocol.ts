@@ -246,6 +246,8 @@ export type Order =
       readonly parentPid: number;
       /** Of the children. */
       readonly readsOutput: boolean;
+      /** In ms, for all of it. */
+      readonly startupTimeout: number;
     }
   | { readonly do: "scratch"; readonly directory: string }
   | { readonly do: "forget"; readonly directory: string }

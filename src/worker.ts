@@ -48,6 +48,17 @@ export interface TaskContext extends Instance {
 
 /** What `Parallel` takes; extend `ParallelWorker` or `JsonWorker`, not this. */
 export abstract class AnyWorker<Item, Result> {
+  /**
+   * Set to `true` by a worker whose children may be forked whatever its module and `preload` leave open, alive or under way.
+   *
+   * @remarks
+   * Without it, children are spawned where a fork would share what must not be shared. With it, each forked child sees
+   * inherited connections and pipes as closed by their peer, before any of its code runs; all else that is open is shared, and
+   * what is under way when the fork server is ready never ends in a child. Threads are no matter of opinion: they are not copied.
+   *
+   * @defaultValue `false`
+   */
+  static readonly forkSafe?: boolean;
   /** Runs once in the fork server, before any fork: what it loads is shared by all children. A spawned child or a thread runs it itself. */
   preload?(): void | Promise<void>;
   /** Runs once in each child, before its first item. */

@@ -22,6 +22,7 @@ import {
 import { readLines, send } from "./channel.js";
 import { ForkedChild } from "./forked-child.js";
 import type { HugePages } from "./huge-pages.js";
+import type { Inherited } from "./inherited.js";
 import type { LedgerMemory } from "./ledger-writer.js";
 import { type Libc, RUSAGE_BYTES, SIGKILL } from "./libc.js";
 import { Ledgers } from "./ledgers.js";
@@ -75,6 +76,7 @@ export class ForkLoop {
     libc: Libc,
     worker: LoadedWorker,
     source: WorkerSource,
+    inherited: Inherited | undefined,
     hugePages: HugePages,
     onEnd: () => void,
   ) {
@@ -82,7 +84,7 @@ export class ForkLoop {
     this.#hugePages = hugePages;
     this.#onEnd = onEnd;
     this.#ledgers = new Ledgers(libc);
-    this.#child = new ForkedChild(libc, worker, source);
+    this.#child = new ForkedChild(libc, worker, source, inherited);
   }
 
   /** Serves until the parent is gone; then `onEnd` is called. Returns in a child too, whose event loop then goes on. */

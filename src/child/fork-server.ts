@@ -9,14 +9,18 @@ import { stat } from "node:fs/promises";
 import { setTimeout as sleep } from "node:timers/promises";
 import { setFlagsFromString } from "node:v8";
 import type { Order } from "../protocol.js";
+import type { AnyWorker } from "../worker.js";
 import { readLines, send } from "./channel.js";
 import { ForkLoop } from "./fork-loop.js";
+import { ForkSafety } from "./fork-safety.js";
 import { HugePages } from "./huge-pages.js";
+import type { Inherited } from "./inherited.js";
 import { type Libc, loadLibc, SIGKILL } from "./libc.js";
 import { loadWorker, problemOf, problemOfExit } from "./load-worker.js";
 import { packHeap } from "./pack-heap.js";
 import { makeRandomRenewable } from "./renew.js";
 import { rehearse } from "./rehearse.js";
+import type { LoadedWorker } from "./runner.js";
 import { makeWasmSynchronous } from "./synchronous-wasm.js";
 import { warmUp } from "./warm-up.js";
 import { takeOverStdio } from "./stdio.js";
@@ -27,6 +31,8 @@ const NODE_THREADS = 4;
 /** A look-up of certificates or the like ended within 60 ms. */
 const THREAD_PATIENCE_MS = 500;
 const THREAD_CHECK_MS = 10;
+/** For what is under way once the worker is loaded: a costly scrypt takes a second, a look-up without a server some five. */
+const PENDING_PATIENCE_MS = 10_000;
 /** libuv's default (UV_THREADPOOL_SIZE). */
 const POOL_THREADS = 4;
 
@@ -54,9 +60,16 @@ async function boot(): Promise<void> {
   makeRandomRenewable();
   makeWasmSynchronous();
 
-  let loop: ForkLoop;
+  const safety = new ForkSafety(libc);
+  let makeLoop: (inherited: Inherited | undefined) => ForkLoop;
+  let isForkSafe: boolean;
   try {
-    const worker = await packHeap(libc, () => compiledWhole(() => loadWorker(order.worker)));
+    const worker = await packHeap(libc, () =>
+      compiledWhole(() =>
+        loadWorker(order.worker, ({ preload }) => safety.moduleLoaded(preload !== undefined)),
+      ),
+    );
+    isForkSafe = declaresForkSafe(worker);
     const exitOnce = takeExitListeners();
     await warmUp(order.worker);
     const hugePages = await HugePages.preparedBy(libc, () =>
@@ -65,16 +78,27 @@ async function boot(): Promise<void> {
     if (!(await threadsEnd(threadsBefore))) {
       giveUp(`the module of ${order.worker.name} has started threads`);
     }
-    loop = new ForkLoop(libc, worker, order.worker, hugePages, exitOnce);
+    makeLoop = (inherited) =>
+      new ForkLoop(libc, worker, order.worker, inherited, hugePages, exitOnce);
+    await safety.settle(Math.min(PENDING_PATIENCE_MS, order.startupTimeout / 2));
   } catch (error) {
     send({ hello: "failed", problem: problemOf(error) });
     leave();
   }
-  libc.dieWithParent(0);
-  send({ hello: "ready" });
   // From the bottom of the stack, outside of any microtask: a child returns to the event loop from there, and can run
   // its microtasks before it does.
-  setImmediate(() => loop.serve(rest));
+  setImmediate(() => {
+    const { obstacle, inherited } = safety.judge(isForkSafe);
+    safety.stop();
+    if (obstacle !== undefined) giveUp(obstacle);
+    libc.dieWithParent(0);
+    send({ hello: "ready" });
+    makeLoop(inherited).serve(rest);
+  });
+}
+
+function declaresForkSafe(worker: LoadedWorker): boolean {
+  return (worker.constructor as typeof AnyWorker).forkSafe === true;
 }
 
 /** What the worker's module wants done when its process ends is done once, by the fork server, and not by every child. */

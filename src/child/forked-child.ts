@@ -14,6 +14,7 @@ import {
 } from "../protocol.js";
 import { connectTo } from "../socket-path.js";
 import { ItemChannel } from "./item-channel.js";
+import type { Inherited } from "./inherited.js";
 import { mapLedger } from "./ledgers.js";
 import { type LedgerMemory, LedgerWriter } from "./ledger-writer.js";
 import { type Libc, SIGKILL } from "./libc.js";
@@ -26,18 +27,27 @@ import { type LoadedWorker, Runner, type Surroundings } from "./runner.js";
 import { atEnd, type Ending } from "./watch-exit.js";
 
 const { _tickCallback: drainMicrotasks } = process;
+/** One to read the end of a stream, one to close it, one for what is done about that. */
+const TURNS_TO_CLOSE = 3;
 
 export class ForkedChild {
   readonly #libc: Libc;
   readonly #worker: LoadedWorker;
   readonly #source: WorkerSource;
   readonly #around: Surroundings;
+  readonly #inherited: Inherited | undefined;
   readonly #serverPid = process.pid;
   #notes: Notes | undefined;
   #isDone = false;
 
-  constructor(libc: Libc, worker: LoadedWorker, source: WorkerSource) {
+  constructor(
+    libc: Libc,
+    worker: LoadedWorker,
+    source: WorkerSource,
+    inherited: Inherited | undefined,
+  ) {
     const { name, context } = source;
+    this.#inherited = inherited;
     this.#libc = libc;
     this.#worker = worker;
     this.#source = source;
@@ -59,21 +69,36 @@ export class ForkedChild {
 
     const pid = libc.getpid();
     Object.defineProperty(process, "pid", { value: pid, enumerable: true, configurable: true });
-    const { payload } = start;
     process.title = titleOf(this.#around.name, start);
     atEnd((ending, code) => this.#end(ending, code));
     process.reallyExit = (code) => this.#end({ how: "exit" }, code ?? 0);
     renewRandom();
     if (start.mark !== undefined) redirectOutput(libc, start);
+    this.#inherited?.makeOwn();
     if (start.limits) applyLimits(libc, start.limits);
     // Before any of the user's code: work it gives to the thread pool must wake this loop, not the fork server's.
     libc.reviveLoop();
 
+    if (this.#inherited?.hasEnded) void this.#runOnceTold(id, start, memory);
+    else this.#run(id, start, memory);
+    // Most items are done here, without a turn of the event loop.
+    drainMicrotasks();
+  }
+
+  /** First the libraries see that their connections have ended. */
+  async #runOnceTold(id: string, start: Start, memory: LedgerMemory | undefined): Promise<void> {
+    for (let turn = 0; turn < TURNS_TO_CLOSE; turn += 1)
+      await new Promise((resolve) => setImmediate(resolve));
+    this.#run(id, start, memory);
+  }
+
+  #run(id: string, start: Start, memory: LedgerMemory | undefined): void {
     if (start.isHost) {
       void this.#hostThreads(id, start);
-      drainMicrotasks();
       return;
     }
+    const libc = this.#libc;
+    const { payload } = start;
     const ledger = new LedgerWriter(memory ?? ownLedger(libc, start), start.shape);
     const overflow = new OverflowFileWriter(start, ledger);
     if (payload) {
@@ -84,8 +109,6 @@ export class ForkedChild {
     } else {
       this.#serve(id, start, ledger, overflow);
     }
-    // Most items are done here, without a turn of the event loop.
-    drainMicrotasks();
   }
 
   /** Gets items from a channel of its own, for as long as there are any. */

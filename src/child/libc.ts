@@ -28,6 +28,12 @@ export interface Libc {
   close(fd: number): void;
   /** -1 on failure. */
   dup2(from: number, to: number): number;
+  /** Sets O_CLOEXEC or not. -1 on failure. */
+  dup3(from: number, to: number, flags: number): number;
+  /** The new position; -1 on failure. */
+  seek(fd: number, offset: number, whence: number): number;
+  /** Two connected sockets. */
+  socketPair(): [number, number];
   /** -1 on failure. */
   mkfifo(path: string, mode: number): number;
   /**
@@ -53,17 +59,23 @@ export interface Libc {
   moveToHugePages(range: Range, executable: boolean): boolean;
   /** Has huge pages hold this memory, if they are to be had. */
   collapse(range: Range): void;
+  /** How many requests to the event loop have not been answered: work in the thread pool, writes, connects, look-ups. */
+  pendingRequests(): number;
   /** Gives the event loop of a forked child kernel objects of its own. */
   reviveLoop(): void;
   errno(): number;
 }
 
 export const SIGKILL = 9;
+export const SEEK_SET = 0;
+export const SEEK_CUR = 1;
 export const HUGE_PAGE_BYTES = 2 * 1024 * 1024;
 /** Size of struct rusage: two timevals and 14 longs. */
 export const RUSAGE_BYTES = 144;
 
 const PR_SET_PDEATHSIG = 1;
+const AF_UNIX = 1;
+const SOCK_STREAM_CLOEXEC = 0o2000001;
 const PROT_NONE = 0;
 const PROT_READ = 1;
 const PROT_READ_WRITE = 3;
@@ -83,6 +95,8 @@ const M_MMAP_THRESHOLD = -3;
 /** The most glibc takes, and twice that, as it has it by itself once it has learnt so far. */
 const MMAP_THRESHOLD_BYTES = 32 * 1024 * 1024;
 const TRIM_THRESHOLD_BYTES = 2 * MMAP_THRESHOLD_BYTES;
+/** Of `active_reqs.count` in `uv_loop_t` (uv.h), which has been the same for all of libuv 1. */
+const ACTIVE_REQUESTS_OFFSET = 32;
 const FIRST_PAGE = 0x1000;
 /** End of the user address space with four-level page tables; the kernel takes a range that reaches beyond its last mapping. */
 const LAST_PAGE = process.arch === "x64" ? 0x7ffffffff000 : 0xfffffffff000;
@@ -122,6 +136,12 @@ export function loadLibc(): Libc {
   const uvDefaultLoop = lib.func("void *uv_default_loop()");
   const uvLoopFork = lib.func("int uv_loop_fork(void *loop)");
   const loop = uvDefaultLoop() as unknown;
+  const activeRequests = new Uint32Array(
+    koffi.view(loop, ACTIVE_REQUESTS_OFFSET + 4),
+    ACTIVE_REQUESTS_OFFSET,
+    1,
+  );
+  const socketpair = lib.func("int socketpair(int domain, int type, int protocol, void *pair)");
   const mallopt = found(() => lib.func("int mallopt(int parameter, int value)"));
 
   const mapped = new WeakMap<ArrayBuffer, Range>();
@@ -148,6 +168,14 @@ export function loadLibc(): Libc {
     openPidfd: (pid) => Number(pidfdOpen(SYS_PIDFD_OPEN, pid, 0)),
     close: lib.func("int close(int fd)"),
     dup2: lib.func("int dup2(int from, int to)") as Libc["dup2"],
+    dup3: lib.func("int dup3(int from, int to, int flags)") as Libc["dup3"],
+    seek: lib.func("int64_t lseek(int fd, int64_t offset, int whence)") as Libc["seek"],
+    socketPair() {
+      const pair = new Int32Array(2);
+      if (socketpair(AF_UNIX, SOCK_STREAM_CLOEXEC, 0, pair) !== 0)
+        throw new Error(`socketpair failed (errno ${koffi.errno()})`);
+      return [pair[0]!, pair[1]!];
+    },
     mkfifo: lib.func("int mkfifo(const char *path, unsigned int mode)") as Libc["mkfifo"],
     keepFreedMemory() {
       mallopt?.(M_MMAP_THRESHOLD, MMAP_THRESHOLD_BYTES);
@@ -203,6 +231,7 @@ export function loadLibc(): Libc {
       return moved;
     },
     collapse: ({ start, end }) => void madvise(start, end - start, MADV_COLLAPSE),
+    pendingRequests: () => activeRequests[0]!,
     reviveLoop() {
       const failed = uvLoopFork(loop) as number;
       if (failed !== 0) throw new Error(`uv_loop_fork failed (${failed})`);

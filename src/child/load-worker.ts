@@ -5,8 +5,13 @@ import { findWorker, LoadFailure } from "./find-worker.js";
 import type { LoadedWorker } from "./runner.js";
 import type { Ending } from "./watch-exit.js";
 
-export async function loadWorker(source: WorkerSource): Promise<LoadedWorker> {
+/** @param onLoaded - called before `preload` is */
+export async function loadWorker(
+  source: WorkerSource,
+  onLoaded: (worker: LoadedWorker) => void = () => {},
+): Promise<LoadedWorker> {
   const worker = await findWorker(source);
+  onLoaded(worker);
   try {
     await worker.preload?.();
   } catch (error) {

@@ -46,7 +46,7 @@ async function playThrough(
   for (const item of REHEARSALS) {
     const start = { ...START, ...set, payload: { ...PAYLOAD, items: [item] } };
     await new Promise<void>((resolve) => {
-      const child = new ForkedChild(stageLibc(libc, pid, resolve), STAGE_WORKER, source);
+      const child = new ForkedChild(stageLibc(libc, pid, resolve), STAGE_WORKER, source, undefined);
       child.begin({ id: "0", start }, memory, []);
     });
   }

@@ -142,12 +142,18 @@ class ForkServer {
       this.#fail(error as Error);
       return;
     }
-    const { readsOutput } = settings;
-    this.send({ do: "load", worker: this.#source, parentPid: process.pid, readsOutput });
+    const { readsOutput, startupTimeout } = settings;
+    this.send({
+      do: "load",
+      worker: this.#source,
+      parentPid: process.pid,
+      readsOutput,
+      startupTimeout,
+    });
     const { url } = this.#source;
     this.#startTimer = setTimeout(
-      () => this.#fail(startupTimeoutError(url, settings.startupTimeout)),
-      settings.startupTimeout,
+      () => this.#fail(startupTimeoutError(url, startupTimeout)),
+      startupTimeout,
     );
   }
 

@@ -1,0 +1,72 @@
+/**
+ * The connections this process has made through `net` and `tls`, by whatever library: which of them wait for an answer to an HTTP
+ * request, and which are only kept for the next one. Those can be closed: every HTTP client expects that of a server, and
+ * connects anew. Of others nobody but their library knows what they are in the middle of.
+ */
+import net from "node:net";
+
+type ClientSocket = net.Socket & {
+  /** Of one of an `http.Agent`: its request, or `null` while it waits for the next. */
+  readonly _httpMessage?: object | null;
+};
+
+export class ClientSockets {
+  readonly #sockets = new Set<WeakRef<ClientSocket>>();
+  readonly #stop: () => void;
+
+  /** Watches from now on. Not by `diagnostics_channel`, which is not told of TLS. */
+  constructor() {
+    const { prototype } = net.Socket;
+    const { connect } = prototype;
+    const sockets = this.#sockets;
+    const watched = function (this: ClientSocket, ...args: unknown[]) {
+      sockets.add(new WeakRef(this));
+      return Reflect.apply(connect, this, args) as ClientSocket;
+    } as typeof connect;
+    prototype.connect = watched;
+    this.#stop = () => {
+      if (prototype.connect === watched) prototype.connect = connect;
+    };
+  }
+
+  /** Whether an answer is on its way. */
+  get isAwaited(): boolean {
+    return this.#open().some((socket) => isHttp(socket) && !isIdle(socket));
+  }
+
+  /** Closes those that are only kept. Returns whether there were any: they are gone a turn of the event loop later. */
+  closeIdle(): boolean {
+    const idle = this.#open().filter((socket) => isHttp(socket) && isIdle(socket));
+    for (const socket of idle) socket.destroy();
+    return idle.length > 0;
+  }
+
+  stop(): void {
+    this.#stop();
+    this.#sockets.clear();
+  }
+
+  #open(): ClientSocket[] {
+    return [...this.#sockets].flatMap((ref) => {
+      const socket = ref.deref();
+      return socket && !socket.destroyed ? [socket] : [];
+    });
+  }
+}
+
+/** By what Node's agents and undici, which `fetch` is made of, leave on the sockets they use. */
+function isHttp(socket: ClientSocket): boolean {
+  return socket.listenerCount("agentRemove") > 0 || undiciIdle(socket) !== undefined;
+}
+
+function isIdle(socket: ClientSocket): boolean {
+  return undiciIdle(socket) ?? socket._httpMessage == null;
+}
+
+/** undici notes there that the socket no longer keeps the program alive, which is so while it has no request on it. */
+function undiciIdle(socket: ClientSocket): boolean | undefined {
+  const mark = Object.getOwnPropertySymbols(socket).find(
+    ({ description }) => description === "no ref",
+  );
+  return mark && (socket as unknown as Record<symbol, boolean>)[mark];
+}
