@@ -8,10 +8,13 @@ import net from "node:net";
 type ClientSocket = net.Socket & {
   /** Of one of an `http.Agent`: its request, or `null` while it waits for the next. */
   readonly _httpMessage?: object | null;
+  readonly _handle?: { readonly fd?: number } | null;
 };
 
 export class ClientSockets {
   readonly #sockets = new Set<WeakRef<ClientSocket>>();
+  /** Of Unix sockets, whose peer the kernel does not name. */
+  readonly #paths = new WeakMap<ClientSocket, string>();
   readonly #stop: () => void;
 
   /** Watches from now on. Not by `diagnostics_channel`, which is not told of TLS. */
@@ -19,14 +22,23 @@ export class ClientSockets {
     const { prototype } = net.Socket;
     const { connect } = prototype;
     const sockets = this.#sockets;
+    const paths = this.#paths;
     const watched = function (this: ClientSocket, ...args: unknown[]) {
       sockets.add(new WeakRef(this));
+      const path = pathIn(args[0]);
+      if (path !== undefined) paths.set(this, path);
       return Reflect.apply(connect, this, args) as ClientSocket;
     } as typeof connect;
     prototype.connect = watched;
     this.#stop = () => {
       if (prototype.connect === watched) prototype.connect = connect;
     };
+  }
+
+  /** What this descriptor is connected to, if that is a Unix socket. */
+  pathOf(fd: number): string | undefined {
+    const socket = this.#open().find(({ _handle }) => _handle?.fd === fd);
+    return socket && this.#paths.get(socket);
   }
 
   /** Whether an answer is on its way. */
@@ -52,6 +64,13 @@ export class ClientSockets {
       return socket && !socket.destroyed ? [socket] : [];
     });
   }
+}
+
+/** The arguments of `net.connect`, or of `connect` of a socket; Node hands them on in an array. */
+function pathIn(argument: unknown): string | undefined {
+  const options = Array.isArray(argument) ? (argument[0] as unknown) : argument;
+  const path = typeof options === "string" ? options : (options as { path?: unknown } | null)?.path;
+  return typeof path === "string" && path !== "" && Number.isNaN(Number(path)) ? path : undefined;
 }
 
 /** By what Node's agents and undici, which `fetch` is made of, leave on the sockets they use. */

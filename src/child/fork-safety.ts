@@ -125,7 +125,9 @@ export class ForkSafety {
 
   #obstacleOf({ descriptor, kind, what }: Description & { descriptor: Descriptor }): string[] {
     if (kind === "file" || kind === "stateless") return [];
-    return [`${what}, since ${this.#since(descriptor)}; open it in \`setup\``];
+    const path = this.#sockets.pathOf(descriptor.fd);
+    const name = path === undefined ? what : `a connection to ${path} is open`;
+    return [`${name}, since ${this.#since(descriptor)}; open it in \`setup\``];
   }
 
   #since(descriptor: Descriptor): Since {

@@ -13,6 +13,8 @@ import { LedgerRoom } from "./ledger-room.js";
 import type { Guard } from "./scratch-room.js";
 
 interface ForkServers extends Guard {
+  /** Starts the children when they can be forked no more. */
+  readonly spawner: { start(request: StartRequest, events: ChildEvents): Child } | undefined;
   start(request: StartRequest, events: ForkedChildEvents): ForkedChildHandle;
 }
 
@@ -56,6 +58,8 @@ export class ForkRoom implements Room {
   }
 
   start(request: StartRequest, events: ChildEvents): Child {
+    const { spawner } = this.#servers;
+    if (spawner) return spawner.start(request, events);
     const { id, start } = request;
     const output = start.mark === undefined ? undefined : this.#pipes(start);
     let problem: Error | undefined;

@@ -15,6 +15,7 @@ import { ForkRoom } from "./fork-room.js";
 import { type ForkedChildEvents, ForkedChildHandle } from "./forked-child-handle.js";
 import { killSession } from "./kill-session.js";
 import type { ChildEnd, Launcher, Room, RoomOptions } from "./launcher.js";
+import type { SpawnLauncher } from "./spawn.js";
 import {
   type ChildSettings,
   errnoName,
@@ -49,17 +50,32 @@ export class ForkLauncher implements Launcher {
   readonly #locate: () => WorkerSource;
   readonly #settings: ChildSettings;
   readonly #directories = new Set<string>();
+  readonly #spawnInstead: (reason: UnfitError) => Promise<SpawnLauncher>;
   #server: ForkServer | undefined;
+  #spawner: SpawnLauncher | undefined;
 
-  /** @param locate - describes the worker; called while the fork server boots */
-  constructor(locate: () => WorkerSource, settings: ChildSettings) {
+  /**
+   * @param locate - describes the worker; called while the fork server boots
+   * @param spawnInstead - called when a fork server that was started again finds that children can be forked no more
+   */
+  constructor(
+    locate: () => WorkerSource,
+    settings: ChildSettings,
+    spawnInstead: (reason: UnfitError) => Promise<SpawnLauncher>,
+  ) {
     this.#locate = locate;
     this.#settings = settings;
+    this.#spawnInstead = spawnInstead;
   }
 
   get pids(): number[] {
     const pid = this.#server?.pid;
     return pid === undefined ? [] : [pid];
+  }
+
+  /** Has taken over, if any. */
+  get spawner(): SpawnLauncher | undefined {
+    return this.#spawner;
   }
 
   ready(): Promise<void> {
@@ -75,11 +91,13 @@ export class ForkLauncher implements Launcher {
   guard(directory: string): void {
     this.#directories.add(directory);
     this.#server?.send({ do: "scratch", directory });
+    this.#spawner?.guard(directory);
   }
 
   unguard(directory: string): void {
     this.#directories.delete(directory);
     this.#server?.send({ do: "forget", directory });
+    this.#spawner?.unguard(directory);
   }
 
   start(request: StartRequest, events: ForkedChildEvents): ForkedChildHandle {
@@ -92,8 +110,12 @@ export class ForkLauncher implements Launcher {
 
   #current(): ForkServer {
     if (this.#server) return this.#server;
-    const server = new ForkServer(this.#locate, this.#settings, () => {
+    const onGone = () => {
       if (this.#server === server) this.#server = undefined;
+    };
+    const server = new ForkServer(this.#locate, this.#settings, onGone, async (reason) => {
+      this.#spawner = await this.#spawnInstead(reason);
+      for (const directory of this.#directories) this.#spawner.guard(directory);
     });
     this.#server = server;
     for (const directory of this.#directories) server.send({ do: "scratch", directory });
@@ -118,15 +140,26 @@ class ForkServer {
   #startTimer: NodeJS.Timeout | undefined;
   #failure: Error | undefined;
   #isClosing = false;
+  readonly #onUnfit: (reason: UnfitError) => Promise<void>;
 
-  constructor(locate: () => WorkerSource, settings: ChildSettings, onGone: () => void) {
+  /** @param onUnfit - makes that the children it was to fork can be spawned */
+  constructor(
+    locate: () => WorkerSource,
+    settings: ChildSettings,
+    onGone: () => void,
+    onUnfit: (reason: UnfitError) => Promise<void>,
+  ) {
+    this.#onUnfit = onUnfit;
     this.#process = startNode("fork-server", V8_FLAGS, settings, (message) =>
       this.#receive(message as FromForkServer),
     );
     this.ready = new Promise((resolve, reject) => (this.#settleReady = { resolve, reject }));
     this.ready.catch(() => {});
     this.#process.gone.then(
-      ({ code, signal }) => {
+      async ({ code, signal }) => {
+        if (this.#failure instanceof UnfitError && this.#children.size > 0) {
+          return await this.#handOver(this.#failure).finally(onGone);
+        }
         onGone();
         this.#endAll(code, signal);
       },
@@ -244,6 +277,24 @@ class ForkServer {
     } else {
       child.unref();
       channel.unref();
+    }
+  }
+
+  /** Its children have not begun, and are to be spawned. */
+  async #handOver(unfit: UnfitError): Promise<void> {
+    let fatal: Error | undefined;
+    try {
+      await this.#onUnfit(unfit);
+    } catch (error) {
+      fatal = error as Error;
+    }
+    for (const [id, child] of this.#children) {
+      this.#forget(id);
+      child.onEnd(
+        fatal
+          ? { started: false, reason: fatal.message, fatal }
+          : { started: true, isShared: true, reason: unfit.message },
+      );
     }
   }
 

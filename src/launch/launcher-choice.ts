@@ -6,7 +6,9 @@ import { ClosedError, LaunchError, UnfitError } from "../errors.js";
 import { locateWorker } from "../locate-worker.js";
 import { DEFAULT_STARTUP_TIMEOUT_MS, type ParallelOptions } from "../options.js";
 import { forkObstacle } from "./fork-obstacle.js";
+import type { WorkerSource } from "../protocol.js";
 import type { LaunchChoice, Launcher } from "./launcher.js";
+import type { SpawnLauncher } from "./spawn.js";
 import type { ChildSettings } from "./warm-node.js";
 
 type LaunchOptions = Pick<
@@ -59,17 +61,49 @@ export class LauncherChoice implements LaunchChoice {
     if (startMethod !== "spawn") {
       const { ForkLauncher } = await import("./fork.js");
       if (this.#closed) throw new ClosedError();
-      const fork = await this.#withThreads(new ForkLauncher(locate, settings), settings);
+      const spawnInstead = ({ message }: UnfitError) => this.#takeOver(message, locate, settings);
+      const fork = await this.#withThreads(
+        new ForkLauncher(locate, settings, spawnInstead),
+        settings,
+      );
       this.#reason = forkObstacle(settings.execArgv) ?? (await this.#obstacleFoundBy(fork));
       if (this.#reason === undefined) return fork;
-      if (startMethod === "fork") {
-        throw new LaunchError(`Children cannot be forked here: ${this.#reason}`);
-      }
-      if (process.platform === "linux") warnOfSpawn(this.#reason);
+      this.#assertMaySpawn(this.#reason);
     }
+    return await this.#spawnBy(await this.#spawnLauncher(locate, settings), settings);
+  }
+
+  /** From now on, also for calls under way: the fork server had to be started again, and its children cannot be forked. */
+  async #takeOver(
+    reason: string,
+    locate: () => WorkerSource,
+    settings: ChildSettings,
+  ): Promise<SpawnLauncher> {
+    this.#assertMaySpawn(reason);
+    const launcher = await this.#spawnLauncher(locate, settings);
+    this.#reason = reason;
+    this.#ready = this.#spawnBy(launcher, settings);
+    await this.#ready;
+    return launcher;
+  }
+
+  #assertMaySpawn(reason: string): void {
+    if (this.#options.startMethod === "fork")
+      throw new LaunchError(`Children cannot be forked here: ${reason}`);
+    if (process.platform === "linux") warnOfSpawn(reason);
+  }
+
+  async #spawnLauncher(
+    locate: () => WorkerSource,
+    settings: ChildSettings,
+  ): Promise<SpawnLauncher> {
     const { SpawnLauncher } = await import("./spawn.js");
     if (this.#closed) throw new ClosedError();
-    const spawn = await this.#withThreads(new SpawnLauncher(locate, settings), settings);
+    return new SpawnLauncher(locate, settings);
+  }
+
+  async #spawnBy(launcher: SpawnLauncher, settings: ChildSettings): Promise<Launcher> {
+    const spawn = await this.#withThreads(launcher, settings);
     this.#current = spawn;
     await spawn.ready();
     return spawn;

@@ -14,6 +14,7 @@ import type { Child, ChildEnd, ChildEvents, Launcher, Room, RoomOptions } from "
 import { LedgerRoom } from "./ledger-room.js";
 import { OverflowFiles } from "./overflow.js";
 import { killGroup, ProcessGroups } from "./process-groups.js";
+import type { Guard } from "./scratch-room.js";
 import { SocketPipes } from "./socket-pipes.js";
 import {
   type ChildSettings,
@@ -23,7 +24,7 @@ import {
   startupTimeoutError,
 } from "./warm-node.js";
 
-export class SpawnLauncher implements Launcher {
+export class SpawnLauncher implements Launcher, Guard {
   readonly startMethod = "spawn";
   readonly defaultConcurrency = processorCount();
   readonly #locate: () => WorkerSource;
@@ -40,12 +41,20 @@ export class SpawnLauncher implements Launcher {
     return this.#groups.pids;
   }
 
+  guard(directory: string): void {
+    this.#groups.guard(directory);
+  }
+
+  unguard(directory: string): void {
+    this.#groups.unguard(directory);
+  }
+
   async ready(): Promise<void> {
     this.#source ??= this.#locate();
   }
 
   async makeRoom({ scratchRoot, shape }: RoomOptions): Promise<Room> {
-    const room = new SpawnRoom(scratchRoot, shape, this, this.#groups);
+    const room = new SpawnRoom(scratchRoot, shape, this);
     await room.open();
     return room;
   }
@@ -75,13 +84,8 @@ export class SpawnLauncher implements Launcher {
 class SpawnRoom extends LedgerRoom implements Room {
   readonly #launcher: SpawnLauncher;
 
-  constructor(
-    root: string | undefined,
-    shape: LedgerShape,
-    launcher: SpawnLauncher,
-    groups: ProcessGroups,
-  ) {
-    super(root, shape, groups);
+  constructor(root: string | undefined, shape: LedgerShape, launcher: SpawnLauncher) {
+    super(root, shape, launcher);
     this.#launcher = launcher;
   }
 

@@ -1,0 +1,11 @@
+/** Answers every request with its path, some ms late. */
+import http from "node:http";
+import { type Listening, listening } from "./listening.js";
+
+const DELAY_MS = 2;
+
+export function httpServer(): Promise<Listening> {
+  return listening(
+    http.createServer(({ url }, response) => setTimeout(() => response.end(url), DELAY_MS)),
+  );
+}
