@@ -141,7 +141,6 @@ const SOCKET_TABLES: readonly (readonly [table: string, describe: (row: Row) => 
   ["unix", describeUnix],
   ["udp", describeUdp],
   ["udp6", describeUdp],
-  ["netlink", () => ({ kind: "shared", what: "a netlink socket is open" })],
 ];
 
 /** Its row in a table of proc_pid_net(5), by column. */
@@ -165,7 +164,6 @@ const INODE_COLUMNS: Readonly<Record<string, number>> = {
   udp: 9,
   udp6: 9,
   unix: 6,
-  netlink: 9,
 };
 
 /** State of a socket that listens (enum in include/net/tcp_states.h). */
