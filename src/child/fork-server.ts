@@ -12,7 +12,7 @@ import type { Order } from "../protocol.js";
 import type { AnyWorker } from "../worker.js";
 import { readLines, send } from "./channel.js";
 import { ForkLoop } from "./fork-loop.js";
-import { ForkSafety } from "./fork-safety.js";
+import { ForkSafety, type ForkVerdict } from "./fork-safety.js";
 import { HugePages } from "./huge-pages.js";
 import type { Inherited } from "./inherited.js";
 import { type Libc, loadLibc, SIGKILL } from "./libc.js";
@@ -71,6 +71,9 @@ async function boot(): Promise<void> {
     );
     isForkSafe = declaresForkSafe(worker);
     const exitOnce = takeExitListeners();
+    const patience = Math.min(PENDING_PATIENCE_MS, order.startupTimeout / 2);
+    await safety.settle(patience);
+    giveUpIfUnfit(safety.judge(isForkSafe));
     await warmUp(order.worker);
     const hugePages = await HugePages.preparedBy(libc, () =>
       rehearse(libc, order.worker, order.readsOutput),
@@ -80,7 +83,8 @@ async function boot(): Promise<void> {
     }
     makeLoop = (inherited) =>
       new ForkLoop(libc, worker, order.worker, inherited, hugePages, exitOnce);
-    await safety.settle(Math.min(PENDING_PATIENCE_MS, order.startupTimeout / 2));
+    // A timer of the worker's may have begun something.
+    await safety.settle(patience);
   } catch (error) {
     send({ hello: "failed", problem: problemOf(error) });
     leave();
@@ -88,13 +92,17 @@ async function boot(): Promise<void> {
   // From the bottom of the stack, outside of any microtask: a child returns to the event loop from there, and can run
   // its microtasks before it does.
   setImmediate(() => {
-    const { obstacle, inherited } = safety.judge(isForkSafe);
+    const verdict = safety.judge(isForkSafe);
+    giveUpIfUnfit(verdict);
     safety.stop();
-    if (obstacle !== undefined) giveUp(obstacle);
     libc.dieWithParent(0);
     send({ hello: "ready" });
-    makeLoop(inherited).serve(rest);
+    makeLoop(verdict.inherited).serve(rest);
   });
+}
+
+function giveUpIfUnfit({ obstacle }: ForkVerdict): void {
+  if (obstacle !== undefined) giveUp(obstacle);
 }
 
 function declaresForkSafe(worker: LoadedWorker): boolean {
