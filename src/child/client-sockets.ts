@@ -8,6 +8,8 @@ import net from "node:net";
 type ClientSocket = net.Socket & {
   /** Of one of an `http.Agent`: its request, or `null` while it waits for the next. */
   readonly _httpMessage?: object | null;
+  /** Of TLS: it has not shaken hands yet. */
+  readonly secureConnecting?: boolean;
   readonly _handle?: { readonly fd?: number } | null;
 };
 
@@ -41,9 +43,12 @@ export class ClientSockets {
     return socket && this.#paths.get(socket);
   }
 
-  /** Whether an answer is on its way. */
+  /** Whether an answer is on its way, or a connection. */
   get isAwaited(): boolean {
-    return this.#open().some((socket) => isHttp(socket) && !isIdle(socket));
+    return this.#open().some(
+      (socket) =>
+        socket.connecting || socket.secureConnecting || (isHttp(socket) && !isIdle(socket)),
+    );
   }
 
   /** Closes those that are only kept. Returns whether there were any: they are gone a turn of the event loop later. */
@@ -79,7 +84,7 @@ function isHttp(socket: ClientSocket): boolean {
 }
 
 function isIdle(socket: ClientSocket): boolean {
-  return undiciIdle(socket) ?? socket._httpMessage == null;
+  return undiciIdle(socket) ?? socket._httpMessage === null;
 }
 
 /** undici notes there that the socket no longer keeps the program alive, which is so while it has no request on it. */

@@ -62,11 +62,13 @@ export class ForkSafety {
   /** Waits until nothing is under way, at most so many ms, and closes the connections that are only kept. */
   async settle(patienceMs: number): Promise<void> {
     const start = performance.now();
+    // A request that has just been made is not to be seen on its socket yet.
+    await nextTurn();
     while (performance.now() - start < patienceMs) {
       const isClosing = this.#sockets.closeIdle();
       if (!isClosing && !this.#isPending(performance.now() - start)) return;
       // Mostly it is done in a turn of the loop or two.
-      if (isClosing) await new Promise((resolve) => setImmediate(resolve));
+      if (isClosing) await nextTurn();
       else await sleep(CHECK_MS);
     }
   }
@@ -140,6 +142,10 @@ export class ForkSafety {
   stop(): void {
     this.#sockets.stop();
   }
+}
+
+function nextTurn(): Promise<void> {
+  return new Promise((resolve) => setImmediate(resolve));
 }
 
 /** The one inotify instance of `fs.watch` is made anew in each child by libuv, with all it watches. */
