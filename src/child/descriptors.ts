@@ -135,10 +135,11 @@ function describeSocket(inode: string): Description {
 
 type Row = readonly string[];
 
+/** The first is the quickest: for TCP the kernel looks through its whole hash table, which takes milliseconds. */
 const SOCKET_TABLES: readonly (readonly [table: string, describe: (row: Row) => Description])[] = [
+  ["unix", describeUnix],
   ["tcp", describeTcp],
   ["tcp6", describeTcp],
-  ["unix", describeUnix],
   ["udp", describeUdp],
   ["udp6", describeUdp],
 ];

@@ -45,11 +45,8 @@ export class ForkSafety {
   constructor(libc: Libc) {
     this.#libc = libc;
     for (const descriptor of openDescriptors()) {
-      const { kind } = describe(descriptor);
-      const isNodes = descriptor.fd === CHANNEL_FD || /^(pipe|anon_inode):/.test(descriptor.target);
-      if (isNodes || kind === "stateless" || isInheritable(descriptor))
-        this.#own.add(key(descriptor));
-      else this.#openAtStart.add(key(descriptor));
+      const isOwn = isNodes(descriptor) || isInheritable(descriptor);
+      (isOwn ? this.#own : this.#openAtStart).add(key(descriptor));
     }
   }
 
@@ -167,6 +164,10 @@ const INOTIFY = /^anon_inode:\[?inotify/;
 /** Those of Node's event loops have other inodes each time that `rehearse` has made them anew, in the same places. */
 function key({ fd, target }: Descriptor): string {
   return `${fd} ${target.startsWith("pipe:") ? "pipe" : target}`;
+}
+
+function isNodes({ fd, target }: Descriptor): boolean {
+  return fd === CHANNEL_FD || /^(pipe|anon_inode):/.test(target);
 }
 
 /** Names of Node's types of requests, as far as a fork server may have any. */
