@@ -16,6 +16,7 @@ import {
   type ResolvedOptions,
   resolveOptions,
 } from "./options.js";
+import { holdingLoop } from "./loop-hold.js";
 import { processorCount } from "./processor-count.js";
 import { Scheduler } from "./scheduler.js";
 import { Meter, type ParallelStats } from "./stats.js";
@@ -151,14 +152,16 @@ export class Calls {
   async ready(): Promise<void> {
     this.assertOpen();
     if (this.#isRerun) return await new Promise(() => {});
-    await this.#ready();
+    await holdingLoop(() => this.#ready());
   }
 
   async close(): Promise<void> {
     this.#closed = true;
-    await Promise.allSettled(this.#running.values());
-    await (await this.#opening?.catch(() => undefined))?.close();
-    await this.#launch.close();
+    await holdingLoop(async () => {
+      await Promise.allSettled(this.#running.values());
+      await (await this.#opening?.catch(() => undefined))?.close();
+      await this.#launch.close();
+    });
   }
 
   async destroy(reason: unknown): Promise<void> {

@@ -3,6 +3,8 @@
  * than there may be unread ones, and a reader that leaves ends the call.
  */
 
+import { holdingLoop, LoopHold } from "./loop-hold.js";
+
 /** The call, as its reader sees it. */
 export interface StreamedCall {
   /** Starts it; settles when it has ended. */
@@ -41,6 +43,8 @@ export class ResultStream<Result> implements AsyncIterableIterator<Result> {
   #running: Promise<void> | undefined;
   #end: { readonly error: unknown } | "done" | undefined;
   readonly #readers: Reader<Result>[] = [];
+  /** While a reader waits. */
+  readonly #hold = new LoopHold();
 
   /** @param call - makes the call; only asked for when the first result is */
   constructor(isOrdered: boolean, call: () => StreamedCall) {
@@ -77,6 +81,7 @@ export class ResultStream<Result> implements AsyncIterableIterator<Result> {
     if (value !== undefined) return Promise.resolve({ done: false, value });
     return new Promise((resolve, reject) => {
       this.#readers.push({ resolve, reject });
+      this.#hold.take();
       this.#serve();
     });
   }
@@ -85,7 +90,7 @@ export class ResultStream<Result> implements AsyncIterableIterator<Result> {
     this.#end ??= "done";
     this.#results = [];
     this.#started?.cancel();
-    await this.#running;
+    await holdingLoop(async () => await this.#running);
     this.#serve();
     return { done: true, value: undefined };
   }
@@ -148,6 +153,11 @@ export class ResultStream<Result> implements AsyncIterableIterator<Result> {
   }
 
   #serve(): void {
+    this.#serveReaders();
+    if (this.#readers.length === 0) this.#hold.release();
+  }
+
+  #serveReaders(): void {
     while (this.#readers.length > 0) {
       const value = this.#shift();
       if (value !== undefined) this.#readers.shift()!.resolve({ done: false, value });

@@ -10,6 +10,7 @@ import { FailureLimit } from "./failure-limit.js";
 import { Feed } from "./feed.js";
 import { HookLine } from "./hook-line.js";
 import type { Done, KnownResults } from "./known-results.js";
+import { LoopHold } from "./loop-hold.js";
 import type { ResolvedOptions } from "./options.js";
 import type { ChildLife, Failure, Run, Runs, Task, TaskOwner } from "./task.js";
 import { WaitingTasks } from "./waiting-tasks.js";
@@ -71,6 +72,8 @@ export class Scheduler implements TaskOwner {
   #isStopped = false;
   /** What the call rejects with: the first reason in time. */
   #stopReason: { readonly error: unknown } | undefined;
+  /** That the program does not end in the middle of the call. */
+  readonly #hold = new LoopHold();
   #end!: () => void;
   readonly #ended = new Promise<void>((resolve) => (this.#end = resolve));
 
@@ -146,6 +149,15 @@ export class Scheduler implements TaskOwner {
 
   /** Runs the call to its end: afterwards no child runs an item of it. Rejects with what stopped it. */
   async run(): Promise<void> {
+    this.#hold.take();
+    try {
+      await this.#run();
+    } finally {
+      this.#hold.release();
+    }
+  }
+
+  async #run(): Promise<void> {
     const { signal } = this.options;
     signal?.throwIfAborted();
     const onAbort = () => this.halt(signal!.reason);
@@ -155,6 +167,7 @@ export class Scheduler implements TaskOwner {
       this.#known = await this.#call.openKnown?.();
       this.#onMore();
       await this.#ended;
+      this.#hold.take();
       await this.#gate.pass(this.#hooks.idle());
     } finally {
       signal?.removeEventListener("abort", onAbort);
@@ -205,6 +218,7 @@ export class Scheduler implements TaskOwner {
     this.#open += tasks.length - count - 1;
     // Something has ended the call meanwhile: an item that cannot be had, or an answer that was known.
     if (this.#isStopped) this.returned(tasks.splice(0));
+    this.#holdLoop();
     // That there is nothing more is only known once it has been asked for.
     if (tasks.length === 0) this.#endIfDone();
     this.#recorder.inFlight(this.#open);
@@ -400,7 +414,15 @@ export class Scheduler implements TaskOwner {
     this.#hooks.skip(task.index);
     this.#open -= 1;
     this.#recorder.inFlight(this.#open);
-    if (this.#open === 0) this.#endIfDone();
+    if (this.#open > 0) return;
+    this.#holdLoop();
+    this.#endIfDone();
+  }
+
+  /** A stream that nobody reads further, though its reader has not said so, is no reason to stay; a reader who waits has a hold of its own. */
+  #holdLoop(): void {
+    if (this.#open > 0) this.#hold.take();
+    else if (this.#call.mayPull) this.#hold.release();
   }
 
   #releaseItem(task: Task): void {

@@ -4,6 +4,7 @@
  */
 import { parseArgs, styleText } from "node:util";
 import { excerpt } from "../launch/program/answer.js";
+import { holdingLoop } from "../loop-hold.js";
 import { MAX_DELAY_MS } from "../protocol.js";
 import { type CliCommand, hasColours, UsageError } from "./cli-command.js";
 import { Bench } from "./conform/bench.js";
@@ -61,12 +62,14 @@ export const conform: CliCommand = {
       signal,
       ...(isVerbose ? VERBOSE : {}),
     });
-    try {
-      await bench.open();
-      return await checkAll(bench, fibers);
-    } finally {
-      await bench.close();
-    }
+    return await holdingLoop(async () => {
+      try {
+        await bench.open();
+        return await checkAll(bench, fibers);
+      } finally {
+        await bench.close();
+      }
+    });
   },
 };
 

@@ -62,9 +62,8 @@ export class ChildWatch {
 
   /** It has no task, and owes nothing. */
   idle(): void {
-    // It stays, as it is mostly needed again at once: to end it and start another takes longer than a look that finds nothing.
+    // Else it stays, as it is mostly needed again at once: to end it and start another takes longer than a look that finds nothing.
     if (this.#isLast) this.stop();
-    else this.#timer?.unref();
     this.#hasMany = false;
   }
 
@@ -88,13 +87,11 @@ export class ChildWatch {
     if (ms === Infinity) return;
     const at = monotonic() + ms;
     if (this.#isLast) return;
-    if (this.#timer && this.#lookAt <= at) {
-      this.#timer.ref();
-      return;
-    }
+    if (this.#timer && this.#lookAt <= at) return;
     clearTimeout(this.#timer);
     this.#lookAt = at;
     this.#timer = setTimeout(() => this.#look(), ms);
+    this.#timer.unref();
   }
 
   #look(): void {

@@ -103,7 +103,6 @@ export class Container implements TaskContainer {
     }
     const at = this.#owners.indexOf(owner);
     if (at !== -1) this.#owners.splice(at, 1);
-    if (this.#owners.length === 0) for (const slot of this.#slots) slot.rest();
     this.#memory.forget();
   }
 
@@ -190,7 +189,7 @@ export class Container implements TaskContainer {
     // One that is at nothing yet is about to begin: two slots would go on taking from each other.
     const isAtWork = busiest.load > most;
     if (!(isWorthIt && isAtWork) && !this.#isOverdue) {
-      this.#overdueTimer ??= setTimeout(() => this.#lookAgain(), OVERDUE_MS);
+      this.#overdueTimer ??= setTimeout(() => this.#lookAgain(), OVERDUE_MS).unref();
       return false;
     }
     busiest.recall();
@@ -258,7 +257,6 @@ export class Container implements TaskContainer {
       outputOf: ({ mark }, source) => (isRead ? new ChildOutput(output, mark!, source) : undefined),
       items: this.#room.items,
       keepsItems: this.#room.keepsItems === true,
-      isInUse: () => this.#owners.length > 0,
       isBusyBeside: (num) => this.#slots.some((each) => each.num !== num && each.load > 0),
       meter,
       onChildStart: (num) => meter.childStarted(num),

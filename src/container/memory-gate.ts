@@ -39,7 +39,7 @@ export class MemoryGate {
       this.#timer ??= setTimeout(() => {
         this.#timer = undefined;
         this.#onCheck();
-      }, CHECK_MS);
+      }, CHECK_MS).unref();
     }
     return false;
   }

@@ -132,6 +132,7 @@ export class SlotChild {
     const child = this.#child;
     const { killSignal, forceKillAfterDelay } = this.#owner.options;
     child.kill(killSignal);
+    // The program stays so long for it: what a worker winds up when it is told to end is given its time after the call, too.
     this.#forceTimer = setTimeout(() => child.kill("SIGKILL"), forceKillAfterDelay);
   }
 
@@ -159,18 +160,12 @@ export class SlotChild {
   /** Ends once it has no tasks. */
   retire(): void {
     this.#isRetired = true;
-    this.#child?.keepAlive(true);
     this.#endIfIdle();
   }
 
   /** Its slot is wanted again. */
   revive(): void {
     this.#isRetired = false;
-  }
-
-  /** No call is left: the program need not wait for it to end, unless its slot is to end too. */
-  rest(): void {
-    if (this.#state === "ending" && !this.#isRetired) this.#child?.keepAlive(false);
   }
 
   /** Its life so far. */
@@ -198,7 +193,6 @@ export class SlotChild {
     if (this.#state === "serving") {
       this.#child!.overflow.rest(false);
       this.#send(whole);
-      this.#child!.keepAlive(true);
       this.#watch.begin();
     } else if (this.#state === "starting") {
       this.#unsent.push(whole);
@@ -228,7 +222,6 @@ export class SlotChild {
     // Of a thread it is not read.
     if (!this.#child.output) this.#output = undefined;
     this.#collector.follow(this.#child, this.#output);
-    this.#child.keepAlive(true);
   }
 
   /** Its time does not count. In a pool it may be for as long as that lives: what it was to do is for others. */
@@ -236,7 +229,6 @@ export class SlotChild {
     this.#watch.stop();
     if (this.#host.isOneItem) return;
     this.#isWaiting = true;
-    this.#child!.keepAlive(this.#isRetired);
     this.recall();
     this.#host.onFree();
   }
@@ -283,7 +275,6 @@ export class SlotChild {
 
   #idle(): void {
     this.#watch.idle();
-    this.#child?.keepAlive(false);
     this.#child?.overflow.rest(true);
     this.#endIfIdle();
   }
@@ -295,8 +286,6 @@ export class SlotChild {
     this.#state = "ending";
     // Of its own accord after its last item.
     if (!isDone) this.#child!.send({ do: "end" });
-    // A call may wait for the child that comes after it.
-    if (this.#isRetired || this.#host.isInUse()) this.#child!.keepAlive(true);
     this.#watch.allowTime();
   }
 

@@ -21,8 +21,6 @@ export interface SlotHost {
   readonly items: LongItems;
   /** Items wait in this process until a child can begin them: what was taken ahead is taken back at no cost. */
   readonly keepsItems: boolean;
-  /** Whether there are calls. */
-  isInUse(): boolean;
   /** Whether another slot is at work, and will ask for more. */
   isBusyBeside(num: number): boolean;
   /** The slot can take more. */

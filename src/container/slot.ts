@@ -100,11 +100,6 @@ export class Slot {
     this.#child?.revive();
   }
 
-  /** No call is left: the program need not wait for a child to end, unless the slot is to end too. */
-  rest(): void {
-    this.#child?.rest();
-  }
-
   /** The life of its child so far, if it has one. */
   life(end: number, how: string): ChildLife | undefined {
     return this.#child?.life(end, how);

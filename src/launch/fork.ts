@@ -132,14 +132,11 @@ class ForkServer {
   readonly ready: Promise<void>;
   readonly #process: NodeProcess;
   readonly #children = new Map<string, ForkedChildHandle>();
-  /** Children that the program waits for. */
-  readonly #kept = new Set<string>();
   readonly #source: WorkerSource | undefined;
   /** Until it is ready or has failed. */
   #settleReady: Settle | undefined;
   #startTimer: NodeJS.Timeout | undefined;
   #failure: Error | undefined;
-  #isClosing = false;
   readonly #onUnfit: (reason: UnfitError) => Promise<void>;
 
   /** @param onUnfit - makes that the children it was to fork can be spawned */
@@ -188,6 +185,7 @@ class ForkServer {
       () => this.#fail(startupTimeoutError(url, startupTimeout)),
       startupTimeout,
     );
+    this.#startTimer.unref();
   }
 
   get pid(): number | undefined {
@@ -202,11 +200,6 @@ class ForkServer {
     const { id, start } = request;
     const child = new ForkedChildHandle(start, events, {
       kill: (signal) => this.send({ do: "kill", id, signal }),
-      keepAlive: (isKept) => {
-        if (isKept) this.#kept.add(id);
-        else this.#kept.delete(id);
-        this.#keepAlive();
-      },
     });
     this.#children.set(id, child);
     this.send(request);
@@ -220,8 +213,6 @@ class ForkServer {
       this.#fail(new LaunchError("The fork server was closed while it was starting"));
     }
     this.#process.channel.end();
-    this.#isClosing = true;
-    this.#keepAlive();
     await this.#process.gone.catch(() => {});
   }
 
@@ -237,7 +228,7 @@ class ForkServer {
     if ("waiting" in message) return child.onWaiting();
     if ("started" in message) return child.onForked();
     if ("piped" in message) return child.onPiped();
-    this.#forget(message.id);
+    this.#children.delete(message.id);
     if ("unstarted" in message) child.onEnd(unstarted(message.unstarted));
     else if ("unpiped" in message) child.onEnd(unpiped(message.unpiped));
     else child.onEnd(endOf(message));
@@ -248,17 +239,10 @@ class ForkServer {
     for (const child of this.#children.values()) child.onForked();
   }
 
-  #forget(id: string): void {
-    this.#children.delete(id);
-    this.#kept.delete(id);
-    this.#keepAlive();
-  }
-
   #settle(how: (ready: Settle) => void): void {
     clearTimeout(this.#startTimer);
     const ready = this.#settleReady;
     this.#settleReady = undefined;
-    this.#keepAlive();
     if (ready) how(ready);
   }
 
@@ -266,18 +250,6 @@ class ForkServer {
     this.#failure ??= error;
     this.#process.child.kill("SIGKILL");
     this.#settle((ready) => ready.reject(error));
-  }
-
-  /** An idle fork server never keeps the program alive. One that closes does, with its channel, which may end after it. */
-  #keepAlive(): void {
-    const { child, channel } = this.#process;
-    if (this.#kept.size > 0 || this.#settleReady || this.#isClosing) {
-      child.ref();
-      channel.ref();
-    } else {
-      child.unref();
-      channel.unref();
-    }
   }
 
   /** Its children have not begun, and are to be spawned. */
@@ -289,7 +261,7 @@ class ForkServer {
       fatal = error as Error;
     }
     for (const [id, child] of this.#children) {
-      this.#forget(id);
+      this.#children.delete(id);
       child.onEnd(
         fatal
           ? { started: false, reason: fatal.message, fatal }
@@ -305,7 +277,7 @@ class ForkServer {
     // Its children have died with it, but not what they had started.
     if (this.pid !== undefined) killSession(this.pid);
     for (const [id, child] of this.#children) {
-      this.#forget(id);
+      this.#children.delete(id);
       child.onEnd(
         this.#failure
           ? { started: false, reason: this.#failure.message, fatal: this.#failure }

@@ -9,7 +9,6 @@ import { OverflowFiles } from "./overflow.js";
 
 interface Server {
   kill(signal: number): void;
-  keepAlive(isKept: boolean): void;
 }
 
 export interface ForkedChildEvents extends ChildEvents {
@@ -25,7 +24,6 @@ export class ForkedChildHandle implements Child {
   readonly #events: ForkedChildEvents;
   readonly #server: Server;
   #socket: Socket | undefined;
-  #isKept = false;
 
   constructor(start: Start, events: ForkedChildEvents, server: Server) {
     this.overflow = new OverflowFiles(start);
@@ -41,14 +39,6 @@ export class ForkedChildHandle implements Child {
 
   kill(signal: NodeJS.Signals): void {
     this.#server.kill(constants.signals[signal]);
-  }
-
-  keepAlive(isKept: boolean): void {
-    if (isKept === this.#isKept) return;
-    this.#isKept = isKept;
-    this.#server.keepAlive(isKept);
-    if (isKept) this.#socket?.ref();
-    else this.#socket?.unref();
   }
 
   onForked(): void {
@@ -67,7 +57,6 @@ export class ForkedChildHandle implements Child {
   onConnected(socket: Socket, pid: number): void {
     this.#socket = socket;
     this.pid = pid;
-    if (this.#isKept) socket.ref();
     this.#events.onReady();
   }
 

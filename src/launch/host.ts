@@ -17,7 +17,6 @@ export class Host {
   readonly #threads = new Map<string, HostedThread>();
   /** For the next process: this one ends. */
   readonly #waiting: HostedThread[] = [];
-  readonly #kept = new Set<string>();
   #generation = 0;
   #state: "gone" | "starting" | "up" | "ending" = "gone";
   #process: Child | undefined;
@@ -63,12 +62,6 @@ export class Host {
     this.#process?.kill("SIGKILL");
   }
 
-  keepAlive(id: string, isKept: boolean): void {
-    if (isKept) this.#kept.add(id);
-    else this.#kept.delete(id);
-    this.#process?.keepAlive(this.#kept.size > 0 || this.#state === "ending");
-  }
-
   /** Ends the process; only when it has no thread. */
   async close(): Promise<void> {
     clearTimeout(this.#lingerTimer);
@@ -103,7 +96,6 @@ export class Host {
         onEnd: (end) => this.#onEnd(end),
       },
     );
-    this.#process.keepAlive(this.#kept.size > 0);
   }
 
   #onReady(): void {
@@ -127,7 +119,6 @@ export class Host {
     // Told as soon as it is up.
     this.send({ do: "end" });
     this.#state = this.#state === "starting" ? "starting" : "ending";
-    this.#process!.keepAlive(true);
   }
 
   /** All its threads have ended with it, whichever of them is to blame. */
@@ -174,17 +165,12 @@ class HostedThread implements Child {
   kill(signal: NodeJS.Signals): void {
     this.#host.kill(this, signal);
     if (signal === "SIGKILL") {
-      this.#killTimer ??= setTimeout(() => this.#host.killProcess(), TERMINATE_MS);
+      this.#killTimer ??= setTimeout(() => this.#host.killProcess(), TERMINATE_MS).unref();
     }
-  }
-
-  keepAlive(isKept: boolean): void {
-    this.#host.keepAlive(this.id, isKept);
   }
 
   onEnd(end: ChildEnd): void {
     clearTimeout(this.#killTimer);
-    this.#host.keepAlive(this.id, false);
     this.events.onEnd(end);
   }
 }

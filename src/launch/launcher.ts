@@ -56,6 +56,7 @@ export interface Room {
   remove(): Promise<void>;
 }
 
+/** Whatever it is, it does not hold the event loop: a call does, see loop-hold.ts. */
 export interface Child {
   readonly overflow: Overflow;
   /** Once it is known. */
@@ -64,8 +65,6 @@ export interface Child {
   readonly output?: OutputPipes | undefined;
   send(message: ToChild | ToHost): void;
   kill(signal: NodeJS.Signals): void;
-  /** Whether the program waits for it. */
-  keepAlive(isKept: boolean): void;
 }
 
 export interface ChildEvents {

@@ -74,7 +74,6 @@ export class Reaper {
     const shell = this.#shell;
     if (!shell || shell.exitCode !== null || shell.signalCode !== null) return;
     const gone = new Promise((resolve) => shell.once("close", resolve));
-    shell.ref();
     this.#input!.end();
     await gone;
   }

@@ -120,7 +120,7 @@ class SpawnedChildHandle implements Child {
     this.#startTimer = setTimeout(() => {
       this.#fatal = startupTimeoutError(url, settings.startupTimeout);
       this.kill("SIGKILL");
-    }, settings.startupTimeout);
+    }, settings.startupTimeout).unref();
     this.#process.gone.then(
       ({ code, signal }) => this.#end(this.#endOf(code, signal)),
       (error: Error) => this.#end({ started: false, reason: error.message, fatal: error }),
@@ -144,17 +144,6 @@ class SpawnedChildHandle implements Child {
 
   kill(signal: NodeJS.Signals): void {
     if (this.pid !== undefined) killGroup(this.pid, signal);
-  }
-
-  keepAlive(isKept: boolean): void {
-    const { child, channel } = this.#process;
-    if (isKept) {
-      child.ref();
-      channel.ref();
-    } else {
-      child.unref();
-      channel.unref();
-    }
   }
 
   #receive(message: FromSpawnedChild): void {

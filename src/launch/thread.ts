@@ -127,7 +127,7 @@ export class ThreadHandle implements Child {
     this.#startTimer = setTimeout(() => {
       this.#fatal = startupTimeoutError(source.url, settings.startupTimeout);
       this.kill("SIGKILL");
-    }, settings.startupTimeout);
+    }, settings.startupTimeout).unref();
     const memory = mail && { ledger, mail: mail.port2 };
     const data = { source, request, memory, heeds: this.#heeds } satisfies ThreadData;
     try {
@@ -140,6 +140,8 @@ export class ThreadHandle implements Child {
     this.#worker.on("message", (message: FromThread) => this.#receive(message));
     this.#worker.once("error", (error: unknown) => this.#onError(error));
     this.#worker.once("exit", (code) => this.#end(code));
+    // Only now: a listener to its messages takes that back.
+    this.#worker.unref();
   }
 
   send(message: ToChild | ToHost): void {
@@ -154,11 +156,8 @@ export class ThreadHandle implements Child {
     }
     this.#isTerminated = true;
     void this.#worker?.terminate();
-  }
-
-  keepAlive(isKept: boolean): void {
-    if (isKept) this.#worker?.ref();
-    else this.#worker?.unref();
+    // `terminate` makes the program wait for it.
+    this.#worker?.unref();
   }
 
   /** As a line, so that items are the same JSON as everywhere; long ones, which are text, beside it. */

@@ -45,6 +45,8 @@ export function startNode(
     ...(settings.cwd === undefined ? {} : { cwd: settings.cwd }),
   });
   const channel = child.stdio[CHANNEL_FD] as Socket;
+  child.unref();
+  channel.unref();
   const splitter = new LineSplitter();
   channel.on("data", (chunk: Buffer) => {
     for (const line of splitter.push(chunk)) onMessage(JSON.parse(line));

@@ -82,6 +82,7 @@ export class ProgramProcess {
       if (child.pid === undefined) events.onExit({ started: false, error });
     });
     if (child.pid === undefined) return;
+    child.unref();
     this.#stdin = child.stdin as Socket;
     // Else Node would close it before it tells of the end: whether something is left unread in it would not be known.
     child.stdin = null;
@@ -146,11 +147,6 @@ export class ProgramProcess {
 
   kill(signal: NodeJS.Signals): void {
     if (this.pid !== undefined) killGroup(this.pid, signal);
-  }
-
-  keepAlive(isKept: boolean): void {
-    if (isKept) this.#child?.ref();
-    else this.#child?.unref();
   }
 
   #read(bytes: Buffer): void {

@@ -117,10 +117,6 @@ export class Program implements Child {
     this.#process?.kill(signal);
   }
 
-  keepAlive(isKept: boolean): void {
-    this.#process?.keepAlive(isKept);
-  }
-
   #partner(): Partner {
     return {
       isBackedUp: () => this.#process!.isBackedUp,
