@@ -153,8 +153,17 @@ export function shortRecord(record: ErrorRecord, room: number): ErrorRecord {
   };
 }
 
-/** Makes a thrown value of its record: the built-in error class where there is one, primitives as they were. */
+/** Makes a thrown value of its record: the built-in error class where there is one, primitives as they were. Never throws. */
 export function reviveError(record: ErrorRecord): unknown {
+  try {
+    return revive(record);
+  } catch {
+    // A child can write what it likes.
+    return new Error("(an error whose record could not be read)");
+  }
+}
+
+function revive(record: ErrorRecord): unknown {
   if ("value" in record) return record.value;
   if ("primitive" in record) {
     if (record.primitive === "undefined") return undefined;
@@ -164,15 +173,16 @@ export function reviveError(record: ErrorRecord): unknown {
     return record.text;
   }
   const { name, message, stack, kind, props, cause, errors } = record.error;
-  const options = cause === undefined ? undefined : { cause: reviveError(cause) };
+  if (![name, message, stack].every((each) => typeof each === "string")) throw new TypeError();
+  const options = cause === undefined ? undefined : { cause: revive(cause) };
   const error = errors
-    ? new AggregateError(errors.map(reviveError), message, options)
+    ? new AggregateError(errors.map(revive), message, options)
     : new (BUILT_IN.get(kind) ?? Error)(message, options);
   const own = (key: string, value: unknown, enumerable: boolean) =>
     Object.defineProperty(error, key, { value, enumerable, writable: true, configurable: true });
   if (error.name !== name) own("name", name, false);
   own("stack", stack, false);
-  for (const [key, value] of Object.entries(props)) own(key, value, true);
+  for (const [key, value] of Object.entries(props)) if (!STANDARD.has(key)) own(key, value, true);
   return error;
 }
 

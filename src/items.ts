@@ -3,6 +3,7 @@ import { describe } from "./describe.js";
 import { jsonProblem } from "./json-value.js";
 import type { LongItem, Payload } from "./protocol.js";
 import type { Task } from "./task.js";
+import { stringify } from "./json.js";
 
 /**
  * An iterator over the items.
@@ -114,7 +115,7 @@ function keptIfLong(item: unknown, longItems: LongItems): LongItem | undefined {
     return item.length > longerThan ? longItems.keep(item, "text") : undefined;
   }
   if (typeof item !== "object" || item === null) return undefined;
-  const json = JSON.stringify(item);
+  const json = stringify(item);
   return json.length > longerThan ? longItems.keep(json, "json") : undefined;
 }
 

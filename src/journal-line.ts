@@ -8,6 +8,7 @@
  */
 import { crc32 } from "node:zlib";
 import { KEY_LENGTH } from "./key-table.js";
+import { parse, stringify } from "./json.js";
 
 /** A result goes into its line up to so many characters or bytes; opening a journal reads all lines and no file. */
 const INLINE_LIMIT = 64 * 1024;
@@ -50,7 +51,7 @@ export function encodeResult(result: unknown): string | { kind: FileFacts["kind"
   if (typeof result === "string" && result.length > INLINE_LIMIT && result.isWellFormed()) {
     return { kind: "T", data: Buffer.from(result) };
   }
-  const json = JSON.stringify(result);
+  const json = stringify(result);
   const isShort = (typeof result === "string" ? result : json).length <= INLINE_LIMIT;
   return isShort ? `j${json}` : { kind: "J", data: Buffer.from(json) };
 }
@@ -83,7 +84,7 @@ export function decodeLine(line: Buffer): Recorded {
   const payload = line.toString("utf8", KIND_AT + 1);
   switch (kind) {
     case "j":
-      return { result: JSON.parse(payload) };
+      return { result: parse(payload) };
     case "b":
       return { result: new Uint8Array(Buffer.from(payload, "base64")) };
     case "-":
@@ -103,5 +104,5 @@ export function decodeFile(
   if (data.length !== size || crc32(data) !== crc) return undefined;
   if (kind === "B") return { result: new Uint8Array(data) };
   const text = data.toString("utf8");
-  return { result: kind === "T" ? text : JSON.parse(text) };
+  return { result: kind === "T" ? text : parse(text) };
 }

@@ -12,7 +12,10 @@
  * another one), or `{"end": ...}` (how the child itself ends). Plain lines because they need no parser: V8's looks up each
  * short string in a table, which for tiny items took a third of this process's time.
  */
+import { isUtf8 } from "node:buffer";
 import { readSync, writeSync } from "node:fs";
+import { Breach } from "./breach.js";
+import { readNoted } from "./check-entry.js";
 import type { Ending, LastWord, LedgerShape } from "./protocol.js";
 import { RESULT_BUFFERS } from "./result-buffers.js";
 
@@ -90,6 +93,7 @@ export interface Ledger {
    *
    * @param from - the oldest item that may be among them
    * @param to - one more than the youngest
+   * @throws Breach when it is not what a child writes; what came before that has been handed on
    */
   take(from: number, to: number, handler: EntryHandler): void;
   startOf(seq: number): number;
@@ -109,6 +113,9 @@ export class LedgerReader implements Ledger {
   #at = 0;
   /** The item whose entry comes next, unless a number says otherwise. */
   #next = 0;
+  /** Of those that may be noted. */
+  #from = 0;
+  #to = 0;
   readonly #released = new Int32Array(RESULT_BUFFERS);
 
   constructor(place: LedgerPlace, shape: LedgerShape) {
@@ -157,10 +164,16 @@ export class LedgerReader implements Ledger {
     const written = this.#written();
     const fresh = (written - this.#read) >>> 0;
     if (fresh === 0) return;
+    if (fresh > textBytes(this.#shape)) {
+      throw new Breach(`claims to have noted ${fresh} bytes more in its ledger than that can hold`);
+    }
     const lines = this.#text(fresh).split("\n");
+    if (lines.at(-1) !== "") throw new Breach("left a line without end in its ledger");
     this.#read = written;
     if (to > from) this.#readTimes(from, to);
     this.#timesFrom = from;
+    this.#from = from;
+    this.#to = to;
     // What comes after the last newline is nothing.
     for (let i = 0; i < lines.length - 1; i += 1) {
       const line = lines[i]!;
@@ -179,6 +192,7 @@ export class LedgerReader implements Ledger {
 
   #hand(entry: Entry, handler: EntryHandler): void {
     const seq = this.#next;
+    if (seq < this.#from || seq >= this.#to) throw strange(seq);
     this.#next += 1;
     handler.entry(seq, entry);
   }
@@ -186,9 +200,11 @@ export class LedgerReader implements Ledger {
   #takeMarked(marked: string, handler: EntryHandler): void {
     const line = marked.charCodeAt(0) === BLANK_CODE ? marked.replace(BLANKS, "") : marked;
     if (line.charCodeAt(0) !== MARK_CODE) return this.#hand(line, handler);
-    const value = JSON.parse(line.slice(1)) as Entry | number | { end: Ending };
-    if (typeof value === "number") this.#next = value;
-    else if (typeof value === "object" && "end" in value) handler.ending(value.end);
+    const value = readNoted(line.slice(1));
+    if (typeof value === "number") {
+      if (!Number.isSafeInteger(value)) throw strange(value);
+      this.#next = value;
+    } else if (typeof value === "object" && "end" in value) handler.ending(value.end);
     else this.#hand(value, handler);
   }
 
@@ -214,7 +230,9 @@ export class LedgerReader implements Ledger {
   }
 
   #getText(position: number, bytes: number): string {
-    return this.#get(chunk(bytes), position).toString("utf8");
+    const text = this.#get(chunk(bytes), position);
+    if (!isUtf8(text)) throw new Breach("noted something in its ledger that is not UTF-8");
+    return text.toString("utf8");
   }
 
   /** Into `#times`, from its start. */
@@ -239,7 +257,9 @@ export class LedgerReader implements Ledger {
     if ("memory" in this.#place) {
       target.set(this.#place.memory.subarray(position, position + target.length));
     } else {
-      readSync(this.#place.fd, target, 0, target.length, this.#place.offset + position);
+      const { fd, offset } = this.#place;
+      const count = readSync(fd, target, 0, target.length, offset + position);
+      if (count !== target.length) throw new Breach("has cut its ledger short");
     }
     return target;
   }
@@ -248,6 +268,12 @@ export class LedgerReader implements Ledger {
     if ("memory" in this.#place) this.#place.memory.set(bytes, position);
     else writeSync(this.#place.fd, bytes, 0, bytes.length, this.#place.offset + position);
   }
+}
+
+function strange(seq: number): Breach {
+  return new Breach(
+    `noted in its ledger what became of item number ${seq}, which it does not have`,
+  );
 }
 
 /** One for all ledgers: what is read into it is a string before the next is read. */

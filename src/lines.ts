@@ -1,7 +1,8 @@
 /** Newline-delimited JSON, both ends: how the messages of protocol.ts become bytes, and bytes lines. */
+import { stringify } from "./json.js";
 
 export function encodeLine(message: unknown): string {
-  return `${JSON.stringify(message)}\n`;
+  return `${stringify(message)}\n`;
 }
 
 /** Cuts a byte stream into lines. */
@@ -60,6 +61,11 @@ export class ByteLines {
 /** The same, into lines of text. */
 export class LineSplitter {
   readonly #lines = new ByteLines();
+
+  /** Bytes of the line that has no end yet. */
+  get pending(): number {
+    return this.#lines.pending;
+  }
 
   /** The lines that `chunk` completes. */
   push(chunk: Buffer): string[] {

@@ -13,6 +13,8 @@ import type { ChildEnd } from "./launch/launcher.js";
 import type { Overflow } from "./launch/overflow.js";
 import type { Ending, LastWord } from "./protocol.js";
 import type { Failure, Run, Task, TaskOwner } from "./task.js";
+import { readEnding, readWord } from "./check-entry.js";
+import { stringify } from "./json.js";
 
 export function factsOf(
   { index, attempt }: Task,
@@ -103,9 +105,10 @@ export type KnownEnding = Exclude<Ending, { how: "elsewhere" }>;
 export function takeEnding(ending: Ending, overflow: Overflow): KnownEnding | undefined {
   if (ending.how !== "elsewhere") return ending;
   try {
-    return JSON.parse(overflow.takeEnding()) as KnownEnding;
+    const known = readEnding(overflow.takeEnding());
+    return known.how === "elsewhere" ? undefined : known;
   } catch {
-    // It could not write it: the disk is full.
+    // It could not write it (the disk is full), or wrote something else.
     return undefined;
   }
 }
@@ -115,7 +118,7 @@ function failure(error: Error): Failure {
 }
 
 function takeWord(overflow: Overflow, seq: number): Exclude<FinalWord, { status: "elsewhere" }> {
-  return JSON.parse(overflow.takeWord(seq)) as Exclude<FinalWord, { status: "elsewhere" }>;
+  return readWord(overflow.takeWord(seq)) as Exclude<FinalWord, { status: "elsewhere" }>;
 }
 
 function deathInWords(
@@ -142,8 +145,8 @@ function deathInWords(
 
 export function inWords(thrown: unknown): string {
   if (thrown instanceof Error) return `${thrown.name}: ${thrown.message}`;
-  if (typeof thrown === "string") return `threw ${JSON.stringify(thrown)}`;
-  return `threw ${typeof thrown === "object" && thrown !== null ? JSON.stringify(thrown) : String(thrown)}`;
+  if (typeof thrown === "string") return `threw ${stringify(thrown)}`;
+  return `threw ${typeof thrown === "object" && thrown !== null ? stringify(thrown) : String(thrown)}`;
 }
 
 function megabytes(bytes: number): string {

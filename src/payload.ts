@@ -5,6 +5,7 @@
 import { isAscii } from "node:buffer";
 import { closeSync, openSync, read, readSync, unlinkSync, writeSync } from "node:fs";
 import { promisify } from "node:util";
+import { parse, stringify } from "./json.js";
 
 /** `text`: UTF-8; `bytes`: as they are; `json`: JSON in UTF-8. */
 export type PayloadKind = "text" | "bytes" | "json";
@@ -25,12 +26,12 @@ export interface Written {
 export function payableText(text: string): Payable {
   return text.isWellFormed()
     ? { kind: "text", data: text }
-    : { kind: "json", data: JSON.stringify(text) };
+    : { kind: "json", data: stringify(text) };
 }
 
 /** What a text of this kind stands for. */
 export function parsePayload(text: string, kind: PayloadKind): unknown {
-  return kind === "json" ? JSON.parse(text) : text;
+  return kind === "json" ? parse(text) : text;
 }
 
 /**

@@ -109,7 +109,7 @@ export abstract class ParallelWorker<
  * The base of a worker whose results are JSON values.
  *
  * @remarks
- * Results are written with sorted keys (fast-json-stable-stringify), so the same value is always the same bytes.
+ * Results are written with sorted keys, so the same value is always the same bytes.
  *
  * @typeParam Item - what `process` receives: any JSON value
  * @typeParam Result - any JSON value

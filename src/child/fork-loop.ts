@@ -27,6 +27,7 @@ import type { LedgerMemory } from "./ledger-writer.js";
 import { type Libc, RUSAGE_BYTES, SIGKILL } from "./libc.js";
 import { Ledgers } from "./ledgers.js";
 import type { LoadedWorker } from "./runner.js";
+import { parse } from "../json.js";
 
 interface Running {
   readonly pid: number;
@@ -122,7 +123,7 @@ export class ForkLoop {
 
   #follow(lines: readonly string[]): void {
     for (const line of lines) {
-      const message = JSON.parse(line) as Order | StartRequest;
+      const message = parse(line) as Order | StartRequest;
       if (!("do" in message)) this.#queue.push({ request: message, tries: 1 });
       else if (message.do === "kill") this.#kill(message.id, message.signal);
       else if (message.do === "scratch") this.#directories.add(message.directory);

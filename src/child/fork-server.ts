@@ -25,6 +25,7 @@ import { makeWasmSynchronous } from "./synchronous-wasm.js";
 import { warmUp } from "./warm-up.js";
 import { takeOverStdio } from "./stdio.js";
 import { atEnd, watchExit } from "./watch-exit.js";
+import { parse } from "../json.js";
 
 /** Threads of a Node process with `--single-threaded --v8-pool-size=1` and nothing else: the same on 20, 22, 24 and 26. */
 const NODE_THREADS = 4;
@@ -42,7 +43,7 @@ async function boot(): Promise<void> {
   // First of all: the parent loses what we say to it if its own words find nobody to read them.
   const [first, ...rest] = firstLines();
   const libc = loadLibcOrGiveUp();
-  const order = JSON.parse(first) as Extract<Order, { do: "load" }>;
+  const order = parse(first) as Extract<Order, { do: "load" }>;
   // A module that loops for ever while it loads never reads the channel: only the kernel can tell it that we are gone.
   libc.dieWithParent(SIGKILL);
   if (libc.getppid() !== order.parentPid) leave();

@@ -1,6 +1,7 @@
 /** The channel through which a child for many items gets them: a socket of its own, on the child's event loop. */
 import type { Socket } from "node:net";
 import { encodeLine, LineSplitter } from "../lines.js";
+import { parse } from "../json.js";
 
 export class ItemChannel {
   readonly #socket: Socket;
@@ -16,7 +17,7 @@ export class ItemChannel {
   serve<Message>(follower: { follow(message: Message): void }): void {
     const splitter = new LineSplitter();
     this.#socket.on("data", (chunk: Buffer) => {
-      for (const line of splitter.push(chunk)) follower.follow(JSON.parse(line) as Message);
+      for (const line of splitter.push(chunk)) follower.follow(parse(line) as Message);
     });
   }
 

@@ -15,6 +15,7 @@ import {
   WRITTEN,
 } from "../ledger.js";
 import type { LedgerShape } from "../protocol.js";
+import { stringify } from "../json.js";
 
 /** Memory with a slot's bytes at `offset`; when it is not itself shared, the file that is. */
 export interface LedgerMemory {
@@ -83,7 +84,7 @@ export class LedgerWriter {
       return true;
     }
     if (text.length > LONG_BYTES) return false;
-    if (seq !== this.#next || !PLAIN.test(text)) return this.finish(seq, JSON.stringify(text), now);
+    if (seq !== this.#next || !PLAIN.test(text)) return this.finish(seq, stringify(text), now);
     if (!this.#put(`${text}\n`)) return false;
     this.#commit(seq, now);
     return true;

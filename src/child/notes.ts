@@ -2,7 +2,6 @@
  * What became of an item, as it goes to the parent: into the ledger if it is short, elsewhere if it is not, and then the
  * ledger speaks of it.
  */
-import stringify from "fast-json-stable-stringify";
 import { isJsonWorker } from "../check-worker.js";
 import { describe } from "../describe.js";
 import { recordError, shortRecord } from "../error-record.js";
@@ -13,6 +12,8 @@ import type { Ending, LastWord } from "../protocol.js";
 import type { LedgerWriter } from "./ledger-writer.js";
 import type { OverflowWriter } from "./overflow.js";
 import type { Ending as ProcessEnding } from "./watch-exit.js";
+import { stableStringify } from "../stable-json.js";
+import { stringify } from "../json.js";
 
 /** What is left of an error when there is neither room in the ledger nor elsewhere. */
 const SHORT_ERROR_BYTES = 2048;
@@ -63,11 +64,11 @@ export class Notes {
 
   /** Why the child ends. */
   ending(ending: Ending): void {
-    const text = JSON.stringify(ending);
+    const text = stringify(ending);
     if (this.#ledger.end(text)) return;
     if ("error" in ending && !this.#overflow.ending(text)) {
       const error = shortRecord(ending.error, SHORT_ERROR_BYTES);
-      if (this.#ledger.end(JSON.stringify({ ...ending, error }))) return;
+      if (this.#ledger.end(stringify({ ...ending, error }))) return;
     }
     this.#ledger.end('{"how":"elsewhere"}');
   }
@@ -77,7 +78,7 @@ export class Notes {
     if (problem !== undefined) {
       return this.#mistyped(seq, `${describe(result)}: ${problem}`, now);
     }
-    const json = stringify(result);
+    const json = stableStringify(result);
     if (this.#ledger.finish(seq, `[${json}]`, now)) return now;
     return this.#elsewhere(seq, { kind: "json", data: json });
   }
@@ -91,10 +92,10 @@ export class Notes {
 
   /** A word that may be too long for the ledger; `cut` is what is left of it when there is no room elsewhere. */
   #long(seq: number, word: LastWord, now: number, cut: () => LastWord): number {
-    const json = JSON.stringify(word);
+    const json = stringify(word);
     if (this.#ledger.finish(seq, json, now)) return now;
     if (!this.#overflow.word(seq, json)) {
-      if (this.#ledger.finish(seq, JSON.stringify(cut()), now)) return now;
+      if (this.#ledger.finish(seq, stringify(cut()), now)) return now;
     }
     return this.#word(seq, '{"status":"elsewhere"}', now);
   }

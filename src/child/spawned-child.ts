@@ -18,6 +18,7 @@ import { eventsAlone, eventsThrough, hostThreads, titleOf } from "./process-chil
 import { type LoadedWorker, Runner, type RunnerEvents } from "./runner.js";
 import { takeOverStdio } from "./stdio.js";
 import { atEnd, watchExit } from "./watch-exit.js";
+import { parse } from "../json.js";
 
 const [source, { id, start }] = readAll();
 const name = source.name || "worker";
@@ -116,5 +117,5 @@ function readAll(): [WorkerSource, StartRequest] {
     if (!more) return process.reallyExit(1);
     lines.push(...more);
   }
-  return lines.map((line) => JSON.parse(line) as unknown) as [WorkerSource, StartRequest];
+  return lines.map((line) => parse(line) as unknown) as [WorkerSource, StartRequest];
 }

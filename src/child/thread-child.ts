@@ -11,6 +11,7 @@ import { loadWorker, problemOf, problemOfExit } from "./load-worker.js";
 import { OverflowFileWriter, OverflowPoster } from "./overflow.js";
 import { type LoadedWorker, Runner } from "./runner.js";
 import { atEnd, watchExit } from "./watch-exit.js";
+import { parse } from "../json.js";
 
 const { source, request, memory, heeds } = workerData as ThreadData;
 const { id, start } = request;
@@ -54,7 +55,7 @@ async function load(): Promise<LoadedWorker> {
 }
 
 function follow({ line, long }: ThreadMail): void {
-  const message = JSON.parse(line) as ToThread;
+  const message = parse(line) as ToThread;
   if ("payload" in message) {
     runner!.run(message.id, long ? { ...message.payload, long } : message.payload);
   } else if (message.do === "interrupt") {

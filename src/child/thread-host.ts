@@ -6,7 +6,7 @@ import { WorkerModuleError } from "../errors.js";
 import { recordError } from "../error-record.js";
 import type { ChildEnd } from "../launch/launcher.js";
 import { ThreadHandle } from "../launch/thread.js";
-import type { FromHost, ThreadEnd, ToHost, WorkerSource } from "../protocol.js";
+import type { Answer, FromHost, ThreadEnd, ToHost, WorkerSource } from "../protocol.js";
 import type { Frame } from "../worker.js";
 
 export interface ThreadHostEvents {
@@ -42,7 +42,9 @@ export class ThreadHost {
     const thread = new ThreadHandle(this.#source, request, undefined, settings, {
       onReady: () => say({ ready: true }),
       onWaiting() {},
-      onAnswer: (answer) => say({ answer }),
+      onAnswer: (answer) => say({ answer: answer as Answer }),
+      // A thread has no lines that could be torn.
+      onBreach() {},
       onEnd: (end) => {
         this.#threads.delete(id);
         say({ end: recordEnd(end) });

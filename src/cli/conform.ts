@@ -3,7 +3,7 @@
  * line and prints; the checks are in conform/.
  */
 import { parseArgs, styleText } from "node:util";
-import { excerpt } from "../launch/program/answer.js";
+import { excerpt } from "../breach.js";
 import { holdingLoop } from "../loop-hold.js";
 import { MAX_DELAY_MS } from "../protocol.js";
 import { type CliCommand, hasColours, UsageError } from "./cli-command.js";

@@ -2,7 +2,6 @@
  * Looks after a child in a slot: has it killed when an item of it, or what it owes without one, takes too long; and has it
  * looked at now and then where an item may keep it from telling of those before.
  */
-import type { Ledger } from "../ledger.js";
 import { monotonic } from "../monotonic.js";
 import type { Task } from "../task.js";
 import type { Collector } from "./collector.js";
@@ -13,7 +12,6 @@ const LOOK_MS = 20;
 
 export interface Watched {
   readonly tasks: TaskList;
-  readonly ledger: Ledger;
   readonly collector: Collector;
   /** Whether it is ready, and not ending. */
   isServing(): boolean;
@@ -106,7 +104,7 @@ export class ChildWatch {
   /** In ms, until the next item has run for too long; notes those that have. */
   #timeLeft(): number {
     if (this.#timeout === Infinity) return Infinity;
-    const { tasks, ledger, collector } = this.#child;
+    const { tasks, collector } = this.#child;
     const now = monotonic();
     let least = Infinity;
     const check = (task: Task, since: number) => {
@@ -114,7 +112,8 @@ export class ChildWatch {
       if (left <= 0) collector.timeOut(task);
       least = Math.min(least, left);
     };
-    for (const [seq, task] of tasks.upTo(ledger.begun())) check(task, ledger.beginningOf(seq));
+    for (const [seq, task] of tasks.upTo(collector.begun()))
+      check(task, collector.beginningOf(seq));
     // When none is running the next one should be: something else keeps the child from it.
     const next = least === Infinity && tasks.get(tasks.oldest);
     if (next) check(next, Math.max(this.#readyAt, this.#handedAt, collector.lastDoneAt));

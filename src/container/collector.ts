@@ -2,6 +2,7 @@
  * Learns from a child's ledger what became of its tasks, and tells their owner: while it lives whenever it has said that
  * there is something, and once more when it has ended.
  */
+import { Breach } from "../breach.js";
 import type { Usage } from "../errors.js";
 import type { Entry, EntryHandler, Ledger } from "../ledger.js";
 import type { Child, ChildEnd } from "../launch/launcher.js";
@@ -37,6 +38,13 @@ export class Collector implements Runs {
   #usage: Usage | undefined;
   #ending: Ending | undefined;
   #isOver = false;
+  readonly #onBreach: (reason: string) => void;
+  /** What the child did that was not to be. */
+  breach: string | undefined;
+  /** So is its ledger: nothing is taken from it any more. */
+  #isBroken = false;
+  /** In ms on the monotonic clock, when what is being collected was read. */
+  #now = 0;
   /** Up to when time has been counted as spent on items. */
   #pacedUpTo = 0;
   // Of what is being collected.
@@ -48,7 +56,16 @@ export class Collector implements Runs {
   /** By the item that is being settled. */
   #printed: Printed | undefined;
 
-  constructor(start: Start, tasks: TaskList, ledger: Ledger, meter: Meter, capacity: number) {
+  /** @param onBreach - called when the child has noted what it cannot have; nothing more is collected then */
+  constructor(
+    start: Start,
+    tasks: TaskList,
+    ledger: Ledger,
+    meter: Meter,
+    capacity: number,
+    onBreach: (reason: string) => void,
+  ) {
+    this.#onBreach = onBreach;
     this.#start = start;
     this.#tasks = tasks;
     this.#ledger = ledger;
@@ -86,11 +103,52 @@ export class Collector implements Runs {
     this.#longBytes = 0;
     this.#firstStart = Infinity;
     this.#lastEnd = 0;
-    ledger.take(this.#tasks.oldest, this.#tasks.next, this.#handler);
+    this.#now = monotonic();
+    this.#take();
     if (this.#taken === 0) return;
     const ms = this.#lastEnd - Math.max(this.#firstStart, this.#pacedUpTo);
     this.#pacedUpTo = this.#lastEnd;
     this.#owner.paced(this.#taken, ms, ((ledger.read - read) >>> 0) + this.#longBytes);
+  }
+
+  #take(): void {
+    if (this.#isBroken) return;
+    const { oldest, next } = this.#tasks;
+    this.#isBroken = this.#fails(() => this.#ledger.take(oldest, next, this.#handler));
+  }
+
+  /** How many items the child has begun. Where it says what cannot be, all: none may be run a second time. */
+  begun(): number {
+    const { next } = this.#tasks;
+    let begun = 0;
+    const isWrong = this.#fails(() => {
+      begun = this.#ledger.begun();
+      if (begun >= 0 && begun <= next) return;
+      throw new Breach(`claims in its ledger to have begun ${begun} items of ${next}`);
+    });
+    return isWrong ? next : begun;
+  }
+
+  /** When it has begun an item that has not been collected. */
+  beginningOf(seq: number): number {
+    let time = 0;
+    const isWrong = this.#fails(() => {
+      time = this.#ledger.beginningOf(seq);
+      if (!(time > 0 && time <= monotonic())) throw strangeTime();
+    });
+    return isWrong ? monotonic() : time;
+  }
+
+  /** Whether it is a breach. */
+  #fails(look: () => void): boolean {
+    try {
+      look();
+      return false;
+    } catch (error) {
+      if (!(error instanceof Breach)) throw error;
+      this.#onBreach(error.message);
+      return true;
+    }
   }
 
   /** Whatever becomes of it now, it took too long. */
@@ -115,10 +173,10 @@ export class Collector implements Runs {
     }
     this.collect();
     this.#isOver = true;
-    const begun = this.#ledger.begun();
+    const begun = this.begun();
     const dead = this.#tasks.upTo(begun).map(([seq, task]) => {
       const printed = this.#output?.take(seq);
-      const run = this.#run(this.#ledger.beginningOf(seq), monotonic(), printed);
+      const run = this.#run(this.beginningOf(seq), monotonic(), printed);
       this.#count(seq, run.start, run.end, false);
       return { seq, task, run };
     });
@@ -145,11 +203,12 @@ export class Collector implements Runs {
       if (this.#output && this.#taken === 0) this.#child?.output?.drain();
       const start = this.#ledger.startOf(seq);
       const end = this.#ledger.endOf(seq);
+      if (!(start > 0 && start <= end && end <= this.#now)) throw strangeTime();
       if (start < this.#firstStart) this.#firstStart = start;
       if (end > this.#lastEnd) this.#lastEnd = end;
       this.#taken += 1;
       const task = this.#tasks.take(seq);
-      if (!task) return;
+      if (!task) throw new Breach(`noted twice what became of an item`);
       if (task.long) this.#longBytes += sizeOf(task.long);
       this.#printed = this.#output?.take(seq);
       if (isThrottled(entry) && !this.#timedOut.has(task)) {
@@ -224,12 +283,17 @@ export class Collector implements Runs {
     if (this.#timedOut.has(task)) return outcome.timeoutFailure(facts, timeout!, lastWords);
     if (!end.started) return outcome.failureToStart(facts, end.reason);
     const reason = this.#timedOut.size > 0 ? "another item of its child timed out" : end.reason;
-    return outcome.deathFailure(facts, { ...end, reason }, ending, limits, lastWords);
+    const breach = end.breach ?? this.breach;
+    return outcome.deathFailure(facts, { ...end, reason, breach }, ending, limits, lastWords);
   }
 }
 
 function sizeOf(item: LongItem): number {
   return "file" in item ? item.size : item.text.length;
+}
+
+function strangeTime(): Breach {
+  return new Breach("noted a time in its ledger at which no item of it can have run");
 }
 
 type Throttled = Extract<LastWord, { status: "throttled" }>;

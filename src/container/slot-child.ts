@@ -6,6 +6,8 @@
  *                    │                  │                                            │
  *                    └──────────────────┴───── ended, by whatever way ◀──────────────┘
  */
+import { Breach } from "../breach.js";
+import { readAnswer } from "../check-message.js";
 import type { PackedItems } from "../items.js";
 import type { Ledger } from "../ledger.js";
 import type { Child, ChildEnd } from "../launch/launcher.js";
@@ -51,6 +53,8 @@ export class SlotChild {
   readonly #unsent: Payload[] = [];
   /** What it has not begun was taken back; it has not yet said that it knows. */
   #isRecalled = false;
+  /** How often it has given back what nobody has taken back, in this call: more than once after an error is strange. */
+  #returns = 0;
   /** It takes no more. */
   #isFull = false;
   /** Its slot is not wanted any more. */
@@ -60,6 +64,7 @@ export class SlotChild {
   /** Tasks it was given and has not given back. */
   #share = 0;
   #forceTimer: NodeJS.Timeout | undefined;
+  #isGone = false;
 
   /** @param onGone - called when it has ended, before anybody else is told */
   constructor(start: Start, ledger: Ledger, host: SlotHost, onGone: () => void) {
@@ -68,10 +73,16 @@ export class SlotChild {
     this.#host = host;
     this.#onGone = onGone;
     this.#tasks = new TaskList(host.capacity);
-    this.#collector = new Collector(start, this.#tasks, ledger, host.meter, host.capacity);
+    this.#collector = new Collector(
+      start,
+      this.#tasks,
+      ledger,
+      host.meter,
+      host.capacity,
+      (reason) => this.#break(reason),
+    );
     this.#watch = new ChildWatch({
       tasks: this.#tasks,
-      ledger,
       collector: this.#collector,
       isServing: () => this.#state === "serving",
       // Of a child for one item, what it has noted is only taken when it has ended: then it is known what it cost.
@@ -103,6 +114,7 @@ export class SlotChild {
    */
   roomFor(owner: TaskOwner): number {
     if (this.#isFull || this.#isWaiting || this.#isRecalled || this.#forceTimer) return 0;
+    if (this.#collector.breach !== undefined) return 0;
     if (this.#state === "ending" || (this.load > 0 && this.#owner !== owner)) return 0;
     const { batchSize, sendsAhead } = owner;
     const { fibers } = owner.options;
@@ -117,7 +129,10 @@ export class SlotChild {
 
   /** Gives it tasks, at most as many as it has room for. */
   run(tasks: readonly Task[], packed: PackedItems, owner: TaskOwner): void {
-    if (owner !== this.#owner) this.#owners += 1;
+    if (owner !== this.#owner) {
+      this.#owners += 1;
+      this.#returns = 0;
+    }
     this.#owner = owner;
     const now = monotonic();
     this.#watch.handed(tasks.length, this.load === 0, now, owner.options.timeout);
@@ -139,7 +154,7 @@ export class SlotChild {
   /** How many tasks of this owner its child has not begun, and could be made to give back. */
   waiting(owner: TaskOwner): number {
     if (this.#state !== "serving" || this.#isRecalled || !this.isServing(owner)) return 0;
-    return this.load > owner.options.fibers ? this.#tasks.next - this.#ledger.begun() : 0;
+    return this.load > owner.options.fibers ? this.#tasks.next - this.#collector.begun() : 0;
   }
 
   /** Takes back what its child has not begun. */
@@ -152,7 +167,7 @@ export class SlotChild {
       this.#isRecalled = true;
       // First the word, then the look, as the child does it the other way round: one of us sees the other.
       this.#ledger.recall(true);
-      this.#giveBack(this.#ledger.begun());
+      this.#giveBack(this.#collector.begun());
       if (this.load === 0) this.#watch.allowTime();
     }
   }
@@ -215,7 +230,8 @@ export class SlotChild {
     this.#child = this.#host.launch(start, {
       onReady: () => this.#onReady(),
       onWaiting: () => this.#onWaiting(),
-      onAnswer: (answer) => this.#onAnswer(answer),
+      onAnswer: (answer) => this.#listen(answer),
+      onBreach: (reason) => this.#break(reason),
       onOutput: (name, bytes) => this.#output?.push(name, bytes),
       onEnd: (end) => this.#onEnd(end),
     });
@@ -234,6 +250,7 @@ export class SlotChild {
   }
 
   #onReady(): void {
+    if (this.#state !== "starting") return this.#break("said a second time that it is ready");
     this.#state = "serving";
     this.#isWaiting = false;
     this.#host.onChildReady(this.#start.num, this.pid);
@@ -249,12 +266,37 @@ export class SlotChild {
     this.#child!.send({ id: String(this.#lastId), payload });
   }
 
+  #listen(message: unknown): void {
+    if (this.#collector.breach !== undefined) return;
+    try {
+      this.#onAnswer(readAnswer(message));
+    } catch (error) {
+      if (!(error instanceof Breach)) throw error;
+      this.#break(error.message);
+    }
+  }
+
+  /** Nothing it says counts any more. Items that it has begun fail with the reason, and are not run again. */
+  #break(reason: string): void {
+    if (this.#collector.breach !== undefined) return;
+    const breach = `its child ${reason}`;
+    this.#collector.breach = breach;
+    if (this.#isGone) return;
+    this.#child!.kill("SIGKILL");
+    if (this.load > 0) return;
+    process.emitWarning(`Between two items, ${breach} (num ${this.#start.num}, pid ${this.pid})`, {
+      type: "ForkmapWarning",
+      code: "FORKMAP_PROTOCOL",
+    });
+  }
+
   #onAnswer(answer: Answer): void {
     if (this.#state !== "serving") return;
     this.#collector.collect();
     if (answer.full) this.#isFull = true;
     const isLast = answer.id === String(this.#lastId);
     if (answer.status === "returned") {
+      this.#checkReturned(answer);
       this.#giveBack(answer.from, answer.to);
       if (answer.to >= this.#tasks.next) this.#forgetRecall();
     } else if (answer.status === "ok" && isLast) {
@@ -264,6 +306,18 @@ export class SlotChild {
     }
     if (this.load === 0) this.#idle();
     this.#host.onFree();
+  }
+
+  /** The one that it looks at when it sees that all is recalled counts as begun, and has not been. */
+  #checkReturned({ from, to }: { readonly from: number; readonly to: number }): void {
+    if (from > to || to > this.#tasks.next || from < this.#collector.begun() - 1) {
+      throw new Breach(`gave back items ${from} to ${to}, which it does not have or has begun`);
+    }
+    if (this.#isRecalled) return;
+    this.#returns += 1;
+    if (this.#returns > MAX_STRAYS) throw new Breach("gives back all items that it gets");
+    // Somebody else may have written the word.
+    this.#ledger.recall(false);
   }
 
   /** The child knows: it has dropped what was taken back. */
@@ -305,6 +359,7 @@ export class SlotChild {
     this.#watch.stop();
     const wasKilled = this.#forceTimer !== undefined;
     clearTimeout(this.#forceTimer);
+    this.#isGone = true;
     const { lost, ending } = this.#collector.close(end, (next) =>
       this.#isLost(next, end, wasKilled),
     );

@@ -39,15 +39,15 @@ export class TaskList {
   }
 
   get(seq: number): Task | undefined {
+    if (seq < this.#oldest || seq >= this.#next) return undefined;
     return this.#ring[seq % this.#ring.length];
   }
 
   /** Takes one out. */
   take(seq: number): Task | undefined {
-    const at = seq % this.#ring.length;
-    const task = this.#ring[at];
+    const task = this.get(seq);
     if (task) {
-      this.#ring[at] = undefined;
+      this.#ring[seq % this.#ring.length] = undefined;
       this.#size -= 1;
     }
     return task;

@@ -8,6 +8,7 @@ import { ProcessGroups } from "./process-groups.js";
 import { Program, type ProgramSettings } from "./program/program.js";
 import { ProgramLedger } from "./program/program-ledger.js";
 import { ScratchRoom } from "./scratch-room.js";
+import { stringify } from "../json.js";
 
 /** Longer items are in files. A program need not know of those as long as its items are shorter. */
 const LONGEST_LINE = 64 * 1024;
@@ -64,7 +65,7 @@ class CommandRoom implements Room {
     this.items = {
       longerThan: LONGEST_LINE,
       // What is in the file is what would have been in the line.
-      keep: (text, kind) => items.keep(kind === "text" ? JSON.stringify(text) : text, "json"),
+      keep: (text, kind) => items.keep(kind === "text" ? stringify(text) : text, "json"),
       release: (item) => items.release(item),
     };
   }

@@ -1,10 +1,11 @@
 /** The room of a container whose children are forked. Those of a pool call at a socket in its scratch directory. */
 import net from "node:net";
+import { Breach } from "../breach.js";
+import { MessageReader, readChildGreeting } from "../check-message.js";
 import { LaunchError } from "../errors.js";
 import type { LongItems } from "../items.js";
 import type { Ledger } from "../ledger.js";
-import { LineSplitter } from "../lines.js";
-import type { Answer, ChildGreeting, LedgerShape, Start, StartRequest } from "../protocol.js";
+import type { LedgerShape, Start, StartRequest } from "../protocol.js";
 import { listenIn } from "../socket-path.js";
 import { FifoPipes } from "./fifo-pipes.js";
 import type { ForkedChildEvents, ForkedChildHandle } from "./forked-child-handle.js";
@@ -101,22 +102,25 @@ export class ForkRoom implements Room {
 
   /** The first line says which child it is. The directory is only for this user, so is the socket. */
   #greet(socket: net.Socket): void {
-    const splitter = new LineSplitter();
     let child: ForkedChildHandle | undefined;
+    const reader = new MessageReader(
+      (message) => {
+        if (child) return child.onAnswer(message);
+        const { id, pid } = readChildGreeting(message);
+        const caller = this.#children.get(id);
+        // One that speaks for another is not listened to.
+        if (!caller || caller.isConnected) throw new Breach(`said that it is ${id}`);
+        child = caller;
+        child.onConnected(socket, pid);
+      },
+      (reason) => {
+        if (child) child.onBreach(reason);
+        else socket.destroy();
+      },
+    );
     socket.unref();
     socket.on("error", () => {});
-    socket.on("data", (chunk: Buffer) => {
-      for (const line of splitter.push(chunk)) {
-        if (child) {
-          child.onAnswer(JSON.parse(line) as Answer);
-          continue;
-        }
-        const { id, pid } = JSON.parse(line) as ChildGreeting;
-        child = this.#children.get(id);
-        if (child) child.onConnected(socket, pid);
-        else socket.destroy();
-      }
-    });
+    socket.on("data", (chunk: Buffer) => reader.push(chunk));
   }
 }
 

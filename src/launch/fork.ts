@@ -2,6 +2,8 @@
  * Start method `fork`, seen from the parent: one fork server for all calls of a `Parallel`, started when first needed
  * and again should it die. What happens inside it is in child/fork-server.ts.
  */
+import { Breach, excerpt } from "../breach.js";
+import { readFromForkServer } from "../check-message.js";
 import { LaunchError, UnfitError } from "../errors.js";
 import { encodeLine } from "../lines.js";
 import type {
@@ -147,8 +149,12 @@ class ForkServer {
     onUnfit: (reason: UnfitError) => Promise<void>,
   ) {
     this.#onUnfit = onUnfit;
-    this.#process = startNode("fork-server", V8_FLAGS, settings, (message) =>
-      this.#receive(message as FromForkServer),
+    this.#process = startNode(
+      "fork-server",
+      V8_FLAGS,
+      settings,
+      (message) => this.#receive(readFromForkServer(message)),
+      (reason) => this.#fail(new LaunchError(`The fork server was killed: it ${reason}`)),
     );
     this.ready = new Promise((resolve, reject) => (this.#settleReady = { resolve, reject }));
     this.ready.catch(() => {});
@@ -218,6 +224,7 @@ class ForkServer {
 
   #receive(message: FromForkServer): void {
     if ("hello" in message) {
+      if (!this.#settleReady) throw new Breach(`wrote ${excerpt(message)} a second time`);
       if (message.hello === "ready") this.#begin();
       else if (message.hello === "unfit") this.#fail(new UnfitError(message.reason));
       else this.#fail(loadError(this.#source!.url, message.problem));

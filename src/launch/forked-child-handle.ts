@@ -60,8 +60,16 @@ export class ForkedChildHandle implements Child {
     this.#events.onReady();
   }
 
+  get isConnected(): boolean {
+    return this.#socket !== undefined;
+  }
+
   get onAnswer(): ChildEvents["onAnswer"] {
     return this.#events.onAnswer;
+  }
+
+  get onBreach(): ChildEvents["onBreach"] {
+    return this.#events.onBreach;
   }
 
   onEnd(end: ChildEnd): void {

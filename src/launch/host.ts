@@ -1,4 +1,6 @@
 /** The process around some threads, seen from the parent: one at a time, started when there is a thread for it. */
+import { Breach } from "../breach.js";
+import { readFromHost } from "../check-message.js";
 import { LaunchError, WorkerModuleError } from "../errors.js";
 import { reviveError } from "../error-record.js";
 import type { FromHost, Start, StartRequest, ThreadEnd, ToChild, ToHost } from "../protocol.js";
@@ -24,6 +26,8 @@ export class Host {
   readonly #unsent: ToHost[] = [];
   #lingerTimer: NodeJS.Timeout | undefined;
   #onGone: (() => void) | undefined;
+  /** What the process did that was not to be. */
+  #breach: string | undefined;
 
   /** @param startOf - what its next process begins with */
   constructor(room: Room, startupTimeout: number, startOf: (generation: number) => Start) {
@@ -91,8 +95,8 @@ export class Host {
         onWaiting: () => {
           for (const thread of this.#threads.values()) thread.events.onWaiting();
         },
-        // A host says nothing else.
-        onAnswer: (answer) => this.#receive(answer as unknown as FromHost),
+        onAnswer: (message) => this.#listen(message),
+        onBreach: (reason) => this.#break(reason),
         onEnd: (end) => this.#onEnd(end),
       },
     );
@@ -101,6 +105,21 @@ export class Host {
   #onReady(): void {
     if (this.#state === "starting") this.#state = "up";
     for (const message of this.#unsent.splice(0)) this.#process!.send(message);
+  }
+
+  /** A host speaks of its threads, and of nothing else. */
+  #listen(message: unknown): void {
+    try {
+      this.#receive(readFromHost(message));
+    } catch (error) {
+      if (!(error instanceof Breach)) throw error;
+      this.#break(error.message);
+    }
+  }
+
+  #break(reason: string): void {
+    this.#breach ??= `the process of its thread ${reason}`;
+    this.killProcess();
   }
 
   #receive(message: FromHost): void {
@@ -130,7 +149,11 @@ export class Host {
     const ended = [...this.#threads.values()];
     this.#threads.clear();
     this.#onGone?.();
-    const shared: ChildEnd = end.started ? { ...end, usage: undefined, isShared: true } : end;
+    const breach = this.#breach;
+    this.#breach = undefined;
+    const shared: ChildEnd = end.started
+      ? { ...end, usage: undefined, isShared: true, breach }
+      : end;
     for (const thread of ended) thread.onEnd(shared);
     for (const thread of this.#waiting.splice(0)) this.#begin(thread);
   }
@@ -177,7 +200,7 @@ class HostedThread implements Child {
 
 function endOf({ fatal, ...end }: ThreadEnd, pid: number | undefined): ChildEnd {
   if (!fatal) return { started: true, pid, ...end };
-  const { message, cause } = reviveError(fatal.error) as Error;
+  const { message, cause } = Object(reviveError(fatal.error)) as Error;
   const options = cause === undefined ? undefined : { cause };
   const error =
     fatal.module === undefined

@@ -1,5 +1,5 @@
 /** What every start method does for a container: starts children, carries lines to and from them, tells how each ended. */
-import type { Answer, LedgerShape, StartRequest, ToChild, ToHost } from "../protocol.js";
+import type { LedgerShape, StartRequest, ToChild, ToHost } from "../protocol.js";
 import type { LongItems } from "../items.js";
 import type { Kind } from "../worker.js";
 import type { Usage } from "../errors.js";
@@ -72,7 +72,10 @@ export interface ChildEvents {
   onReady(): void;
   /** No process could be made for it yet: its time does not count until it is ready. */
   onWaiting(): void;
-  onAnswer(answer: Answer): void;
+  /** What it says of its items, or of its threads; not checked. */
+  onAnswer(answer: unknown): void;
+  /** It has not kept to the protocol; the reason goes on from "its child". */
+  onBreach(reason: string): void;
   /** It has printed; only called when `Child` has an output. All it has printed is told before its end is. */
   readonly onOutput?: OnOutput;
   onEnd(end: ChildEnd): void;

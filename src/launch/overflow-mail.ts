@@ -19,15 +19,16 @@ export class OverflowMail implements Overflow {
 
   takeResult(seq: number, { kind }: ResultPlace): unknown {
     const value = this.#take(seq);
-    return typeof value === "string" ? parsePayload(value, kind) : value;
+    if (kind === "bytes" && value instanceof Uint8Array) return value;
+    return parsePayload(textOf(value), kind);
   }
 
   takeWord(seq: number): string {
-    return this.#take(seq) as string;
+    return textOf(this.#take(seq));
   }
 
   takeEnding(): string {
-    return this.#take(ENDING_LETTER) as string;
+    return textOf(this.#take(ENDING_LETTER));
   }
 
   /** The port ends with its thread, and what nobody takes with it. */
@@ -49,4 +50,10 @@ export class OverflowMail implements Overflow {
       this.#letters.set(found, value);
     }
   }
+}
+
+/** The user's code in the thread has the port too, if it looks for it. */
+function textOf(value: unknown): string {
+  if (typeof value === "string") return value;
+  throw new Error("The thread has posted something else than its ledger speaks of");
 }

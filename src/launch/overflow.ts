@@ -2,7 +2,15 @@
  * What a child left that is too long for its ledger, seen from the parent: results, what became of an item, why the child
  * ended. Where that lies is the start method's business: processes leave it in files of the scratch directory.
  */
-import { closeSync, ftruncateSync, openSync, readFileSync, rmSync } from "node:fs";
+import {
+  closeSync,
+  constants,
+  fstatSync,
+  ftruncateSync,
+  openSync,
+  readFileSync,
+  rmSync,
+} from "node:fs";
 import { buffersFile, endingFile, resultFile, wordFile } from "../child-files.js";
 import { getPayload, getPayloadLater, type Written } from "../payload.js";
 import type { ResultPlace, Start } from "../protocol.js";
@@ -31,6 +39,8 @@ export interface Overflow {
 export const SYNC_LIMIT_BYTES = 1024 * 1024;
 /** What a child that rests may keep of the disk: each of its buffers so much. */
 const RESTING_BYTES = 1024 * 1024;
+/** What a child has put in the place of a file is not followed, and not waited for. */
+const CAREFULLY = constants.O_NOFOLLOW | constants.O_NONBLOCK;
 
 export class OverflowFiles implements Overflow {
   readonly #start: Start;
@@ -50,8 +60,9 @@ export class OverflowFiles implements Overflow {
 
   takeResult(seq: number, place: ResultPlace): unknown {
     if (place.buffer === undefined) return takeFile(resultFile(this.#start, seq), place);
-    this.#fd ??= openSync(buffersFile(this.#start), "r+");
+    this.#fd ??= openFile(buffersFile(this.#start), constants.O_RDWR);
     const position = positionOf(place.buffer);
+    assertHolds(this.#fd, position + place.size);
     if (place.size > RESTING_BYTES) this.#isLarge = true;
     if (place.size <= SYNC_LIMIT_BYTES) return getPayload(this.#fd, place, position);
     this.#reads += 1;
@@ -80,10 +91,10 @@ export class OverflowFiles implements Overflow {
 
   discard(seq: number): void {
     for (const file of [resultFile(this.#start, seq), wordFile(this.#start, seq)]) {
-      rmSync(file, { force: true });
+      remove(file);
     }
     // It may have been at its first.
-    if (this.#fd === undefined) rmSync(buffersFile(this.#start), { force: true });
+    if (this.#fd === undefined) remove(buffersFile(this.#start));
   }
 
   rest(isResting: boolean): void {
@@ -93,7 +104,7 @@ export class OverflowFiles implements Overflow {
 
   close(): void {
     this.#isClosed = true;
-    if (this.#fd !== undefined) rmSync(buffersFile(this.#start), { force: true });
+    if (this.#fd !== undefined) remove(buffersFile(this.#start));
     this.#tidy();
   }
 
@@ -111,13 +122,14 @@ export class OverflowFiles implements Overflow {
 }
 
 function takeFile(file: string, written: Written): unknown {
-  const fd = openSync(file, "r");
+  const fd = openFile(file, constants.O_RDONLY);
   let isLater = false;
   const leave = () => {
     closeSync(fd);
-    rmSync(file, { force: true });
+    remove(file);
   };
   try {
+    assertHolds(fd, written.size);
     if (written.size <= SYNC_LIMIT_BYTES) return getPayload(fd, written, 0);
     isLater = true;
     return getPayloadLater(fd, written, 0).finally(leave);
@@ -127,7 +139,34 @@ function takeFile(file: string, written: Written): unknown {
 }
 
 function takeText(file: string): string {
-  const text = readFileSync(file, "utf8");
-  rmSync(file);
-  return text;
+  const fd = openFile(file, constants.O_RDONLY);
+  try {
+    return readFileSync(fd, "utf8");
+  } finally {
+    closeSync(fd);
+    remove(file);
+  }
+}
+
+/** @throws when it is none that a child has made */
+function openFile(file: string, flags: number): number {
+  const fd = openSync(file, flags | CAREFULLY);
+  if (fstatSync(fd).isFile()) return fd;
+  closeSync(fd);
+  throw new Error(`${file} is not a regular file`);
+}
+
+/** No memory is set aside for what is not there. */
+function assertHolds(fd: number, size: number): void {
+  if (size <= SYNC_LIMIT_BYTES || fstatSync(fd).size >= size) return;
+  throw new Error("A file in scratch is shorter than its child says");
+}
+
+/** Whatever it is; what cannot be removed now goes with the directory. */
+function remove(file: string): void {
+  try {
+    rmSync(file, { recursive: true, force: true });
+  } catch {
+    // It is being written to.
+  }
 }

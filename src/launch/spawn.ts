@@ -1,4 +1,6 @@
 /** Start method `spawn`, seen from the parent: each child is a Node process started anew. Slower by far, and possible everywhere. */
+import { Breach } from "../breach.js";
+import { readFromSpawnedChild } from "../check-message.js";
 import type { Usage } from "../errors.js";
 import { processorCount } from "../processor-count.js";
 import { encodeLine } from "../lines.js";
@@ -103,6 +105,7 @@ class SpawnedChildHandle implements Child {
   readonly #isLimited: boolean;
   #fatal: Error | undefined;
   #usage: Usage | undefined;
+  #isReady = false;
   readonly #startTimer: NodeJS.Timeout;
 
   constructor(url: string, { start }: StartRequest, settings: ChildSettings, events: ChildEvents) {
@@ -112,8 +115,12 @@ class SpawnedChildHandle implements Child {
     this.#events = events;
     const { onOutput = () => {} } = events;
     const readsOutput = start.mark !== undefined;
-    this.#process = startNode("spawned-child", [], { ...settings, readsOutput }, (message) =>
-      this.#receive(message as FromSpawnedChild),
+    this.#process = startNode(
+      "spawned-child",
+      [],
+      { ...settings, readsOutput },
+      (message) => this.#receive(readFromSpawnedChild(message)),
+      (reason) => events.onBreach(reason),
     );
     if (readsOutput)
       this.output = new SocketPipes(this.#process.child, ["stdout", "stderr"], onOutput);
@@ -154,8 +161,10 @@ class SpawnedChildHandle implements Child {
       this.#events.onAnswer(message);
     } else if (message.hello === "ready") {
       clearTimeout(this.#startTimer);
+      this.#isReady = true;
       this.#events.onReady();
     } else if (message.hello === "failed") {
+      if (this.#isReady) throw new Breach("says that it has failed to start when it has started");
       this.#fatal = loadError(this.#url, message.problem);
     }
   }

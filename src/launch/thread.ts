@@ -3,6 +3,7 @@
  * messages for all else. What happens inside is in child/thread-child.ts.
  */
 import { MessageChannel, type MessagePort, type ResourceLimits, Worker } from "node:worker_threads";
+import { readFromThread } from "../check-message.js";
 import { LaunchError } from "../errors.js";
 import type { LongItems } from "../items.js";
 import { type Ledger, LedgerReader } from "../ledger.js";
@@ -22,6 +23,7 @@ import type { Child, ChildEnd, ChildEvents, Launcher, Room, RoomOptions } from "
 import { type Overflow, OverflowFiles } from "./overflow.js";
 import { OverflowMail } from "./overflow-mail.js";
 import { inheritable, loadError, startupTimeoutError } from "./warm-node.js";
+import { stringify } from "../json.js";
 
 /** Where and how threads run: the options of `Parallel` that concern them. */
 export interface ThreadSettings {
@@ -137,7 +139,7 @@ export class ThreadHandle implements Child {
       setImmediate(() => this.#end(0));
       return;
     }
-    this.#worker.on("message", (message: FromThread) => this.#receive(message));
+    this.#worker.on("message", (message: unknown) => this.#receive(readFromThread(message)));
     this.#worker.once("error", (error: unknown) => this.#onError(error));
     this.#worker.once("exit", (code) => this.#end(code));
     // Only now: a listener to its messages takes that back.
@@ -163,18 +165,20 @@ export class ThreadHandle implements Child {
   /** As a line, so that items are the same JSON as everywhere; long ones, which are text, beside it. */
   #post(message: ToThread): void {
     if (!("payload" in message) || !message.payload.long) {
-      this.#worker?.postMessage({ line: JSON.stringify(message) });
+      this.#worker?.postMessage({ line: stringify(message) });
       return;
     }
     const { long, ...payload } = message.payload;
-    this.#worker?.postMessage({ line: JSON.stringify({ ...message, payload }), long });
+    this.#worker?.postMessage({ line: stringify({ ...message, payload }), long });
   }
 
   /** What the user's code posts to its parent is none of ours. */
-  #receive(message: FromThread | null): void {
-    if (typeof message !== "object" || message === null) return;
+  #receive(message: FromThread | undefined): void {
+    if (!message) return;
     if ("status" in message) {
       this.#events.onAnswer(message);
+    } else if (this.#isReady) {
+      // It has said so already.
     } else if (message.hello === "ready") {
       clearTimeout(this.#startTimer);
       this.#isReady = true;

@@ -6,7 +6,7 @@ import type { Socket } from "node:net";
 import { fileURLToPath } from "node:url";
 import { LaunchError, WorkerModuleError } from "../errors.js";
 import { reviveError } from "../error-record.js";
-import { LineSplitter } from "../lines.js";
+import { MessageReader } from "../check-message.js";
 import { CHANNEL_FD, ENTRY_MARK, type LoadProblem } from "../protocol.js";
 
 /** Where and how children run: the options of `Parallel` that concern processes. */
@@ -33,6 +33,7 @@ export function startNode(
   flags: readonly string[],
   settings: ChildSettings,
   onMessage: (message: unknown) => void,
+  onBreach: (reason: string) => void,
 ): NodeProcess {
   assertNotAstray();
   const file = fileURLToPath(new URL(`../child/${entry}.js`, import.meta.url));
@@ -47,10 +48,8 @@ export function startNode(
   const channel = child.stdio[CHANNEL_FD] as Socket;
   child.unref();
   channel.unref();
-  const splitter = new LineSplitter();
-  channel.on("data", (chunk: Buffer) => {
-    for (const line of splitter.push(chunk)) onMessage(JSON.parse(line));
-  });
+  const reader = new MessageReader(onMessage, onBreach);
+  channel.on("data", (chunk: Buffer) => reader.push(chunk));
   // A write to a process that has just ended; its end is told by `gone`.
   channel.on("error", () => {});
   const gone = new Promise<{ code: number | null; signal: string | null }>((resolve, reject) => {

@@ -68,13 +68,7 @@ describe.runIf(IS_ROOT && HAS_PRLIMIT)(
       const modules = path.join(home, "node_modules");
       for (const part of ["dist", "package.json"])
         cpSync(path.join(own, part), path.join(modules, "forkmap", part), { recursive: true });
-      for (const name of [
-        "fast-json-stable-stringify",
-        "tmp-promise",
-        "tmp",
-        "koffi",
-        "@koromix",
-      ]) {
+      for (const name of ["tmp-promise", "tmp", "koffi", "@koromix"]) {
         cpSync(path.join(own, "node_modules", name), path.join(modules, name), {
           recursive: true,
           dereference: true,

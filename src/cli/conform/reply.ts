@@ -2,10 +2,9 @@
  * What the program makes of one request: an answer, or what went wrong, in a sentence. Whether a line is an answer is
  * launch/program/answer.ts's to say; here is what became of the request besides.
  */
+import { Breach, excerpt } from "../../breach.js";
 import { isUtf8 } from "node:buffer";
 import {
-  Breach,
-  excerpt,
   MAX_ANSWER_BYTES,
   type ProgramAnswer,
   readAnswer,

@@ -4,7 +4,8 @@
  */
 import { mkdirSync, rmSync } from "node:fs";
 import { stripVTControlCharacters } from "node:util";
-import { excerpt, MAX_ANSWER_BYTES } from "../../launch/program/answer.js";
+import { excerpt } from "../../breach.js";
+import { MAX_ANSWER_BYTES } from "../../launch/program/answer.js";
 import type { ProcessGroups } from "../../launch/process-groups.js";
 import {
   EXIT_MS,

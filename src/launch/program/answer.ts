@@ -3,6 +3,7 @@
  * has it is a `Breach`, which says what came and what was expected.
  */
 import { isUtf8 } from "node:buffer";
+import { Breach, excerpt } from "../../breach.js";
 import type { ErrorRecord } from "../../error-record.js";
 import type { PayloadKind } from "../../payload.js";
 import { MAX_DELAY_MS } from "../../protocol.js";
@@ -28,9 +29,6 @@ export type ProgramAnswer = {
   | { readonly status: "throttled"; readonly retryAfter: number }
   | { readonly status: "progress" }
 );
-
-/** The program has not kept to the protocol; the message goes on from "its program". */
-export class Breach extends Error {}
 
 /** What is to be said of a line of more than `MAX_ANSWER_BYTES`. */
 export function tooLong(): Breach {
@@ -69,13 +67,6 @@ export function readAnswer(line: Buffer): ProgramAnswer {
         `answered with the "status" ${excerpt(status)} where "ok", "error", "throttled" or "progress" is expected`,
       );
   }
-}
-
-/** The beginning of what a program has written, for a message. */
-export function excerpt(value: unknown): string {
-  const shown = Buffer.isBuffer(value) ? value.toString() : value;
-  const text = (JSON.stringify(shown) as string | undefined) ?? "undefined";
-  return text.length <= EXCERPT_LENGTH ? text : `${text.slice(0, EXCERPT_LENGTH)}...`;
 }
 
 type Fields = Readonly<Record<string, unknown>>;

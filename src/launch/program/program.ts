@@ -11,7 +11,7 @@ import { LaunchError } from "../../errors.js";
 import { MarkEncoder } from "../../output/output-mark.js";
 import type { Start, StartRequest, ToChild, ToHost } from "../../protocol.js";
 import { residentMemory } from "../../stats.js";
-import { Breach } from "./answer.js";
+import { Breach } from "../../breach.js";
 import { checkProgram } from "./find-program.js";
 import type { Child, ChildEnd, ChildEvents } from "../launcher.js";
 import type { OutputPipes } from "../output-pipes.js";

@@ -4,16 +4,11 @@
  */
 import type { Entry } from "../../ledger.js";
 import { type Answer, MAX_FIBERS, type Payload } from "../../protocol.js";
-import {
-  Breach,
-  excerpt,
-  MAX_ANSWER_BYTES,
-  type ProgramAnswer,
-  readAnswer,
-  tooLong,
-} from "./answer.js";
+import { Breach, excerpt } from "../../breach.js";
+import { MAX_ANSWER_BYTES, type ProgramAnswer, readAnswer, tooLong } from "./answer.js";
 import type { ProgramLedger } from "./program-ledger.js";
 import type { ResultFiles } from "./result-files.js";
+import { stringify } from "../../json.js";
 
 /** Answers to a batch are told of so often; the container looks for them by itself as well. */
 const TELL_MS = 5;
@@ -180,8 +175,8 @@ export class Requests {
     const long = payload.long?.[place];
     const item =
       long && "file" in long
-        ? `"item_file":${JSON.stringify(long.file)}`
-        : `"payload":${JSON.stringify(payload.items[place])}`;
+        ? `"item_file":${stringify(long.file)}`
+        : `"payload":${stringify(payload.items[place])}`;
     this.#program.write(`{"id":"${id}",${item}}\n`);
   }
 

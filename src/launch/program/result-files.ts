@@ -7,7 +7,7 @@ import { closeSync, constants, fstatSync, openSync, realpathSync, rmSync } from 
 import path from "node:path";
 import { getPayload, getPayloadLater, type PayloadKind, type Written } from "../../payload.js";
 import type { ResultPlace } from "../../protocol.js";
-import { Breach, excerpt } from "./answer.js";
+import { Breach, excerpt } from "../../breach.js";
 import { type Overflow, SYNC_LIMIT_BYTES } from "../overflow.js";
 
 /** Not through a link, and without waiting for the writer of a FIFO. */
