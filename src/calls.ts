@@ -2,6 +2,7 @@
  * The calls of one `Parallel`, and what they share: the launcher, the pool, and the numbers that `stats()` tells. The verbs
  * of `Parallel` say what becomes of results and errors; here a call is made, run, counted and ended.
  */
+import { CallerContext } from "./caller-context.js";
 import { CallRecorder } from "./call-recorder.js";
 import { expectedResult } from "./check-worker.js";
 import { Container, type ContainerOptions } from "./container/container.js";
@@ -17,6 +18,7 @@ import {
   resolveOptions,
 } from "./options.js";
 import { holdingLoop } from "./loop-hold.js";
+import { outside } from "./outside.js";
 import { processorCount } from "./processor-count.js";
 import { Scheduler } from "./scheduler.js";
 import { Meter, type ParallelStats } from "./stats.js";
@@ -25,6 +27,8 @@ import type { AnyWorker } from "./worker.js";
 
 /** What one call is to do. */
 export interface CallPlan {
+  /** In which its user's code runs; that of whoever starts it unless given. */
+  readonly context?: CallerContext;
   readonly items: Iterable<unknown> | AsyncIterable<unknown>;
   readonly options: CallOptions<never, never>;
   readonly wantsResults: boolean;
@@ -102,6 +106,7 @@ export class Calls {
     const isKnowing = options.dedupe || options.journal !== undefined;
     return new Scheduler({
       ...plan,
+      context: plan.context ?? new CallerContext(),
       options,
       expected: expectedResult(this.#worker),
       recorder: new CallRecorder(this.#name),
@@ -187,7 +192,7 @@ export class Calls {
   }
 
   async #ready(): Promise<unknown> {
-    return await (this.#poolSize === 0 ? this.#openShared() : this.#launch.ready());
+    return await (this.#poolSize === 0 ? this.#openShared() : outside(() => this.#launch.ready()));
   }
 
   async #open(options: ResolvedOptions, timesResized: number): Promise<TaskContainer> {
@@ -199,7 +204,7 @@ export class Calls {
 
   async #openShared(): Promise<TaskContainer> {
     const size = this.#poolSize!;
-    this.#opening ??= size === 0 ? this.#openInline() : this.#openPool(size);
+    this.#opening ??= outside(() => (size === 0 ? this.#openInline() : this.#openPool(size)));
     try {
       const pool = await this.#opening;
       if (!this.#pool) pool.size = this.#slotsFor(this.#poolSize!) || 1;
@@ -243,14 +248,16 @@ export class Calls {
   }
 
   #openContainer(options: OwnContainerOptions): Promise<Container> {
-    return Container.open(this.#launch.current!, {
+    const launcher = this.#launch.current!;
+    const all: ContainerOptions = {
       ...options,
       maxRss: this.#options.maxRss,
       output: this.#options.output ?? "inherit",
       nextId: () => String((this.#lastId += 1)),
       meter: this.#meter,
       worker: this.#name,
-    });
+    };
+    return outside(() => Container.open(launcher, all));
   }
 
   /** The pool stays for the next call. */

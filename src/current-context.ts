@@ -11,6 +11,11 @@ export function currentContext(): readonly Frame[] {
   return inline.getStore() ?? own ?? [];
 }
 
+/** Those of workers that run inline, if this is one. */
+export function inlineFrames(): readonly Frame[] | undefined {
+  return inline.getStore();
+}
+
 /** Runs `work`, and all that it starts, within `context`. */
 export function within<T>(context: readonly Frame[], work: () => T): T {
   return inline.run(context, work);

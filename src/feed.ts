@@ -3,6 +3,7 @@
  * announced by `onStart`. What can be had at once is; what must be waited for is asked for and given when it is asked
  * for again.
  */
+import type { CallerContext } from "./caller-context.js";
 import { checkItem, iterate, knownLength } from "./items.js";
 import type { Task } from "./task.js";
 
@@ -27,6 +28,7 @@ export class Feed {
   readonly #isAsync: boolean;
   readonly #length: number | undefined;
   readonly #events: FeedEvents;
+  readonly #context: CallerContext;
   readonly #ready: Task[] = [];
   #pulled = 0;
   #wanted = 0;
@@ -40,8 +42,14 @@ export class Feed {
   #isPulling = false;
   #interrupt = () => {};
 
-  constructor(items: Iterable<unknown> | AsyncIterable<unknown>, events: FeedEvents) {
-    this.#iterator = iterate(items);
+  /** @param context - in which the iterator runs */
+  constructor(
+    items: Iterable<unknown> | AsyncIterable<unknown>,
+    events: FeedEvents,
+    context: CallerContext,
+  ) {
+    this.#context = context;
+    this.#iterator = context.run(() => iterate(items));
     this.#isAsync = Symbol.asyncIterator in items;
     this.#length = knownLength(items);
     this.#events = events;
@@ -66,10 +74,12 @@ export class Feed {
   /** Adds up to `limit` tasks to `tasks`. */
   take(limit: number, tasks: Task[]): void {
     if (this.#isStopped) return;
-    if (!this.#isAsync && !this.#events.onStart) return this.#takeNow(limit, tasks);
+    if (!this.#isAsync && !this.#events.onStart) {
+      return this.#context.run(() => this.#takeNow(limit, tasks));
+    }
     tasks.push(...this.#ready.splice(0, limit - tasks.length));
     if (tasks.length < limit && !this.#isOver && this.#events.mayPull() > 0) {
-      void this.#fill(limit - tasks.length);
+      void this.#context.run(() => this.#fill(limit - tasks.length));
     }
   }
 
@@ -87,7 +97,7 @@ export class Feed {
     this.#isOver = true;
     if (this.#isPulling) this.#interrupt();
     // Not awaited: a generator that still waits inside `next` would answer after that, if ever.
-    void close(this.#iterator);
+    void this.#context.run(() => close(this.#iterator));
   }
 
   #takeNow(limit: number, tasks: Task[]): void {

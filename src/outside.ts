@@ -3,11 +3,13 @@
  * call's AsyncLocalStorage context: it would keep that context's values, and hand them to callbacks of other calls.
  */
 import { AsyncResource } from "node:async_hooks";
+import { inlineFrames, within } from "./current-context.js";
 
 /** The context in which this package was loaded. */
 const root = new AsyncResource("forkmap", { requireManualDestroy: true });
 
-/** Runs `make` in no call's context. */
+/** Runs `make` in no call's context, but within the same frames. */
 export function outside<T>(make: () => T): T {
-  return root.runInAsyncScope(make);
+  const frames = inlineFrames();
+  return root.runInAsyncScope(() => (frames ? within(frames, make) : make()));
 }

@@ -14,6 +14,7 @@
  *      ├── begun, ended, result ──▶ Ledger (memory both see) ────────┤
  *      └── long result ───────────▶ Scratch (a file) ────────────────┘
  */
+import { CallerContext } from "./caller-context.js";
 import { Calls } from "./calls.js";
 import { offerWorker } from "./capture.js";
 import { checkWorker } from "./check-worker.js";
@@ -320,6 +321,7 @@ export class Parallel<Item, Result> {
     this.#calls.assertOpen();
     const { ordered = true, backpressure, ...own } = options;
     const errors: Error[] = [];
+    const context = new CallerContext();
     const stream: ResultStream<Result> = new ResultStream(ordered, () => {
       const call = this.#start(this.#calls, items, own, true, {
         onResult: (index, result) => stream.push(index, result),
@@ -330,6 +332,7 @@ export class Parallel<Item, Result> {
           if (!stopOnError || halt) stream.skip(index);
         },
         mayPull: () => stream.mayPull(),
+        context,
       });
       return {
         run: async () => {
@@ -628,6 +631,7 @@ interface Handlers<Result> {
   onResult(index: number, result: Result): void;
   onError(index: number, error: Error): void;
   mayPull?: () => number;
+  context?: CallerContext;
 }
 
 /** Far beyond its end, V8 would make a hash table of the array; batches come in any order. */

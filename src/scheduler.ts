@@ -3,11 +3,12 @@
  * retries, hooks and every way a call can end; where and how a task runs is the container's business.
  */
 import { AbortGate } from "./abort-gate.js";
+import type { CallerContext } from "./caller-context.js";
 import type { CallRecorder } from "./call-recorder.js";
 import { Pace } from "./container/pace.js";
 import type { TaskContainer } from "./container/task-container.js";
 import { FailureLimit } from "./failure-limit.js";
-import { Feed } from "./feed.js";
+import { Feed, type FeedEvents } from "./feed.js";
 import { HookLine } from "./hook-line.js";
 import type { Done, KnownResults } from "./known-results.js";
 import { LoopHold } from "./loop-hold.js";
@@ -16,6 +17,7 @@ import type { ChildLife, Failure, Run, Runs, Task, TaskOwner } from "./task.js";
 import { WaitingTasks } from "./waiting-tasks.js";
 
 export interface Call {
+  readonly context: CallerContext;
   readonly items: Iterable<unknown> | AsyncIterable<unknown>;
   readonly options: ResolvedOptions;
   /** Whether anybody wants the results. */
@@ -41,12 +43,25 @@ const MAX_WAITING_HOOKS = 1000;
 /** Of what is left, a batch takes at most this part of each slot's share. */
 const SHARES_LEFT = 2;
 
+/** With the hooks that run in this context. */
+function inContext(options: ResolvedOptions, context: CallerContext): ResolvedOptions {
+  const { onStart, onFinish, tag } = options;
+  if (!onStart && !onFinish && !tag) return options;
+  return {
+    ...options,
+    ...(onStart ? { onStart: context.bind(onStart) } : {}),
+    ...(onFinish ? { onFinish: context.bind(onFinish) } : {}),
+    ...(tag ? { tag: context.bind(tag) } : {}),
+  };
+}
+
 export class Scheduler implements TaskOwner {
   readonly options: ResolvedOptions;
   readonly wantsResults: boolean;
   readonly expected: string;
   readonly endsAtError: boolean;
   readonly #call: Call;
+  readonly context: CallerContext;
   // Looked up once: they are used for every item, and no two calls need look alike to V8.
   readonly #recorder: CallRecorder;
   readonly #onResult: Call["onResult"];
@@ -81,22 +96,24 @@ export class Scheduler implements TaskOwner {
     this.#call = call;
     this.#recorder = call.recorder;
     this.#onResult = call.onResult;
-    this.#onFinish = call.options.onFinish;
-    this.options = call.options;
+    this.context = call.context;
+    this.options = inContext(call.options, call.context);
+    this.#onFinish = this.options.onFinish;
     this.wantsResults = call.wantsResults;
     this.expected = call.expected;
-    const { onStart, finishInOrder, stopOnError, halt, retries, retryDelay } = call.options;
+    const { onStart, finishInOrder, stopOnError, halt, retries, retryDelay } = this.options;
     this.endsAtError = stopOnError && !halt && retries === 0;
     this.#waiting = new WaitingTasks(retryDelay, () => this.#onMore());
     this.#limit = new FailureLimit(call.options);
     this.#hooks = new HookLine(finishInOrder);
-    this.#feed = new Feed(call.items, {
+    const events: FeedEvents = {
       admit: (item, index) => this.#admit({ index, item, attempt: 1 }),
       onStart: onStart && ((task) => this.#startHook(task)),
       mayPull: () => this.#mayPull(),
       onMore: () => this.#onMore(),
       onError: (error) => this.#stop(error),
-    });
+    };
+    this.#feed = new Feed(call.items, events, call.context);
   }
 
   /** Whether no new item starts: after an error, or because it is to end. */
@@ -154,6 +171,7 @@ export class Scheduler implements TaskOwner {
       await this.#run();
     } finally {
       this.#hold.release();
+      this.context.release();
     }
   }
 

@@ -1,4 +1,5 @@
 /** A task: an item on its way. And what its owner, the call, is told of it by the slot it runs in. */
+import type { CallerContext } from "./caller-context.js";
 import type { Usage } from "./errors.js";
 import type { ResolvedOptions } from "./options.js";
 import type { LongItem } from "./protocol.js";
@@ -66,6 +67,8 @@ export interface ChildLife {
 
 /** The call, as a container and its slots see it. */
 export interface TaskOwner {
+  /** Of whoever has made the call. */
+  readonly context: CallerContext;
   readonly options: ResolvedOptions;
   /** Whether anybody wants the results. */
   readonly wantsResults: boolean;

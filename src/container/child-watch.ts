@@ -3,6 +3,7 @@
  * looked at now and then where an item may keep it from telling of those before.
  */
 import { monotonic } from "../monotonic.js";
+import { outside } from "../outside.js";
 import type { Task } from "../task.js";
 import type { Collector } from "./collector.js";
 import type { TaskList } from "./task-list.js";
@@ -88,8 +89,8 @@ export class ChildWatch {
     if (this.#timer && this.#lookAt <= at) return;
     clearTimeout(this.#timer);
     this.#lookAt = at;
-    this.#timer = setTimeout(() => this.#look(), ms);
-    this.#timer.unref();
+    // It may outlive the call.
+    this.#timer = outside(() => setTimeout(() => this.#look(), ms).unref());
   }
 
   #look(): void {

@@ -30,7 +30,7 @@ export class Collector implements Runs {
   /** When each was taken, in ms on the monotonic clock. */
   readonly #takenAt: Float64Array;
   readonly #timedOut = new Set<Task>();
-  #owner!: TaskOwner;
+  #owner: TaskOwner | undefined;
   #child: Child | undefined;
   #output: ChildOutput | undefined;
   #pid: number | undefined;
@@ -83,6 +83,16 @@ export class Collector implements Runs {
     return this.#pid ?? this.#child?.pid;
   }
 
+  /** How many items the last `collect` has handed on. */
+  get taken(): number {
+    return this.#taken;
+  }
+
+  /** It has no task: lets go of whose they were. */
+  forget(): void {
+    this.#owner = undefined;
+  }
+
   /** When an item was last known to be done. */
   get lastDoneAt(): number {
     return this.#pacedUpTo;
@@ -108,7 +118,7 @@ export class Collector implements Runs {
     if (this.#taken === 0) return;
     const ms = this.#lastEnd - Math.max(this.#firstStart, this.#pacedUpTo);
     this.#pacedUpTo = this.#lastEnd;
-    this.#owner.paced(this.#taken, ms, ((ledger.read - read) >>> 0) + this.#longBytes);
+    this.#owner!.paced(this.#taken, ms, ((ledger.read - read) >>> 0) + this.#longBytes);
   }
 
   #take(): void {
@@ -212,7 +222,7 @@ export class Collector implements Runs {
       if (task.long) this.#longBytes += sizeOf(task.long);
       this.#printed = this.#output?.take(seq);
       if (isThrottled(entry) && !this.#timedOut.has(task)) {
-        return this.#owner.throttled(task, entry.retryAfter, this, seq);
+        return this.#owner!.throttled(task, entry.retryAfter, this, seq);
       }
       this.#count(seq, start, end, isSuccess(entry));
       this.#settle(task, seq, entry);
@@ -226,7 +236,7 @@ export class Collector implements Runs {
   }
 
   #settle(task: Task, seq: number, entry: Entry): void {
-    const owner = this.#owner;
+    const owner = this.#owner!;
     if (typeof entry === "string") {
       return owner.succeeded(task, owner.wantsResults ? entry : undefined, this, seq);
     }
@@ -277,7 +287,7 @@ export class Collector implements Runs {
 
   #failure(task: Task, run: Run, end: ChildEnd, ending: outcome.KnownEnding | undefined): Failure {
     const facts = outcome.factsOf(task, run);
-    const { timeout, limits } = this.#owner.options;
+    const { timeout, limits } = this.#owner!.options;
     const lastWords = run.printed?.lastWords;
     // Also when its child was killed before it was there: a fork server that is held up reads both at once.
     if (this.#timedOut.has(task)) return outcome.timeoutFailure(facts, timeout!, lastWords);

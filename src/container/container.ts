@@ -8,6 +8,7 @@ import { MANY_ITEMS, ONE_ITEM } from "../ledger.js";
 import type { Launcher, Room } from "../launch/launcher.js";
 import { monotonic } from "../monotonic.js";
 import type { OutputMode } from "../options.js";
+import { outside } from "../outside.js";
 import { ChildOutput } from "../output/child-output.js";
 import { newMark } from "../output/output-mark.js";
 import { isBackedUp, onceDrained } from "../output/printer.js";
@@ -253,7 +254,7 @@ export class Container implements TaskContainer {
         ...(maxRss === undefined ? {} : { maxRss }),
         ...(isRead ? { mark: newMark() } : {}),
       }),
-      launch: (start, events) => this.#room.start({ id: nextId(), start }, events),
+      launch: (start, events) => outside(() => this.#room.start({ id: nextId(), start }, events)),
       outputOf: ({ mark }, source) => (isRead ? new ChildOutput(output, mark!, source) : undefined),
       items: this.#room.items,
       keepsItems: this.#room.keepsItems === true,

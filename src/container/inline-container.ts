@@ -17,6 +17,7 @@ import {
 import { jsonProblem } from "../json-value.js";
 import { monotonic } from "../monotonic.js";
 import { factsOf, inWords } from "../outcome.js";
+import { outside } from "../outside.js";
 import type { Meter } from "../stats.js";
 import type { Failure, Run, Task, TaskOwner } from "../task.js";
 import type { AnyWorker, Instance } from "../worker.js";
@@ -85,7 +86,7 @@ export class InlineContainer implements TaskContainer {
       while (this.#running.size < owner.options.fibers) {
         const [task] = owner.take(1);
         if (!task) break;
-        void this.#run(task, owner);
+        void owner.context.run(() => this.#run(task, owner));
       }
     }
   }
@@ -94,14 +95,14 @@ export class InlineContainer implements TaskContainer {
   releaseItem(): void {}
 
   kill(owner: TaskOwner): void {
-    for (const each of this.#running) if (each.owner === owner) each.fail(KILLED);
+    for (const each of this.#running) if (each.owner === owner) each.fail(killed());
   }
 
   /** What has been taken has been begun. */
   recall(): void {}
 
   killAll(): void {
-    for (const each of this.#running) each.fail(KILLED);
+    for (const each of this.#running) each.fail(killed());
   }
 
   /** Harmless twice. */
@@ -115,7 +116,8 @@ export class InlineContainer implements TaskContainer {
       () => true,
       () => false,
     );
-    if (isSetUp) await within(this.#instance.context, () => this.#worker.teardown?.());
+    if (!isSetUp) return;
+    await outside(() => within(this.#instance.context, () => this.#worker.teardown?.()));
   }
 
   async #run(task: Task, owner: TaskOwner): Promise<void> {
@@ -126,7 +128,7 @@ export class InlineContainer implements TaskContainer {
     let running!: Running;
     const cutShort = new Promise<never>((_, reject) => {
       running = { owner, fail: (reason) => (controller.abort(reason), reject(reason)) };
-      if (timeout !== undefined) timer = setTimeout(() => running.fail(TIMED_OUT), timeout);
+      if (timeout !== undefined) timer = setTimeout(() => running.fail(new TimedOut()), timeout);
     });
     cutShort.catch(() => {});
     this.#running.add(running);
@@ -158,9 +160,11 @@ export class InlineContainer implements TaskContainer {
 
   /** When it fails, it is tried again for the next item, which elsewhere has a new child. */
   async #prepare(): Promise<void> {
-    const setUp = (this.#setUp ??= within(this.#instance.context, async () => {
-      await this.#worker.setup?.(this.#instance);
-    }));
+    const setUp = (this.#setUp ??= outside(() =>
+      within(this.#instance.context, async () => {
+        await this.#worker.setup?.(this.#instance);
+      }),
+    ));
     try {
       await setUp;
     } catch (error) {
@@ -193,13 +197,22 @@ export class InlineContainer implements TaskContainer {
   }
 }
 
-const TIMED_OUT = new Error("The item took longer than its timeout");
-const KILLED = new Error("The call was ended");
+// Made when needed: one that is made as this is loaded keeps, by its stack, the call that had it loaded.
+class TimedOut extends Error {
+  constructor() {
+    super("The item took longer than its timeout");
+  }
+}
+
+function killed(): Error {
+  return new Error("The call was ended");
+}
+
 const HERE = { num: 0, generation: 1, pid: process.pid, usage: undefined };
 
 function failureOf(thrown: unknown, facts: ItemFacts, timeout: number | undefined): Failure {
   const error =
-    thrown === TIMED_OUT
+    thrown instanceof TimedOut
       ? new ItemTimeoutError(facts, timeout!)
       : new ItemError(facts, `failed: ${inWords(asTold(thrown))}`, { cause: thrown });
   return { error, isRetriable: true };

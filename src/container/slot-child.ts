@@ -43,8 +43,10 @@ export class SlotChild {
   #state: "new" | "starting" | "serving" | "ending" = "new";
   #child: Child | undefined;
   #output: ChildOutput | undefined;
-  /** Whose tasks these are: a child serves one call at a time. */
-  #owner!: TaskOwner;
+  /** Whose tasks these are: a child serves one call at a time. Let go of when it has none, with all that the call holds. */
+  #owner: TaskOwner | undefined;
+  /** Of the last one. */
+  #howToKill!: Pick<TaskOwner["options"], "killSignal" | "forceKillAfterDelay">;
   /** How many owners it has had. */
   #owners = 0;
   #launchedAt = 0;
@@ -53,7 +55,7 @@ export class SlotChild {
   readonly #unsent: Payload[] = [];
   /** What it has not begun was taken back; it has not yet said that it knows. */
   #isRecalled = false;
-  /** How often it has given back what nobody has taken back, in this call: more than once after an error is strange. */
+  /** How often it has given back what nobody has taken back, without having done anything. */
   #returns = 0;
   /** It takes no more. */
   #isFull = false;
@@ -129,11 +131,10 @@ export class SlotChild {
 
   /** Gives it tasks, at most as many as it has room for. */
   run(tasks: readonly Task[], packed: PackedItems, owner: TaskOwner): void {
-    if (owner !== this.#owner) {
-      this.#owners += 1;
-      this.#returns = 0;
-    }
+    if (owner !== this.#owner) this.#owners += 1;
     this.#owner = owner;
+    const { killSignal, forceKillAfterDelay } = owner.options;
+    this.#howToKill = { killSignal, forceKillAfterDelay };
     const now = monotonic();
     this.#watch.handed(tasks.length, this.load === 0, now, owner.options.timeout);
     for (const task of tasks) this.#collector.add(task, owner, now);
@@ -145,7 +146,7 @@ export class SlotChild {
   kill(): void {
     if (!this.#child || this.#forceTimer) return;
     const child = this.#child;
-    const { killSignal, forceKillAfterDelay } = this.#owner.options;
+    const { killSignal, forceKillAfterDelay } = this.#howToKill;
     child.kill(killSignal);
     // The program stays so long for it: what a worker winds up when it is told to end is given its time after the call, too.
     this.#forceTimer = setTimeout(() => child.kill("SIGKILL"), forceKillAfterDelay);
@@ -190,7 +191,7 @@ export class SlotChild {
   }
 
   #hand(packed: PackedItems): void {
-    const { options, wantsResults, endsAtError } = this.#owner;
+    const { options, wantsResults, endsAtError } = this.#owner!;
     // No spreading: these are many, and what is undefined is left out of the line anyway.
     const whole: Payload = {
       seq: packed.seq,
@@ -293,6 +294,7 @@ export class SlotChild {
   #onAnswer(answer: Answer): void {
     if (this.#state !== "serving") return;
     this.#collector.collect();
+    if (this.#collector.taken > 0) this.#returns = 0;
     if (answer.full) this.#isFull = true;
     const isLast = answer.id === String(this.#lastId);
     if (answer.status === "returned") {
@@ -329,6 +331,8 @@ export class SlotChild {
 
   #idle(): void {
     this.#watch.idle();
+    this.#owner = undefined;
+    this.#collector.forget();
     this.#child?.overflow.rest(true);
     this.#endIfIdle();
   }
@@ -345,14 +349,14 @@ export class SlotChild {
 
   #find(seq: number): ReturnType<OutputSource["find"]> {
     const task = this.#tasks.get(seq);
-    return task && { task, owner: this.#owner };
+    return task && { task, owner: this.#owner! };
   }
 
   /** Those from `from` up to `to` have not been begun. */
   #giveBack(from: number, to = this.#tasks.next): void {
     const tasks = this.#tasks.takeAll(from, to);
     this.#share -= tasks.length;
-    if (tasks.length > 0) this.#owner.returned(tasks);
+    if (tasks.length > 0) this.#owner!.returned(tasks);
   }
 
   #onEnd(end: ChildEnd): void {
@@ -370,9 +374,9 @@ export class SlotChild {
     this.#onGone();
     this.#host.onChildEnd(life);
     const owner = this.#owner;
-    if (!end.started && end.fatal) owner.doomed(end.fatal);
-    for (const { task, failure, run } of lost) owner.failed(task, failure, run);
-    if (rest.length > 0) owner.returned(rest);
+    if (!end.started && end.fatal) owner?.doomed(end.fatal);
+    for (const { task, failure, run } of lost) owner!.failed(task, failure, run);
+    if (rest.length > 0) owner!.returned(rest);
     this.#host.onFree();
   }
 
