@@ -14,6 +14,9 @@ import type { Meter } from "../stats.js";
 import type { Failure, Printed, Run, Runs, Task, TaskOwner } from "../task.js";
 import type { TaskList } from "./task-list.js";
 
+/** By much less, even where a process was held up while it measured (monotonic.ts). Later than that is no time of an item. */
+const CLOCKS_DIFFER_MS = 1000;
+
 /** What an ended child leaves. */
 export interface Remains {
   /** Tasks that have gone down with it. */
@@ -43,8 +46,8 @@ export class Collector implements Runs {
   breach: string | undefined;
   /** So is its ledger: nothing is taken from it any more. */
   #isBroken = false;
-  /** In ms on the monotonic clock, when what is being collected was read. */
-  #now = 0;
+  /** Up to when what is being collected can have ended, in ms on the monotonic clock. */
+  #latest = 0;
   /** Up to when time has been counted as spent on items. */
   #pacedUpTo = 0;
   // Of what is being collected.
@@ -113,7 +116,6 @@ export class Collector implements Runs {
     this.#longBytes = 0;
     this.#firstStart = Infinity;
     this.#lastEnd = 0;
-    this.#now = monotonic();
     this.#take();
     if (this.#taken === 0) return;
     const ms = this.#lastEnd - Math.max(this.#firstStart, this.#pacedUpTo);
@@ -144,7 +146,7 @@ export class Collector implements Runs {
     let time = 0;
     const isWrong = this.#fails(() => {
       time = this.#ledger.beginningOf(seq);
-      if (!(time > 0 && time <= monotonic())) throw strangeTime();
+      if (!(time > 0 && time <= monotonic() + CLOCKS_DIFFER_MS)) throw strangeTime();
     });
     return isWrong ? monotonic() : time;
   }
@@ -211,9 +213,11 @@ export class Collector implements Runs {
     entry: (seq, entry) => {
       // Not before the look at the ledger: what an item has printed is there before its entry is.
       if (this.#output && this.#taken === 0) this.#child?.output?.drain();
+      // After it was read: the child goes on noting meanwhile.
+      if (this.#taken === 0) this.#latest = monotonic() + CLOCKS_DIFFER_MS;
       const start = this.#ledger.startOf(seq);
       const end = this.#ledger.endOf(seq);
-      if (!(start > 0 && start <= end && end <= this.#now)) throw strangeTime();
+      if (!(start > 0 && start <= end && end <= this.#latest)) throw strangeTime();
       if (start < this.#firstStart) this.#firstStart = start;
       if (end > this.#lastEnd) this.#lastEnd = end;
       this.#taken += 1;
