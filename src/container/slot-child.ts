@@ -310,9 +310,11 @@ export class SlotChild {
     this.#host.onFree();
   }
 
-  /** The one that it looks at when it sees that all is recalled counts as begun, and has not been. */
+  /** Of those that count as begun, one has not been: that at which it saw that all is recalled. */
   #checkReturned({ from, to }: { readonly from: number; readonly to: number }): void {
-    if (from > to || to > this.#tasks.next || from < this.#collector.begun() - 1) {
+    const begun = this.#tasks.upTo(Math.min(to, this.#collector.begun()));
+    const isWrong = begun.filter(([seq]) => seq >= from).length > 1;
+    if (isWrong || from > to || to > this.#tasks.next) {
       throw new Breach(`gave back items ${from} to ${to}, which it does not have or has begun`);
     }
     if (this.#isRecalled) return;
