@@ -57,7 +57,7 @@ async function boot(): Promise<void> {
   atEnd((ending, code) => {
     send({ hello: "failed", problem: problemOfExit(ending, code, order.worker) });
   });
-  if (order.readsOutput) takeOverStdio();
+  takeOverStdio(order.readsOutput ? "all" : "pipes");
   makeRandomRenewable();
   makeWasmSynchronous();
 

@@ -2,7 +2,7 @@
  * The first moments of a forked child, and its last: makes a process of its own out of a copy of the fork server, gets its
  * items (with its start, or through a channel) and ends without Node's teardown.
  */
-import { closeSync, constants, openSync, writeSync } from "node:fs";
+import { closeSync, constants, openSync } from "node:fs";
 import { inspect } from "node:util";
 import { outputFile } from "../child-files.js";
 import {
@@ -24,6 +24,7 @@ import { OverflowFileWriter, type OverflowWriter } from "./overflow.js";
 import { eventsAlone, eventsThrough, hostThreads, titleOf } from "./process-child.js";
 import { renewRandom } from "./renew.js";
 import { type LoadedWorker, Runner, type Surroundings } from "./runner.js";
+import { writeFully } from "./stdio.js";
 import { atEnd, type Ending } from "./watch-exit.js";
 
 const { _tickCallback: drainMicrotasks } = process;
@@ -146,7 +147,7 @@ export class ForkedChild {
     if (ending.how === "uncaught") {
       // What Node itself would print, had it got that far.
       try {
-        writeSync(2, `Uncaught ${inspect(ending.error)}\n`);
+        writeFully(2, Buffer.from(`Uncaught ${inspect(ending.error)}\n`));
       } catch {
         // Nobody reads it.
       }

@@ -27,7 +27,7 @@ let isDone = false;
 let isHosting = false;
 
 process.title = titleOf(name, start);
-if (start.mark !== undefined) takeOverStdio();
+takeOverStdio(start.mark === undefined ? "pipes" : "all");
 watchExit();
 atEnd((ending, code) => {
   if (isHosting) return;
