@@ -20,7 +20,7 @@ let beforeWrite: BeforeWrite | undefined;
  * To be called before anything is printed.
  *
  * @param which - `"pipes"`: where descriptors 1 and 2 are pipes or sockets; `"all"`: whatever they are or will be, for
- * Node writes to a terminal through a descriptor of its own, and in a thread through the main thread
+ * Node writes to a terminal through a descriptor of its own
  */
 export function takeOverStdio(which: "pipes" | "all"): void {
   for (const [name, fd] of [
@@ -34,6 +34,30 @@ export function takeOverStdio(which: "pipes" | "all"): void {
     // A module loaded before (`--import`) may have printed by it: the console keeps the stream it began with.
     Reflect.set(console, `_${name}`, stream);
   }
+}
+
+/** In a thread Node's own write through its main thread. They stay, because that talks to them. */
+export function takeOverThreadStdio(): void {
+  for (const [stream, fd] of [
+    [process.stdout, 1],
+    [process.stderr, 2],
+  ] as const) {
+    stream._writev = (chunks, done) => {
+      try {
+        for (const { chunk, encoding } of chunks as Written[]) {
+          writeFully(fd, typeof chunk === "string" ? Buffer.from(chunk, encoding) : chunk);
+        }
+      } catch (error) {
+        return done(error as Error);
+      }
+      done();
+    };
+  }
+}
+
+interface Written {
+  readonly chunk: string | Uint8Array;
+  readonly encoding: BufferEncoding;
 }
 
 export function setBeforeWrite(callback: BeforeWrite): void {

@@ -10,7 +10,7 @@ import { ledgerInFile } from "./ledgers.js";
 import { loadWorker, problemOf, problemOfExit } from "./load-worker.js";
 import { OverflowFileWriter, OverflowPoster } from "./overflow.js";
 import { type LoadedWorker, Runner } from "./runner.js";
-import { takeOverStdio } from "./stdio.js";
+import { takeOverThreadStdio } from "./stdio.js";
 import { atEnd, watchExit } from "./watch-exit.js";
 import { parse } from "../json.js";
 
@@ -21,7 +21,7 @@ let runner: Runner | undefined;
 let isDone = false;
 
 // In a process of ours, which ends by `_exit`, nothing may be on its way through its main thread.
-if (!memory) takeOverStdio("all");
+if (!memory) takeOverThreadStdio();
 watchExit();
 atEnd((ending, code) => {
   if (!runner) say({ hello: "failed", problem: problemOfExit(ending, code, source) });

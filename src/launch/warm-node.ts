@@ -111,7 +111,7 @@ export function loadError(url: string, { message, error, unrelated }: LoadProble
 export function startupTimeoutError(url: string, ms: number): WorkerModuleError {
   return new WorkerModuleError(
     url,
-    `${url} was not loaded after ${ms} ms: it hangs, or it needs a longer \`startupTimeout\``,
+    `${url} was not loaded after ${ms} ms: it hangs, waits until somebody reads what it prints, or needs a longer \`startupTimeout\``,
   );
 }
 
