@@ -113,8 +113,26 @@ function endProgramHere(): never {
   const session = new Session();
   session.connect();
   setImmediate(() => session.disconnect());
+  unwindAsyncIds();
   session.post("Runtime.terminateExecution");
   for (;;);
+}
+
+/**
+ * Where async hooks are on, each promise job and resource begins with an id on Node's own stack and takes it off when it
+ * ends. What is terminated never does, and Node aborts the process over it: `InternalCallbackScope::Close`. Node itself
+ * meets that with every uncaught error, and `process._fatalException` is its way out: it calls the hooks' `after` and
+ * empties the stack, in a thread too.
+ */
+function unwindAsyncIds(): void {
+  const { emit } = process;
+  const { _fatalException: unwind } = process as unknown as { _fatalException(error: Error): void };
+  // There is no error that anybody should hear of: neither a listener nor a callback of the program's own.
+  if (process.hasUncaughtExceptionCaptureCallback())
+    process.setUncaughtExceptionCaptureCallback(null);
+  process.emit = (() => true) as unknown as typeof emit;
+  unwind(new Error("The program has been run up to new Parallel"));
+  process.emit = emit;
 }
 
 function isProgram({ url, argv }: WorkerSource): boolean {

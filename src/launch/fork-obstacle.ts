@@ -2,12 +2,15 @@
 import { createRequire } from "node:module";
 import type * as Inspector from "node:inspector";
 
+/** Not `--inspect-port`, which only says where one would be: `node --test` gives it to every file. */
+const DEBUGGER = /^--inspect(-brk|-wait)?(=|$)/;
+
 /** Why `fork` cannot be used here, or `undefined`. */
 export function forkObstacle(execArgv: readonly string[]): string | undefined {
   if (process.platform !== "linux") return `fork is for Linux, this is ${process.platform}`;
   if (process.arch !== "x64" && process.arch !== "arm64")
     return `fork is not tested on ${process.arch}`;
-  if (execArgv.some((flag) => flag.startsWith("--inspect")) || inspectorUrl() !== undefined) {
+  if (execArgv.some((flag) => DEBUGGER.test(flag)) || inspectorUrl() !== undefined) {
     return "a debugger is attached (--inspect)";
   }
   const loader = execArgv.find((flag) => /^--(experimental-)?loader\b/.test(flag));

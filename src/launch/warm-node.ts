@@ -1,7 +1,7 @@
 /** What both start methods need to start Node with our code in it. */
 import { spawn, type ChildProcess } from "node:child_process";
 import { existsSync } from "node:fs";
-import { constants } from "node:os";
+import { constants, devNull } from "node:os";
 import type { Socket } from "node:net";
 import { fileURLToPath } from "node:url";
 import { LaunchError, WorkerModuleError } from "../errors.js";
@@ -39,10 +39,12 @@ export function startNode(
   const file = fileURLToPath(new URL(`../child/${entry}.js`, import.meta.url));
   // The fork server's children have FIFOs of their own.
   const stdio = settings.readsOutput && entry === "spawned-child" ? "pipe" : "inherit";
-  const child = spawn(process.execPath, [...inheritable(settings.execArgv), ...flags, file], {
+  const quiet = isNodeTest() ? QUIET_TESTS : [];
+  const own = inheritable(settings.execArgv);
+  const child = spawn(process.execPath, [...own, ...flags, ...quiet, file], {
     stdio: ["ignore", stdio, stdio, "pipe"],
     detached: true,
-    env: { ...settings.env, [ENTRY_MARK]: entry },
+    env: { ...settings.env, [ENTRY_MARK]: entry, NODE_TEST_CONTEXT: undefined },
     ...(settings.cwd === undefined ? {} : { cwd: settings.cwd }),
   });
   const channel = child.stdio[CHANNEL_FD] as Socket;
@@ -64,6 +66,14 @@ export function startNode(
   });
   gone.catch(() => {});
   return { child, channel, gone };
+}
+
+/** A test file with a worker's class is run again, with the tests before it: their outcome is told by this process only. */
+const QUIET_TESTS = ["--test-reporter=tap", `--test-reporter-destination=${devNull}`];
+
+function isNodeTest(): boolean {
+  const { moduleLoadList } = process as unknown as { moduleLoadList?: readonly string[] };
+  return moduleLoadList?.includes("NativeModule internal/test_runner/harness") ?? false;
 }
 
 /** Options of the parent's own that would keep Node from running our entry, or make every child do what one process should. */
