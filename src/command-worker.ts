@@ -3,7 +3,7 @@
  * launch/program/, and for those who write one in docs/protocol.md.
  */
 import { describe } from "./describe.js";
-import { AnyWorker } from "./worker.js";
+import { AnyWorker, type TaskContext } from "./worker.js";
 
 /** Which program a `CommandWorker` runs. */
 export interface Command {
@@ -79,7 +79,7 @@ export class CommandWorker<Item = unknown, Result = unknown>
   }
 
   /** The program does it, not this process. @throws TypeError always */
-  override process(): never {
+  override process(_item: Item, _task: TaskContext): Result {
     throw new TypeError(
       `The items of ${this.argv[0]} are for new Parallel(worker).mapProcesses(items)`,
     );

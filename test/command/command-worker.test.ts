@@ -119,7 +119,7 @@ describe("a CommandWorker refuses", () => {
     expect((await rejection(parallel.mapProcesses(["ok 1"], { limits }))).message).toContain(
       "`limits`",
     );
-    expect(() => new CommandWorker({ argv: ["ruby"] }).process()).toThrow(
+    expect(() => new CommandWorker({ argv: ["ruby"] }).process("a", {} as never)).toThrow(
       "The items of ruby are for",
     );
   });
