@@ -1,17 +1,15 @@
 /**
- * Describes a worker so that another process can have it: the file that defines its class, found through the inspector,
- * and its own fields. Classes that only exist inside a call of a function are refused here: no other process can make
- * them.
+ * Describes a worker so that another process can have it: the file that defines its class, the variables that the class uses
+ * where a function has made it, and its own fields. Refuses a class that another process could take for another one.
  */
 import { existsSync, readFileSync } from "node:fs";
-import { createRequire } from "node:module";
-import type * as Inspector from "node:inspector";
 import path from "node:path";
 import { fileURLToPath, pathToFileURL } from "node:url";
 import { serialize } from "node:v8";
+import { countAlive, originOf } from "./class-origin.js";
 import { currentContext } from "./current-context.js";
 import { WorkerModuleError } from "./errors.js";
-import type { WorkerSource } from "./protocol.js";
+import { DEFINE_AT_TOP, type WorkerSource } from "./protocol.js";
 
 /**
  * @param worker - the instance given to `Parallel`
@@ -26,13 +24,13 @@ export function locateWorker(
 ): WorkerSource {
   const type = worker.constructor;
   const text = String(type);
-  const url = module === undefined ? findModule(type) : moduleUrl(module);
+  const found = module === undefined ? findModule(type) : { url: moduleUrl(module), variables: {} };
   return {
     name: type.name,
     text,
     members: Object.getOwnPropertyNames(type.prototype),
-    url,
-    verbatim: fileHolds(url, text),
+    ...found,
+    verbatim: fileHolds(found.url, text),
     explicit: module !== undefined,
     ...ownFields(worker),
     argv: process.argv,
@@ -48,8 +46,20 @@ function moduleUrl(module: string | URL): string {
     : pathToFileURL(module).href;
 }
 
-function findModule(type: Function): string {
-  const { url, scopes } = inspect(type);
+/** How many classes with the same text have been given to `Parallel`. */
+const given = new Map<string, number>();
+const counted = new WeakSet<Function>();
+
+export function countClass(type: Function): void {
+  if (counted.has(type)) return;
+  counted.add(type);
+  const text = String(type);
+  given.set(text, (given.get(text) ?? 0) + 1);
+}
+
+function findModule(type: Function): Pick<WorkerSource, "url" | "maker" | "variables"> {
+  const name = type.name || "The worker's class";
+  const { url, maker, variables, hasMore } = originOf(type);
   if (!url) {
     throw new WorkerModuleError(
       "unknown",
@@ -58,101 +68,32 @@ function findModule(type: Function): string {
   }
   const href = url.startsWith("file:") || !path.isAbsolute(url) ? url : pathToFileURL(url).href;
   if (!canLoad(href)) {
+    const remedy = href.startsWith("webpack")
+      ? 'webpack has put it into an `eval`: set `devtool` of its configuration to "source-map" or false'
+      : "put it in a file and export it";
     throw new WorkerModuleError(
       href,
-      `${type.name || "The worker's class"} is defined in ${href}, which no other process can load: put it in a file and export it`,
+      `${name} is defined in ${href}, which no other process can load: ${remedy}`,
     );
   }
-  const maker = enclosingFunction(scopes);
-  if (maker !== undefined) {
+  if (maker !== undefined && hasMore && isOneOfSeveral(type)) {
     throw new WorkerModuleError(
       href,
-      `${type.name || "The worker's class"} is defined inside ${maker} and uses its variables, which no other process has. ` +
-        "Define it at the top level of a module and pass what it needs as fields (`new Worker({ ... })`) or with the items",
+      `${name} is defined inside ${maker} and uses its variables, and there is more than one such class: no other process ` +
+        `could know which is meant. ${DEFINE_AT_TOP}`,
     );
   }
-  return href;
+  return { url: href, maker, variables };
+}
+
+/** Then the first that another process comes to may be another one. */
+function isOneOfSeveral(type: Function): boolean {
+  return (given.get(String(type)) ?? 1) > 1 || countAlive(type) > 1;
 }
 
 /** Not what came from `node -e`, a prompt or a vm context. */
 function canLoad(href: string): boolean {
   return href.startsWith("data:") || (href.startsWith("file:") && existsSync(new URL(href)));
-}
-
-/**
- * The function whose variables the class uses, if there is one. A CommonJS module is itself a function: its scope is
- * the outermost closure.
- */
-function enclosingFunction(scopes: readonly string[]): string | undefined {
-  const closures = scopes.filter((scope) => scope.startsWith("Closure"));
-  const ofModule = scopes.includes("Module") ? 0 : 1;
-  if (closures.length <= ofModule) return undefined;
-  return /\((.+)\)/.exec(closures[0]!)?.[1]?.concat("()") ?? "a function";
-}
-
-interface Known {
-  readonly url: string | undefined;
-  readonly scopes: readonly string[];
-}
-
-const known = new WeakMap<Function, Known>();
-
-/**
- * What V8 knows of a function: its script and the scopes it sees. Takes some 20 ms, once per class, while the fork
- * server boots on another processor. (Listing the scripts by coverage takes 5, but leaves out those whose functions
- * V8 has dropped.)
- */
-function inspect(type: Function): Known {
-  const found = known.get(type) ?? ask(type);
-  known.set(type, found);
-  return found;
-}
-
-function ask(type: Function): Known {
-  const { Session } = createRequire(import.meta.url)("node:inspector") as typeof Inspector;
-  const session = new Session();
-  const scripts = new Map<string, string>();
-  session.connect();
-  session.on("Debugger.scriptParsed", ({ params }) => scripts.set(params.scriptId, params.url));
-  globals[KEY] = type;
-  try {
-    const { result } = post<Inspector.Runtime.EvaluateReturnType>(session, "Runtime.evaluate", {
-      expression: `globalThis.${KEY}`,
-    });
-    const internal = properties(session, result.objectId).internalProperties ?? [];
-    const property = (name: string) => internal.find((each) => each.name === name)?.value;
-    const location = property("[[FunctionLocation]]")?.value as { scriptId: string } | undefined;
-    const scopes = properties(session, property("[[Scopes]]")?.objectId).result;
-    post(session, "Debugger.enable", {});
-    return {
-      url: location && scripts.get(location.scriptId),
-      scopes: scopes.map((scope) => scope.value?.description ?? ""),
-    };
-  } finally {
-    delete globals[KEY];
-    session.disconnect();
-  }
-}
-
-/** The only way to hand the inspector an object is by a name it can evaluate. */
-const KEY = "__forkmapWorkerClass";
-const globals = globalThis as Record<string, unknown>;
-
-function properties(session: Inspector.Session, objectId: string | undefined) {
-  return post<Inspector.Runtime.GetPropertiesReturnType>(session, "Runtime.getProperties", {
-    objectId,
-    ownProperties: true,
-  });
-}
-
-/** In process, the inspector answers before `post` returns. */
-function post<Answer>(session: Inspector.Session, method: string, parameters: object): Answer {
-  let answer: Answer | undefined;
-  session.post(method, parameters, (error: Error | null, result?: unknown) => {
-    if (error) throw error;
-    answer = result as Answer;
-  });
-  return answer as Answer;
 }
 
 function fileHolds(url: string, text: string): boolean {

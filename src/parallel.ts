@@ -36,6 +36,7 @@ import {
   withCommandDefaults,
 } from "./options.js";
 import { ThreadChoice } from "./launch/thread-choice.js";
+import { countClass } from "./locate-worker.js";
 import { processorCount } from "./processor-count.js";
 import { ResultStream } from "./result-stream.js";
 import { anyIs, findFirst } from "./search.js";
@@ -90,6 +91,7 @@ export class Parallel<Item, Result> {
     if (command) checkCommandOptions(options as ParallelOptions);
     checkConstructorOptions(options);
     const isRerun = offerWorker(worker);
+    countClass(worker.constructor);
     const own = { ...options } as ParallelOptions<never, never>;
     const anyWorker = worker as AnyWorker<never, unknown>;
     this.#options = options;

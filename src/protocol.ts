@@ -227,6 +227,10 @@ export interface WorkerSource {
   readonly verbatim: boolean;
   /** Whether the user named the module, so that the name of the class is enough. */
   readonly explicit: boolean;
+  /** The function or block whose variables the class uses; a bundler puts every module into one. */
+  readonly maker?: string | undefined;
+  /** Those of the variables that can be compared, as text: a class that another call has made may have others. */
+  readonly variables: Readonly<Record<string, string>>;
   /** Own fields, serialised by structured clone, base64. */
   readonly fields: string;
   /** Own fields that structured clone cannot carry, each with the reason. */
@@ -237,6 +241,10 @@ export interface WorkerSource {
   /** Frames around the children. */
   readonly context: readonly Frame[];
 }
+
+/** What to do with a class that a function makes. */
+export const DEFINE_AT_TOP =
+  "Define it at the top level of a module and pass what it needs as fields (`new Worker({ ... })`) or with the items";
 
 /** Requests to the fork server itself. */
 export type Order =

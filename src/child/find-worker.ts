@@ -8,8 +8,9 @@ import { createRequire } from "node:module";
 import { fileURLToPath } from "node:url";
 import { deserialize } from "node:v8";
 import { expectWorker } from "../capture.js";
+import { variablesOf } from "../class-origin.js";
 import { recordError } from "../error-record.js";
-import type { LoadProblem, WorkerSource } from "../protocol.js";
+import { DEFINE_AT_TOP, type LoadProblem, type WorkerSource } from "../protocol.js";
 import type { LoadedWorker } from "./runner.js";
 
 /** The worker cannot be had; says why in a sentence for the user. */
@@ -38,12 +39,16 @@ function importWorker(source: WorkerSource): Promise<LoadedWorker> {
   return new Promise((resolve, reject) => {
     let exported: WorkerClass | undefined;
     let loaded = false;
+    const others: Others = {};
 
     const settle = () => {
       process.off("beforeExit", settle);
       try {
         if (exported) resolve(construct(exported, source));
-        else reject(new LoadFailure(loaded ? notFound(source) : neverLoaded(source)));
+        else {
+          const isThrough = loaded || others.difference !== undefined;
+          reject(new LoadFailure(isThrough ? notFound(source, others) : neverLoaded(source)));
+        }
       } catch (failure) {
         reject(failure);
       }
@@ -51,7 +56,8 @@ function importWorker(source: WorkerSource): Promise<LoadedWorker> {
     process.on("beforeExit", settle);
 
     expectWorker((worker) => {
-      if (!matches(worker.constructor as WorkerClass, source)) return;
+      const type = worker.constructor as WorkerClass;
+      if (!matches(type, source) || !hasVariables(type, source, others)) return;
       process.off("beforeExit", settle);
       // From a fresh turn of the loop: the microtasks of this one end with the program.
       setImmediate(() => resolve(worker as LoadedWorker));
@@ -61,10 +67,11 @@ function importWorker(source: WorkerSource): Promise<LoadedWorker> {
     import(source.url).then(
       (exports: Record<string, unknown>) => {
         loaded = true;
-        exported = findExport(exports, source);
+        exported = findExport(exports, source, others);
         // The program itself may go on after its import, towards `new Parallel` or anything else: wait until it has
         // got there or has nothing left to do. A module on its own is done now.
         if (!isProgram(source)) settle();
+        else if (source.maker !== undefined) setTimeout(settle, MAKER_PATIENCE_MS).unref();
       },
       (error: unknown) => {
         process.off("beforeExit", settle);
@@ -76,17 +83,22 @@ function importWorker(source: WorkerSource): Promise<LoadedWorker> {
 
 type WorkerClass = { new (): LoadedWorker; readonly prototype: object; readonly name: string };
 
+/** A class made by a function may be one that is made for each request: nobody makes these here, and the program may serve for ever. */
+const MAKER_PATIENCE_MS = 5000;
+
 function findExport(
   exports: Record<string, unknown>,
   source: WorkerSource,
+  others: Others,
 ): WorkerClass | undefined {
   const candidates = Object.values(exports)
     // A CommonJS module without named exports keeps them on its default one.
     .flatMap((value) => (isPlainObject(value) ? [value, ...Object.values(value)] : [value]))
-    .filter((value): value is WorkerClass => typeof value === "function");
+    .filter((value): value is WorkerClass => typeof value === "function")
+    .filter((value) => matches(value, source) && hasVariables(value, source, others));
   return (
     candidates.find((value) => value.name === source.name && String(value) === source.text) ??
-    candidates.find((value) => matches(value, source))
+    candidates[0]
   );
 }
 
@@ -101,6 +113,27 @@ function matches(
   return (
     !verbatim && members.length === own.length && members.every((member) => own.includes(member))
   );
+}
+
+/** What distinguishes a class from the one looked for: a variable, as it is there and here. */
+interface Others {
+  difference?: string;
+}
+
+/** Whether it uses the same variables of the function that has made it. */
+function hasVariables(type: WorkerClass, { variables }: WorkerSource, others: Others): boolean {
+  const expected = Object.entries(variables);
+  if (expected.length === 0) return true;
+  const actual = variablesOf(type);
+  const different = expected.find(([name, text]) => actual[name] !== text);
+  if (!different) return true;
+  const [name, text] = different;
+  others.difference = `\`${name}\` is ${shortened(text)} in the program, and ${shortened(actual[name] ?? "not there")} when its file is run again`;
+  return false;
+}
+
+function shortened(text: string): string {
+  return text.length > 60 ? `${text.slice(0, 60)}...` : text;
 }
 
 /**
@@ -175,7 +208,15 @@ function addFields(worker: LoadedWorker, { name, fields, unsendable }: WorkerSou
   }
 }
 
-function notFound({ name, url }: WorkerSource): string {
+function notFound({ name, url, maker }: WorkerSource, { difference }: Others): string {
+  if (maker !== undefined) {
+    const seen = difference === undefined ? "" : ` (${difference})`;
+    return (
+      `${name || "The worker's class"} is defined inside ${maker} and uses its variables${seen}, which no other process has. ` +
+      `${DEFINE_AT_TOP}. If it is at the top level and a bundler has put the function around it, export it, or make its ` +
+      "Parallel at the top level too"
+    );
+  }
   const what = name === "" ? "The worker's class has no name and" : `The class ${name}`;
   return (
     `${what} is not exported by ${url}, and loading that file does not reach \`new Parallel\` with it. ` +

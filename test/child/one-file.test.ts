@@ -64,12 +64,49 @@ describe.each(["fork", "spawn"])("children made by %s", (startMethod) => {
   });
 });
 
-test("a class that uses the variables of a function is refused with a sentence", async () => {
-  const [printed] = lines(await runScript(fixture("one-file/inside-function.mjs")));
-  expect(printed).toMatch(
-    /^WorkerModuleError: Greet is defined inside makeWorker\(\) and uses its variables/,
-  );
-  expect(printed).toContain("Define it at the top level of a module");
+describe.each(["fork", "spawn"])("a class made by a function, by %s", (startMethod) => {
+  const run = async (way: string) => {
+    const env = { FORKMAP_TEST_START: startMethod };
+    const ran = await runScript(fixture("one-file/made-by-function.mjs"), { env, args: [way] });
+    return lines(ran).map((line) => JSON.parse(line) as unknown);
+  };
+
+  test("is taken when the program makes it again with the same variables", async () => {
+    expect(await run("one")).toEqual([[3, 6]]);
+    expect(await run("one with a function")).toEqual([[3, 6]]);
+  });
+
+  test.each(["two", "block"])("is told from others with the same text: %s", async (way) => {
+    expect(await run(way)).toEqual([
+      [4, 8],
+      [3, 6],
+    ]);
+  });
+
+  test("is refused where others have the same text and variables that cannot be compared", async () => {
+    for (const each of await run("two with functions")) {
+      expect(each).toMatch(
+        /^WorkerModuleError: Apply is defined inside apply\(\) and uses its variables, and there is more than one/,
+      );
+      expect(each).toContain("Define it at the top level of a module");
+    }
+  });
+
+  test("is refused where the program makes it with other variables", async () => {
+    expect(await run("another")).toEqual([
+      expect.stringMatching(
+        /^WorkerModuleError: Multiply is defined inside multiply\(\) and uses its variables \(`k` is \d+ in the program, and \d+ when/,
+      ),
+    ]);
+  });
+
+  test("is refused where the program does not make it again", async () => {
+    expect(await run("request")).toEqual([
+      expect.stringMatching(
+        /^WorkerModuleError: Multiply is defined inside multiply\(\) and uses its variables, which no other/,
+      ),
+    ]);
+  });
 });
 
 test("TypeScript under tsx falls back to spawn, and says why", async () => {
