@@ -1,6 +1,6 @@
 /** Bundles of a program, made by bundlers with this package kept out, find the class as the program itself does. */
 import { execFile } from "node:child_process";
-import { mkdirSync, mkdtempSync, rmSync, symlinkSync, writeFileSync } from "node:fs";
+import { cpSync, mkdirSync, mkdtempSync, rmSync, symlinkSync, writeFileSync } from "node:fs";
 import { createRequire } from "node:module";
 import { tmpdir } from "node:os";
 import path from "node:path";
@@ -79,7 +79,7 @@ afterAll(() => rmSync(directory, { recursive: true }));
 const external = ["forkmap", /^node:/];
 
 async function byEsbuild(
-  source: Source,
+  source: string,
   outfile: string,
   format: "esm" | "cjs",
   minify: boolean,
@@ -91,7 +91,8 @@ async function byEsbuild(
     minify,
     bundle: true,
     platform: "node",
-    external: ["forkmap"],
+    logLevel: "error",
+    external: source.startsWith("with-") ? ["koffi", "ora"] : ["forkmap"],
   });
   return outfile;
 }
@@ -107,7 +108,7 @@ async function byRollup(source: Source, file: string): Promise<string> {
   return file;
 }
 
-async function byWebpack(source: Source, file: string, settings: Configuration): Promise<string> {
+async function byWebpack(source: string, file: string, settings: Configuration): Promise<string> {
   const compiler = webpack({
     context: directory,
     entry: `./${source}`,
@@ -179,4 +180,80 @@ test("webpack's eval is an error that says what to set", async () => {
   await byWebpack("main.cjs", file, { mode: "development" });
   const { stdout } = await runScript(file);
   expect(stdout).toMatch(/^"WorkerModuleError: Double is defined in webpack.* set `devtool`/);
+});
+
+test("a bundle with this package in it says in a sentence to keep it out", async () => {
+  // As deployed: without the package, whose address webpack writes into the bundle.
+  const copy = path.join(directory, "forkmap-copy");
+  cpSync(path.join(REPOSITORY, "dist"), copy, { recursive: true });
+  symlinkSync(path.join(REPOSITORY, "node_modules"), path.join(copy, "node_modules"));
+  const main = `import { JsonWorker, Parallel } from "./forkmap-copy/index.js";
+    class Square extends JsonWorker { process(n) { return n * n; } }
+    const parallel = new Parallel(new Square());
+    for (const verb of ["mapProcesses", "mapThreads"]) {
+      parallel[verb]([1]).then(console.log, (error) => console.log(error.name + ": " + error.message));
+    }`;
+  writeFileSync(path.join(directory, "with-forkmap.mjs"), main);
+  writeFileSync(path.join(copy, "package.json"), '{ "type": "module", "version": "0.0.0" }');
+  const files = await Promise.all([
+    byEsbuild("with-forkmap.mjs", path.join(directory, "in/esbuild.mjs"), "esm", false),
+    byEsbuild("with-forkmap.mjs", path.join(directory, "in/esbuild.cjs"), "cjs", true),
+    byWebpack("with-forkmap.mjs", path.join(directory, "in/webpack.cjs"), {
+      mode: "none",
+      externals: { koffi: "commonjs koffi", ora: "commonjs ora" },
+    }),
+  ]);
+  rmSync(copy, { recursive: true });
+  for (const file of files) {
+    const { stdout, stderr } = await runScript(file);
+    expect(stdout, stderr).toMatch(
+      /^(LaunchError: forkmap has been bundled into the program.* keep it out.*\n){2}$/,
+    );
+  }
+});
+
+test("decorators that tsc has compiled put the class into a function: its export is taken", async () => {
+  writeFileSync(path.join(directory, "package.json"), '{ "type": "module" }');
+  const worker = `import { JsonWorker } from "forkmap";
+    const seen: string[] = [];
+    function logged(value: unknown, context: { name: string | symbol | undefined }): void {
+      seen.push(String(context.name));
+    }
+    @logged
+    export class Decorated extends JsonWorker<number, [number, string]> {
+      @logged
+      process(n: number): [number, string] {
+        return [n * n, seen.join()];
+      }
+    }
+    @logged
+    export class Other extends JsonWorker<number, number> {
+      process(n: number): number {
+        return n;
+      }
+    }`;
+  const main = `import { Parallel } from "forkmap";
+    import { Decorated } from "./decorated.js";
+    const startMethod = process.env["FORKMAP_TEST_START"] as "fork";
+    console.log(JSON.stringify(await new Parallel(new Decorated(), { startMethod }).mapProcesses([3])));`;
+  writeFileSync(path.join(directory, "decorated.ts"), worker);
+  writeFileSync(path.join(directory, "decorators.ts"), main);
+  const tsc = path.join(REPOSITORY, "node_modules/typescript/bin/tsc");
+  const options = [
+    "--target",
+    "es2022",
+    "--module",
+    "nodenext",
+    "--types",
+    "node",
+    "--skipLibCheck",
+  ];
+  const types = ["--typeRoots", path.join(REPOSITORY, "node_modules/@types")];
+  const args = [tsc, ...options, ...types, "decorators.ts", "--ignoreConfig"];
+  await promisify(execFile)(process.execPath, args, { cwd: directory });
+  for (const start of ["fork", "spawn"]) {
+    const env = { FORKMAP_TEST_START: start };
+    const ran = await runScript(path.join(directory, "decorators.js"), { env });
+    expect(ran).toMatchObject({ stdout: '[[9,"process,Decorated,Other"]]\n', stderr: "" });
+  }
 });

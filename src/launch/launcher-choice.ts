@@ -5,6 +5,7 @@
 import { ClosedError, LaunchError, UnfitError } from "../errors.js";
 import { locateWorker } from "../locate-worker.js";
 import { DEFAULT_STARTUP_TIMEOUT_MS, type ParallelOptions } from "../options.js";
+import { entryFile } from "./entry-file.js";
 import { forkObstacle } from "./fork-obstacle.js";
 import type { WorkerSource } from "../protocol.js";
 import type { LaunchChoice, Launcher } from "./launcher.js";
@@ -53,6 +54,7 @@ export class LauncherChoice implements LaunchChoice {
   }
 
   async #choose(): Promise<Launcher> {
+    entryFile("spawned-child");
     const { startMethod, module } = this.#options;
     const settings = this.#settings();
     const locate = () => locateWorker(this.#worker, module, settings.execArgv);

@@ -2,6 +2,7 @@
 import { ClosedError } from "../errors.js";
 import { locateWorker } from "../locate-worker.js";
 import { DEFAULT_STARTUP_TIMEOUT_MS, type ParallelOptions } from "../options.js";
+import { entryFile } from "./entry-file.js";
 import type { Launcher, LaunchChoice } from "./launcher.js";
 
 type LaunchOptions = Pick<ParallelOptions, "module" | "execArgv" | "env" | "startupTimeout">;
@@ -23,6 +24,7 @@ export class ThreadChoice implements LaunchChoice {
   }
 
   async ready(): Promise<Launcher> {
+    entryFile("thread-child");
     const { module, execArgv, env, startupTimeout } = this.#options;
     const { ThreadLauncher } = await import("./thread.js");
     if (this.#isClosed) throw new ClosedError();

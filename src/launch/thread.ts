@@ -19,6 +19,7 @@ import {
   type ToThread,
   type WorkerSource,
 } from "../protocol.js";
+import { entryFile } from "./entry-file.js";
 import type { Child, ChildEnd, ChildEvents, Launcher, Room, RoomOptions } from "./launcher.js";
 import { type Overflow, OverflowFiles } from "./overflow.js";
 import { OverflowMail } from "./overflow-mail.js";
@@ -94,8 +95,6 @@ class ThreadRoom implements Room {
     this.#ledgers.clear();
   }
 }
-
-const ENTRY = new URL("../child/thread-child.js", import.meta.url);
 
 export class ThreadHandle implements Child {
   readonly pid = process.pid;
@@ -220,7 +219,7 @@ export class ThreadHandle implements Child {
 function startThread(data: ThreadData, { execArgv, env }: ThreadSettings): Worker {
   const { source, request, memory } = data;
   const own = execArgv ? inheritable(execArgv) : ownExecArgv();
-  return new Worker(ENTRY, {
+  return new Worker(entryFile("thread-child"), {
     name: `forkmap ${source.name || "worker"} num ${request.start.num}`,
     workerData: data,
     transferList: memory ? [memory.mail] : [],

@@ -3,11 +3,11 @@ import { spawn, type ChildProcess } from "node:child_process";
 import { existsSync } from "node:fs";
 import { constants, devNull } from "node:os";
 import type { Socket } from "node:net";
-import { fileURLToPath } from "node:url";
 import { LaunchError, WorkerModuleError } from "../errors.js";
 import { reviveError } from "../error-record.js";
 import { MessageReader } from "../check-message.js";
 import { CHANNEL_FD, ENTRY_MARK, type LoadProblem } from "../protocol.js";
+import { type Entry, entryFile } from "./entry-file.js";
 
 /** Where and how children run: the options of `Parallel` that concern processes. */
 export interface ChildSettings {
@@ -29,14 +29,14 @@ export interface NodeProcess {
 
 /** Starts Node on `entry` with a channel; in a session of its own, out of reach of the terminal's Ctrl-C. */
 export function startNode(
-  entry: "fork-server" | "spawned-child",
+  entry: Exclude<Entry, "thread-child">,
   flags: readonly string[],
   settings: ChildSettings,
   onMessage: (message: unknown) => void,
   onBreach: (reason: string) => void,
 ): NodeProcess {
   assertNotAstray();
-  const file = fileURLToPath(new URL(`../child/${entry}.js`, import.meta.url));
+  const file = entryFile(entry);
   // The fork server's children have FIFOs of their own.
   const stdio = settings.readsOutput && entry === "spawned-child" ? "pipe" : "inherit";
   const quiet = isNodeTest() ? QUIET_TESTS : [];

@@ -1,0 +1,29 @@
+/** The files of this package that children and threads are started with. A bundle has none of them. */
+import { existsSync } from "node:fs";
+import path from "node:path";
+import { fileURLToPath } from "node:url";
+import { LaunchError } from "../errors.js";
+
+export type Entry = "fork-server" | "spawned-child" | "thread-child";
+
+/** @throws LaunchError when this package has been bundled */
+export function entryFile(entry: Entry): string {
+  const folder = ownFolder();
+  // Not `new URL(..., import.meta.url)`: bundlers take that for a file to copy, which then lacks those that it imports.
+  const file = folder && path.join(folder, "../child", `${entry}.js`);
+  if (file && existsSync(file)) return file;
+  throw new LaunchError(
+    "forkmap has been bundled into the program, and children need files of its own: keep it out of the bundle, as an external " +
+      "package (`external: [\"forkmap\"]`, `--external:forkmap`, `externals`), and install it where the program runs",
+  );
+}
+
+/** Bundlers make of `import.meta.url` what they like: the address of the bundle, or nothing. */
+function ownFolder(): string | undefined {
+  try {
+    const file = fileURLToPath(import.meta.url);
+    return file.endsWith(path.join("launch", "entry-file.js")) ? path.dirname(file) : undefined;
+  } catch {
+    return undefined;
+  }
+}
