@@ -6,7 +6,7 @@ import { tmpdir } from "node:os";
 import path from "node:path";
 import { fileURLToPath } from "node:url";
 import { promisify } from "node:util";
-import commonjs from "@rollup/plugin-commonjs";
+import rollupCommonjs from "@rollup/plugin-commonjs";
 import { build } from "esbuild";
 import { rollup } from "rollup";
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
@@ -76,6 +76,8 @@ beforeAll(() => {
 
 afterAll(() => rmSync(directory, { recursive: true }));
 
+// Its types say `export default`, and it is the function itself under Node.
+const commonjs = rollupCommonjs as unknown as typeof rollupCommonjs.default;
 const external = ["forkmap", /^node:/];
 
 async function byEsbuild(

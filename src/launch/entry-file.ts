@@ -14,7 +14,7 @@ export function entryFile(entry: Entry): string {
   if (file && existsSync(file)) return file;
   throw new LaunchError(
     "forkmap has been bundled into the program, and children need files of its own: keep it out of the bundle, as an external " +
-      "package (`external: [\"forkmap\"]`, `--external:forkmap`, `externals`), and install it where the program runs",
+      'package (`external: ["forkmap"]`, `--external:forkmap`, `externals`), and install it where the program runs',
   );
 }
 
