@@ -57,7 +57,10 @@ function importWorker(source: WorkerSource): Promise<LoadedWorker> {
 
     expectWorker((worker) => {
       const type = worker.constructor as WorkerClass;
-      if (!matches(type, source) || !hasVariables(type, source, others)) return;
+      if (!matches(type, source) || !hasVariables(type, source, others)) {
+        others.isOffered = true;
+        return;
+      }
       process.off("beforeExit", settle);
       // From a fresh turn of the loop: the microtasks of this one end with the program.
       setImmediate(() => resolve(worker as LoadedWorker));
@@ -115,8 +118,11 @@ function matches(
   );
 }
 
-/** What distinguishes a class from the one looked for: a variable, as it is there and here. */
+/** What has been met that is not the class looked for. */
 interface Others {
+  /** Whether there was a `new Parallel` with another one. */
+  isOffered?: boolean;
+  /** A variable that is another one, as it is there and here. */
   difference?: string;
 }
 
@@ -208,7 +214,7 @@ function addFields(worker: LoadedWorker, { name, fields, unsendable }: WorkerSou
   }
 }
 
-function notFound({ name, url, maker }: WorkerSource, { difference }: Others): string {
+function notFound({ name, url, maker }: WorkerSource, { difference, isOffered }: Others): string {
   if (maker !== undefined) {
     const seen = difference === undefined ? "" : ` (${difference})`;
     return (
@@ -219,7 +225,7 @@ function notFound({ name, url, maker }: WorkerSource, { difference }: Others): s
   }
   const what = name === "" ? "The worker's class has no name and" : `The class ${name}`;
   return (
-    `${what} is not exported by ${url}, and loading that file does not reach \`new Parallel\` with it. ` +
+    `${what} is not exported by ${url}, and loading that file does not reach \`new Parallel\` with it${isOffered ? " (a call of another Parallel goes no further there)" : ""}. ` +
     "Define the class at the top level of a module and export it, or name its module with the option `module`"
   );
 }

@@ -8,6 +8,7 @@ import { reviveError } from "../error-record.js";
 import { MessageReader } from "../check-message.js";
 import { CHANNEL_FD, ENTRY_MARK, type LoadProblem } from "../protocol.js";
 import { type Entry, entryFile } from "./entry-file.js";
+import { loadHint } from "./load-hint.js";
 
 /** Where and how children run: the options of `Parallel` that concern processes. */
 export interface ChildSettings {
@@ -115,7 +116,7 @@ export function loadError(url: string, { message, error, unrelated }: LoadProble
   if (error === undefined) return new WorkerModuleError(url, message);
   const cause = reviveError(error);
   const what = cause instanceof Error ? `${cause.name}: ${cause.message}` : String(cause);
-  return new WorkerModuleError(url, `${message}: ${what}`, { cause });
+  return new WorkerModuleError(url, `${message}: ${what}${loadHint(url, cause)}`, { cause });
 }
 
 export function startupTimeoutError(url: string, ms: number): WorkerModuleError {
