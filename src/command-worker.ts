@@ -42,8 +42,9 @@ export interface Command {
  *     print(json.dumps({"id": request["id"], "status": "ok", "result": result}), flush=True)
  * `;
  * const upper = new CommandWorker<string, string>({ argv: ["python3", "-c", script] });
- * await using parallel = new Parallel(upper, { pool: 2 });
+ * const parallel = new Parallel(upper, { pool: 2 });
  * console.log(await parallel.mapProcesses(["warm", "programs"])); // [ 'WARM', 'PROGRAMS' ]
+ * await parallel.close();
  * ```
  */
 export class CommandWorker<Item = unknown, Result = unknown>

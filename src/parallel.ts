@@ -67,8 +67,9 @@ type Items<Item> = Iterable<Item> | AsyncIterable<Item>;
  *   }
  * }
  *
- * await using parallel = new Parallel(new Double(), { concurrency: 4, timeout: 10_000 });
+ * const parallel = new Parallel(new Double(), { concurrency: 4, timeout: 10_000 });
  * console.log(await parallel.mapProcesses([1, 2, 3])); // [ '2', '4', '6' ]
+ * await parallel.close();
  * ```
  */
 export class Parallel<Item, Result> {
@@ -198,9 +199,10 @@ export class Parallel<Item, Result> {
    *   }
    * }
    *
-   * await using parallel = new Parallel(new Where(), { concurrency: 2 });
+   * const parallel = new Parallel(new Where(), { concurrency: 2 });
    * const [first] = await parallel.mapThreads([1, 2, 3]);
    * console.log(first === `1 in a thread of ${process.pid}`); // true
+   * await parallel.close();
    * ```
    */
   async mapThreads(items: Items<Item>, options: CallOptions<Item, Result> = {}): Promise<Result[]> {

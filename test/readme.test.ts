@@ -87,7 +87,7 @@ beforeAll(() => {
   symlinkSync(path.join(ROOT, "node_modules/@types"), path.join(folder, "node_modules/@types"));
   writeFileSync(path.join(folder, "package.json"), JSON.stringify({ type: "module" }));
   const compilerOptions = {
-    target: "es2023",
+    target: "esnext",
     lib: ["es2024", "esnext.disposable"],
     module: "nodenext",
     types: ["node"],

@@ -9,6 +9,7 @@ import { entryFile } from "./entry-file.js";
 import { forkObstacle } from "./fork-obstacle.js";
 import type { WorkerSource } from "../protocol.js";
 import type { LaunchChoice, Launcher } from "./launcher.js";
+import { assertRuns } from "./runtime.js";
 import type { SpawnLauncher } from "./spawn.js";
 import type { ChildSettings } from "./warm-node.js";
 
@@ -56,6 +57,7 @@ export class LauncherChoice implements LaunchChoice {
   async #choose(): Promise<Launcher> {
     entryFile("spawned-child");
     const { startMethod, module } = this.#options;
+    assertRuns("process", module);
     const settings = this.#settings();
     const locate = () => locateWorker(this.#worker, module, settings.execArgv);
     // The launchers are loaded when needed: the fork server and spawned children have no use for them, but import this

@@ -4,6 +4,7 @@ import { locateWorker } from "../locate-worker.js";
 import { DEFAULT_STARTUP_TIMEOUT_MS, type ParallelOptions } from "../options.js";
 import { entryFile } from "./entry-file.js";
 import type { Launcher, LaunchChoice } from "./launcher.js";
+import { assertRuns } from "./runtime.js";
 
 type LaunchOptions = Pick<ParallelOptions, "module" | "execArgv" | "env" | "startupTimeout">;
 
@@ -26,6 +27,7 @@ export class ThreadChoice implements LaunchChoice {
   async ready(): Promise<Launcher> {
     entryFile("thread-child");
     const { module, execArgv, env, startupTimeout } = this.#options;
+    assertRuns("thread", module);
     const { ThreadLauncher } = await import("./thread.js");
     if (this.#isClosed) throw new ClosedError();
     const locate = () => locateWorker(this.#worker, module, execArgv ?? process.execArgv);
