@@ -6,9 +6,10 @@ import { existsSync, readFileSync } from "node:fs";
 import path from "node:path";
 import { fileURLToPath, pathToFileURL } from "node:url";
 import { serialize } from "node:v8";
-import { countAlive, originOf } from "./class-origin.js";
+import { type ClassOrigin, countAlive, originOf } from "./class-origin.js";
 import { currentContext } from "./current-context.js";
 import { WorkerModuleError } from "./errors.js";
+import { throwInspectorDenial } from "./permission.js";
 import { DEFINE_AT_TOP, type WorkerSource } from "./protocol.js";
 
 /**
@@ -59,7 +60,7 @@ export function countClass(type: Function): void {
 
 function findModule(type: Function): Pick<WorkerSource, "url" | "maker" | "variables"> {
   const name = type.name || "The worker's class";
-  const { url, maker, variables, hasMore } = originOf(type);
+  const { url, maker, variables, hasMore } = askInspector(type);
   if (!url) {
     throw new WorkerModuleError(
       "unknown",
@@ -84,6 +85,14 @@ function findModule(type: Function): Pick<WorkerSource, "url" | "maker" | "varia
     );
   }
   return { url: href, maker, variables };
+}
+
+function askInspector(type: Function): ClassOrigin {
+  try {
+    return originOf(type);
+  } catch (error) {
+    return throwInspectorDenial(error);
+  }
 }
 
 /** Then the first that another process comes to may be another one. */

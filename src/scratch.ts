@@ -7,6 +7,7 @@ import { tmpdir } from "node:os";
 import path from "node:path";
 import tmp from "tmp-promise";
 import { LaunchError } from "./errors.js";
+import { assertAllowed } from "./permission.js";
 import { OWNED_PREFIX, ownedName, ownerOf } from "./owner.js";
 
 export class Scratch {
@@ -21,6 +22,7 @@ export class Scratch {
   /** Makes the directory, only this user's (0700), and fails if there is one. */
   async open(): Promise<void> {
     const root = path.dirname(this.directory);
+    assertAllowed("fs.write", "writing to the scratch directory", root);
     await sweepOnce(root);
     try {
       const { cleanup } = await tmp.dir({

@@ -10,17 +10,18 @@ import { deserialize } from "node:v8";
 import { expectWorker } from "../capture.js";
 import { variablesOf } from "../class-origin.js";
 import { recordError } from "../error-record.js";
+import { isInspectorDenial } from "../permission.js";
 import { DEFINE_AT_TOP, type LoadProblem, type WorkerSource } from "../protocol.js";
 import type { LoadedWorker } from "./runner.js";
 
 /** The worker cannot be had; says why in a sentence for the user. */
 export class LoadFailure extends Error {
   readonly problem: LoadProblem;
-  constructor(message: string, thrown?: { readonly value: unknown; readonly unrelated?: true }) {
+  constructor(message: string, thrown?: { readonly value?: unknown; readonly unrelated?: true }) {
     super(message);
     this.problem = {
       message,
-      ...(thrown ? { error: recordError(thrown.value) } : {}),
+      ...(thrown && "value" in thrown ? { error: recordError(thrown.value) } : {}),
       ...(thrown?.unrelated ? { unrelated: true } : {}),
     };
   }
@@ -64,7 +65,12 @@ function importWorker(source: WorkerSource): Promise<LoadedWorker> {
       process.off("beforeExit", settle);
       // From a fresh turn of the loop: the microtasks of this one end with the program.
       setImmediate(() => resolve(worker as LoadedWorker));
-      endProgramHere();
+      try {
+        endProgramHere();
+      } catch (error) {
+        reject(error);
+        throw error;
+      }
     });
 
     import(source.url).then(
@@ -118,6 +124,10 @@ function matches(
   );
 }
 
+const NO_INSPECTOR =
+  "Node's permission model (--permission) forbids V8's inspector, without which a program cannot be run again up to `new Parallel`: " +
+  "export the class from a module of its own";
+
 /** What has been met that is not the class looked for. */
 interface Others {
   /** Whether there was a `new Parallel` with another one. */
@@ -150,7 +160,11 @@ function shortened(text: string): string {
 function endProgramHere(): never {
   const { Session } = createRequire(import.meta.url)("node:inspector") as typeof Inspector;
   const session = new Session();
-  session.connect();
+  try {
+    session.connect();
+  } catch (error) {
+    throw isInspectorDenial(error) ? new LoadFailure(NO_INSPECTOR, { unrelated: true }) : error;
+  }
   setImmediate(() => session.disconnect());
   unwindAsyncIds();
   session.post("Runtime.terminateExecution");

@@ -58,8 +58,12 @@ async function boot(): Promise<void> {
     send({ hello: "failed", problem: problemOfExit(ending, code, order.worker) });
   });
   takeOverStdio(order.readsOutput ? "all" : "pipes");
-  makeRandomRenewable();
-  makeWasmSynchronous();
+  try {
+    makeRandomRenewable();
+    makeWasmSynchronous();
+  } catch (error) {
+    giveUp(`what a child must not share cannot be replaced (${(error as Error).message})`);
+  }
 
   const safety = new ForkSafety(libc);
   let makeLoop: (inherited: Inherited | undefined) => ForkLoop;

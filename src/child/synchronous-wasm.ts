@@ -4,6 +4,8 @@
  */
 
 export function makeWasmSynchronous(): void {
+  // With --jitless.
+  if (typeof WebAssembly === "undefined") return;
   Object.assign(WebAssembly, { compile, instantiate, compileStreaming, instantiateStreaming });
 }
 

@@ -2,6 +2,7 @@
 import type { Command } from "../command-worker.js";
 import { ClosedError } from "../errors.js";
 import { DEFAULT_FORCE_KILL_AFTER_MS, type ParallelOptions } from "../options.js";
+import { assertAllowed } from "../permission.js";
 import type { CommandLauncher } from "./command.js";
 import type { LaunchChoice, Launcher } from "./launcher.js";
 import { assertRuns } from "./runtime.js";
@@ -41,6 +42,7 @@ export class CommandChoice implements LaunchChoice {
   /** Each time until there is such a program: it may be installed meanwhile. */
   async #open(): Promise<CommandLauncher> {
     assertRuns("program", undefined);
+    assertAllowed("child", "starting processes");
     const { argv, env = this.#options.env, cwd = this.#options.cwd } = this.#command;
     const { killSignal = "SIGTERM", output = "inherit" } = this.#options;
     const { forceKillAfterDelay = DEFAULT_FORCE_KILL_AFTER_MS } = this.#options;

@@ -7,6 +7,7 @@ import { locateWorker } from "../locate-worker.js";
 import { DEFAULT_STARTUP_TIMEOUT_MS, type ParallelOptions } from "../options.js";
 import { entryFile } from "./entry-file.js";
 import { forkObstacle } from "./fork-obstacle.js";
+import { assertAllowed } from "../permission.js";
 import type { WorkerSource } from "../protocol.js";
 import type { LaunchChoice, Launcher } from "./launcher.js";
 import { assertRuns } from "./runtime.js";
@@ -58,6 +59,7 @@ export class LauncherChoice implements LaunchChoice {
     entryFile("spawned-child");
     const { startMethod, module } = this.#options;
     assertRuns("process", module);
+    assertAllowed("child", "starting processes");
     const settings = this.#settings();
     const locate = () => locateWorker(this.#worker, module, settings.execArgv);
     // The launchers are loaded when needed: the fork server and spawned children have no use for them, but import this

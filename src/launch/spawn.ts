@@ -2,6 +2,7 @@
 import { Breach } from "../breach.js";
 import { readFromSpawnedChild } from "../check-message.js";
 import type { Usage } from "../errors.js";
+import { assertAllowed } from "../permission.js";
 import { processorCount } from "../processor-count.js";
 import { encodeLine } from "../lines.js";
 import type {
@@ -55,7 +56,9 @@ export class SpawnLauncher implements Launcher, Guard {
     this.#source ??= this.#locate();
   }
 
-  async makeRoom({ scratchRoot, shape }: RoomOptions): Promise<Room> {
+  async makeRoom({ scratchRoot, shape, isPool }: RoomOptions): Promise<Room> {
+    // Where children open theirs.
+    if (isPool) assertAllowed("net", "a channel to a child of a pool");
     const room = new SpawnRoom(scratchRoot, shape, this);
     await room.open();
     return room;

@@ -2,6 +2,7 @@
 import { ClosedError } from "../errors.js";
 import { locateWorker } from "../locate-worker.js";
 import { DEFAULT_STARTUP_TIMEOUT_MS, type ParallelOptions } from "../options.js";
+import { assertAllowed } from "../permission.js";
 import { entryFile } from "./entry-file.js";
 import type { Launcher, LaunchChoice } from "./launcher.js";
 import { assertRuns } from "./runtime.js";
@@ -28,6 +29,7 @@ export class ThreadChoice implements LaunchChoice {
     entryFile("thread-child");
     const { module, execArgv, env, startupTimeout } = this.#options;
     assertRuns("thread", module);
+    assertAllowed("worker", "starting threads");
     const { ThreadLauncher } = await import("./thread.js");
     if (this.#isClosed) throw new ClosedError();
     const locate = () => locateWorker(this.#worker, module, execArgv ?? process.execArgv);
