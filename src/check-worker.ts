@@ -1,5 +1,6 @@
 /** What a worker has to be and to return, in words that say what to write instead. */
 import { describe } from "./describe.js";
+import { AnyWorker } from "./worker.js";
 
 /** @throws TypeError unless it is an instance of a class that has `process` */
 export function checkWorker(worker: unknown): void {
@@ -14,6 +15,12 @@ export function checkWorker(worker: unknown): void {
   const isClass =
     typeof worker === "function" &&
     typeof (worker as { prototype?: { process?: unknown } }).prototype?.process === "function";
+  const type = isObject ? (worker.constructor as { name?: unknown } | undefined) : undefined;
+  if (isObject && worker instanceof AnyWorker) {
+    throw new TypeError(
+      `Expected ${String(type?.name) || "the worker"} to have a method process(item), and it has none`,
+    );
+  }
   throw new TypeError(
     isClass
       ? `Expected an instance of ${(worker as { name: string }).name}, got the class itself: write new Parallel(new ${(worker as { name: string }).name}())`
