@@ -111,6 +111,8 @@ export class LedgerReader implements Ledger {
   /** Bytes of text consumed, modulo 2 ** 32, and the place in the ring behind them. */
   #read = 0;
   #at = 0;
+  /** How far the ring has been read at all. */
+  #extent = 0;
   /** The item whose entry comes next, unless a number says otherwise. */
   #next = 0;
   /** Of those that may be noted. */
@@ -129,11 +131,28 @@ export class LedgerReader implements Ledger {
   }
 
   reset(): void {
+    this.#blankText();
     this.#read = 0;
     this.#at = 0;
     this.#next = 0;
     this.#released.fill(0);
     this.#put(this.#header.fill(0), 0);
+  }
+
+  /** Else the results of the child before could be taken for the next one's, should that one's counter be spoilt. */
+  #blankText(): void {
+    const bytes = this.#hasReadAll() ? this.#extent : textBytes(this.#shape);
+    if (bytes > 0) this.#put(chunk(bytes).fill(0), textStart(this.#shape));
+    this.#extent = 0;
+  }
+
+  #hasReadAll(): boolean {
+    try {
+      return this.#written() === this.#read;
+    } catch {
+      // It has been cut short.
+      return false;
+    }
   }
 
   recall(isRecalled: boolean): void {
@@ -224,6 +243,7 @@ export class LedgerReader implements Ledger {
     const at = this.#at;
     const upToEnd = Math.min(bytes, size - at);
     this.#at = (at + bytes) % size;
+    this.#extent = Math.max(this.#extent, at + upToEnd);
     const first = this.#getText(start + at, upToEnd);
     // A line never lies across the end of the ring, so neither does a character.
     return upToEnd === bytes ? first : first + this.#getText(start, bytes - upToEnd);
