@@ -8,11 +8,12 @@ import { expectedResult } from "./check-worker.js";
 import { Container, type ContainerOptions } from "./container/container.js";
 import type { TaskContainer } from "./container/task-container.js";
 import * as diagnostics from "./diagnostics.js";
-import { ClosedError } from "./errors.js";
+import { ClosedError, LaunchError, ParallelError } from "./errors.js";
 import { LauncherChoice } from "./launch/launcher-choice.js";
 import type { LaunchChoice } from "./launch/launcher.js";
 import {
   type CallOptions,
+  DEFAULT_CLOSE_TIMEOUT_MS,
   type ParallelOptions,
   type ResolvedOptions,
   resolveOptions,
@@ -21,6 +22,7 @@ import { holdingLoop } from "./loop-hold.js";
 import { outside } from "./outside.js";
 import { processorCount } from "./processor-count.js";
 import { Scheduler } from "./scheduler.js";
+import { shortageOf } from "./shortage.js";
 import { Meter, type ParallelStats } from "./stats.js";
 import type { TaskOwner } from "./task.js";
 import type { AnyWorker } from "./worker.js";
@@ -192,7 +194,16 @@ export class Calls {
   }
 
   async #ready(): Promise<unknown> {
-    return await (this.#poolSize === 0 ? this.#openShared() : outside(() => this.#launch.ready()));
+    try {
+      return await (this.#poolSize === 0
+        ? this.#openShared()
+        : outside(() => this.#launch.ready()));
+    } catch (cause) {
+      const shortage = cause instanceof ParallelError ? undefined : shortageOf(cause);
+      if (shortage === undefined) throw cause;
+      // A module of ours could not be read.
+      throw new LaunchError(`Children could not be started: ${shortage}`, { cause });
+    }
   }
 
   async #open(options: ResolvedOptions, timesResized: number): Promise<TaskContainer> {
@@ -253,6 +264,7 @@ export class Calls {
       ...options,
       maxRss: this.#options.maxRss,
       output: this.#options.output ?? "inherit",
+      closeTimeout: this.#options.closeTimeout ?? DEFAULT_CLOSE_TIMEOUT_MS,
       nextId: () => String((this.#lastId += 1)),
       meter: this.#meter,
       worker: this.#name,
@@ -271,5 +283,5 @@ export class Calls {
 
 type OwnContainerOptions = Omit<
   ContainerOptions,
-  "maxRss" | "output" | "nextId" | "meter" | "worker"
+  "maxRss" | "output" | "closeTimeout" | "nextId" | "meter" | "worker"
 >;

@@ -137,6 +137,7 @@ const CONSTRUCTOR_RULES: Record<string, Rule | Record<string, Rule>> = {
   },
   cwd: path,
   startupTimeout: milliseconds(1),
+  closeTimeout: milliseconds(0),
 } satisfies Record<keyof ParallelOptions, unknown>;
 
 /** @throws TypeError that names the option, what was expected and what came */

@@ -143,6 +143,12 @@ export interface ParallelOptions<Item = unknown, Result = unknown> extends CallO
   readonly cwd?: string;
   /** Time for a worker to load and to `preload`, in ms. @defaultValue 30000 */
   readonly startupTimeout?: number;
+  /**
+   * How long `close()` waits for children that have nothing left to do, in ms: for `teardown` and for "exit" listeners. Then they
+   * are killed, and a process warning (`FORKMAP_CLOSE`) says what was waited for. Calls under way are waited for as long as
+   * they take. @defaultValue 30000
+   */
+  readonly closeTimeout?: number;
 }
 
 /** Call options with every default filled in, but for those that have none. */
@@ -178,6 +184,7 @@ export type ResolvedOptions = Required<
   >;
 
 export const DEFAULT_STARTUP_TIMEOUT_MS = 30_000;
+export const DEFAULT_CLOSE_TIMEOUT_MS = 30_000;
 export const DEFAULT_FORCE_KILL_AFTER_MS = 5000;
 
 /** The options of a call over those of its `Parallel` over the defaults. */

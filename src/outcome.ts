@@ -12,6 +12,7 @@ import {
 import type { ChildEnd } from "./launch/launcher.js";
 import type { Overflow } from "./launch/overflow.js";
 import type { Ending, LastWord } from "./protocol.js";
+import { noRoomIn, shortageOf } from "./shortage.js";
 import type { Failure, Run, Task, TaskOwner } from "./task.js";
 import { readEnding, readWord } from "./check-entry.js";
 import { stringify } from "./json.js";
@@ -52,18 +53,22 @@ export function resultOf(
 }
 
 export function unreadable(facts: ItemFacts, cause: unknown): Failure {
-  const what = `gave a result that could not be read: ${inWords(cause)}`;
+  const why = shortageOf(cause) ?? inWords(cause);
+  const what = `gave a result that could not be read: ${why}`;
   return failure(new ItemError(facts, what, { cause }));
 }
 
 /** No process was there for it. */
-export function failureToStart(facts: ItemFacts, reason: string): Failure {
-  return failure(new StartError(facts, reason));
+export function failureToStart(facts: ItemFacts, reason: string, cause?: unknown): Failure {
+  return failure(new StartError(facts, reason, cause === undefined ? {} : { cause }));
 }
 
 /** It could not be given to a child. */
-export function failureToSend(facts: ItemFacts, cause: unknown): Failure {
-  return failure(new ItemError(facts, `could not be handed over: ${inWords(cause)}`, { cause }));
+export function failureToSend(facts: ItemFacts, cause: unknown, directory: string): Failure {
+  const shortage = shortageOf(cause);
+  if (shortage !== undefined) return failureToStart(facts, shortage, cause);
+  const why = noRoomIn(directory, cause) ?? inWords(cause);
+  return failure(new ItemError(facts, `could not be handed over: ${why}`, { cause }));
 }
 
 export function timeoutFailure(facts: ItemFacts, timeout: number, lastWords = ""): Failure {

@@ -1,6 +1,6 @@
 /** How many processors this process may use. */
-import { readFileSync } from "node:fs";
 import { availableParallelism } from "node:os";
+import { cgroupsOf, readIn } from "./cgroup.js";
 
 /**
  * The number of processors this process may use: those it is bound to, at most what its cgroup allows.
@@ -30,19 +30,24 @@ export function processorCount(): number {
   return Math.max(1, Math.min(availableParallelism(), Math.ceil(cgroupQuota())));
 }
 
-/** Processors granted by the cgroup, which Node 20's libuv does not look at. Version 2 first, then version 1. */
-function cgroupQuota(): number {
-  const [quota, period] = (read("/sys/fs/cgroup/cpu.max") ?? "").split(" ").map(Number);
-  if (quota && period) return quota / period;
-  const quota1 = Number(read("/sys/fs/cgroup/cpu/cpu.cfs_quota_us"));
-  const period1 = Number(read("/sys/fs/cgroup/cpu/cpu.cfs_period_us"));
-  return quota1 > 0 && period1 > 0 ? quota1 / period1 : Infinity;
+/**
+ * Processors granted by the cgroups of this process, which Node 20's libuv does not look at: what each of them grants, from
+ * its own one up, is shared by all below it.
+ *
+ * @internal
+ *
+ * @param root - where /proc and /sys are found
+ */
+export function cgroupQuota(root = "/"): number {
+  return Math.min(...cgroupsOf("cpu", root).map(quotaOf), Infinity);
 }
 
-function read(file: string): string | undefined {
-  try {
-    return readFileSync(file, "latin1").trim();
-  } catch {
-    return undefined;
-  }
+/** Version 2 says "max" for none, version 1 says -1. */
+function quotaOf(directory: string): number {
+  const both = readIn(directory, "cpu.max")?.split(" ") ?? [
+    readIn(directory, "cpu.cfs_quota_us"),
+    readIn(directory, "cpu.cfs_period_us"),
+  ];
+  const [quota, period] = both.map(Number);
+  return quota! > 0 && period! > 0 ? quota! / period! : Infinity;
 }

@@ -2,12 +2,13 @@
  * The directory of one call, where children write results: made, removed, and swept when its owner was killed.
  * Its name is `forkmap-` and the mark of its owner.
  */
+import { existsSync, realpathSync, rmSync } from "node:fs";
 import { readdir, rm } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import path from "node:path";
-import tmp from "tmp-promise";
 import { LaunchError } from "./errors.js";
 import { assertAllowed } from "./permission.js";
+import { shortageOf } from "./shortage.js";
 import { OWNED_PREFIX, ownedName, ownerOf } from "./owner.js";
 
 export class Scratch {
@@ -25,6 +26,7 @@ export class Scratch {
     assertAllowed("fs.write", "writing to the scratch directory", root);
     await sweepOnce(root);
     try {
+      const tmp = await loadTmp(root);
       const { cleanup } = await tmp.dir({
         tmpdir: root,
         name: path.basename(this.directory),
@@ -33,16 +35,15 @@ export class Scratch {
       });
       this.#cleanup = cleanup;
     } catch (cause) {
-      const { message } = cause as Error;
-      throw new LaunchError(`The scratch directory could not be made in ${root}: ${message}`, {
-        cause,
-      });
+      throw scratchError(root, cause);
     }
+    atExit(this.directory);
   }
 
   async remove(): Promise<void> {
     const cleanup = this.#cleanup;
     this.#cleanup = undefined;
+    atHand.delete(this.directory);
     try {
       await cleanup?.();
     } catch (error) {
@@ -51,6 +52,52 @@ export class Scratch {
     }
   }
 }
+
+/** When it is loaded it looks for the system's temporary directory, which need not be there for one that is given. */
+async function loadTmp(root: string) {
+  const { TMPDIR } = process.env;
+  if (TMPDIR === undefined || existsSync(TMPDIR)) return await import("tmp-promise");
+  try {
+    process.env["TMPDIR"] = realpathSync(root);
+    return await import("tmp-promise");
+  } finally {
+    process.env["TMPDIR"] = TMPDIR;
+  }
+}
+
+/** What keeps a scratch directory from being made, or from being filled with what each has. */
+export function scratchError(root: string, cause: unknown): LaunchError {
+  const { message } = cause as Error;
+  const why =
+    shortageOf(cause) ??
+    `${message}. Give another one by \`scratchRoot\`${root === tmpdir() ? " or TMPDIR" : ""}`;
+  return new LaunchError(`The scratch directory could not be made in ${root}: ${why}`, { cause });
+}
+
+/** Those of this process that are there. */
+const atHand = new Set<string>();
+
+/**
+ * The last thing this program does is to remove them, if it ends without having closed what they belong to. Who cleans up
+ * after it gets to it some ms later, too late for whoever waits for its end; but also when a child has just written something.
+ */
+function atExit(directory: string): void {
+  if (atHand.size === 0 && !isWatchingExit) {
+    isWatchingExit = true;
+    process.once("exit", () => {
+      for (const each of atHand) {
+        try {
+          rmSync(each, { recursive: true, force: true });
+        } catch {
+          // See above.
+        }
+      }
+    });
+  }
+  atHand.add(directory);
+}
+
+let isWatchingExit = false;
 
 const swept = new Map<string, Promise<void>>();
 

@@ -25,6 +25,7 @@ import type { HugePages } from "./huge-pages.js";
 import type { Inherited } from "./inherited.js";
 import type { LedgerMemory } from "./ledger-writer.js";
 import { type Libc, RUSAGE_BYTES, SIGKILL } from "./libc.js";
+import { SpareDescriptors } from "./spare-descriptors.js";
 import { Ledgers } from "./ledgers.js";
 import type { LoadedWorker } from "./runner.js";
 import { parse } from "../json.js";
@@ -45,6 +46,7 @@ const MAX_RSS_WORD = 8;
 const SIGSEGV = 11;
 const ENOMEM = 12;
 const EEXIST = 17;
+const EMFILE = 24;
 /**
  * A child that dies by SIGSEGV before it has begun has run none of the user's code, so forking again is safe. Not one with
  * a channel: its parent may have sent it items, and starts another by itself.
@@ -69,6 +71,7 @@ export class ForkLoop {
   readonly #records = new Int32Array(POLLFD_WORDS * (MAX_CONCURRENCY + 1));
   readonly #status = new Int32Array(1);
   readonly #usage = new Uint32Array(RUSAGE_BYTES / 4);
+  readonly #spare: SpareDescriptors;
   readonly #hugePages: HugePages;
   readonly #onEnd: () => void;
   #oomKills = countOomKills();
@@ -85,6 +88,7 @@ export class ForkLoop {
     this.#hugePages = hugePages;
     this.#onEnd = onEnd;
     this.#ledgers = new Ledgers(libc);
+    this.#spare = new SpareDescriptors(libc);
     this.#child = new ForkedChild(libc, worker, source, inherited);
   }
 
@@ -153,7 +157,12 @@ export class ForkLoop {
         if (this.#postpone(errnoOf(error))) continue;
         return false;
       }
-      const siblings = this.#running.map((each) => each.pidfd);
+      if (isRoom && !this.#spare.fill()) {
+        // A child that cannot be watched must not run.
+        if (this.#postpone(EMFILE)) continue;
+        return false;
+      }
+      const siblings = [...this.#spare.fds, ...this.#running.map((each) => each.pidfd)];
       const pid = isRoom ? this.#libc.fork() : -1;
       if (pid === 0) {
         child.begin(request, memory, siblings);
@@ -165,9 +174,15 @@ export class ForkLoop {
       }
       this.#queue.shift();
       if (this.#waiting.delete(request.id)) send({ id: request.id, started: true });
-      const running = { pid, pidfd: this.#libc.openPidfd(pid), request, tries };
-      if (running.pidfd === -1) {
-        // Out of descriptors: a child that cannot be watched must not run. Told as what it is, a killed child.
+      // Its descriptor takes the place of one that was spare, if there is no other.
+      let pidfd = this.#libc.openPidfd(pid);
+      if (pidfd === -1) {
+        this.#spare.empty();
+        pidfd = this.#libc.openPidfd(pid);
+      }
+      const running = { pid, pidfd, request, tries };
+      if (pidfd === -1) {
+        // Of memory in the kernel, if anything. Told as what it is, a killed child.
         this.#libc.kill(pid, SIGKILL);
         this.#bury(running);
       } else {

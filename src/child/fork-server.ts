@@ -4,7 +4,7 @@
  * Fit means: no thread whose work a child would miss. Node's own idle ones do no harm (V8 is told to use none, libuv
  * makes its pool anew after a fork); any other would leave a child waiting for ever.
  */
-import { readdirSync } from "node:fs";
+import { existsSync, readdirSync } from "node:fs";
 import { stat } from "node:fs/promises";
 import { setTimeout as sleep } from "node:timers/promises";
 import { setFlagsFromString } from "node:v8";
@@ -37,7 +37,10 @@ const PENDING_PATIENCE_MS = 10_000;
 /** libuv's default (UV_THREADPOOL_SIZE). */
 const POOL_THREADS = 4;
 
-await boot();
+await boot().catch((error: unknown) => {
+  send({ hello: "failed", problem: problemOf(error) });
+  leave();
+});
 
 async function boot(): Promise<void> {
   // First of all: the parent loses what we say to it if its own words find nobody to read them.
@@ -48,6 +51,8 @@ async function boot(): Promise<void> {
   libc.dieWithParent(SIGKILL);
   if (libc.getppid() !== order.parentPid) leave();
 
+  // `stat` needs no descriptor: it does not fail for want of one.
+  if (!existsSync("/proc/self/task")) giveUp("/proc is not mounted");
   await stat(".");
   const threadsBefore = countThreads();
   if (threadsBefore > NODE_THREADS + poolThreads())

@@ -35,7 +35,12 @@ export class HugePages {
 
   /** @param act - does what children will do, to find out what code that uses */
   static async preparedBy(libc: Libc, act: () => Promise<void>): Promise<HugePages> {
-    return new HugePages(libc, await findBusyCode(libc, act));
+    try {
+      return new HugePages(libc, await findBusyCode(libc, act));
+    } catch {
+      // It only makes forks quicker: what it needs, and `act` does, may not be there (a directory, descriptors, /proc).
+      return new HugePages(libc, []);
+    }
   }
 
   private constructor(libc: Libc, code: readonly Mapping[]) {
@@ -47,11 +52,20 @@ export class HugePages {
   onFork(): void {
     this.#forks += 1;
     if (this.#forks < FORKS_WORTH_IT) return;
-    this.#steps ??= [
-      ...largePieces().map((piece) => () => this.#libc.collapse(piece)),
-      ...this.#code.map((code) => () => this.#moveCode(code)),
-    ];
+    this.#steps ??= this.#plan();
     this.#steps.pop()?.();
+  }
+
+  /** Nothing where memory cannot be looked at: /proc is not there, or no descriptor is left to read it. */
+  #plan(): (() => void)[] {
+    try {
+      return [
+        ...largePieces().map((piece) => () => this.#libc.collapse(piece)),
+        ...this.#code.map((code) => () => this.#moveCode(code)),
+      ];
+    } catch {
+      return [];
+    }
   }
 
   /** Where the kernel has no huge pages, all stays as it is. */

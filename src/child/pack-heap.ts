@@ -22,6 +22,7 @@ export async function packHeap<T>(libc: Libc, load: () => Promise<T>): Promise<T
   let isComplete = false;
   for (let pass = 0; !isComplete && pass < MAX_PASSES; pass += 1) {
     const gaps = freeAddresses();
+    if (gaps.length === 0) break;
     const taken = gaps.filter((gap) => libc.reserve(gap));
     reserved.push(...taken);
     isComplete = taken.length === gaps.length;
@@ -36,12 +37,21 @@ export async function packHeap<T>(libc: Libc, load: () => Promise<T>): Promise<T
 function freeAddresses(): Range[] {
   const gaps: Range[] = [];
   let at = FIRST_ADDRESS;
-  for (const [, from, to] of readFileSync("/proc/self/maps", "latin1").matchAll(MAPPING)) {
+  for (const [, from, to] of readMaps().matchAll(MAPPING)) {
     const end = Math.min(Number.parseInt(from!, 16), LAST_ADDRESS);
     if (end > at) gaps.push({ start: at, end });
     at = Math.max(at, Number.parseInt(to!, 16));
   }
   return gaps;
+}
+
+/** Of no mapping when it cannot be read: then nothing is packed. */
+function readMaps(): string {
+  try {
+    return readFileSync("/proc/self/maps", "latin1");
+  } catch {
+    return "";
+  }
 }
 
 const MAPPING = /^(\w+)-(\w+) /gm;

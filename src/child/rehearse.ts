@@ -43,15 +43,22 @@ async function playThrough(
   const { pid, title, reallyExit } = process;
   const set = { directory, ...(readsOutput ? { mark: "" } : {}) };
   const memory = { buffer: new ArrayBuffer(ONE_ITEM.cellBytes), offset: 0 };
-  for (const item of REHEARSALS) {
-    const start = { ...START, ...set, payload: { ...PAYLOAD, items: [item] } };
-    await new Promise<void>((resolve) => {
-      const child = new ForkedChild(stageLibc(libc, pid, resolve), STAGE_WORKER, source, undefined);
-      child.begin({ id: "0", start }, memory, []);
-    });
+  try {
+    for (const item of REHEARSALS) {
+      const start = { ...START, ...set, payload: { ...PAYLOAD, items: [item] } };
+      await new Promise<void>((resolve) => {
+        const stage = stageLibc(libc, pid, resolve);
+        new ForkedChild(stage, STAGE_WORKER, source, undefined).begin(
+          { id: "0", start },
+          memory,
+          [],
+        );
+      });
+    }
+  } finally {
+    process.reallyExit = reallyExit;
+    process.title = title;
   }
-  process.reallyExit = reallyExit;
-  process.title = title;
 }
 
 const PAYLOAD: Payload = { seq: 0, index: 0, items: [], results: true, fibers: 1, read: 0 };

@@ -295,7 +295,7 @@ export class Collector implements Runs {
     const lastWords = run.printed?.lastWords;
     // Also when its child was killed before it was there: a fork server that is held up reads both at once.
     if (this.#timedOut.has(task)) return outcome.timeoutFailure(facts, timeout!, lastWords);
-    if (!end.started) return outcome.failureToStart(facts, end.reason);
+    if (!end.started) return outcome.failureToStart(facts, end.reason, end.cause);
     const reason = this.#timedOut.size > 0 ? "another item of its child timed out" : end.reason;
     const breach = end.breach ?? this.breach;
     return outcome.deathFailure(facts, { ...end, reason, breach }, ending, limits, lastWords);

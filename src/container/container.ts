@@ -15,6 +15,8 @@ import { isBackedUp, onceDrained } from "../output/printer.js";
 import type { Limits, LongItem } from "../protocol.js";
 import type { Meter } from "../stats.js";
 import type { TaskOwner } from "../task.js";
+import { hasDescriptors } from "../shortage.js";
+import { warnOfClose } from "./close-warning.js";
 import { MemoryGate } from "./memory-gate.js";
 import { Slot } from "./slot.js";
 import type { SlotHost } from "./slot-host.js";
@@ -25,6 +27,9 @@ const WORTH_TAKING_MS = 1;
 /** What was thought to be less, and has not been begun after so many ms, is more. */
 const OVERDUE_MS = 20;
 
+/** So often it is tried again: others may have ended just then. */
+const MAX_ALONE = 2;
+
 export interface ContainerOptions {
   readonly size: number;
   readonly isPool: boolean;
@@ -34,6 +39,8 @@ export interface ContainerOptions {
   readonly scratchRoot: string | undefined;
   readonly limits: Limits | undefined;
   readonly output: OutputMode;
+  /** In ms. */
+  readonly closeTimeout: number;
   /** An id for a child, never used before with the same launcher. */
   readonly nextId: () => string;
   readonly meter: Meter;
@@ -56,6 +63,8 @@ export class Container implements TaskContainer {
   #isOverdue = false;
   #isDispatching = false;
   #isDue = false;
+  /** So often one after the other a child could not be started while no other had anything to do. */
+  #failedAlone = 0;
   #onEmpty: (() => void) | undefined;
   #closing: Promise<void> | undefined;
 
@@ -151,8 +160,24 @@ export class Container implements TaskContainer {
     this.#memory.close();
     clearTimeout(this.#overdueTimer);
     for (const slot of this.#slots) slot.retire();
-    if (!this.#isEmpty) await new Promise<void>((resolve) => (this.#onEmpty = resolve));
+    if (!this.#isEmpty) {
+      const timer = setTimeout(() => this.#killLate(), this.#options.closeTimeout);
+      await new Promise<void>((resolve) => (this.#onEmpty = resolve));
+      clearTimeout(timer);
+    }
     await this.#room.remove();
+  }
+
+  #killLate(): void {
+    const { worker } = this.#options;
+    for (const slot of this.#slots) {
+      const life = slot.life(monotonic(), "");
+      if (!life) continue;
+      warnOfClose(
+        `teardown() or an "exit" listener of ${worker} (num ${life.num}, pid ${life.pid})`,
+      );
+      slot.kill("SIGKILL");
+    }
   }
 
   /** Whether lines of items that are done pile up: until they are gone, no others are run. */
@@ -235,7 +260,7 @@ export class Container implements TaskContainer {
 
   #makeHost(): SlotHost {
     const { maxItemsPerChild, maxRss, limits, nextId, meter, worker, output } = this.#options;
-    const { directory, readsStderr } = this.#room;
+    const { directory, readsStderr, descriptors = 0 } = this.#room;
     const isRead = output !== "inherit" || readsStderr === true;
     const isOneItem = maxItemsPerChild === 1;
     const shape = isOneItem ? ONE_ITEM : MANY_ITEMS;
@@ -244,6 +269,7 @@ export class Container implements TaskContainer {
       maxItemsPerChild,
       capacity: shape.times,
       ledger: (num) => this.#room.ledger(num),
+      hasDescriptors: () => descriptors === 0 || hasDescriptors(descriptors),
       startOf: (num, generation) => ({
         num,
         generation,
@@ -256,12 +282,20 @@ export class Container implements TaskContainer {
       }),
       launch: (start, events) => outside(() => this.#room.start({ id: nextId(), start }, events)),
       outputOf: ({ mark }, source) => (isRead ? new ChildOutput(output, mark!, source) : undefined),
+      directory,
       items: this.#room.items,
       keepsItems: this.#room.keepsItems === true,
       isBusyBeside: (num) => this.#slots.some((each) => each.num !== num && each.load > 0),
+      isHopeless: (num) => {
+        if (this.#slots.some((each) => each.num !== num && each.load > 0)) return false;
+        return (this.#failedAlone += 1) > MAX_ALONE;
+      },
       meter,
       onChildStart: (num) => meter.childStarted(num),
-      onChildReady: (num, pid) => meter.child(num, pid),
+      onChildReady: (num, pid) => {
+        this.#failedAlone = 0;
+        meter.child(num, pid);
+      },
       onChildEnd: (life) => {
         meter.child(life.num, undefined);
         if (diagnostics.children.hasSubscribers) {

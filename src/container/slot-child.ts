@@ -8,6 +8,7 @@
  */
 import { Breach } from "../breach.js";
 import { readAnswer } from "../check-message.js";
+import { LaunchError } from "../errors.js";
 import type { PackedItems } from "../items.js";
 import type { Ledger } from "../ledger.js";
 import type { Child, ChildEnd } from "../launch/launcher.js";
@@ -36,7 +37,7 @@ export class SlotChild {
   readonly #host: SlotHost;
   readonly #start: Start;
   readonly #ledger: Ledger;
-  readonly #onGone: () => void;
+  readonly #onGone: (isScarce: boolean) => void;
   readonly #tasks: TaskList;
   readonly #collector: Collector;
   readonly #watch: ChildWatch;
@@ -63,13 +64,15 @@ export class SlotChild {
   #isRetired = false;
   /** No process could be made for it yet: it takes no tasks. */
   #isWaiting = false;
+  /** It could not be started, and no other runs whose end could help. */
+  #isHopeless = false;
   /** Tasks it was given and has not given back. */
   #share = 0;
   #forceTimer: NodeJS.Timeout | undefined;
   #isGone = false;
 
-  /** @param onGone - called when it has ended, before anybody else is told */
-  constructor(start: Start, ledger: Ledger, host: SlotHost, onGone: () => void) {
+  /** @param onGone - called when it has ended, before anybody else is told; with whether it could not even begin for want of something */
+  constructor(start: Start, ledger: Ledger, host: SlotHost, onGone: (isScarce: boolean) => void) {
     this.#start = start;
     this.#ledger = ledger;
     this.#host = host;
@@ -143,7 +146,8 @@ export class SlotChild {
   }
 
   /** Ends it with all it runs: `killSignal` first, SIGKILL when it takes too long. */
-  kill(): void {
+  kill(signal?: "SIGKILL"): void {
+    if (signal && this.#child) return this.#child.kill(signal);
     if (!this.#child || this.#forceTimer) return;
     const child = this.#child;
     const { killSignal, forceKillAfterDelay } = this.#howToKill;
@@ -160,7 +164,14 @@ export class SlotChild {
 
   /** Takes back what its child has not begun. */
   recall(): void {
-    if (this.#isRecalled || this.load === 0 || this.#host.isOneItem) return;
+    if (this.#isRecalled || this.load === 0) return;
+    if (this.#host.isOneItem) {
+      // It may hang while it boots.
+      if (this.#state !== "starting" || this.#ledger.begun() > 0) return;
+      this.#giveBack(0);
+      this.#child!.kill("SIGKILL");
+      return;
+    }
     if (this.#state === "starting") {
       this.#unsent.length = 0;
       this.#giveBack(0);
@@ -340,6 +351,8 @@ export class SlotChild {
   }
 
   #endIfIdle(): void {
+    // It may hang while it boots, and nobody needs it.
+    if (this.#state === "starting" && this.load === 0 && this.#isRetired) this.kill("SIGKILL");
     if (this.#state !== "serving" || this.load > 0 || this.#host.isOneItem) return;
     const isDone = this.#share >= this.#host.maxItemsPerChild;
     if (!this.#isRetired && !this.#isFull && !isDone) return;
@@ -366,6 +379,8 @@ export class SlotChild {
     const wasKilled = this.#forceTimer !== undefined;
     clearTimeout(this.#forceTimer);
     this.#isGone = true;
+    const isScarce = !end.started && end.isScarce === true;
+    this.#isHopeless = isScarce && this.#host.isHopeless(this.#start.num);
     const { lost, ending } = this.#collector.close(end, (next) =>
       this.#isLost(next, end, wasKilled),
     );
@@ -373,10 +388,13 @@ export class SlotChild {
     const life = this.life(monotonic(), howOf(end));
     warnOfTeardown(ending, this.#state === "ending", life);
     this.#output?.end();
-    this.#onGone();
+    this.#onGone(isScarce);
     this.#host.onChildEnd(life);
     const owner = this.#owner;
     if (!end.started && end.fatal) owner?.doomed(end.fatal);
+    else if (!end.started && this.#isHopeless) {
+      owner?.doomed(new LaunchError(end.reason, { cause: end.cause }));
+    }
     for (const { task, failure, run } of lost) owner!.failed(task, failure, run);
     if (rest.length > 0) owner!.returned(rest);
     this.#host.onFree();
@@ -386,7 +404,7 @@ export class SlotChild {
   #isLost(task: Task, end: ChildEnd, wasKilled: boolean): boolean {
     if (this.#collector.isTimedOut(task)) return true;
     if (wasKilled) return false;
-    if (!end.started) return true;
+    if (!end.started) return !end.isScarce || this.#isHopeless;
     // A child that exits by itself before it is ready will do so again; but not one that others took along.
     const hasExited = this.#state === "starting" && end.signal === undefined;
     if ((this.#host.isOneItem || hasExited) && !end.isShared) return true;

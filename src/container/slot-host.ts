@@ -14,15 +14,22 @@ export interface SlotHost {
   /** Tasks a child may have. */
   readonly capacity: number;
   ledger(num: number): Ledger;
+  /** Whether this process has the descriptors that one more child takes, and some to spare. */
+  hasDescriptors(): boolean;
   startOf(num: number, generation: number): Omit<Start, "payload">;
+  /** @throws when this process has not what a child takes */
   launch(start: Start, events: ChildEvents): Child;
   /** What becomes of a child's output, where that is read. */
   outputOf(start: Start, source: OutputSource): ChildOutput | undefined;
+  /** Scratch directory of its children. */
+  readonly directory: string;
   readonly items: LongItems;
   /** Items wait in this process until a child can begin them: what was taken ahead is taken back at no cost. */
   readonly keepsItems: boolean;
   /** Whether another slot is at work, and will ask for more. */
   isBusyBeside(num: number): boolean;
+  /** To be asked when a child could not be started for want of something: whether there is no sense in trying it again. */
+  isHopeless(num: number): boolean;
   /** The slot can take more. */
   onFree(): void;
   readonly meter: Meter;

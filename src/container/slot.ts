@@ -19,7 +19,7 @@ export class Slot {
   #ledger!: Ledger;
   /** It is not wanted any more. */
   #isRetired = false;
-  /** It could not have a ledger: it takes no tasks that others could do. */
+  /** It could not have a ledger, a descriptor or a process: it takes no tasks that others could do. */
   #isUnfit = false;
   /** There was no room for what was to be sent ahead: it takes no more until it has none. */
   #isCramped = false;
@@ -79,8 +79,8 @@ export class Slot {
   }
 
   /** Ends the child with all it runs: `killSignal` first, SIGKILL when it takes too long. */
-  kill(): void {
-    this.#child?.kill();
+  kill(signal?: "SIGKILL"): void {
+    this.#child?.kill(signal);
   }
 
   /** Takes back what its child has not begun. */
@@ -114,7 +114,9 @@ export class Slot {
     try {
       if (this.#generation === 0) this.#ledger = this.#host.ledger(this.num);
       this.#ledger.reset();
-      this.#isUnfit = false;
+      // The only one tries all the same.
+      this.#isUnfit = this.#host.isBusyBeside(this.num) && !this.#host.hasDescriptors();
+      if (this.#isUnfit) return undefined;
     } catch (error) {
       this.#isUnfit = true;
       if (this.#host.isBusyBeside(this.num)) return undefined;
@@ -122,7 +124,10 @@ export class Slot {
     }
     this.#generation += 1;
     const start = this.#host.startOf(this.num, this.#generation);
-    return new SlotChild(start, this.#ledger, this.#host, () => (this.#child = undefined));
+    return new SlotChild(start, this.#ledger, this.#host, (isScarce) => {
+      this.#child = undefined;
+      this.#isUnfit = isScarce;
+    });
   }
 
   /** A full disk, mostly: it may be better when the others come again, or when what it has is done. */
@@ -142,6 +147,6 @@ export class Slot {
       end: now,
       usage: undefined,
     };
-    owner.failed(first!, failureToSend(factsOf(first!, run), error), run);
+    owner.failed(first!, failureToSend(factsOf(first!, run), error, this.#host.directory), run);
   }
 }

@@ -42,6 +42,8 @@ export class CommandLauncher implements Launcher {
 
 class CommandRoom implements Room {
   readonly readsStderr = true;
+  /** stdin, stdout and stderr. */
+  readonly descriptors = 3;
   readonly keepsItems = true;
   readonly items: LongItems;
   readonly #scratch: ScratchRoom;

@@ -5,6 +5,7 @@
  */
 import { closeSync, constants, openSync, rmSync } from "node:fs";
 import net from "node:net";
+import { isAmongLast } from "../shortage.js";
 import { outputFile } from "../child-files.js";
 import type { Start } from "../protocol.js";
 import { type OnOutput, type OutputPipes, READ_BUFFER, readAll } from "./output-pipes.js";
@@ -25,9 +26,21 @@ export class FifoPipes implements OutputPipes {
     return this.#fifos.every((fifo) => fifo.isOpen);
   }
 
-  /** @throws when they cannot be opened */
-  open(): void {
-    for (const fifo of this.#fifos) if (!fifo.isOpen) fifo.open();
+  /**
+   * @param mayTakeLast - whether the last descriptors may be used for it
+   *
+   * @throws when they cannot be opened; then none of them is open
+   */
+  open(mayTakeLast: boolean): void {
+    try {
+      for (const fifo of this.#fifos) {
+        if (!fifo.isOpen) fifo.open();
+        if (!mayTakeLast && fifo.isAmongLast) throw TOO_FEW;
+      }
+    } catch (error) {
+      this.close();
+      throw error;
+    }
   }
 
   /** From now on a child has them. */
@@ -57,6 +70,8 @@ export class FifoPipes implements OutputPipes {
   }
 }
 
+const TOO_FEW = Object.assign(new Error("EMFILE: too many open files"), { code: "EMFILE" });
+
 class Fifo {
   readonly #file: string;
   readonly #onBytes: (bytes: Buffer) => void;
@@ -64,6 +79,7 @@ class Fifo {
   #fd = -1;
   /** Our own end for writing. As long as it is open the other does not end when a child closes its own. */
   #keeper = -1;
+  #isAmongLast = false;
 
   constructor(file: string, onBytes: (bytes: Buffer) => void) {
     this.#file = file;
@@ -72,6 +88,10 @@ class Fifo {
 
   get isOpen(): boolean {
     return this.#socket !== undefined;
+  }
+
+  get isAmongLast(): boolean {
+    return this.#isAmongLast;
   }
 
   open(): void {
@@ -83,6 +103,7 @@ class Fifo {
       closeSync(this.#fd);
       throw error;
     }
+    this.#isAmongLast = isAmongLast(this.#fd) || isAmongLast(this.#keeper);
     this.#socket = new net.Socket({
       fd: this.#fd,
       readable: true,

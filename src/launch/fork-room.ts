@@ -1,15 +1,17 @@
 /** The room of a container whose children are forked. Those of a pool call at a socket in its scratch directory. */
 import net from "node:net";
+import path from "node:path";
 import { Breach } from "../breach.js";
 import { MessageReader, readChildGreeting } from "../check-message.js";
-import { LaunchError } from "../errors.js";
 import type { LongItems } from "../items.js";
 import type { Ledger } from "../ledger.js";
 import type { LedgerShape, Start, StartRequest } from "../protocol.js";
+import { scratchError } from "../scratch.js";
 import { listenIn } from "../socket-path.js";
 import { FifoPipes } from "./fifo-pipes.js";
 import type { ForkedChildEvents, ForkedChildHandle } from "./forked-child-handle.js";
-import type { Child, ChildEvents, Room } from "./launcher.js";
+import { holdDescriptors, isShortage, shortageOf } from "../shortage.js";
+import type { Child, ChildEnd, ChildEvents, Room } from "./launcher.js";
 import { LedgerRoom } from "./ledger-room.js";
 import type { Guard } from "./scratch-room.js";
 
@@ -45,9 +47,13 @@ export class ForkRoom implements Room {
       await listenIn(this.directory, this.#listener);
     } catch (cause) {
       await this.remove();
-      const { message } = cause as Error;
-      throw new LaunchError(`No socket could be made in ${this.directory}: ${message}`, { cause });
+      throw scratchError(path.dirname(this.directory), cause);
     }
+  }
+
+  /** The socket of a child in a pool; what it prints through is looked after when it is opened. */
+  get descriptors(): number {
+    return this.#listener ? 1 : 0;
   }
 
   get items(): LongItems {
@@ -63,23 +69,31 @@ export class ForkRoom implements Room {
     if (spawner) return spawner.start(request, events);
     const { id, start } = request;
     const output = start.mark === undefined ? undefined : this.#pipes(start);
+    // Its socket is made when it calls, and what would be the last but one now may be the last by then.
+    const release = this.#listener ? holdDescriptors(1) : () => {};
     let problem: Error | undefined;
     if (events.onOutput) output?.attach(events.onOutput);
     const child = this.#servers.start(output?.isOpen ? { ...request, isPiped: true } : request, {
       ...events,
       onPiped: () => {
         try {
-          output?.open();
+          // Those of others may be free again soon: the last are only for one that is alone.
+          output?.open(this.#children.size === 1);
         } catch (error) {
           problem = error as Error;
           // It waits to be read.
           child.kill("SIGKILL");
         }
       },
+      onReady: () => {
+        release();
+        events.onReady();
+      },
       onEnd: (end) => {
+        release();
         this.#children.delete(id);
         output?.release();
-        if (problem) events.onEnd({ started: false, reason: unread(problem) });
+        if (problem) events.onEnd(unread(problem));
         else events.onEnd(end);
       },
     });
@@ -124,6 +138,7 @@ export class ForkRoom implements Room {
   }
 }
 
-function unread({ message }: Error): string {
-  return `its output could not be read: ${message}`;
+function unread(cause: Error): ChildEnd {
+  const reason = `its output could not be read: ${shortageOf(cause) ?? cause.message}`;
+  return { started: false, reason, isScarce: isShortage(cause), cause };
 }

@@ -15,10 +15,13 @@ import type {
 } from "../protocol.js";
 import { ForkRoom } from "./fork-room.js";
 import { type ForkedChildEvents, ForkedChildHandle } from "./forked-child-handle.js";
+import { warnOfClose } from "../container/close-warning.js";
+import { shortageInWords } from "../shortage.js";
 import { killSession } from "./kill-session.js";
 import type { ChildEnd, Launcher, Room, RoomOptions } from "./launcher.js";
 import type { SpawnLauncher } from "./spawn.js";
 import {
+  abortHint,
   type ChildSettings,
   errnoName,
   loadError,
@@ -139,6 +142,8 @@ class ForkServer {
   #settleReady: Settle | undefined;
   #startTimer: NodeJS.Timeout | undefined;
   #failure: Error | undefined;
+  /** In ms. */
+  readonly #closeTimeout: number;
   readonly #onUnfit: (reason: UnfitError) => Promise<void>;
 
   /** @param onUnfit - makes that the children it was to fork can be spawned */
@@ -149,6 +154,7 @@ class ForkServer {
     onUnfit: (reason: UnfitError) => Promise<void>,
   ) {
     this.#onUnfit = onUnfit;
+    this.#closeTimeout = settings.closeTimeout;
     this.#process = startNode(
       "fork-server",
       V8_FLAGS,
@@ -199,7 +205,8 @@ class ForkServer {
   }
 
   send(message: Order | StartRequest): void {
-    if (this.#process.channel.writable) this.#process.channel.write(encodeLine(message));
+    const { channel } = this.#process;
+    if (channel?.writable) channel.write(encodeLine(message));
   }
 
   start(request: StartRequest, events: ForkedChildEvents): ForkedChildHandle {
@@ -218,8 +225,13 @@ class ForkServer {
     if (this.#settleReady) {
       this.#fail(new LaunchError("The fork server was closed while it was starting"));
     }
-    this.#process.channel.end();
+    this.#process.channel?.end();
+    const timer = setTimeout(() => {
+      warnOfClose(`an "exit" listener of the worker's module in the fork server (pid ${this.pid})`);
+      this.#process.child.kill("SIGKILL");
+    }, this.#closeTimeout);
     await this.#process.gone.catch(() => {});
+    clearTimeout(timer);
   }
 
   #receive(message: FromForkServer): void {
@@ -280,7 +292,11 @@ class ForkServer {
   #endAll(code: number | null, signal: string | null): void {
     const how = signal ? `by ${signal}` : `with exit code ${code}`;
     if (this.#settleReady)
-      this.#fail(new LaunchError(`The fork server ended ${how} while it was starting`));
+      this.#fail(
+        new LaunchError(
+          `The fork server ended ${how} while it was starting${signal === "SIGABRT" ? abortHint() : ""}`,
+        ),
+      );
     // Its children have died with it, but not what they had started.
     if (this.pid !== undefined) killSession(this.pid);
     for (const [id, child] of this.#children) {
@@ -302,8 +318,12 @@ function unstarted(errno: number): ChildEnd {
   const reason =
     errno === 0
       ? "it was ended while it waited for a process"
-      : `no process could be made for it (${errnoName(errno)}), and none of this Parallel was running whose end could help`;
+      : `${shortageOfErrno(errno)} (${errnoName(errno)}), and none of this Parallel was running whose end could help`;
   return { started: false, reason };
+}
+
+function shortageOfErrno(errno: number): string {
+  return shortageInWords(errnoName(errno)) ?? "no process could be made for it";
 }
 
 function unpiped(errno: number): ChildEnd {

@@ -4,6 +4,7 @@ import { readFromHost } from "../check-message.js";
 import { LaunchError, WorkerModuleError } from "../errors.js";
 import { reviveError } from "../error-record.js";
 import type { FromHost, Start, StartRequest, ThreadEnd, ToChild, ToHost } from "../protocol.js";
+import { notStarted } from "./thread.js";
 import type { Child, ChildEnd, ChildEvents, Room } from "./launcher.js";
 import { OverflowFiles } from "./overflow.js";
 
@@ -206,5 +207,5 @@ function endOf({ fatal, ...end }: ThreadEnd, pid: number | undefined): ChildEnd 
     fatal.module === undefined
       ? new LaunchError(message, options)
       : new WorkerModuleError(fatal.module, message, options);
-  return { started: false, reason: message, fatal: error };
+  return notStarted(error);
 }

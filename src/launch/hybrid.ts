@@ -68,6 +68,10 @@ class HybridRoom implements Room {
     return this.#room.items;
   }
 
+  get descriptors(): number {
+    return this.#room.descriptors ?? 0;
+  }
+
   ledger(num: number): Ledger {
     return this.#room.ledger(num);
   }

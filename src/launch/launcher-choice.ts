@@ -4,8 +4,12 @@
  */
 import { ClosedError, LaunchError, UnfitError } from "../errors.js";
 import { locateWorker } from "../locate-worker.js";
-import { DEFAULT_STARTUP_TIMEOUT_MS, type ParallelOptions } from "../options.js";
 import { entryFile } from "./entry-file.js";
+import {
+  DEFAULT_CLOSE_TIMEOUT_MS,
+  DEFAULT_STARTUP_TIMEOUT_MS,
+  type ParallelOptions,
+} from "../options.js";
 import { forkObstacle } from "./fork-obstacle.js";
 import { assertAllowed } from "../permission.js";
 import type { WorkerSource } from "../protocol.js";
@@ -16,7 +20,15 @@ import type { ChildSettings } from "./warm-node.js";
 
 type LaunchOptions = Pick<
   ParallelOptions,
-  "startMethod" | "module" | "execArgv" | "env" | "cwd" | "startupTimeout" | "threads" | "output"
+  | "startMethod"
+  | "module"
+  | "execArgv"
+  | "env"
+  | "cwd"
+  | "startupTimeout"
+  | "closeTimeout"
+  | "threads"
+  | "output"
 >;
 
 export class LauncherChoice implements LaunchChoice {
@@ -135,12 +147,13 @@ export class LauncherChoice implements LaunchChoice {
   }
 
   #settings(): ChildSettings {
-    const { execArgv, env, cwd, startupTimeout, output = "inherit" } = this.#options;
+    const { execArgv, env, cwd, startupTimeout, closeTimeout, output = "inherit" } = this.#options;
     return {
       execArgv: execArgv ?? process.execArgv,
       env: { ...(env ?? process.env) },
       cwd,
       startupTimeout: startupTimeout ?? DEFAULT_STARTUP_TIMEOUT_MS,
+      closeTimeout: closeTimeout ?? DEFAULT_CLOSE_TIMEOUT_MS,
       readsOutput: output !== "inherit",
     };
   }

@@ -49,6 +49,8 @@ export interface Room {
   readonly readsStderr?: boolean;
   /** Its children are given an item when they can begin it, and no sooner. */
   readonly keepsItems?: boolean;
+  /** Descriptors of this process that a child of it holds as long as it lives; none unless it is said. */
+  readonly descriptors?: number;
   /** The slot's ledger, blank. */
   ledger(num: number): Ledger;
   start(request: StartRequest, events: ChildEvents): Child;
@@ -99,5 +101,11 @@ export type ChildEnd =
       /** What it did that it was killed for: a program that does not keep to the protocol. */
       readonly breach?: string | undefined;
     }
-  /** `fatal`: an error no other item would escape. */
-  | { readonly started: false; readonly reason: string; readonly fatal?: Error };
+  /** `fatal`: an error no other item would escape. `isScarce`: there was no descriptor, process or memory for it. */
+  | {
+      readonly started: false;
+      readonly reason: string;
+      readonly fatal?: Error;
+      readonly isScarce?: boolean;
+      readonly cause?: unknown;
+    };

@@ -1,6 +1,7 @@
 /** The room of a container whose children write ledgers: those of all slots are in one file of its scratch directory. */
 import { closeSync, constants, openSync, writeSync } from "node:fs";
-import { LaunchError } from "../errors.js";
+import path from "node:path";
+import { scratchError } from "../scratch.js";
 import { type Ledger, LEDGER_FILE, LedgerReader } from "../ledger.js";
 import type { LedgerShape } from "../protocol.js";
 import { type Guard, ScratchRoom } from "./scratch-room.js";
@@ -22,7 +23,7 @@ export class LedgerRoom extends ScratchRoom {
       this.#fd = openSync(`${this.directory}/${LEDGER_FILE}`, flags, 0o600);
     } catch (cause) {
       await this.remove();
-      throw new LaunchError(`The ledger could not be made: ${(cause as Error).message}`, { cause });
+      throw scratchError(path.dirname(this.directory), cause);
     }
   }
 

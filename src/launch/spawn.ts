@@ -18,8 +18,10 @@ import { LedgerRoom } from "./ledger-room.js";
 import { OverflowFiles } from "./overflow.js";
 import { killGroup, ProcessGroups } from "./process-groups.js";
 import type { Guard } from "./scratch-room.js";
+import { isShortage } from "../shortage.js";
 import { SocketPipes } from "./socket-pipes.js";
 import {
+  abortHint,
   type ChildSettings,
   loadError,
   type NodeProcess,
@@ -33,6 +35,7 @@ export class SpawnLauncher implements Launcher, Guard {
   readonly #locate: () => WorkerSource;
   readonly #settings: ChildSettings;
   readonly #groups = new ProcessGroups();
+  readonly #starting = new Set<SpawnedChildHandle>();
   #source: WorkerSource | undefined;
 
   constructor(locate: () => WorkerSource, settings: ChildSettings) {
@@ -68,11 +71,18 @@ export class SpawnLauncher implements Launcher, Guard {
     const source = (this.#source ??= this.#locate());
     const child = new SpawnedChildHandle(source.url, request, this.#settings, {
       ...events,
+      onReady: () => {
+        this.#starting.delete(child);
+        events.onReady();
+      },
       onEnd: (end) => {
         if (child.pid !== undefined) this.#groups.forget(child.pid);
+        this.#starting.delete(child);
+        if (!end.started && end.isScarce && !child.isGivenUp) this.#giveUpStarting(end.reason);
         events.onEnd(end);
       },
     });
+    this.#starting.add(child);
     const { pid } = child;
     if (pid !== undefined) {
       this.#groups.watch(pid);
@@ -84,9 +94,15 @@ export class SpawnLauncher implements Launcher, Guard {
   async close(): Promise<void> {
     await this.#groups.close();
   }
+
+  /** Node hangs while it boots when it gets some of its threads and not all. */
+  #giveUpStarting(reason: string): void {
+    for (const child of this.#starting) child.giveUp(reason);
+  }
 }
 
 class SpawnRoom extends LedgerRoom implements Room {
+  readonly descriptors = SPAWNED_DESCRIPTORS;
   readonly #launcher: SpawnLauncher;
 
   constructor(root: string | undefined, shape: LedgerShape, launcher: SpawnLauncher) {
@@ -99,6 +115,9 @@ class SpawnRoom extends LedgerRoom implements Room {
   }
 }
 
+/** Its channel, stdout and stderr. */
+const SPAWNED_DESCRIPTORS = 3;
+
 class SpawnedChildHandle implements Child {
   readonly overflow: OverflowFiles;
   readonly output: SocketPipes | undefined;
@@ -107,8 +126,10 @@ class SpawnedChildHandle implements Child {
   readonly #url: string;
   readonly #isLimited: boolean;
   #fatal: Error | undefined;
-  #usage: Usage | undefined;
   #isReady = false;
+  /** Why it is ended before it is ready, for others to have what it holds. */
+  #givenUp: string | undefined;
+  #usage: Usage | undefined;
   readonly #startTimer: NodeJS.Timeout;
 
   constructor(url: string, { start }: StartRequest, settings: ChildSettings, events: ChildEvents) {
@@ -125,7 +146,7 @@ class SpawnedChildHandle implements Child {
       (message) => this.#receive(readFromSpawnedChild(message)),
       (reason) => events.onBreach(reason),
     );
-    if (readsOutput)
+    if (readsOutput && this.pid !== undefined)
       this.output = new SocketPipes(this.#process.child, ["stdout", "stderr"], onOutput);
     this.#startTimer = setTimeout(() => {
       this.#fatal = startupTimeoutError(url, settings.startupTimeout);
@@ -133,7 +154,7 @@ class SpawnedChildHandle implements Child {
     }, settings.startupTimeout).unref();
     this.#process.gone.then(
       ({ code, signal }) => this.#end(this.#endOf(code, signal)),
-      (error: Error) => this.#end({ started: false, reason: error.message, fatal: error }),
+      (error: Error) => this.#end(notStarted(error)),
     );
   }
 
@@ -141,15 +162,25 @@ class SpawnedChildHandle implements Child {
     return this.#process.child.pid;
   }
 
+  get isGivenUp(): boolean {
+    return this.#givenUp !== undefined;
+  }
+
+  giveUp(reason: string): void {
+    this.#givenUp = reason;
+    this.kill("SIGKILL");
+  }
+
   begin(source: WorkerSource, request: StartRequest): void {
     const { channel } = this.#process;
     const lines = encodeLine(source) + encodeLine(request);
-    if (request.start.payload) channel.end(lines);
-    else channel.write(lines);
+    if (request.start.payload) channel?.end(lines);
+    else channel?.write(lines);
   }
 
   send(message: ToChild | ToHost): void {
-    if (this.#process.channel.writable) this.#process.channel.write(encodeLine(message));
+    const { channel } = this.#process;
+    if (channel?.writable) channel.write(encodeLine(message));
   }
 
   kill(signal: NodeJS.Signals): void {
@@ -180,6 +211,8 @@ class SpawnedChildHandle implements Child {
 
   #endOf(code: number | null, signal: string | null): ChildEnd {
     if (this.#fatal) return { started: false, reason: this.#fatal.message, fatal: this.#fatal };
+    const scarcity = this.#isReady ? undefined : (this.#givenUp ?? scarcityBy(signal));
+    if (scarcity !== undefined) return { started: false, reason: scarcity, isScarce: true };
     return {
       started: true,
       pid: this.pid!,
@@ -189,6 +222,21 @@ class SpawnedChildHandle implements Child {
       outOfMemory: this.#isLimited && CRASH_SIGNALS.has(signal ?? ""),
     };
   }
+}
+
+/** What Node ends by when it cannot have its threads. */
+function scarcityBy(signal: string | null): string | undefined {
+  return signal === "SIGABRT"
+    ? `Node ended by SIGABRT while it was starting${abortHint()}`
+    : undefined;
+}
+
+/** When others end it may be otherwise. */
+function notStarted(error: Error): ChildEnd {
+  const { message: reason, cause } = error;
+  return isShortage(cause)
+    ? { started: false, reason, isScarce: true, cause }
+    : { started: false, reason, fatal: error };
 }
 
 /** How V8 and native code end when they get no memory. */

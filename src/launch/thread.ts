@@ -7,6 +7,7 @@ import { readFromThread } from "../check-message.js";
 import { LaunchError } from "../errors.js";
 import type { LongItems } from "../items.js";
 import { type Ledger, LedgerReader } from "../ledger.js";
+import { isShortage, shortageOf } from "../shortage.js";
 import { processorCount } from "../processor-count.js";
 import {
   LONGEST_INLINE,
@@ -60,8 +61,12 @@ export class ThreadLauncher implements Launcher {
   async close(): Promise<void> {}
 }
 
+/** Of its event loop; those it needs for a moment to load its modules are not counted. */
+const THREAD_DESCRIPTORS = 5;
+
 class ThreadRoom implements Room {
   readonly directory = "";
+  readonly descriptors = THREAD_DESCRIPTORS;
   readonly #ledgers = new Map<number, SharedArrayBuffer>();
   readonly #shape: LedgerShape;
   readonly #source: WorkerSource;
@@ -203,7 +208,7 @@ export class ThreadHandle implements Child {
   #endOf(exitCode: number): ChildEnd {
     // It never got as far as to say so itself.
     if (this.#thrown && !this.#isReady) this.#fatal ??= launchError(this.#thrown.error);
-    if (this.#fatal) return { started: false, reason: this.#fatal.message, fatal: this.#fatal };
+    if (this.#fatal) return notStarted(this.#fatal);
     return {
       started: true,
       pid: this.pid,
@@ -243,7 +248,16 @@ function resourceLimits(execArgv: readonly string[]): ResourceLimits {
   return size === undefined ? {} : { maxOldGenerationSizeMb: Number(size) };
 }
 
+/** Where others end it may be otherwise, unless this one has none. */
+export function notStarted(fatal: Error): ChildEnd {
+  const { message: reason, cause } = fatal;
+  if (fatal instanceof LaunchError && isShortage(cause)) {
+    return { started: false, reason, isScarce: true, cause };
+  }
+  return { started: false, reason, fatal };
+}
+
 function launchError(cause: unknown): LaunchError {
-  const why = cause instanceof Error ? cause.message : String(cause);
+  const why = shortageOf(cause) ?? (cause instanceof Error ? cause.message : String(cause));
   return new LaunchError(`A thread could not be started: ${why}`, { cause });
 }

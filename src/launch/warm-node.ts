@@ -1,11 +1,12 @@
 /** What both start methods need to start Node with our code in it. */
-import { spawn, type ChildProcess } from "node:child_process";
+import { ChildProcess, spawn } from "node:child_process";
 import { existsSync } from "node:fs";
 import { constants, devNull } from "node:os";
 import type { Socket } from "node:net";
 import { LaunchError, WorkerModuleError } from "../errors.js";
 import { reviveError } from "../error-record.js";
 import { MessageReader } from "../check-message.js";
+import { shortageInWords, shortageOf } from "../shortage.js";
 import { CHANNEL_FD, ENTRY_MARK, type LoadProblem } from "../protocol.js";
 import { type Entry, entryFile } from "./entry-file.js";
 import { loadHint } from "./load-hint.js";
@@ -17,13 +18,17 @@ export interface ChildSettings {
   readonly cwd: string | undefined;
   /** In ms. */
   readonly startupTimeout: number;
+  /** In ms. */
+  readonly closeTimeout: number;
   /** Whether this process reads what children print. */
   readonly readsOutput: boolean;
 }
 
 export interface NodeProcess {
+  /** Node could not be started when it has no pid. */
   readonly child: ChildProcess;
-  readonly channel: Socket;
+  /** None when Node could not be started. */
+  readonly channel: Socket | undefined;
   /** Resolves once the process is gone and all it said has been read. */
   readonly gone: Promise<{ readonly code: number | null; readonly signal: string | null }>;
 }
@@ -42,12 +47,25 @@ export function startNode(
   const stdio = settings.readsOutput && entry === "spawned-child" ? "pipe" : "inherit";
   const quiet = isNodeTest() ? QUIET_TESTS : [];
   const own = inheritable(settings.execArgv);
-  const child = spawn(process.execPath, [...own, ...flags, ...quiet, file], {
-    stdio: ["ignore", stdio, stdio, "pipe"],
-    detached: true,
-    env: { ...settings.env, [ENTRY_MARK]: entry, NODE_TEST_CONTEXT: undefined },
-    ...(settings.cwd === undefined ? {} : { cwd: settings.cwd }),
-  });
+  let child: ChildProcess;
+  try {
+    child = spawn(process.execPath, [...own, ...flags, ...quiet, file], {
+      stdio: ["ignore", stdio, stdio, "pipe"],
+      detached: true,
+      env: { ...settings.env, [ENTRY_MARK]: entry, NODE_TEST_CONTEXT: undefined },
+      ...(settings.cwd === undefined ? {} : { cwd: settings.cwd }),
+    });
+  } catch (error) {
+    // Of what keeps it from starting a process Node throws a part (ENOMEM), and tells the rest by an event.
+    return unstarted(new ChildProcess(), error as Error, settings);
+  }
+  if (child.pid === undefined) {
+    for (const stream of child.stdio ?? []) stream?.on("error", () => {});
+    let failure: Error | undefined;
+    child.once("error", (error) => (failure = error));
+    const error = new Promise<Error>((resolve) => setImmediate(() => resolve(failure!)));
+    return unstarted(child, error, settings);
+  }
   const channel = child.stdio[CHANNEL_FD] as Socket;
   child.unref();
   channel.unref();
@@ -55,8 +73,8 @@ export function startNode(
   channel.on("data", (chunk: Buffer) => reader.push(chunk));
   // A write to a process that has just ended; its end is told by `gone`.
   channel.on("error", () => {});
-  const gone = new Promise<{ code: number | null; signal: string | null }>((resolve, reject) => {
-    child.once("error", (error) => reject(startFailure(error, settings)));
+  child.on("error", () => {});
+  const gone = new Promise<{ code: number | null; signal: string | null }>((resolve) => {
     if (stdio === "inherit") {
       child.once("close", (code, signal) => resolve({ code, signal }));
     } else {
@@ -65,7 +83,6 @@ export function startNode(
       child.once("exit", (code, signal) => void allRead.then(() => resolve({ code, signal })));
     }
   });
-  gone.catch(() => {});
   return { child, channel, gone };
 }
 
@@ -75,6 +92,19 @@ const QUIET_TESTS = ["--test-reporter=tap", `--test-reporter-destination=${devNu
 function isNodeTest(): boolean {
   const { moduleLoadList } = process as unknown as { moduleLoadList?: readonly string[] };
   return moduleLoadList?.includes("NativeModule internal/test_runner/harness") ?? false;
+}
+
+/** Told later, as any end is. */
+function unstarted(
+  child: ChildProcess,
+  error: Error | Promise<Error>,
+  settings: ChildSettings,
+): NodeProcess {
+  const gone = Promise.resolve(error).then((cause) => {
+    throw startFailure(cause, settings);
+  });
+  gone.catch(() => {});
+  return { child, channel: undefined, gone };
 }
 
 /** Options of the parent's own that would keep Node from running our entry, or make every child do what one process should. */
@@ -107,14 +137,22 @@ function assertNotAstray(): void {
 
 function startFailure(error: Error, { cwd }: ChildSettings): LaunchError {
   const why =
-    cwd !== undefined && !existsSync(cwd) ? `the \`cwd\` ${cwd} does not exist` : error.message;
+    shortageOf(error) ??
+    (cwd !== undefined && !existsSync(cwd) ? `the \`cwd\` ${cwd} does not exist` : error.message);
   return new LaunchError(`Node could not be started: ${why}`, { cause: error });
+}
+
+/** How Node ends when it cannot have its threads. */
+export function abortHint(): string {
+  return `, as it does without its threads. Unless stderr says otherwise, ${shortageInWords("EAGAIN")}`;
 }
 
 export function loadError(url: string, { message, error, unrelated }: LoadProblem): Error {
   if (unrelated) return new LaunchError(message);
   if (error === undefined) return new WorkerModuleError(url, message);
   const cause = reviveError(error);
+  const shortage = shortageOf(cause);
+  if (shortage !== undefined) return new LaunchError(`${message}: ${shortage}`, { cause });
   const what = cause instanceof Error ? `${cause.name}: ${cause.message}` : String(cause);
   return new WorkerModuleError(url, `${message}: ${what}${loadHint(url, cause)}`, { cause });
 }

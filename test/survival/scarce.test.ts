@@ -135,7 +135,9 @@ describe.runIf(IS_ROOT && HAS_PRLIMIT)(
       expect(told).toHaveLength(4);
       for (const { name, message } of told) {
         expect(name).toBe("StartError");
-        expect(message).toMatch(/could not be started: no process could be made for it \(EAGAIN\)/);
+        expect(message).toMatch(
+          /could not be started: no process or thread could be made: the limit is \d+ processes and threads of this user \(ulimit -u\).*\(EAGAIN\)/,
+        );
       }
     });
 

@@ -12,6 +12,7 @@ import { MarkEncoder } from "../../output/output-mark.js";
 import type { Start, StartRequest, ToChild, ToHost } from "../../protocol.js";
 import { residentMemory } from "../../stats.js";
 import { Breach } from "../../breach.js";
+import { isShortage, shortageOf } from "../../shortage.js";
 import { checkProgram } from "./find-program.js";
 import type { Child, ChildEnd, ChildEvents } from "../launcher.js";
 import type { OutputPipes } from "../output-pipes.js";
@@ -224,6 +225,10 @@ export class Program implements Child {
   #failure(cause: NodeJS.ErrnoException): ChildEnd {
     const { code = "" } = cause;
     const [program] = this.#settings.argv;
+    if (isShortage(cause)) {
+      const reason = `The program ${program} could not be started: ${shortageOf(cause)}`;
+      return { started: false, reason, isScarce: true, cause };
+    }
     try {
       // It was there once.
       checkProgram(this.#settings);

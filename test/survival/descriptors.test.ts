@@ -1,0 +1,58 @@
+/** Too few file descriptors: items wait for others or fail by the name of the limit; the program ends by itself, and leaves nothing. */
+import { spawn, spawnSync } from "node:child_process";
+import { readdirSync } from "node:fs";
+import { describe, expect, test } from "vitest";
+import { fixture, outputOf } from "../run-script.js";
+import { temporaryDirectory } from "../temporary.js";
+
+const ITEMS = 40;
+/** Of a shell: `ulimit` is built in. */
+const HAS_LIMITS = process.platform === "linux";
+const NAMES_LIMIT =
+  /(StartError|LaunchError): .*no file descriptor is left: the limit is \d+ \(ulimit -n\)/;
+
+/** Below this Node itself cannot load the package. */
+function leastLimit(): number {
+  for (let limit = 24; ; limit += 2) {
+    const script = `ulimit -n ${limit}; exec "$0" -e 'import("forkmap")'`;
+    if (spawnSync("sh", ["-c", script, process.execPath]).status === 0) return limit;
+  }
+}
+
+describe.runIf(HAS_LIMITS)("with few file descriptors", () => {
+  const least = HAS_LIMITS ? leastLimit() : 0;
+
+  async function run(way: string, limit: number): Promise<Record<string, number>> {
+    const scratch = temporaryDirectory();
+    const script = `ulimit -n ${limit}; exec "$@"`;
+    const file = fixture("scarce-run.mjs");
+    const child = spawn("sh", ["-c", script, "sh", process.execPath, file, way, String(ITEMS)], {
+      env: { PATH: process.env["PATH"], TMPDIR: scratch },
+      stdio: ["ignore", "pipe", "pipe"],
+    });
+    const { stdout, stderr, code, signal } = await outputOf(child);
+    expect({ code, signal }, stderr).toEqual({ code: 0, signal: null });
+    expect(stderr).not.toMatch(/MaxListeners|Unhandled|TypeError/);
+    expect(readdirSync(scratch)).toEqual([]);
+    return JSON.parse(stdout) as Record<string, number>;
+  }
+
+  test.each(["fork", "tag", "pool", "spawn", "spawned pool", "command"])(
+    "%s: all items are done, in as many children as there can be",
+    { timeout: 60_000 },
+    async (way) => {
+      expect(await run(way, least + 20)).toEqual({ done: ITEMS });
+    },
+  );
+
+  test.each(["fork", "tag", "pool", "spawn", "spawned pool", "threads", "command"])(
+    "%s: at the very limit each is done, or fails by its name",
+    { timeout: 60_000 },
+    async (way) => {
+      const told = await run(way, least + 2);
+      for (const what of Object.keys(told)) {
+        if (what !== "done") expect(what).toMatch(NAMES_LIMIT);
+      }
+    },
+  );
+});
