@@ -255,7 +255,11 @@ export class SlotChild {
   /** Its time does not count. In a pool it may be for as long as that lives: what it was to do is for others. */
   #onWaiting(): void {
     this.#watch.stop();
-    if (this.#host.isOneItem) return;
+    if (this.#host.isOneItem) {
+      // It was taken to be ready when it was asked for.
+      this.#state = "starting";
+      return;
+    }
     this.#isWaiting = true;
     this.recall();
     this.#host.onFree();
