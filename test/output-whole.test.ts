@@ -80,7 +80,7 @@ function makePipe(): { reader: number; writer: number } {
 function letters(output: Buffer): Record<string, number> {
   const counts = new Uint32Array(256);
   for (const byte of output) counts[byte]! += 1;
-  const found = [..."ABCDEFP"].map((letter) => [letter, counts[letter.charCodeAt(0)]!] as const);
+  const found = Array.from("ABCDEFP", (letter) => [letter, counts[letter.charCodeAt(0)]!] as const);
   return Object.fromEntries(found.filter(([, count]) => count > 0));
 }
 
