@@ -8,7 +8,7 @@ import { existsSync, readdirSync } from "node:fs";
 import { stat } from "node:fs/promises";
 import { setTimeout as sleep } from "node:timers/promises";
 import { setFlagsFromString } from "node:v8";
-import type { Order } from "../protocol.js";
+import type { Order, WorkerSource } from "../protocol.js";
 import type { AnyWorker } from "../worker.js";
 import { readLines, send } from "./channel.js";
 import { ForkLoop } from "./fork-loop.js";
@@ -83,14 +83,13 @@ async function boot(): Promise<void> {
     const exitOnce = takeExitListeners();
     const patience = Math.min(PENDING_PATIENCE_MS, order.startupTimeout / 2);
     await safety.settle(patience);
+    // Before all else: its event loop has descriptors, too.
+    if (!(await threadsEnd(threadsBefore))) giveUp(startedThreads(order.worker));
     giveUpIfUnfit(safety.judge(isForkSafe));
     await warmUp(order.worker);
     const hugePages = await HugePages.preparedBy(libc, () =>
       rehearse(libc, order.worker, order.readsOutput),
     );
-    if (!(await threadsEnd(threadsBefore))) {
-      giveUp(`the module of ${order.worker.name} has started threads`);
-    }
     makeLoop = (inherited) =>
       new ForkLoop(libc, worker, order.worker, inherited, hugePages, exitOnce);
     // A timer of the worker's may have begun something.
@@ -102,6 +101,7 @@ async function boot(): Promise<void> {
   // From the bottom of the stack, outside of any microtask: a child returns to the event loop from there, and can run
   // its microtasks before it does.
   setImmediate(() => {
+    if (countThreads() > threadsBefore) giveUp(startedThreads(order.worker));
     const verdict = safety.judge(isForkSafe);
     giveUpIfUnfit(verdict);
     safety.stop();
@@ -109,6 +109,10 @@ async function boot(): Promise<void> {
     send({ hello: "ready" });
     makeLoop(verdict.inherited).serve(rest);
   });
+}
+
+function startedThreads({ name }: WorkerSource): string {
+  return `the module of ${name} has started threads`;
 }
 
 function giveUpIfUnfit({ obstacle }: ForkVerdict): void {
