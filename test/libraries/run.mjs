@@ -1,0 +1,137 @@
+/**
+ * forkmap with real libraries: `node test/libraries/run.mjs [--items n] [name ...]`, a name being that of a file in workers/.
+ *
+ * Every library is used in two ways, by `process` alone ("imported") and once in `preload` before; where its module uses it
+ * while it is loaded, that is a row of its own ("top level"). Each row says how many items were right, wrong or failed in a
+ * forked child each, in a pool of two and spawned. Where forkmap does not fork but spawns, "how" says why.
+ *
+ * Exits with 1 if any result differs from the spawned one, is missing, or is an id that has come before.
+ */
+import { spawn, spawnSync } from "node:child_process";
+import { once } from "node:events";
+import { existsSync, mkdtempSync, readFileSync, readdirSync, rmSync, statSync } from "node:fs";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { fileURLToPath } from "node:url";
+import { parseArgs } from "node:util";
+
+/** For all attempts of one library; one in which every call fails by its own time limit takes less. */
+const LIBRARY_TIMEOUT_MS = 600_000;
+const STDERR_LINES = 5;
+const HEADINGS = [
+  "library",
+  "version",
+  "use",
+  "child",
+  "pool",
+  "spawn",
+  "ms child/pool/spawn",
+  "how",
+];
+
+const here = fileURLToPath(new URL(".", import.meta.url));
+const { values: flags, positionals } = parseArgs({
+  allowPositionals: true,
+  options: { items: { type: "string", default: "16" } },
+});
+const all = readdirSync(join(here, "workers")).map((each) => each.replace(/\.mjs$/, ""));
+const unknown = positionals.filter((each) => !all.includes(each));
+if (unknown.length > 0) {
+  console.error(
+    `Expected names of files in workers/, got ${unknown.join(", ")}. There are: ${all.join(", ")}`,
+  );
+  process.exit(2);
+}
+
+prepare();
+const results = mkdtempSync(join(tmpdir(), "forkmap-libraries-"));
+const rows = [];
+const failures = [];
+const skipped = [];
+for (const name of positionals.length > 0 ? positionals : all) {
+  process.stderr.write(`${name} `);
+  await tryLibrary(name);
+}
+process.stderr.write("\n");
+rmSync(results, { recursive: true });
+print([HEADINGS, ...rows]);
+for (const each of skipped) console.log(`not tried: ${each}`);
+for (const each of failures) console.log(each);
+const verdict = failures.length === 0 ? "all as spawned" : `${failures.length} differ from spawned`;
+console.log(
+  `\n${rows.length} rows on Node ${process.version}, ${flags.items} items each: ${verdict}`,
+);
+process.exitCode = failures.length === 0 ? 0 : 1;
+
+/** Builds what is tested, and installs the libraries unless those of the lockfile are there. */
+function prepare() {
+  run("npm", ["run", "--silent", "build"], join(here, "../.."));
+  const installed = join(here, "node_modules/.package-lock.json");
+  const lockfile = join(here, "package-lock.json");
+  if (existsSync(installed) && statSync(installed).mtimeMs >= statSync(lockfile).mtimeMs) return;
+  run("npm", ["ci", "--no-audit", "--no-fund"], here);
+}
+
+function run(command, args, cwd) {
+  const { status } = spawnSync(command, args, { cwd, stdio: ["ignore", 2, 2] });
+  if (status !== 0) process.exit(2);
+}
+
+async function tryLibrary(name) {
+  const file = join(results, `${name}.json`);
+  const options = { cwd: here, stdio: ["ignore", "ignore", "pipe"], timeout: LIBRARY_TIMEOUT_MS };
+  const program = spawn(process.execPath, ["try.mjs", name, flags.items, file], options);
+  let stderr = "";
+  program.stderr.setEncoding("utf8").on("data", (text) => (stderr += text));
+  const [code, signal] = await once(program, "exit");
+  const lines = stderr.trim().split("\n");
+  if (existsSync(file)) {
+    for (const row of JSON.parse(readFileSync(file, "utf8"))) report(row);
+  } else if (isOptional(stderr)) {
+    skipped.push(`${name}: ${lines.find((line) => line.includes("Error")) ?? lines[0]}`);
+  } else {
+    failures.push(
+      `${name}: ended with ${signal ?? code}\n  ${lines.slice(-STDERR_LINES).join("\n  ")}`,
+    );
+  }
+}
+
+/** A native library that could not be compiled for this Node. */
+function isOptional(stderr) {
+  const { optionalDependencies } = JSON.parse(readFileSync(join(here, "package.json"), "utf8"));
+  return Object.keys(optionalDependencies).some((each) => stderr.includes(each));
+}
+
+function report({ library, version, use, ...attempts }) {
+  const { child, pool, spawn } = attempts;
+  const ms = [child, pool, spawn].map((each) => each?.ms.toPrecision(3) ?? "-").join(" / ");
+  rows.push([library, version, use, counts(child), counts(pool), counts(spawn), ms, how(child)]);
+  for (const [mode, attempt] of Object.entries(attempts)) {
+    if (!attempt || attempt.faults.length === 0) continue;
+    const [first, ...others] = attempt.faults;
+    const more = others.length > 0 ? ` (and ${others.length} more)` : "";
+    failures.push(`${library}, ${use}, ${mode}: ${first}${more}`);
+  }
+}
+
+function counts(attempt) {
+  if (!attempt) return "-";
+  return `${attempt.right}/${attempt.wrong}/${attempt.errors}`;
+}
+
+function how({ how, reason }) {
+  if (how === "fork") return "forked";
+  return how === "spawn" ? `spawned: ${reason}` : "not started";
+}
+
+function print(table) {
+  const widths = table[0].map((_, column) => Math.max(...table.map((row) => row[column].length)));
+  for (const row of table) {
+    console.log(
+      row
+        .map((cell, column) => cell.padEnd(widths[column]))
+        .join("  ")
+        .trimEnd(),
+    );
+  }
+}
