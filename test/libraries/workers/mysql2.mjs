@@ -6,7 +6,7 @@ export class MySql extends Library {
   async use(n) {
     const server = mysql.createServer();
     server.on("connection", (connection) => {
-      connection.on("error", () => {});
+      connection.on("error", () => {}); // The client just leaves.
       connection.serverHandshake({
         protocolVersion: 10,
         serverVersion: "8.0.0",
@@ -14,14 +14,9 @@ export class MySql extends Library {
         statusFlags: 2,
         characterSet: 8,
         capabilityFlags: 0xffffff ^ 0x000800,
-        authCallback: (_, done) => {
-          connection.sequenceId = 3;
-          done(null);
-        },
+        authCallback: (_, done) => done(null),
       });
       connection.on("query", (sql) => {
-        // The server of mysql2 goes on counting where an answer begins at 1.
-        connection.sequenceId = 1;
         const columns = [
           {
             catalog: "def",
