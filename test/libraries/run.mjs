@@ -9,7 +9,7 @@
  */
 import { spawn, spawnSync } from "node:child_process";
 import { once } from "node:events";
-import { existsSync, mkdtempSync, readFileSync, readdirSync, rmSync, statSync } from "node:fs";
+import { existsSync, mkdtempSync, readFileSync, readdirSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { fileURLToPath } from "node:url";
@@ -56,10 +56,11 @@ process.exitCode = failures.length === 0 ? 0 : 1;
 /** Builds what is tested, and installs the libraries unless those of the lockfile are there. */
 function prepare() {
   run("npm", ["run", "--silent", "build"], join(here, "../.."));
-  const installed = join(here, "node_modules/.package-lock.json");
-  const lockfile = join(here, "package-lock.json");
-  if (existsSync(installed) && statSync(installed).mtimeMs >= statSync(lockfile).mtimeMs) return;
+  const lockfile = readFileSync(join(here, "package-lock.json"), "utf8");
+  const installed = join(here, "node_modules/.installed-lockfile");
+  if (existsSync(installed) && readFileSync(installed, "utf8") === lockfile) return;
   run("npm", ["ci", "--no-audit", "--no-fund"], here);
+  writeFileSync(installed, lockfile);
 }
 
 function run(command, args, cwd) {
