@@ -21,7 +21,7 @@ const STDERR_LINES = 5;
 /** Under child, pool and spawn stand how many items were right / wrong / failed. */
 const HEADINGS = ["library", "version", "use", "child", "pool", "spawn", "ms per item", "how"];
 /** A row is printed as soon as it is known, so columns are as wide as any row needs. */
-const WIDTHS = [19, 8, 9, 7, 7, 7, 18, 0];
+const WIDTHS = [20, 8, 9, 7, 7, 7, 18, 0];
 
 const here = fileURLToPath(new URL(".", import.meta.url));
 const { values: flags, positionals } = parseArgs({

@@ -7,6 +7,6 @@ export class Excel extends Library {
     book.addWorksheet("a").addRow([n, `text ${n}`]);
     const read = new ExcelJs.Workbook();
     await read.xlsx.load(await book.xlsx.writeBuffer());
-    return read.getWorksheet("a").getRow(1).values;
+    return read.getWorksheet("a").getRow(1).values.slice(1);
   }
 }
