@@ -6,8 +6,17 @@ export function describe(value: unknown): string {
   if (typeof value === "string") return value.length <= 40 ? `"${value}" (a string)` : "a string";
   if (typeof value !== "object") return `a ${typeof value}`;
   if (Array.isArray(value)) return "an array";
-  const name = (value.constructor as { name?: unknown } | undefined)?.name;
+  const name = nameOfClass(value);
   return typeof name === "string" && name !== "" && name !== "Object"
     ? `an instance of ${name}`
     : "an object";
+}
+
+/** Unknown where the value's own code throws. */
+function nameOfClass(value: object): unknown {
+  try {
+    return (value.constructor as { name?: unknown } | undefined)?.name;
+  } catch {
+    return undefined;
+  }
 }

@@ -1,6 +1,6 @@
 /** The items of a call: any Iterable or AsyncIterable, pulled one at a time, each checked to be what JSON can carry. */
 import { describe } from "./describe.js";
-import { jsonProblem } from "./json-value.js";
+import { inWords, type JsonProblem, jsonProblem, problemOfThrown } from "./json-value.js";
 import type { LongItem, Payload } from "./protocol.js";
 import type { Task } from "./task.js";
 import { stringify } from "./json.js";
@@ -51,7 +51,25 @@ export function knownLength(items: object): number | undefined {
 export function checkItem(item: unknown, index: number): void {
   if (typeof item === "string" || isPlainNumber(item)) return;
   const problem = jsonProblem(item);
-  if (problem) throw new TypeError(`Item ${index} is not a JSON value: ${problem}`);
+  if (problem) throw notJson(index, problem);
+}
+
+/** What `make` gives, which is made of the item: its own code may throw this time, or it may be too deep for that. */
+export function ofItem<T>(index: number, make: () => T): T {
+  try {
+    return make();
+  } catch (error) {
+    throw notJson(index, problemOfThrown(error));
+  }
+}
+
+function notJson(index: number, problem: JsonProblem): TypeError {
+  const { thrown } = problem;
+  return new TypeError(
+    `Item ${index} is not a JSON value: ${inWords(problem)}. ` +
+      "Items travel as JSON: make it of text, finite numbers, booleans, null, arrays and plain objects",
+    thrown && { cause: thrown.error },
+  );
 }
 
 /** The part of a payload that says which items there are. */
@@ -78,7 +96,7 @@ export interface LongItems {
  * cannot be kept are left out: as many are in it as it has items.
  *
  * @param seq - the number of the first in its child
- * @throws when the very first cannot be kept
+ * @throws TypeError when the very first is no JSON value any more; another error when it cannot be kept
  */
 export function packItems(tasks: readonly Task[], seq: number, longItems: LongItems): PackedItems {
   const { index } = tasks[0]!;
@@ -92,7 +110,7 @@ export function packItems(tasks: readonly Task[], seq: number, longItems: LongIt
     const task = tasks[place]!;
     let kept: LongItem | undefined;
     try {
-      kept = task.long ?? keptIfLong(task.item, longItems);
+      kept = task.long ?? keptIfLong(task, longItems);
     } catch (error) {
       if (place === 0) throw error;
       items.length = place;
@@ -109,14 +127,21 @@ export function packItems(tasks: readonly Task[], seq: number, longItems: LongIt
   return { seq, index, indexes, attempts, items, long };
 }
 
-function keptIfLong(item: unknown, longItems: LongItems): LongItem | undefined {
+function keptIfLong({ item, index }: Task, longItems: LongItems): LongItem | undefined {
   const { longerThan } = longItems;
   if (typeof item === "string") {
     return item.length > longerThan ? longItems.keep(item, "text") : undefined;
   }
   if (typeof item !== "object" || item === null) return undefined;
-  const json = stringify(item);
+  const json = jsonOf(item, index);
   return json.length > longerThan ? longItems.keep(json, "json") : undefined;
+}
+
+/** It has been checked, and may be another by now. */
+function jsonOf(item: object, index: number): string {
+  const json = ofItem(index, () => stringify(item) as string | undefined);
+  if (json === undefined) throw notJson(index, { at: "", what: "is undefined by now" });
+  return json;
 }
 
 function isPlainNumber(item: unknown): boolean {

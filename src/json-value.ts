@@ -1,46 +1,127 @@
 /** What JSON can carry: it makes `null` of NaN and `{}` of a Map without a word, and that must not happen silently. */
 import { describe } from "./describe.js";
 
-/** What keeps a value from being the same after JSON, or `undefined`. A value with `toJSON` says itself what it is. */
-export function jsonProblem(
+/** Why a value is not the same after JSON. */
+export interface JsonProblem {
+  /** Where in the value: `a.0.b`, empty for the value itself. */
+  readonly at: string;
+  /** Completes "it ...". */
+  readonly what: string;
+  /** What code of the value itself has thrown. */
+  readonly thrown?: { readonly error: unknown };
+}
+
+/** What keeps a value from being the same after JSON, or `undefined`. Never throws, whatever the value's own code does. */
+export function jsonProblem(value: unknown): JsonProblem | undefined {
+  try {
+    return problemOf(value, "", []);
+  } catch (error) {
+    return problemOfThrown(error);
+  }
+}
+
+/** What keeps a value from becoming JSON at all, told by what was thrown when it was tried. */
+export function problemOfThrown(error: unknown): JsonProblem {
+  // Of the stack, which a value of some thousand levels fills; JSON.stringify throws the same.
+  if (error instanceof RangeError) return { at: "", what: "is nested too deeply" };
+  return { at: "", what: `threw ${shown(error)} when it was read`, thrown: { error } };
+}
+
+export function inWords({ at, what }: JsonProblem): string {
+  return `${at === "" ? "it" : `\`${at}\``} ${what}`;
+}
+
+/** What a value with this problem is: a Map in an array is told as "an array: `0` is an instance of Map". */
+export function describeWith(value: unknown, problem: JsonProblem): string {
+  const { at, what } = problem;
+  if (at === "" && what === `is ${describe(value)}`) return describe(value);
+  return `${describe(value)}: ${inWords(problem)}`;
+}
+
+/** @param above - the objects it is in, from the outermost */
+function problemOf(
   value: unknown,
-  at = "",
-  above: readonly object[] = [],
-): string | undefined {
-  const place = at === "" ? "it" : `\`${at.slice(1)}\``;
+  key: string | number,
+  above: object[],
+  isMade = false,
+): JsonProblem | undefined {
   switch (typeof value) {
     case "string":
     case "boolean":
       return undefined;
     case "number":
-      return Number.isFinite(value) ? undefined : `${place} is ${value}`;
+      return Number.isFinite(value) ? undefined : { at: "", what: `is ${describe(value)}` };
     case "object":
+      if (value === null) return undefined;
       break;
     default:
-      return `${place} is ${describe(value)}`;
+      return { at: "", what: `is ${describe(value)}` };
   }
-  if (value === null || typeof (value as { toJSON?: unknown }).toJSON === "function")
-    return undefined;
-  if (above.includes(value)) return `${place} contains itself`;
-  const within = [...above, value];
-  if (Array.isArray(value)) {
-    for (let i = 0; i < value.length; i += 1) {
-      const problem = jsonProblem(value[i], `${at}.${i}`, within);
-      if (problem) return problem;
-    }
-    return undefined;
+  if (!isMade && typeof (value as { toJSON?: unknown }).toJSON === "function") {
+    return problemOfMade(value as { toJSON(key: string): unknown }, key, above);
   }
-  if (NOT_JSON.some((type) => value instanceof type) || ArrayBuffer.isView(value)) {
-    return `${place} is ${describe(value)}`;
-  }
-  for (const [key, member] of Object.entries(value)) {
-    // JSON leaves such a property out, which is what code that sets it means.
-    if (member === undefined) continue;
-    const problem = jsonProblem(member, `${at}.${key}`, within);
-    if (problem) return problem;
+  if (above.includes(value)) return { at: "", what: "contains itself" };
+  above.push(value);
+  const problem = Array.isArray(value) ? inArray(value, above) : inObject(value, above);
+  above.pop();
+  return problem;
+}
+
+function inArray(value: readonly unknown[], above: object[]): JsonProblem | undefined {
+  for (let i = 0; i < value.length; i += 1) {
+    const problem = problemOf(value[i], i, above);
+    if (problem) return within(i, problem);
   }
   return undefined;
 }
 
-/** JSON makes `{}` of these without a word. */
-const NOT_JSON = [Map, Set, WeakMap, WeakSet, Promise, RegExp, Error, ArrayBuffer] as const;
+function inObject(value: object, above: object[]): JsonProblem | undefined {
+  if (Object.getPrototypeOf(value) !== Object.prototype && isNoJson(value)) {
+    return { at: "", what: `is ${describe(value)}` };
+  }
+  for (const key of Object.keys(value)) {
+    const member = (value as Record<string, unknown>)[key];
+    // JSON leaves such a property out, which is what code that sets it means.
+    if (member === undefined) continue;
+    const problem = problemOf(member, key, above);
+    if (problem) return within(key, problem);
+  }
+  return undefined;
+}
+
+/** A value with `toJSON` says itself what it is; that has to be something. */
+function problemOfMade(
+  value: { toJSON(key: string): unknown },
+  key: string | number,
+  above: object[],
+): JsonProblem | undefined {
+  if (Buffer.isBuffer(value)) return undefined;
+  if (value instanceof Date && Number.isNaN(value.getTime())) {
+    return { at: "", what: "is an invalid Date" };
+  }
+  const made = value.toJSON(String(key));
+  if (made === undefined) return { at: "", what: "has a `toJSON` that gives undefined" };
+  return problemOf(made, key, above, true);
+}
+
+function within(key: string | number, problem: JsonProblem): JsonProblem {
+  return { ...problem, at: problem.at === "" ? String(key) : `${key}.${problem.at}` };
+}
+
+function isNoJson(value: object): boolean {
+  return NOT_JSON.some((type) => value instanceof type) || ArrayBuffer.isView(value);
+}
+
+/** JSON makes `{}` of these without a word; of the last ones too when its keys are sorted. */
+const NOT_JSON = [
+  ...[Map, Set, WeakMap, WeakSet, Promise, RegExp, Error, ArrayBuffer],
+  ...[Number, String, Boolean, BigInt, Symbol],
+] as const;
+
+function shown(error: unknown): string {
+  try {
+    return error instanceof Error ? `${error.name}: ${error.message}` : describe(error);
+  } catch {
+    return "an error";
+  }
+}

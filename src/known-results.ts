@@ -7,6 +7,7 @@ import { serialize } from "node:v8";
 import { isJsonWorker } from "./check-worker.js";
 import { commandOf } from "./command-worker.js";
 import { itemKey, KeyCounter } from "./item-key.js";
+import { ofItem } from "./items.js";
 import { Journal } from "./journal.js";
 import type { Run, Task } from "./task.js";
 
@@ -63,7 +64,7 @@ export class KnownResults {
    * `undefined` for one that has to run.
    */
   find(task: Task): KnownOutcome | "later" | undefined {
-    const key = itemKey(task.item);
+    const key = ofItem(task.index, () => itemKey(task.item));
     // Told apart by their occurrence, unless all that are the same are one.
     task.key = this.#leaders ? key : this.#counter.next(key);
     const recorded = this.#journal?.find(task.key);

@@ -19,8 +19,6 @@ describe("itemKey", () => {
       ],
       [{ a: 1 }, { a: 1, b: undefined }],
       [new Date(0), "1970-01-01T00:00:00.000Z"],
-      [Object(1), 1],
-      [[Object(true)], [true]],
       [-0, 0],
     ];
     for (const [one, other] of same) expect(itemKey(one)).toBe(itemKey(other));
@@ -28,7 +26,7 @@ describe("itemKey", () => {
 
   it("differs for items that differ", () => {
     const texts = ["", "1", "null", "[]", "a\0", "a", "\ud800", "\udc00", "\ufffd", "a b", '"'];
-    const simple = [0, 1, 1e21, 0.1, null, true, false, Object(7), [Object(8)]];
+    const simple = [0, 1, 1e21, 0.1, null, true, false];
     const arrays = [[], [[]], [{}], [1, 2], [2, 1], [12], ["1"], [null]];
     const objects = [{}, { a: 1 }, { a: "1" }, { a: [1] }, { a: { a: 1 } }, { b: 1 }];
     const items = [...texts, ...simple, ...arrays, ...objects];

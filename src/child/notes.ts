@@ -5,7 +5,7 @@
 import { isJsonWorker } from "../check-worker.js";
 import { describe } from "../describe.js";
 import { recordError, shortRecord } from "../error-record.js";
-import { jsonProblem } from "../json-value.js";
+import { describeWith, jsonProblem, problemOfThrown } from "../json-value.js";
 import { type Payable, payableText } from "../payload.js";
 import { monotonic } from "../monotonic.js";
 import type { Ending, LastWord } from "../protocol.js";
@@ -36,7 +36,7 @@ export class Notes {
     return now;
   }
 
-  /** @throws when it cannot be written: a full disk, a value whose own code throws */
+  /** @throws when it cannot be written: a full disk */
   result(seq: number, result: unknown): number {
     const now = monotonic();
     if (this.#isJson) return this.#json(seq, result, now);
@@ -74,11 +74,17 @@ export class Notes {
   }
 
   #json(seq: number, result: unknown, now: number): number {
-    const problem = jsonProblem(result);
-    if (problem !== undefined) {
-      return this.#mistyped(seq, `${describe(result)}: ${problem}`, now);
+    let problem = jsonProblem(result);
+    let json = "";
+    try {
+      if (!problem) json = stableStringify(result);
+    } catch (error) {
+      // It fills the stack sooner than the look at the value does.
+      problem = problemOfThrown(error);
     }
-    const json = stableStringify(result);
+    // What the value's own code has thrown is an error of the worker, with a stack that says where.
+    if (problem?.thrown) return this.error(seq, problem.thrown.error);
+    if (problem) return this.#mistyped(seq, describeWith(result, problem), now);
     if (this.#ledger.finish(seq, `[${json}]`, now)) return now;
     return this.#elsewhere(seq, { kind: "json", data: json });
   }

@@ -14,7 +14,7 @@ import {
   ResultTypeError,
   WorkerModuleError,
 } from "../errors.js";
-import { jsonProblem } from "../json-value.js";
+import { describeWith, jsonProblem } from "../json-value.js";
 import { monotonic } from "../monotonic.js";
 import { factsOf, inWords } from "../outcome.js";
 import { outside } from "../outside.js";
@@ -132,10 +132,11 @@ export class InlineContainer implements TaskContainer {
     });
     cutShort.catch(() => {});
     this.#running.add(running);
-    const outcome = await Promise.race([this.#process(task, controller.signal), cutShort]).then(
-      (result) => ({ result, problem: owner.wantsResults ? this.#problemOf(result) : undefined }),
-      (thrown: unknown) => ({ thrown }),
-    );
+    const outcome = await Promise.race([this.#process(task, controller.signal), cutShort])
+      .then((result) => {
+        return { result, problem: owner.wantsResults ? this.#problemOf(result) : undefined };
+      })
+      .catch((thrown: unknown) => ({ thrown }));
     const run: Run = { ...HERE, start, end: monotonic() };
     const facts = factsOf(task, run);
     const isOk = "result" in outcome && outcome.problem === undefined;
@@ -173,11 +174,16 @@ export class InlineContainer implements TaskContainer {
     }
   }
 
-  /** What is wrong with the type of a result, if anything is. */
+  /**
+   * What is wrong with the type of a result, if anything is.
+   *
+   * @throws what the value's own code does
+   */
   #problemOf(result: unknown): string | undefined {
     if (isJsonWorker(this.#worker)) {
       const problem = jsonProblem(result);
-      return problem === undefined ? undefined : `${describe(result)}: ${problem}`;
+      if (problem?.thrown) throw problem.thrown.error;
+      return problem && describeWith(result, problem);
     }
     return typeof result === "string" || result instanceof Uint8Array
       ? undefined

@@ -130,8 +130,15 @@ export class Slot {
     });
   }
 
-  /** A full disk, mostly: it may be better when the others come again, or when what it has is done. */
+  /**
+   * An item that is no JSON value any more ends the call. Else it is a full disk, mostly: it may be better when the others
+   * come again, or when what it has is done.
+   */
   #refuse(tasks: readonly Task[], owner: TaskOwner, error: unknown): void {
+    if (error instanceof TypeError) {
+      owner.doomed(error);
+      return owner.returned(tasks);
+    }
     const [first, ...rest] = tasks;
     if (this.load > 0) {
       this.#isCramped = true;
