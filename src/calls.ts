@@ -4,11 +4,12 @@
  */
 import { CallerContext } from "./caller-context.js";
 import { CallRecorder } from "./call-recorder.js";
+import type { CallSite } from "./call-site.js";
 import { expectedResult } from "./check-worker.js";
 import { Container, type ContainerOptions } from "./container/container.js";
 import type { TaskContainer } from "./container/task-container.js";
 import * as diagnostics from "./diagnostics.js";
-import { ClosedError, LaunchError, ParallelError } from "./errors.js";
+import { ClosedError, LaunchError, own, ParallelError } from "./errors.js";
 import { LauncherChoice } from "./launch/launcher-choice.js";
 import type { LaunchChoice } from "./launch/launcher.js";
 import {
@@ -31,6 +32,7 @@ import type { AnyWorker } from "./worker.js";
 export interface CallPlan {
   /** In which its user's code runs; that of whoever starts it unless given. */
   readonly context?: CallerContext;
+  readonly site: CallSite;
   readonly items: Iterable<unknown> | AsyncIterable<unknown>;
   readonly options: CallOptions<never, never>;
   readonly wantsResults: boolean;
@@ -99,8 +101,10 @@ export class Calls {
     const base = { ...this.#options, concurrency };
     const options = resolveOptions(base as CallOptions, plan.options as CallOptions);
     if (this.#poolSize !== undefined && plan.options.limits !== undefined) {
-      throw new TypeError(
-        "The option `limits` of a pool is one of `new Parallel(worker, { pool, limits })`: its children outlive the call",
+      throw own(
+        new TypeError(
+          "The option `limits` of a pool is one of `new Parallel(worker, { pool, limits })`: its children outlive the call",
+        ),
       );
     }
     const { wantsResults } = plan;

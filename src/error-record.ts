@@ -2,6 +2,7 @@
  * A thrown value on its way between processes: what a child threw, as JSON, and the way back. Must survive anything:
  * cycles, getters that throw, functions, a hostile toJSON, causes of causes, and values that are not errors at all.
  */
+import { withoutOwnFrames } from "./frames.js";
 
 /** JSON form of a thrown value. */
 export type ErrorRecord =
@@ -68,7 +69,7 @@ function recordParts(error: Error, depth: number): ErrorParts {
   const parts: ErrorParts = {
     name: text(() => error.name, "Error"),
     message: text(() => error.message, ""),
-    stack: text(() => error.stack, ""),
+    stack: withoutOwnFrames(text(() => error.stack, "")),
     kind: text(() => error.constructor.name, "Error"),
     props: {},
   };

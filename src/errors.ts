@@ -209,6 +209,20 @@ export class ClosedError extends ParallelError {
   }
 }
 
+/** Of other classes than `ParallelError`. */
+const ours = new WeakSet<object>();
+
+/** @internal An error of this library that is no `ParallelError`. */
+export function own<E extends Error>(error: E): E {
+  ours.add(error);
+  return error;
+}
+
+/** @internal Whether it is an error that this library has made, and not the user's code. */
+export function isOurs(error: unknown): error is Error {
+  return error instanceof ParallelError || (error instanceof Error && ours.has(error));
+}
+
 /**
  * @internal
  *
@@ -218,7 +232,7 @@ export class ClosedError extends ParallelError {
 export function throwIfAny(errors: readonly Error[], count: number): void {
   const inOrder = Object.values(errors);
   if (inOrder.length === 0) return;
-  throw new AggregateError(inOrder, `${inOrder.length} of ${count} items failed`);
+  throw own(new AggregateError(inOrder, `${inOrder.length} of ${count} items failed`));
 }
 
 /** A start method cannot be used here, for this reason; another can. Never reaches the user. */

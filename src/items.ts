@@ -1,5 +1,6 @@
 /** The items of a call: any Iterable or AsyncIterable, pulled one at a time, each checked to be what JSON can carry. */
 import { describe } from "./describe.js";
+import { own } from "./errors.js";
 import { inWords, type JsonProblem, jsonProblem, problemOfThrown } from "./json-value.js";
 import type { LongItem, Payload } from "./protocol.js";
 import type { Task } from "./task.js";
@@ -18,8 +19,10 @@ export function iterate<Item>(
     if (Symbol.asyncIterator in items) return items[Symbol.asyncIterator]();
     if (Symbol.iterator in items) return items[Symbol.iterator]();
   }
-  throw new TypeError(
-    `Expected \`items\` to be an Iterable or AsyncIterable such as an array, got ${describe(items)}`,
+  throw own(
+    new TypeError(
+      `Expected \`items\` to be an Iterable or AsyncIterable such as an array, got ${describe(items)}`,
+    ),
   );
 }
 
@@ -65,10 +68,12 @@ export function ofItem<T>(index: number, make: () => T): T {
 
 function notJson(index: number, problem: JsonProblem): TypeError {
   const { thrown } = problem;
-  return new TypeError(
-    `Item ${index} is not a JSON value: ${inWords(problem)}. ` +
-      "Items travel as JSON: make it of text, finite numbers, booleans, null, arrays and plain objects",
-    thrown && { cause: thrown.error },
+  return own(
+    new TypeError(
+      `Item ${index} is not a JSON value: ${inWords(problem)}. ` +
+        "Items travel as JSON: make it of text, finite numbers, booleans, null, arrays and plain objects",
+      thrown && { cause: thrown.error },
+    ),
   );
 }
 

@@ -112,11 +112,10 @@ function isNoJson(value: object): boolean {
   return NOT_JSON.some((type) => value instanceof type) || ArrayBuffer.isView(value);
 }
 
-/** JSON makes `{}` of these without a word; of the last ones too when its keys are sorted. */
-const NOT_JSON = [
-  ...[Map, Set, WeakMap, WeakSet, Promise, RegExp, Error, ArrayBuffer],
-  ...[Number, String, Boolean, BigInt, Symbol],
-] as const;
+/** JSON makes `{}` of these without a word, and a box is none for `fast-json-stable-stringify` either. */
+const COLLECTIONS = [Map, Set, WeakMap, WeakSet, Promise, RegExp, Error, ArrayBuffer];
+const BOXES = [Number, String, Boolean, BigInt, Symbol];
+const NOT_JSON = [...COLLECTIONS, ...BOXES];
 
 function shown(error: unknown): string {
   try {

@@ -16,6 +16,7 @@
  */
 import { CallerContext } from "./caller-context.js";
 import { Calls } from "./calls.js";
+import { CallSite } from "./call-site.js";
 import { offerWorker } from "./capture.js";
 import { checkWorker } from "./check-worker.js";
 import { commandOf } from "./command-worker.js";
@@ -87,10 +88,13 @@ export class Parallel<Item, Result> {
    * @throws TypeError for a value that is not a worker, an unknown option or a wrong value, naming it
    */
   constructor(worker: AnyWorker<Item, Result>, options: ParallelOptions<Item, Result> = {}) {
-    checkWorker(worker);
-    const command = commandOf(worker);
-    if (command) checkCommandOptions(options as ParallelOptions);
-    checkConstructorOptions(options);
+    const command = new CallSite(new.target).check(() => {
+      checkWorker(worker);
+      const found = commandOf(worker);
+      if (found) checkCommandOptions(options as ParallelOptions);
+      checkConstructorOptions(options);
+      return found;
+    });
     const isRerun = offerWorker(worker);
     countClass(worker.constructor);
     const own = { ...options } as ParallelOptions<never, never>;
@@ -135,13 +139,8 @@ export class Parallel<Item, Result> {
    * console.log(new Set(results.map((each) => each.split(":")[1])).size); // 4
    * ```
    */
-  async mapProcesses(
-    items: Items<Item>,
-    options: CallOptions<Item, Result> = {},
-  ): Promise<Result[]> {
-    const results: Result[] = [];
-    await this.#callOrThrow(this.#calls, items, options, true, results);
-    return results;
+  mapProcesses(items: Items<Item>, options: CallOptions<Item, Result> = {}): Promise<Result[]> {
+    return this.#map(Parallel.prototype.mapProcesses, items, options, (results) => results);
   }
 
   /**
@@ -166,9 +165,11 @@ export class Parallel<Item, Result> {
    * console.log(await new Parallel(new Check()).eachProcess(["1", "[]"])); // 0
    * ```
    */
-  async eachProcess(items: Items<Item>, options: CallOptions<Item, Result> = {}): Promise<number> {
-    await this.#callOrThrow(this.#calls, items, options, false, []);
-    return 0;
+  eachProcess(items: Items<Item>, options: CallOptions<Item, Result> = {}): Promise<number> {
+    return this.#run(Parallel.prototype.eachProcess, options, async (site) => {
+      await this.#callOrThrow(site, this.#calls, items, options, undefined);
+      return 0;
+    });
   }
 
   /**
@@ -205,11 +206,13 @@ export class Parallel<Item, Result> {
    * await parallel.close();
    * ```
    */
-  async mapThreads(items: Items<Item>, options: CallOptions<Item, Result> = {}): Promise<Result[]> {
-    const results: Result[] = [];
-    const calls = this.#threads(options);
-    await this.#callOrThrow(calls, items, options, true, results);
-    return results;
+  mapThreads(items: Items<Item>, options: CallOptions<Item, Result> = {}): Promise<Result[]> {
+    return this.#run(Parallel.prototype.mapThreads, options, async (site) => {
+      const results: Result[] = [];
+      const calls = site.check(() => this.#threads(options));
+      await this.#callOrThrow(site, calls, items, options, results);
+      return results;
+    });
   }
 
   /**
@@ -234,9 +237,12 @@ export class Parallel<Item, Result> {
    * console.log(await new Parallel(new Check()).eachThread(["1", "[]"])); // 0
    * ```
    */
-  async eachThread(items: Items<Item>, options: CallOptions<Item, Result> = {}): Promise<number> {
-    await this.#callOrThrow(this.#threads(options), items, options, false, []);
-    return 0;
+  eachThread(items: Items<Item>, options: CallOptions<Item, Result> = {}): Promise<number> {
+    return this.#run(Parallel.prototype.eachThread, options, async (site) => {
+      const calls = site.check(() => this.#threads(options));
+      await this.#callOrThrow(site, calls, items, options, undefined);
+      return 0;
+    });
   }
 
   /**
@@ -265,21 +271,24 @@ export class Parallel<Item, Result> {
    * }
    * ```
    */
-  async mapSettled(
+  mapSettled(
     items: Items<Item>,
     options: CallOptions<Item, Result> = {},
   ): Promise<PromiseSettledResult<Result>[]> {
-    checkCallOptions(options);
-    const settled: PromiseSettledResult<Result>[] = [];
-    await this.#call(this.#calls, items, { ...options, stopOnError: false, halt: {} }, true, {
-      onResult: (index, value) => {
-        settled[index] = { status: "fulfilled", value };
-      },
-      onError: (index, reason) => {
-        settled[index] = { status: "rejected", reason };
-      },
+    return this.#run(Parallel.prototype.mapSettled, options, async (site) => {
+      const settled: PromiseSettledResult<Result>[] = [];
+      const all = { ...options, stopOnError: false, halt: {} };
+      const call = this.#start(site, this.#calls, items, all, true, {
+        onResult: (index, value) => {
+          settled[index] = { status: "fulfilled", value };
+        },
+        onError: (index, reason) => {
+          settled[index] = { status: "rejected", reason };
+        },
+      });
+      await this.#calls.run(call);
+      return settled;
     });
-    return settled;
   }
 
   /**
@@ -321,13 +330,16 @@ export class Parallel<Item, Result> {
     items: Items<Item>,
     options: StreamOptions<Item, Result> = {},
   ): AsyncIterableIterator<Result> {
-    checkStreamOptions(options);
-    this.#calls.assertOpen();
+    const site = new CallSite(Parallel.prototype.stream);
+    site.check(() => {
+      checkStreamOptions(options);
+      this.#calls.assertOpen();
+    });
     const { ordered = true, backpressure, ...own } = options;
     const errors: Error[] = [];
     const context = new CallerContext();
     const stream: ResultStream<Result> = new ResultStream(ordered, () => {
-      const call = this.#start(this.#calls, items, own, true, {
+      const call = this.#start(site, this.#calls, items, own, true, {
         onResult: (index, result) => stream.push(index, result),
         onError: (index, error) => {
           errors.push(error);
@@ -341,7 +353,7 @@ export class Parallel<Item, Result> {
       return {
         run: async () => {
           await this.#calls.run(call);
-          throwIfAny(errors, call.pulled);
+          site.check(() => throwIfAny(errors, call.pulled));
         },
         cancel: () => call.halt(new Error("Nobody reads the stream any more")),
         get pulled() {
@@ -377,11 +389,16 @@ export class Parallel<Item, Result> {
    * console.log(await new Parallel(new Words()).flatMap(["a b", "c"])); // [ 'a', 'b', 'c' ]
    * ```
    */
-  async flatMap(
+  flatMap(
     items: Items<Item>,
     options: CallOptions<Item, Result> = {},
   ): Promise<(Result extends readonly (infer Member)[] ? Member : Result)[]> {
-    return (await this.mapProcesses(items, options)).flat();
+    return this.#map(
+      Parallel.prototype.flatMap,
+      items,
+      options,
+      (results) => results.flat() as (Result extends readonly (infer Member)[] ? Member : Result)[],
+    );
   }
 
   /**
@@ -405,12 +422,13 @@ export class Parallel<Item, Result> {
    * console.log(await new Parallel(new Port()).filterMap(["http://a:81", "http://b"])); // [ 81 ]
    * ```
    */
-  async filterMap(
+  filterMap(
     items: Items<Item>,
     options: CallOptions<Item, Result> = {},
   ): Promise<NonNullable<Result>[]> {
-    const results = await this.mapProcesses(items, options);
-    return results.filter((each) => each !== null && each !== undefined);
+    return this.#map(Parallel.prototype.filterMap, items, options, (results) =>
+      results.filter((each) => each !== null && each !== undefined),
+    );
   }
 
   /**
@@ -439,9 +457,10 @@ export class Parallel<Item, Result> {
    * console.log(await parallel.find([4, 6, 7, 8])); // 7
    * ```
    */
-  async some(items: Items<Item>, options: CallOptions<Item, Result> = {}): Promise<boolean> {
-    checkCallOptions(options);
-    return await anyIs(this.#calls, items, options, true);
+  some(items: Items<Item>, options: CallOptions<Item, Result> = {}): Promise<boolean> {
+    return this.#run(Parallel.prototype.some, options, (site) =>
+      anyIs(this.#calls, { site, items, options }, true),
+    );
   }
 
   /**
@@ -453,9 +472,12 @@ export class Parallel<Item, Result> {
    *
    * @throws as `mapProcesses`
    */
-  async every(items: Items<Item>, options: CallOptions<Item, Result> = {}): Promise<boolean> {
-    checkCallOptions(options);
-    return !(await anyIs(this.#calls, items, options, false));
+  every(items: Items<Item>, options: CallOptions<Item, Result> = {}): Promise<boolean> {
+    return this.#run(
+      Parallel.prototype.every,
+      options,
+      async (site) => !(await anyIs(this.#calls, { site, items, options }, false)),
+    );
   }
 
   /**
@@ -468,13 +490,11 @@ export class Parallel<Item, Result> {
    *
    * @throws as `mapProcesses`
    */
-  async find(
-    items: Items<Item>,
-    options: CallOptions<Item, Result> = {},
-  ): Promise<Item | undefined> {
-    checkCallOptions(options);
-    const found = await findFirst(this.#calls, items, options);
-    return found as Item | undefined;
+  find(items: Items<Item>, options: CallOptions<Item, Result> = {}): Promise<Item | undefined> {
+    return this.#run(Parallel.prototype.find, options, async (site) => {
+      const found = await findFirst(this.#calls, { site, items, options });
+      return found as Item | undefined;
+    });
   }
 
   /**
@@ -512,8 +532,8 @@ export class Parallel<Item, Result> {
    *
    * @throws WorkerModuleError, LaunchError, ClosedError as `mapProcesses` would
    */
-  async ready(): Promise<void> {
-    await this.#calls.ready();
+  ready(): Promise<void> {
+    return this.#run(Parallel.prototype.ready, {}, () => this.#calls.ready());
   }
 
   /** Takes no more calls, waits for those under way, ends the fork server and the threads. Calling it again is harmless. */
@@ -562,7 +582,6 @@ export class Parallel<Item, Result> {
   }
 
   #threads(options: CallOptions<Item, Result>): Calls {
-    checkCallOptions(options);
     if (this.#isCommand) {
       throw new TypeError("A program cannot run in a thread: use mapProcesses or eachProcess");
     }
@@ -574,55 +593,74 @@ export class Parallel<Item, Result> {
     return calls;
   }
 
+  /** Every call: what is wrong with its options, and what it ends with, is told with the stack of its caller. */
+  async #run<T>(
+    verb: Function,
+    options: CallOptions<Item, Result>,
+    run: (site: CallSite) => Promise<T>,
+  ): Promise<T> {
+    const site = new CallSite(verb);
+    try {
+      site.check(() => checkCallOptions(options));
+      return await run(site);
+    } catch (error) {
+      throw site.end(error, this.#run);
+    }
+  }
+
+  #map<T>(
+    verb: Function,
+    items: Items<Item>,
+    options: CallOptions<Item, Result>,
+    make: (results: Result[]) => T,
+  ): Promise<T> {
+    return this.#run(verb, options, async (site) => {
+      const results: Result[] = [];
+      await this.#callOrThrow(site, this.#calls, items, options, results);
+      return make(results);
+    });
+  }
+
+  /** @param results - where they go, if anybody wants them */
   async #callOrThrow(
+    site: CallSite,
     calls: Calls,
     items: Items<Item>,
     options: CallOptions<Item, Result>,
-    wantsResults: boolean,
-    results: Result[],
+    results: Result[] | undefined,
   ): Promise<void> {
     const errors: Error[] = [];
     const handlers: Handlers<Result> = {
       onResult: (index, result) => {
-        if (wantsResults) place(results, index, result);
+        if (results) place(results, index, result);
       },
       onError: (index, error) => {
         errors[index] = error;
       },
     };
     try {
-      throwIfAny(errors, await this.#call(calls, items, options, wantsResults, handlers));
+      const call = this.#start(site, calls, items, options, results !== undefined, handlers);
+      await calls.run(call);
+      throwIfAny(errors, call.pulled);
     } catch (error) {
       if (error instanceof ItemError || error instanceof AggregateError) {
-        attachRest(error, Object.values(errors), results);
+        attachRest(error, Object.values(errors), results ?? []);
       }
       throw error;
     }
   }
 
-  /** Resolves with the number of items. */
-  async #call(
-    calls: Calls,
-    items: Items<Item>,
-    options: CallOptions<Item, Result>,
-    wantsResults: boolean,
-    handlers: Handlers<Result>,
-  ): Promise<number> {
-    checkCallOptions(options);
-    const call = this.#start(calls, items, options, wantsResults, handlers);
-    await calls.run(call);
-    return call.pulled;
-  }
-
   #start(
+    site: CallSite,
     calls: Calls,
     items: Items<Item>,
     options: CallOptions<Item, Result>,
     wantsResults: boolean,
     handlers: Handlers<Result>,
   ): Scheduler {
-    if (this.#isCommand) checkCommandOptions(options as ParallelOptions);
+    if (this.#isCommand) site.check(() => checkCommandOptions(options as ParallelOptions));
     return calls.start({
+      site,
       items,
       options,
       wantsResults,

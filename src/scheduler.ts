@@ -5,6 +5,7 @@
 import { AbortGate } from "./abort-gate.js";
 import type { CallerContext } from "./caller-context.js";
 import type { CallRecorder } from "./call-recorder.js";
+import type { CallSite } from "./call-site.js";
 import { Pace } from "./container/pace.js";
 import type { TaskContainer } from "./container/task-container.js";
 import { FailureLimit } from "./failure-limit.js";
@@ -18,6 +19,7 @@ import { WaitingTasks } from "./waiting-tasks.js";
 
 export interface Call {
   readonly context: CallerContext;
+  readonly site: CallSite;
   readonly items: Iterable<unknown> | AsyncIterable<unknown>;
   readonly options: ResolvedOptions;
   /** Whether anybody wants the results. */
@@ -192,7 +194,7 @@ export class Scheduler implements TaskOwner {
       this.#feed.stop();
       await this.#leave();
     }
-    if (this.#stopReason) throw this.#stopReason.error;
+    if (this.#stopReason) throw this.#call.site.claim(this.#stopReason.error);
   }
 
   /** Each is left even if another cannot be: a journal is flushed to a disk that may be full. */
@@ -252,6 +254,7 @@ export class Scheduler implements TaskOwner {
 
   failed(task: Task, failure: Failure, run: Run): void {
     task.failure = failure;
+    this.#call.site.claim(failure.error);
     this.#recorder.attempt(task, { runOf: () => run }, 0, failure.error);
     if (!failure.isRetriable || task.attempt > this.options.retries || this.#isStopped) {
       return this.#giveUp(task);

@@ -1,16 +1,21 @@
 /** `some`, `every` and `find`: calls that end as soon as the answer is known. */
+import type { CallSite } from "./call-site.js";
 import type { Calls } from "./calls.js";
 import { throwIfAny } from "./errors.js";
 import type { CallOptions } from "./options.js";
 import type { Scheduler } from "./scheduler.js";
 
-type Items = Iterable<unknown> | AsyncIterable<unknown>;
-type Options = CallOptions<never, never>;
+/** What is asked. */
+export interface Question {
+  readonly site: CallSite;
+  readonly items: Iterable<unknown> | AsyncIterable<unknown>;
+  readonly options: CallOptions<never, never>;
+}
 
 /** Whether an item has a result that is truthy (`wanted: true`), or one that is not. */
-export async function anyIs(calls: Calls, items: Items, options: Options, wanted: boolean) {
+export async function anyIs(calls: Calls, question: Question, wanted: boolean) {
   let isFound = false;
-  await search(calls, items, options, {
+  await search(calls, question, {
     onResult: (call, _, result) => {
       if (call.isStopped || Boolean(result) !== wanted) return;
       isFound = true;
@@ -23,7 +28,7 @@ export async function anyIs(calls: Calls, items: Items, options: Options, wanted
 }
 
 /** The first item, in the order of the input, whose result is truthy. One that fails is not it. */
-export async function findFirst(calls: Calls, items: Items, options: Options): Promise<unknown> {
+export async function findFirst(calls: Calls, question: Question): Promise<unknown> {
   let found: { readonly index: number; readonly item: unknown } | undefined;
   /** Items that are not it; all before `next` are not. */
   const passed = new Set<number>();
@@ -37,7 +42,7 @@ export async function findFirst(calls: Calls, items: Items, options: Options): P
     isAnswered = true;
     call.finish();
   };
-  await search(calls, items, options, {
+  await search(calls, question, {
     onResult: (call, index, result, item) => {
       if (!result) passed.add(index);
       else if (!found || index < found.index) found = { index, item };
@@ -59,11 +64,10 @@ interface Search {
 }
 
 /** Whatever comes first: an answer ends the call, and so does an error, unless it is one of those that are put up with. */
-async function search(calls: Calls, items: Items, options: Options, search: Search) {
+async function search(calls: Calls, question: Question, search: Search) {
   const errors: Error[] = [];
   const call: Scheduler = calls.start({
-    items,
-    options,
+    ...question,
     wantsResults: true,
     onResult: (index, result, item) => search.onResult(call, index, result, item),
     onError: (index, error) => {
