@@ -271,7 +271,9 @@ export type Greeting =
 /** Why a worker could not be had in another process. */
 export interface LoadProblem {
   readonly message: string;
-  readonly error?: ErrorRecord;
+  readonly error?: ErrorRecord | undefined;
+  /** What to do, to be told after the error. */
+  readonly advice?: string | undefined;
   /** Not the worker's module is to blame. */
   readonly unrelated?: boolean;
 }

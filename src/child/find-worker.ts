@@ -2,9 +2,10 @@
  * Has the user's worker in another process: imports the module that defines the class and takes its export, or takes
  * the worker that the program itself gives to `new Parallel` when it runs again. Own fields come from the parent.
  */
-import { realpathSync } from "node:fs";
+import { readFileSync } from "node:fs";
 import type * as Inspector from "node:inspector";
 import { createRequire } from "node:module";
+import path from "node:path";
 import { fileURLToPath } from "node:url";
 import { deserialize } from "node:v8";
 import { expectWorker } from "../capture.js";
@@ -12,15 +13,21 @@ import { variablesOf } from "../class-origin.js";
 import { recordError } from "../error-record.js";
 import { isInspectorDenial } from "../permission.js";
 import { DEFINE_AT_TOP, type LoadProblem, type WorkerSource } from "../protocol.js";
+import { isProgram, RERUN_ADVICE } from "../rerun.js";
 import type { LoadedWorker } from "./runner.js";
 
 /** The worker cannot be had; says why in a sentence for the user. */
 export class LoadFailure extends Error {
   readonly problem: LoadProblem;
-  constructor(message: string, thrown?: { readonly value?: unknown; readonly unrelated?: true }) {
+  constructor(
+    message: string,
+    thrown?: { readonly value?: unknown; readonly unrelated?: true },
+    advice?: string,
+  ) {
     super(message);
     this.problem = {
       message,
+      advice,
       ...(thrown && "value" in thrown ? { error: recordError(thrown.value) } : {}),
       ...(thrown?.unrelated ? { unrelated: true } : {}),
     };
@@ -28,12 +35,30 @@ export class LoadFailure extends Error {
 }
 
 export async function findWorker(source: WorkerSource): Promise<LoadedWorker> {
-  process.argv = [process.argv[0]!, ...source.argv.slice(1)];
+  const argv = [process.argv[0]!, ...source.argv.slice(1)];
+  process.argv = argvForImport(argv, source);
   process.execArgv = [...source.execArgv];
   const worker = await importWorker(source);
+  process.argv = argv;
   expectWorker(undefined);
   addFields(worker, source);
   return worker;
+}
+
+/**
+ * A program that exports the class is written to be imported as well: what it does only when it is the program, it is not to
+ * do here. `import.meta.main` and `require.main` are not true here; others compare `process.argv[1]` with their own name.
+ */
+function argvForImport(argv: string[], { url, name }: WorkerSource): string[] {
+  if (!isProgram(url, argv) || !exportsClass(fileURLToPath(url), name)) return argv;
+  return [argv[0]!, path.join(path.dirname(argv[1]!), "forkmap-child"), ...argv.slice(2)];
+}
+
+/** By its text: what it exports is known too late. */
+function exportsClass(file: string, name: string): boolean {
+  const word = `\\b${name.replaceAll("$", "\\$")}\\b`;
+  const forms = [`export\\s+(default\\s+)?class\\s+${word}`, `export\\s*\\{[^}]*${word}[^}]*\\}`];
+  return name !== "" && new RegExp(forms.join("|")).test(readFileSync(file, "utf8"));
 }
 
 function importWorker(source: WorkerSource): Promise<LoadedWorker> {
@@ -79,12 +104,13 @@ function importWorker(source: WorkerSource): Promise<LoadedWorker> {
         exported = findExport(exports, source, others);
         // The program itself may go on after its import, towards `new Parallel` or anything else: wait until it has
         // got there or has nothing left to do. A module on its own is done now.
-        if (!isProgram(source)) settle();
+        if (!isProgram(source.url, source.argv)) settle();
         else if (source.maker !== undefined) setTimeout(settle, MAKER_PATIENCE_MS).unref();
       },
       (error: unknown) => {
         process.off("beforeExit", settle);
-        reject(new LoadFailure(`${source.url} could not be loaded`, { value: error }));
+        const advice = isProgram(source.url, source.argv) ? RERUN_ADVICE : undefined;
+        reject(new LoadFailure(`${source.url} could not be loaded`, { value: error }, advice));
       },
     );
   });
@@ -188,14 +214,6 @@ function unwindAsyncIds(): void {
   process.emit = emit;
 }
 
-function isProgram({ url, argv }: WorkerSource): boolean {
-  try {
-    return argv[1] !== undefined && realpathSync(argv[1]) === realpathSync(fileURLToPath(url));
-  } catch {
-    return false;
-  }
-}
-
 /**
  * By its constructor if that takes no arguments, so that private fields and functions are there; else without it, as
  * unpickling does in Python.
@@ -240,14 +258,18 @@ function notFound({ name, url, maker }: WorkerSource, { difference, isOffered }:
   const what = name === "" ? "The worker's class has no name and" : `The class ${name}`;
   return (
     `${what} is not exported by ${url}, and loading that file does not reach \`new Parallel\` with it${isOffered ? " (a call of another Parallel goes no further there)" : ""}. ` +
-    "Define the class at the top level of a module and export it, or name its module with the option `module`"
+    "Define the class at the top level of a module and export it, or name its module with the option `module`. " +
+    "(`import.meta.main` and `require.main === module` are false there.)"
   );
 }
 
-function neverLoaded({ url }: WorkerSource): string {
+function neverLoaded({ url, argv }: WorkerSource): string {
+  const advice = isProgram(url, argv)
+    ? `${RERUN_ADVICE}. With two workers in one file, make both \`Parallel\`s before the first call`
+    : "Move the class to a module of its own and export it";
   return (
     `${url} never finished loading: it waits for something that nothing is left to settle ` +
-    "(a call of another Parallel goes no further here). Move the class to a module of its own and export it"
+    `(a call of another Parallel goes no further here). ${advice}`
   );
 }
 

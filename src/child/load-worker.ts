@@ -1,9 +1,13 @@
 /** Makes a worker ready in another process, and says in words what kept it from that. */
 import { recordError } from "../error-record.js";
 import type { LoadProblem, WorkerSource } from "../protocol.js";
+import { isProgram, RERUN_ADVICE } from "../rerun.js";
 import { findWorker, LoadFailure } from "./find-worker.js";
 import type { LoadedWorker } from "./runner.js";
 import type { Ending } from "./watch-exit.js";
+
+/** Its module is loaded, and `preload` has been called. */
+let isPreloading = false;
 
 /** @param onLoaded - called before `preload` is */
 export async function loadWorker(
@@ -13,9 +17,12 @@ export async function loadWorker(
   const worker = await findWorker(source);
   onLoaded(worker);
   try {
+    isPreloading = true;
     await worker.preload?.();
   } catch (error) {
     throw new LoadFailure(`preload() of ${source.name} failed`, { value: error });
+  } finally {
+    isPreloading = false;
   }
   return worker;
 }
@@ -27,12 +34,22 @@ export function problemOf(error: unknown): LoadProblem {
 }
 
 /** The process ended before the worker was ready. */
-export function problemOfExit(ending: Ending, code: number, { url }: WorkerSource): LoadProblem {
-  return ending.how === "uncaught"
-    ? { message: `${url} threw while it was loaded`, error: recordError(ending.error) }
-    : {
-        message:
-          `${url} ended its process while it was loaded (exit code ${code}). If it is a program, it was run again up to ` +
-          "`new Parallel`, without standard input: export the class from a module of its own",
-      };
+export function problemOfExit(ending: Ending, code: number, source: WorkerSource): LoadProblem {
+  const error = ending.how === "uncaught" ? recordError(ending.error) : undefined;
+  if (isPreloading) {
+    const what = `preload() of ${source.name}`;
+    if (error) return { message: `${what} failed: it left something behind that threw`, error };
+    if (ending.how === "exit") return { message: `${what} called process.exit(${code})` };
+    return {
+      message: `${what} never settled: its promise is pending and nothing is left that could settle it`,
+    };
+  }
+  const { url, argv } = source;
+  const advice = isProgram(url, argv) ? RERUN_ADVICE : undefined;
+  if (error) return { message: `${url} threw while it was loaded`, error, advice };
+  const noInput = advice && `${advice}. Its standard input is empty there`;
+  return {
+    message: `${url} ended its process while it was loaded (exit code ${code})`,
+    advice: noInput,
+  };
 }

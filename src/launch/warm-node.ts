@@ -7,6 +7,7 @@ import { LaunchError, WorkerModuleError } from "../errors.js";
 import { reviveError } from "../error-record.js";
 import { MessageReader } from "../check-message.js";
 import { shortageInWords, shortageOf } from "../shortage.js";
+import { isProgram, RERUN_ADVICE } from "../rerun.js";
 import { CHANNEL_FD, ENTRY_MARK, type LoadProblem } from "../protocol.js";
 import { type Entry, entryFile } from "./entry-file.js";
 import { loadHint } from "./load-hint.js";
@@ -147,21 +148,21 @@ export function abortHint(): string {
   return `, as it does without its threads. Unless stderr says otherwise, ${shortageInWords("EAGAIN")}`;
 }
 
-export function loadError(url: string, { message, error, unrelated }: LoadProblem): Error {
+export function loadError(url: string, { message, error, advice, unrelated }: LoadProblem): Error {
   if (unrelated) return new LaunchError(message);
-  if (error === undefined) return new WorkerModuleError(url, message);
+  const rest = advice === undefined ? "" : `. ${advice}`;
+  if (error === undefined) return new WorkerModuleError(url, message + rest);
   const cause = reviveError(error);
   const shortage = shortageOf(cause);
   if (shortage !== undefined) return new LaunchError(`${message}: ${shortage}`, { cause });
   const what = cause instanceof Error ? `${cause.name}: ${cause.message}` : String(cause);
-  return new WorkerModuleError(url, `${message}: ${what}${loadHint(url, cause)}`, { cause });
+  return new WorkerModuleError(url, `${message}: ${what}${loadHint(url, cause) || rest}`, { cause });
 }
 
 export function startupTimeoutError(url: string, ms: number): WorkerModuleError {
-  return new WorkerModuleError(
-    url,
-    `${url} was not loaded after ${ms} ms: it hangs, waits until somebody reads what it prints, or needs a longer \`startupTimeout\``,
-  );
+  const message = `${url} was not loaded after ${ms} ms: it hangs, waits until somebody reads what it prints, or needs a longer \`startupTimeout\``;
+  const advice = isProgram(url, process.argv) ? `. ${RERUN_ADVICE}` : "";
+  return new WorkerModuleError(url, message + advice);
 }
 
 /** Backwards, so that the first of two names for one signal stays: SIGABRT, not SIGIOT. */

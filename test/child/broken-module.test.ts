@@ -76,6 +76,22 @@ describe.each(["fork", "spawn"] as const)("for children made by %s", (startMetho
     expect(error.cause).toBeInstanceOf(TypeError);
   });
 
+  test("preload waits for what nothing can settle", async () => {
+    const { message } = await broken("preload waits for nothing");
+    expect(message).toContain("preload() of Broken never settled: its promise is pending");
+  });
+
+  test("preload ends the process", async () => {
+    const { message } = await broken("preload exits");
+    expect(message).toBe("preload() of Broken called process.exit(3)");
+  });
+
+  test("preload leaves something behind that throws", async () => {
+    const { message, cause } = await broken("preload throws later");
+    expect(message).toContain("preload() of Broken failed: it left something behind that threw: ");
+    expect(cause).toMatchObject({ message: "preload is broken later" });
+  });
+
   test("is not there", async () => {
     const module = path.join(directory, "missing.mjs");
     const error = await failure({ module });

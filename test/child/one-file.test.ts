@@ -32,6 +32,31 @@ describe.each(["fork", "spawn"])("children made by %s", (startMethod) => {
     expect(printed.filter((line) => line === "top")).toEqual(["top", ...again("top")]);
   });
 
+  test.each(["guarded-by-argv.mjs", "guarded-by-meta.mjs", "guarded.cjs"])(
+    "an exported class in a program that does nothing when it is imported: %s",
+    async (name) => {
+      const printed = await run(name);
+      expect(printed.filter((line) => line !== "top")).toEqual(["guarded", "A,B,C"]);
+      expect(printed.filter((line) => line === "top")).toEqual(["top", ...again("top")]);
+    },
+  );
+
+  test.each([
+    ["opens-first.mjs", "could not be loaded: Error: listen EADDRINUSE"],
+    ["makes-first.mjs", "could not be loaded: Error: EEXIST"],
+    ["awaits-first.mjs", "never finished loading"],
+  ])(
+    "a program that does too much before `new Parallel` is told that it is run twice: %s",
+    async (name, what) => {
+      const [error] = await run(name);
+      expect(error).toMatch(/^WorkerModuleError: /);
+      expect(error).toContain(what);
+      expect(error).toContain("The program is run a second time, up to `new Parallel`");
+      expect(error).toContain("move `new Parallel` right below the class");
+      expect(error).toContain("export the class from a module of its own");
+    },
+  );
+
   test("nothing after `new Parallel` runs in a child: in main()", async () => {
     expect(await run("in-main.mjs")).toEqual(["made", "A,B,C", "end"]);
   });
@@ -52,7 +77,7 @@ describe.each(["fork", "spawn"])("children made by %s", (startMethod) => {
     const [first, second] = await run("second-after-first.mjs");
     expect(first).toBe("AB,CD");
     expect(second).toMatch(
-      /^BA,DC$|^WorkerModuleError: .*second-after-first\.mjs never finished loading.* module of its own/,
+      /^BA,DC$|^WorkerModuleError: .*second-after-first\.mjs never finished loading.* make both `Parallel`s before the first call/,
     );
   });
 
