@@ -33,6 +33,8 @@ export interface CallPlan {
   /** In which its user's code runs; that of whoever starts it unless given. */
   readonly context?: CallerContext;
   readonly site: CallSite;
+  /** Those of `new Parallel`, which `options` override. */
+  readonly defaults: ParallelOptions<never, never>;
   readonly items: Iterable<unknown> | AsyncIterable<unknown>;
   readonly options: CallOptions<never, never>;
   readonly wantsResults: boolean;
@@ -44,6 +46,7 @@ export interface CallPlan {
 export class Calls {
   readonly #isRerun: boolean;
   readonly #worker: AnyWorker<never, unknown>;
+  /** Without the hooks, which hold what is around them: what is kept alive by children must not hold the `Parallel`. */
   readonly #options: ParallelOptions<never, never>;
   readonly #launch: LaunchChoice;
   readonly #running = new Map<Scheduler, Promise<void>>();
@@ -59,7 +62,7 @@ export class Calls {
   /** By which a call whose container is not open yet knows that `concurrency` was set after it began. */
   #timesResized = 0;
   #closed = false;
-  #lastId = 0;
+  readonly #nextId = counter();
   #succeeded = 0;
   #failed = 0;
 
@@ -98,7 +101,7 @@ export class Calls {
     this.assertOpen();
     // That of a pool says how many slots there are; one of a call, how many of them it may use.
     const concurrency = this.#poolSize === undefined ? this.#concurrency : undefined;
-    const base = { ...this.#options, concurrency };
+    const base = { ...plan.defaults, concurrency };
     const options = resolveOptions(base as CallOptions, plan.options as CallOptions);
     if (this.#poolSize !== undefined && plan.options.limits !== undefined) {
       throw own(
@@ -269,7 +272,7 @@ export class Calls {
       maxRss: this.#options.maxRss,
       output: this.#options.output ?? "inherit",
       closeTimeout: this.#options.closeTimeout ?? DEFAULT_CLOSE_TIMEOUT_MS,
-      nextId: () => String((this.#lastId += 1)),
+      nextId: this.#nextId,
       meter: this.#meter,
       worker: this.#name,
     };
@@ -283,6 +286,11 @@ export class Calls {
     this.#own.delete(container);
     await container.close();
   }
+}
+
+function counter(): () => string {
+  let last = 0;
+  return () => String((last += 1));
 }
 
 type OwnContainerOptions = Omit<

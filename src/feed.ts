@@ -24,7 +24,7 @@ export interface FeedEvents {
 }
 
 export class Feed {
-  readonly #iterator: Iterator<unknown> | AsyncIterator<unknown>;
+  #iterator: Iterator<unknown> | AsyncIterator<unknown>;
   readonly #isAsync: boolean;
   readonly #length: number | undefined;
   readonly #events: FeedEvents;
@@ -89,6 +89,8 @@ export class Feed {
     this.#isStopped = true;
     this.#interrupt();
     this.finish();
+    // It may hold all that its maker does.
+    this.#iterator = [].values();
   }
 
   /** Pulls no more, and lets the iterable clean up; what has been pulled is still given. */

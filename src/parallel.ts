@@ -76,6 +76,8 @@ type Items<Item> = Iterable<Item> | AsyncIterable<Item>;
 export class Parallel<Item, Result> {
   readonly #calls: Calls;
   readonly #options: ParallelOptions<Item, Result>;
+  /** Its options as its calls have them. */
+  readonly #defaults: ParallelOptions<never, never>;
   readonly #isCommand: boolean;
   readonly #makeThreadCalls: () => Calls;
   /** Those that run in threads; once there has been one. */
@@ -97,17 +99,22 @@ export class Parallel<Item, Result> {
     });
     const isRerun = offerWorker(worker);
     countClass(worker.constructor);
-    const own = { ...options } as ParallelOptions<never, never>;
+    const defaults = { ...options } as ParallelOptions<never, never>;
+    this.#defaults = command ? withCommandDefaults(defaults) : defaults;
+    const { onStart: _, onFinish: __, signal: ___, tag: ____, ...own } = this.#defaults;
     const anyWorker = worker as AnyWorker<never, unknown>;
     this.#options = options;
     this.#isCommand = command !== undefined;
     this.#calls = command
-      ? new Calls(anyWorker, withCommandDefaults(own), isRerun, new CommandChoice(command, own))
+      ? new Calls(anyWorker, own, isRerun, new CommandChoice(command, own))
       : new Calls(anyWorker, own, isRerun);
+    dropped.register(this, this.#calls);
     this.#makeThreadCalls = () => {
-      const { threads: _, ...given } = own;
+      const { threads: _threads, ...given } = own;
       const launch = new ThreadChoice(anyWorker, own);
-      return new Calls(anyWorker, { ...given, pool: this.#threadCount }, isRerun, launch);
+      const calls = new Calls(anyWorker, { ...given, pool: this.#threadCount }, isRerun, launch);
+      dropped.register(this, calls);
+      return calls;
     };
   }
 
@@ -459,7 +466,7 @@ export class Parallel<Item, Result> {
    */
   some(items: Items<Item>, options: CallOptions<Item, Result> = {}): Promise<boolean> {
     return this.#run(Parallel.prototype.some, options, (site) =>
-      anyIs(this.#calls, { site, items, options }, true),
+      anyIs(this.#calls, { site, defaults: this.#defaults, items, options }, true),
     );
   }
 
@@ -476,7 +483,8 @@ export class Parallel<Item, Result> {
     return this.#run(
       Parallel.prototype.every,
       options,
-      async (site) => !(await anyIs(this.#calls, { site, items, options }, false)),
+      async (site) =>
+        !(await anyIs(this.#calls, { site, defaults: this.#defaults, items, options }, false)),
     );
   }
 
@@ -492,7 +500,12 @@ export class Parallel<Item, Result> {
    */
   find(items: Items<Item>, options: CallOptions<Item, Result> = {}): Promise<Item | undefined> {
     return this.#run(Parallel.prototype.find, options, async (site) => {
-      const found = await findFirst(this.#calls, { site, items, options });
+      const found = await findFirst(this.#calls, {
+        site,
+        defaults: this.#defaults,
+        items,
+        options,
+      });
       return found as Item | undefined;
     });
   }
@@ -661,6 +674,7 @@ export class Parallel<Item, Result> {
     if (this.#isCommand) site.check(() => checkCommandOptions(options as ParallelOptions));
     return calls.start({
       site,
+      defaults: this.#defaults,
       items,
       options,
       wantsResults,
@@ -668,6 +682,11 @@ export class Parallel<Item, Result> {
     });
   }
 }
+
+/** Ends the processes of those that nobody holds any more: nothing that children keep alive holds a `Parallel`. */
+const dropped = new FinalizationRegistry((calls: Calls) => {
+  calls.close().catch(() => {});
+});
 
 interface Handlers<Result> {
   onResult(index: number, result: Result): void;

@@ -4,8 +4,7 @@
  */
 import { AbortGate } from "./abort-gate.js";
 import type { CallerContext } from "./caller-context.js";
-import type { CallRecorder } from "./call-recorder.js";
-import type { CallSite } from "./call-site.js";
+import { CallRecorder } from "./call-recorder.js";
 import { Pace } from "./container/pace.js";
 import type { TaskContainer } from "./container/task-container.js";
 import { FailureLimit } from "./failure-limit.js";
@@ -19,7 +18,8 @@ import { WaitingTasks } from "./waiting-tasks.js";
 
 export interface Call {
   readonly context: CallerContext;
-  readonly site: CallSite;
+  /** Errors are told as those of the call. */
+  readonly site: { claim<T>(error: T): T };
   readonly items: Iterable<unknown> | AsyncIterable<unknown>;
   readonly options: ResolvedOptions;
   /** Whether anybody wants the results. */
@@ -57,17 +57,34 @@ function inContext(options: ResolvedOptions, context: CallerContext): ResolvedOp
   };
 }
 
+const OVER: Omit<Call, "context"> = {
+  site: { claim: (error) => error },
+  items: [],
+  options: {} as ResolvedOptions,
+  wantsResults: false,
+  expected: "",
+  recorder: new CallRecorder(""),
+  openKnown: undefined,
+  ready: async () => {},
+  open: async () => {
+    throw new Error("The call is over");
+  },
+  release: async () => {},
+  onResult() {},
+  onError() {},
+};
+
 export class Scheduler implements TaskOwner {
-  readonly options: ResolvedOptions;
+  options: ResolvedOptions;
   readonly wantsResults: boolean;
   readonly expected: string;
   readonly endsAtError: boolean;
-  readonly #call: Call;
+  #call: Omit<Call, "context">;
   readonly context: CallerContext;
   // Looked up once: they are used for every item, and no two calls need look alike to V8.
   readonly #recorder: CallRecorder;
-  readonly #onResult: Call["onResult"];
-  readonly #onFinish: ResolvedOptions["onFinish"];
+  #onResult: Call["onResult"];
+  #onFinish: ResolvedOptions["onFinish"];
   readonly #feed: Feed;
   readonly #hooks: HookLine;
   readonly #pace = new Pace();
@@ -194,7 +211,22 @@ export class Scheduler implements TaskOwner {
       this.#feed.stop();
       await this.#leave();
     }
-    if (this.#stopReason) throw this.#call.site.claim(this.#stopReason.error);
+    const { site } = this.#call;
+    const reason = this.#stopReason;
+    this.#letGo();
+    if (reason) throw site.claim(reason.error);
+  }
+
+  /** A child that stays keeps its last call, but not what is the caller's: his `Parallel` may hang on that. */
+  #letGo(): void {
+    this.#call = OVER;
+    this.#onResult = OVER.onResult;
+    this.#onFinish = undefined;
+    this.#known = undefined;
+    this.#stopReason = undefined;
+    this.#firstError = undefined;
+    const { onStart: _, onFinish: __, signal: ___, ...options } = this.options;
+    this.options = options;
   }
 
   /** Each is left even if another cannot be: a journal is flushed to a disk that may be full. */

@@ -2,13 +2,14 @@
 import type { CallSite } from "./call-site.js";
 import type { Calls } from "./calls.js";
 import { throwIfAny } from "./errors.js";
-import type { CallOptions } from "./options.js";
+import type { CallOptions, ParallelOptions } from "./options.js";
 import type { Scheduler } from "./scheduler.js";
 
 /** What is asked. */
 export interface Question {
   readonly site: CallSite;
   readonly items: Iterable<unknown> | AsyncIterable<unknown>;
+  readonly defaults: ParallelOptions<never, never>;
   readonly options: CallOptions<never, never>;
 }
 
