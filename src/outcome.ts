@@ -75,13 +75,19 @@ export function timeoutFailure(facts: ItemFacts, timeout: number, lastWords = ""
   return failure(new ItemTimeoutError(facts, timeout, afterwards(lastWords)));
 }
 
+interface DeathDetails {
+  readonly limits: TaskOwner["options"]["limits"];
+  readonly lastWords?: string | undefined;
+  /** Its child had no item before it. */
+  readonly isFirst: boolean;
+}
+
 /** Its child ended while it ran. */
 export function deathFailure(
   facts: ItemFacts,
   end: Extract<ChildEnd, { started: true }>,
   ending: KnownEnding | undefined,
-  limits: TaskOwner["options"]["limits"],
-  lastWords = "",
+  { limits, lastWords = "", isFirst }: DeathDetails,
 ): Failure {
   if (end.breach !== undefined) {
     return failure(new ProtocolError(facts, end.breach, afterwards(lastWords)));
@@ -93,10 +99,11 @@ export function deathFailure(
   };
   if (ending?.how === "uncaught") {
     const cause = reviveError(ending.error);
-    const what = `ended by an uncaught error: ${inWords(cause)}`;
+    const whose = isFirst ? "" : ", its own or one that an earlier item of its child left behind";
+    const what = `ended by an uncaught error${whose}: ${inWords(cause)}`;
     return failure(new DeadChildError(facts, death, what, { cause }));
   }
-  const what = deathInWords(end, ending, limits) + afterwards(lastWords);
+  const what = deathInWords(end, ending, limits, isFirst) + afterwards(lastWords);
   return failure(new DeadChildError(facts, death, what));
 }
 
@@ -130,6 +137,7 @@ function deathInWords(
   { exitCode, signal, reason, usage, outOfMemory }: Extract<ChildEnd, { started: true }>,
   ending: Ending | undefined,
   limits: TaskOwner["options"]["limits"],
+  isFirst: boolean,
 ): string {
   if (reason !== undefined) return `was lost: ${reason}`;
   const peak = usage ? ` (peak ${megabytes(usage.peakMemory)})` : "";
@@ -141,7 +149,10 @@ function deathInWords(
         : "";
     return `lost its child, killed by ${signal}${memory}${limit}`;
   }
-  if (ending?.how === "exit") return `called process.exit(${exitCode}) before it had a result`;
+  if (ending?.how === "exit") {
+    const who = isFirst ? "" : ", or what an earlier item of its child left behind did";
+    return `called process.exit(${exitCode}) before it had a result${who}`;
+  }
   if (ending?.how === "drained") {
     return "never settled: its promise is pending and nothing is left that could settle it";
   }

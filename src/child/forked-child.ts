@@ -21,7 +21,13 @@ import { type Libc, SIGKILL } from "./libc.js";
 import { applyLimits } from "./limits.js";
 import type { Notes } from "./notes.js";
 import { OverflowFileWriter, type OverflowWriter } from "./overflow.js";
-import { eventsAlone, eventsThrough, hostThreads, titleOf } from "./process-child.js";
+import {
+  eventsAlone,
+  eventsThrough,
+  hostThreads,
+  tellRejectionsSoon,
+  titleOf,
+} from "./process-child.js";
 import { renewRandom } from "./renew.js";
 import { type LoadedWorker, Runner, type Surroundings } from "./runner.js";
 import { writeFully } from "./stdio.js";
@@ -40,6 +46,8 @@ export class ForkedChild {
   readonly #serverPid = process.pid;
   #notes: Notes | undefined;
   #isDone = false;
+  /** No callback of its own has been called yet. */
+  #isBeginning = true;
 
   constructor(
     libc: Libc,
@@ -103,13 +111,25 @@ export class ForkedChild {
     const ledger = new LedgerWriter(memory ?? ownLedger(libc, start), start.shape);
     const overflow = new OverflowFileWriter(start, ledger);
     if (payload) {
-      const events = eventsAlone(() => this.#leave());
+      const events = eventsAlone(
+        () => this.#leave(),
+        (then) => this.#tellRejections(then),
+      );
       const runner = new Runner(this.#worker, start, this.#around, ledger, overflow, events);
       this.#notes = runner.notes;
       runner.run(id, payload);
+      this.#isBeginning = false;
     } else {
       this.#serve(id, start, ledger, overflow);
     }
+  }
+
+  /** At the bottom of the stack, outside of any microtask, that needs no tick of its own. */
+  #tellRejections(then: () => void): void {
+    if (!this.#isBeginning) return tellRejectionsSoon(then);
+    this.#isBeginning = false;
+    drainMicrotasks();
+    then();
   }
 
   /** Gets items from a channel of its own, for as long as there are any. */

@@ -11,8 +11,19 @@ export function titleOf(name: string, { num, payload }: Start): string {
 }
 
 /** Of a child whose one item came with its start: its end says that it is done. */
-export function eventsAlone(done: () => void): RunnerEvents {
-  return { say() {}, busy() {}, onInterrupt, done };
+export function eventsAlone(
+  done: () => void,
+  tellRejections: (then: () => void) => void = tellRejectionsSoon,
+): RunnerEvents {
+  return { say() {}, busy() {}, onInterrupt, tellRejections, done };
+}
+
+/** Those that are there once all microtasks have run: until then they may yet be handled. */
+export function tellRejectionsSoon(then: () => void): void {
+  process.nextTick(() => {
+    process._tickCallback();
+    then();
+  });
 }
 
 /** Of one that gets its items through a channel. */

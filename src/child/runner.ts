@@ -36,6 +36,11 @@ export interface RunnerEvents {
   busy(isBusy: boolean): void;
   /** Calls `interrupt` when the child is asked to end. */
   onInterrupt(interrupt: () => void): void;
+  /**
+   * Of a child with one item, whose process is through: has Node tell rejections that nobody has handled, and calls `then`
+   * unless that ends the process.
+   */
+  tellRejections?(then: () => void): void;
   /** All is done that will ever be: the child can end. */
   done(): void;
   /** Where it is to be seen in what the child prints which item has printed it. */
@@ -211,6 +216,11 @@ export class Runner {
         void this.#later(payload, seq, result);
         return monotonic();
       }
+      if (this.#events.tellRejections) {
+        this.#inFlight += 1;
+        this.#succeedAlone(payload, seq, result);
+        return monotonic();
+      }
       return this.#succeed(payload, seq, result);
     } catch (thrown) {
       return this.#fail(payload, seq, thrown);
@@ -227,12 +237,26 @@ export class Runner {
     try {
       const value = await result;
       if (this.#tearsDown) await this.#worker.teardown!();
+      if (this.#events.tellRejections) return this.#succeedAlone(payload, seq, value);
       this.#succeed(payload, seq, value);
     } catch (thrown) {
       this.#fail(payload, seq, thrown);
     }
     this.#inFlight -= 1;
     this.#pump();
+  }
+
+  /** An error that the item has left behind is its own, as the process is: what Node would end with, it ends with. */
+  #succeedAlone(payload: Payload, seq: number, result: unknown): void {
+    this.#events.tellRejections!(() => {
+      try {
+        this.#succeed(payload, seq, result);
+      } catch (thrown) {
+        this.#fail(payload, seq, thrown);
+      }
+      this.#inFlight -= 1;
+      this.#pump();
+    });
   }
 
   #succeed(payload: Payload, seq: number, result: unknown): number {

@@ -9,6 +9,7 @@ import { LedgerWriter } from "./ledger-writer.js";
 import { ledgerInFile } from "./ledgers.js";
 import { loadWorker, problemOf, problemOfExit } from "./load-worker.js";
 import { OverflowFileWriter, OverflowPoster } from "./overflow.js";
+import { tellRejectionsSoon } from "./process-child.js";
 import { type LoadedWorker, Runner } from "./runner.js";
 import { takeOverThreadStdio } from "./stdio.js";
 import { atEnd, watchExit } from "./watch-exit.js";
@@ -39,7 +40,13 @@ runner = new Runner(
   { kind: "thread", name: source.name || "worker", context: source.context, heldMemory },
   ledger,
   memory ? new OverflowPoster(memory.mail) : new OverflowFileWriter(start, ledger),
-  { say, busy, onInterrupt: () => void Atomics.store(heeds, 0, 1), done },
+  {
+    say,
+    busy,
+    onInterrupt: () => void Atomics.store(heeds, 0, 1),
+    ...(start.payload ? { tellRejections: tellRejectionsSoon } : {}),
+    done,
+  },
 );
 port.on("message", (message: ThreadMail) => follow(message));
 say({ hello: "ready" });

@@ -203,7 +203,8 @@ export class Collector implements Runs {
     const lost = dead.map(({ seq, task, run }) => {
       // What it wrote and could not note any more.
       overflow.discard(seq);
-      return { task, run, failure: this.#failure(task, run, end, ending) };
+      const isFirst = seq === 0;
+      return { task, run, failure: this.#failure(task, run, end, ending, isFirst) };
     });
     overflow.close();
     return { lost, ending };
@@ -289,7 +290,14 @@ export class Collector implements Runs {
     return { num, generation, pid: this.pid, start, end, usage: this.#usage, printed };
   }
 
-  #failure(task: Task, run: Run, end: ChildEnd, ending: outcome.KnownEnding | undefined): Failure {
+  /** @param isFirst - its child had no item before it */
+  #failure(
+    task: Task,
+    run: Run,
+    end: ChildEnd,
+    ending: outcome.KnownEnding | undefined,
+    isFirst: boolean,
+  ): Failure {
     const facts = outcome.factsOf(task, run);
     const { timeout, limits } = this.#owner!.options;
     const lastWords = run.printed?.lastWords;
@@ -297,8 +305,8 @@ export class Collector implements Runs {
     if (this.#timedOut.has(task)) return outcome.timeoutFailure(facts, timeout!, lastWords);
     if (!end.started) return outcome.failureToStart(facts, end.reason, end.cause);
     const reason = this.#timedOut.size > 0 ? "another item of its child timed out" : end.reason;
-    const breach = end.breach ?? this.breach;
-    return outcome.deathFailure(facts, { ...end, reason, breach }, ending, limits, lastWords);
+    const death = { ...end, reason, breach: end.breach ?? this.breach };
+    return outcome.deathFailure(facts, death, ending, { limits, lastWords, isFirst });
   }
 }
 
