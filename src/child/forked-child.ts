@@ -4,6 +4,7 @@
  */
 import { closeSync, constants, openSync } from "node:fs";
 import { inspect } from "node:util";
+import { takeCoverage } from "node:v8";
 import { outputFile } from "../child-files.js";
 import {
   CHANNEL_FD,
@@ -36,6 +37,8 @@ import { atEnd, type Ending } from "./watch-exit.js";
 const { _tickCallback: drainMicrotasks } = process;
 /** One to read the end of a stream, one to close it, one for what is done about that. */
 const TURNS_TO_CLOSE = 3;
+/** Asked for in the environment of the children, which the fork server has. */
+const isCovered = Boolean(process.env["NODE_V8_COVERAGE"]);
 
 export class ForkedChild {
   readonly #libc: Libc;
@@ -146,7 +149,7 @@ export class ForkedChild {
   async #hostThreads(id: string, start: Start): Promise<void> {
     const channel = this.#channel(start);
     const frame = { kind: "fork", num: start.num, name: this.#around.name } as const;
-    await hostThreads(channel, this.#source, frame, () => this.#libc.exit(0));
+    await hostThreads(channel, this.#source, frame, () => this.#exit(0));
     channel.say({ hello: "child", id, pid: process.pid } satisfies ChildGreeting);
   }
 
@@ -158,7 +161,13 @@ export class ForkedChild {
     this.#isDone = true;
     // Without a listener all that emits would only cost pages to copy.
     if (process.listenerCount("exit") > 0) process.emit("exit", 0);
-    else this.#libc.exit(Number(process.exitCode ?? 0));
+    else this.#exit(Number(process.exitCode ?? 0));
+  }
+
+  #exit(code: number): never {
+    // Node would, on its own way out.
+    if (isCovered) takeCoverage();
+    return this.#libc.exit(code);
   }
 
   #end(ending: Ending, code: number): never {
@@ -172,7 +181,7 @@ export class ForkedChild {
         // Nobody reads it.
       }
     }
-    return this.#libc.exit(code);
+    return this.#exit(code);
   }
 }
 
