@@ -227,6 +227,10 @@ describe("a worker", () => {
   it.each([
     [Echo, /got the class itself: write new Parallel\(new Echo\(\)\)/],
     [{ process: () => "a" }, /got an object literal/],
+    [
+      new (class Idle extends (ParallelWorker as never as new () => object) {})(),
+      /Idle has no method `process`/,
+    ],
     [null, /got null/],
     ["worker", /got "worker"/],
     [new Date(), /got an instance of Date/],

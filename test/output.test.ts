@@ -195,6 +195,15 @@ describe.each(METHODS)("collect, %s", (startMethod) => {
     expect(stdout.endsWith("789\nthe end\n")).toBe(true);
   });
 
+  it("one that runs out of memory: its last words say that, and not where V8 was", async () => {
+    const execArgv = ["--max-old-space-size=40"];
+    const [error] = await collected({ startMethod, execArgv }, [[["fill"]]]);
+    expect(error).toBeInstanceOf(DeadChildError);
+    expect((error as Error).message).toMatch(
+      /, its last words on stderr: FATAL ERROR: [^/]* - JavaScript heap out of memory \(num 0/,
+    );
+  });
+
   it("an item that is killed for taking too long", async () => {
     const [error] = await collected({ startMethod, timeout: 5000 }, [
       [["manyErr", "some noise\n", 1000], ["error", "stuck in a loop\n"], ["loop"]],

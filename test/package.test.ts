@@ -128,10 +128,30 @@ describe("the packed package", { timeout: 180_000 }, () => {
     expect(files).toContain("dist/index.js");
     expect(files).toContain("dist/index.d.ts");
     expect(files).toContain("dist/child/fork-server.js");
-    const others = files.filter((each) => !each.startsWith("dist/"));
-    expect(
-      others.filter((each) => !/^(package\.json|LICENSE|README\.md|CHANGELOG\.md)$/.test(each)),
-    ).toEqual([]);
+    const own =
+      /^(package\.json|LICENSE|CHANGELOG\.md|(bench\/)?README\.md|(dist|docs|examples)\/.*)$/;
+    expect(files.filter((each) => !own.test(each))).toEqual([]);
+  });
+
+  test("has what its documents link to", () => {
+    const documents = files.filter((each) => each.endsWith(".md"));
+    expect(documents.length).toBeGreaterThan(5);
+    for (const document of documents) {
+      const text = readFileSync(path.join(REPOSITORY, document), "utf8");
+      for (const [, link] of text.matchAll(/\]\((?!https?:|#)([^)#]+)(?:#[^)]*)?\)/g)) {
+        const target = path.join(path.dirname(document), link!).replace(/\/$/, "");
+        const isThere = files.some((each) => each === target || each.startsWith(`${target}/`));
+        expect(isThere, `${document} links to ${link}`).toBe(true);
+      }
+    }
+  });
+
+  test("has no script that an installation would run", () => {
+    const { scripts } = JSON.parse(readFileSync(path.join(REPOSITORY, "package.json"), "utf8")) as {
+      scripts: Record<string, string>;
+    };
+    for (const name of ["preinstall", "install", "postinstall", "prepare"])
+      expect(scripts).not.toHaveProperty(name);
   });
 
   describe("installed", () => {

@@ -56,7 +56,10 @@ async function boot(): Promise<void> {
   await stat(".");
   const threadsBefore = countThreads();
   if (threadsBefore > NODE_THREADS + poolThreads())
-    giveUp("a module loader runs in a thread of its own");
+    giveUp(
+      "there are threads before the worker is loaded, perhaps of a module loader (`--loader`, or tsx on Node 20: " +
+        "later versions of Node need none) or of what is preloaded into every process",
+    );
 
   watchExit();
   atEnd((ending, code) => {

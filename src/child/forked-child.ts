@@ -99,6 +99,7 @@ export class ForkedChild {
 
   /** First the libraries see that their connections have ended. */
   async #runOnceTold(id: string, start: Start, memory: LedgerMemory | undefined): Promise<void> {
+    this.#isBeginning = false;
     for (let turn = 0; turn < TURNS_TO_CLOSE; turn += 1)
       await new Promise((resolve) => setImmediate(resolve));
     this.#run(id, start, memory);

@@ -7,8 +7,8 @@ import { Tail } from "./tail.js";
 
 /** Of each stream of an item that is collected. */
 const COLLECTED_BYTES = 1024 * 1024;
-/** Of stderr, for the error of a child that dies. */
-const LAST_WORDS_BYTES = 2048;
+/** Of stderr, for the error of a child that dies: more than the stacks that V8 prints when it gives up (some 3 KiB). */
+const LAST_WORDS_BYTES = 8192;
 const LAST_LINES = 3;
 const LAST_WORDS_CHARACTERS = 1000;
 
@@ -97,5 +97,16 @@ export class ItemOutput {
 function lastLines(text: string): string {
   const lines = text.slice(-LAST_WORDS_BYTES).split(/\r?\n|\r/);
   const said = lines.map((line) => line.trim()).filter((line) => line !== "");
-  return said.slice(-LAST_LINES).join(" / ").slice(-LAST_WORDS_CHARACTERS);
+  return worthTelling(said).join(" / ").slice(-LAST_WORDS_CHARACTERS);
+}
+
+/** Of a V8 that gives up, why: its native stack, which it prints after that, tells nobody much. */
+function worthTelling(lines: readonly string[]): readonly string[] {
+  const fatal = lines.findLast((line) => line.startsWith("FATAL ERROR: "));
+  if (fatal !== undefined) return [fatal];
+  const native = lines.indexOf("----- Native stack trace -----");
+  if (native === -1) return lines.slice(-LAST_LINES);
+  if (native > 0) return lines.slice(Math.max(0, native - LAST_LINES), native);
+  const script = lines.indexOf("----- JavaScript stack trace -----");
+  return script === -1 ? [] : lines.slice(script + 1, script + 2);
 }
