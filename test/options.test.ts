@@ -229,7 +229,7 @@ describe("a worker", () => {
   it.each([
     [Echo, /got the class itself: write new Parallel\(new Echo\(\)\)/],
     [{ process: () => "a" }, /got an object literal/],
-    [new Idle(), /Idle has no method `process`/],
+    [new Idle(), /Expected Idle to have a method process/],
     [null, /got null/],
     ["worker", /got "worker"/],
     [new Date(), /got an instance of Date/],
