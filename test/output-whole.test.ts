@@ -84,7 +84,7 @@ function letters(output: Buffer): Record<string, number> {
   return Object.fromEntries(found.filter(([, count]) => count > 0));
 }
 
-describe.each([
+describe.concurrent.each([
   ["a child per item", { options: {} }, "pipe"],
   ["a child per item", { options: {} }, "socket"],
   ["a pool", { options: { pool: 2 } }, "pipe"],

@@ -156,7 +156,9 @@ export function loadError(url: string, { message, error, advice, unrelated }: Lo
   const shortage = shortageOf(cause);
   if (shortage !== undefined) return new LaunchError(`${message}: ${shortage}`, { cause });
   const what = cause instanceof Error ? `${cause.name}: ${cause.message}` : String(cause);
-  return new WorkerModuleError(url, `${message}: ${what}${loadHint(url, cause) || rest}`, { cause });
+  return new WorkerModuleError(url, `${message}: ${what}${loadHint(url, cause) || rest}`, {
+    cause,
+  });
 }
 
 export function startupTimeoutError(url: string, ms: number): WorkerModuleError {
