@@ -11,6 +11,7 @@ import { setFlagsFromString } from "node:v8";
 import type { Order, WorkerSource } from "../protocol.js";
 import type { AnyWorker } from "../worker.js";
 import { readLines, send } from "./channel.js";
+import { judgeDraws, recordDraws } from "./drawn-bytes.js";
 import { ForkLoop } from "./fork-loop.js";
 import { ForkSafety, type ForkVerdict } from "./fork-safety.js";
 import { HugePages } from "./huge-pages.js";
@@ -68,6 +69,7 @@ async function boot(): Promise<void> {
   takeOverStdio(order.readsOutput ? "all" : "pipes");
   try {
     makeRandomRenewable();
+    recordDraws();
     makeWasmSynchronous();
   } catch (error) {
     giveUp(`what a child must not share cannot be replaced (${(error as Error).message})`);
@@ -89,6 +91,8 @@ async function boot(): Promise<void> {
     // Before all else: its event loop has descriptors, too.
     if (!(await threadsEnd(threadsBefore))) giveUp(startedThreads(order.worker));
     giveUpIfUnfit(safety.judge(isForkSafe));
+    const secret = judgeDraws();
+    if (secret !== undefined && !isForkSafe) giveUp(secret);
     await warmUp(order.worker);
     const hugePages = await HugePages.preparedBy(libc, () =>
       rehearse(libc, order.worker, order.readsOutput),

@@ -1,10 +1,12 @@
 /**
  * Random state that fork(2) copies: without care all children draw the same numbers. Everything is replaced before the
  * worker's module loads, so that references it keeps are the renewed ones, and renewed on first use in a child.
- * `crypto.randomBytes` and `getRandomValues` need nothing: OpenSSL notices a fork by itself.
+ * `crypto.randomBytes` and `getRandomValues` need nothing: OpenSSL notices a fork by itself. What they have drawn before it is
+ * the business of drawn-bytes.ts.
  */
 import crypto from "node:crypto";
 import { syncBuiltinESMExports } from "node:module";
+import { redraw } from "./drawn-bytes.js";
 
 /** Node hands out UUIDs from a buffer of 128 (lib/internal/crypto/random.js, kBatchSize); so many calls use it up. */
 const UUIDS_BUFFERED = 128;
@@ -16,6 +18,7 @@ let generation = 0;
 /** To be called in a child, right after the fork. */
 export function renewRandom(): void {
   generation += 1;
+  redraw();
 }
 
 export function makeRandomRenewable(): void {
