@@ -12,6 +12,7 @@ import type { Order, WorkerSource } from "../protocol.js";
 import type { AnyWorker } from "../worker.js";
 import { readLines, send } from "./channel.js";
 import { judgeDraws, recordDraws } from "./drawn-bytes.js";
+import { ExitListeners, guardRemovals } from "./exit-listeners.js";
 import { ForkLoop } from "./fork-loop.js";
 import { ForkSafety, type ForkVerdict } from "./fork-safety.js";
 import { HugePages } from "./huge-pages.js";
@@ -70,6 +71,7 @@ async function boot(): Promise<void> {
   try {
     makeRandomRenewable();
     recordDraws();
+    guardRemovals();
     makeWasmSynchronous();
   } catch (error) {
     giveUp(`what a child must not share cannot be replaced (${(error as Error).message})`);
@@ -78,6 +80,7 @@ async function boot(): Promise<void> {
   const safety = new ForkSafety(libc);
   let makeLoop: (inherited: Inherited | undefined) => ForkLoop;
   let isForkSafe: boolean;
+  let exitListeners: ExitListeners;
   try {
     const worker = await packHeap(libc, () =>
       compiledWhole(() =>
@@ -85,7 +88,7 @@ async function boot(): Promise<void> {
       ),
     );
     isForkSafe = declaresForkSafe(worker);
-    const exitOnce = takeExitListeners();
+    exitListeners = new ExitListeners();
     const patience = Math.min(PENDING_PATIENCE_MS, order.startupTimeout / 2);
     await safety.settle(patience);
     // Before all else: its event loop has descriptors, too.
@@ -98,7 +101,7 @@ async function boot(): Promise<void> {
       rehearse(libc, order.worker, order.readsOutput),
     );
     makeLoop = (inherited) =>
-      new ForkLoop(libc, worker, order.worker, inherited, hugePages, exitOnce);
+      new ForkLoop(libc, worker, order.worker, inherited, hugePages, exitListeners.endServer);
     // A timer of the worker's may have begun something.
     await safety.settle(patience);
   } catch (error) {
@@ -112,6 +115,7 @@ async function boot(): Promise<void> {
     const verdict = safety.judge(isForkSafe);
     giveUpIfUnfit(verdict);
     safety.stop();
+    exitListeners.restore();
     libc.dieWithParent(0);
     send({ hello: "ready" });
     makeLoop(verdict.inherited).serve(rest);
@@ -128,17 +132,6 @@ function giveUpIfUnfit({ obstacle }: ForkVerdict): void {
 
 function declaresForkSafe(worker: LoadedWorker): boolean {
   return (worker.constructor as typeof AnyWorker).forkSafe === true;
-}
-
-/** What the worker's module wants done when its process ends is done once, by the fork server, and not by every child. */
-function takeExitListeners(): () => never {
-  const listeners = process.rawListeners("exit") as NodeJS.ExitListener[];
-  process.removeAllListeners("exit");
-  return () => {
-    atEnd(() => {});
-    for (const listener of listeners) process.on("exit", listener);
-    process.exit(0);
-  };
 }
 
 /**

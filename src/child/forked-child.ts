@@ -166,8 +166,9 @@ export class ForkedChild {
   }
 
   #exit(code: number): never {
-    // Node would, on its own way out.
+    // Node would do both, on its own way out.
     if (isCovered) takeCoverage();
+    if (this.#libc.pendingRequests() > 0 && isAtFiles()) this.#libc.finishWork();
     return this.#libc.exit(code);
   }
 
@@ -184,6 +185,11 @@ export class ForkedChild {
     }
     return this.#exit(code);
   }
+}
+
+/** A write that was not waited for, such as a logger's first. */
+function isAtFiles(): boolean {
+  return process.getActiveResourcesInfo().some((type) => type.startsWith("FSReq"));
 }
 
 /** What it and all it starts prints goes to its parent. Waits until that is there to read it. */

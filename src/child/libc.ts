@@ -61,6 +61,8 @@ export interface Libc {
   collapse(range: Range): void;
   /** How many requests to the event loop have not been answered: work in the thread pool, writes, connects, look-ups. */
   pendingRequests(): number;
+  /** Waits until the thread pool has done what it was given, and ends it: the process can only exit then. */
+  finishWork(): void;
   /** Gives the event loop of a forked child kernel objects of its own. */
   reviveLoop(): void;
   errno(): number;
@@ -135,6 +137,7 @@ export function loadLibc(): Libc {
   const pidfdOpen = lib.func("syscall", "long", ["long", "int", "unsigned int"]);
   const uvDefaultLoop = lib.func("void *uv_default_loop()");
   const uvLoopFork = lib.func("int uv_loop_fork(void *loop)");
+  const uvLibraryShutdown = lib.func("void uv_library_shutdown()");
   const loop = uvDefaultLoop() as unknown;
   const activeRequests = new Uint32Array(
     koffi.view(loop, ACTIVE_REQUESTS_OFFSET + 4),
@@ -232,6 +235,7 @@ export function loadLibc(): Libc {
     },
     collapse: ({ start, end }) => void madvise(start, end - start, MADV_COLLAPSE),
     pendingRequests: () => activeRequests[0]!,
+    finishWork: () => void uvLibraryShutdown(),
     reviveLoop() {
       const failed = uvLoopFork(loop) as number;
       if (failed !== 0) throw new Error(`uv_loop_fork failed (${failed})`);

@@ -87,6 +87,7 @@ function stageLibc(libc: Libc, pid: number, onExit: () => void): Libc {
     close: () => libc.close(-1),
     dup2: (from) => libc.dup2(from, from),
     exit: onExit as () => never,
+    finishWork() {},
     // The thread pool's word that work is done could get lost, and the work with it.
     reviveLoop() {
       if (libc.pendingRequests() === 0) libc.reviveLoop();
