@@ -13,10 +13,16 @@ type ClientSocket = net.Socket & {
   readonly _handle?: { readonly fd?: number } | null;
 };
 
+interface Connect {
+  /** Of a Unix socket, whose peer the kernel does not name. */
+  readonly path: string | undefined;
+  readonly inPreload: boolean;
+}
+
 export class ClientSockets {
   readonly #sockets = new Set<WeakRef<ClientSocket>>();
-  /** Of Unix sockets, whose peer the kernel does not name. */
-  readonly #paths = new WeakMap<ClientSocket, string>();
+  readonly #connects = new WeakMap<ClientSocket, Connect>();
+  #isPreloading = false;
   readonly #stop: () => void;
 
   /** Watches from now on. Not by `diagnostics_channel`, which is not told of TLS. */
@@ -24,11 +30,12 @@ export class ClientSockets {
     const { prototype } = net.Socket;
     const { connect } = prototype;
     const sockets = this.#sockets;
-    const paths = this.#paths;
+    const note = (socket: ClientSocket, path: string | undefined) => {
+      sockets.add(new WeakRef(socket));
+      this.#connects.set(socket, { path, inPreload: this.#isPreloading });
+    };
     const watched = function (this: ClientSocket, ...args: unknown[]) {
-      sockets.add(new WeakRef(this));
-      const path = pathIn(args[0]);
-      if (path !== undefined) paths.set(this, path);
+      note(this, pathIn(args[0]));
       return Reflect.apply(connect, this, args) as ClientSocket;
     } as typeof connect;
     prototype.connect = watched;
@@ -37,10 +44,15 @@ export class ClientSockets {
     };
   }
 
-  /** What this descriptor is connected to, if that is a Unix socket. */
-  pathOf(fd: number): string | undefined {
+  /** What connects from now on does so in `preload`, or because of it. */
+  preloading(): void {
+    this.#isPreloading = true;
+  }
+
+  /** How this descriptor came to be, if it is one of a connection. */
+  connectOf(fd: number): Connect | undefined {
     const socket = this.#open().find(({ _handle }) => _handle?.fd === fd);
-    return socket && this.#paths.get(socket);
+    return socket && this.#connects.get(socket);
   }
 
   /** Whether an answer is on its way, or a connection. */

@@ -20,6 +20,8 @@ import { Inherited } from "./inherited.js";
 import type { Libc } from "./libc.js";
 
 const CHECK_MS = 5;
+/** A connection that has been ended is gone within 10 ms. */
+const CLOSING_MS = 100;
 /** For helper processes that keep the program alive: those that last should not hold it up, those that do a moment's work end. */
 const HELPER_PATIENCE_MS = 1000;
 
@@ -51,8 +53,11 @@ export class ForkSafety {
   }
 
   /** The module has been loaded; `preload` comes next, if there is one. */
-  moduleLoaded(hasPreload: boolean): void {
+  async moduleLoaded(hasPreload: boolean): Promise<void> {
+    // Some clients connect a moment after they have been made.
+    if (hasPreload) await nextTurn();
     this.#hasPreload = hasPreload;
+    if (hasPreload) this.#sockets.preloading();
     for (const descriptor of openDescriptors()) this.#openAfterModule.add(key(descriptor));
   }
 
@@ -75,6 +80,16 @@ export class ForkSafety {
     return (
       waitedMs < HELPER_PATIENCE_MS && process.getActiveResourcesInfo().includes("ProcessWrap")
     );
+  }
+
+  /** Judges, and gives what is just being closed the time it takes. */
+  async judgeSettled(isForkSafe: boolean): Promise<ForkVerdict> {
+    let verdict = this.judge(isForkSafe);
+    for (let ms = 0; verdict.obstacle !== undefined && ms < CLOSING_MS; ms += CHECK_MS) {
+      await sleep(CHECK_MS);
+      verdict = this.judge(isForkSafe);
+    }
+    return verdict;
   }
 
   /**
@@ -124,15 +139,16 @@ export class ForkSafety {
 
   #obstacleOf({ descriptor, kind, what }: Description & { descriptor: Descriptor }): string[] {
     if (kind === "file" || kind === "stateless") return [];
-    const path = this.#sockets.pathOf(descriptor.fd);
-    const name = path === undefined ? what : `a connection to ${path} is open`;
-    return [`${name}, since ${this.#since(descriptor)}; open it in \`setup\``];
+    const connect = this.#sockets.connectOf(descriptor.fd);
+    const name = connect?.path === undefined ? what : `a connection to ${connect.path} is open`;
+    return [`${name}, since ${this.#since(descriptor, connect?.inPreload)}; open it in \`setup\``];
   }
 
-  #since(descriptor: Descriptor): Since {
+  /** @param inPreload - whether it was connected there: it may have been opened some time after that */
+  #since(descriptor: Descriptor, inPreload: boolean | undefined): Since {
     if (this.#openAtStart.has(key(descriptor))) return "Node was started";
-    const isModules = this.#openAfterModule.has(key(descriptor)) || !this.#hasPreload;
-    return isModules ? "its module was loaded" : "`preload`";
+    const isModules = !(inPreload ?? !this.#openAfterModule.has(key(descriptor)));
+    return isModules || !this.#hasPreload ? "its module was loaded" : "`preload`";
   }
 
   /** Watches no more: what children do is their own. */

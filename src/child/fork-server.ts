@@ -93,7 +93,7 @@ async function boot(): Promise<void> {
     await safety.settle(patience);
     // Before all else: its event loop has descriptors, too.
     if (!(await threadsEnd(threadsBefore))) giveUp(startedThreads(order.worker));
-    giveUpIfUnfit(safety.judge(isForkSafe));
+    giveUpIfUnfit(await safety.judgeSettled(isForkSafe));
     const secret = judgeDraws();
     if (secret !== undefined && !isForkSafe) giveUp(secret);
     await warmUp(order.worker);

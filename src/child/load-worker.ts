@@ -12,10 +12,10 @@ let isPreloading = false;
 /** @param onLoaded - called before `preload` is */
 export async function loadWorker(
   source: WorkerSource,
-  onLoaded: (worker: LoadedWorker) => void = () => {},
+  onLoaded?: (worker: LoadedWorker) => Promise<void>,
 ): Promise<LoadedWorker> {
   const worker = await findWorker(source);
-  onLoaded(worker);
+  await onLoaded?.(worker);
   try {
     isPreloading = true;
     await worker.preload?.();
