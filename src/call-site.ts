@@ -59,7 +59,7 @@ export class CallSite {
 
 function thrownFrames(error: Error): string {
   const isOfWorker = error instanceof ItemError || error instanceof WorkerModuleError;
-  if (!isOfWorker || !(error.cause instanceof Error)) return "";
+  if (!isOfWorker) return "";
   const frames = framesOf(error.cause);
   return frames === "" ? "" : `\n  thrown in the worker:${frames}`;
 }

@@ -164,14 +164,8 @@ export class SlotChild {
 
   /** Takes back what its child has not begun. */
   recall(): void {
-    if (this.#isRecalled || this.load === 0) return;
-    if (this.#host.isOneItem) {
-      // It may hang while it boots.
-      if (this.#state !== "starting" || this.#ledger.begun() > 0) return;
-      this.#giveBack(0);
-      this.#child!.kill("SIGKILL");
-      return;
-    }
+    // The only item of a child is in flight as soon as that is made for it.
+    if (this.#isRecalled || this.load === 0 || this.#host.isOneItem) return;
     if (this.#state === "starting") {
       this.#unsent.length = 0;
       this.#giveBack(0);

@@ -6,6 +6,7 @@ import {
   mkdirSync,
   mkdtempSync,
   readdirSync,
+  readFileSync,
   realpathSync,
   rmSync,
 } from "node:fs";
@@ -68,7 +69,10 @@ describe.runIf(IS_ROOT && HAS_PRLIMIT)(
       const modules = path.join(home, "node_modules");
       for (const part of ["dist", "package.json"])
         cpSync(path.join(own, part), path.join(modules, "forkmap", part), { recursive: true });
-      for (const name of ["tmp-promise", "tmp", "koffi", "@koromix"]) {
+      const { dependencies } = JSON.parse(readFileSync(path.join(own, "package.json"), "utf8")) as {
+        dependencies: object;
+      };
+      for (const name of [...Object.keys(dependencies), "tmp", "koffi", "@koromix"]) {
         cpSync(path.join(own, "node_modules", name), path.join(modules, name), {
           recursive: true,
           dereference: true,
