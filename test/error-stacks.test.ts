@@ -48,13 +48,12 @@ describe.each([
   { pool: 0 },
 ] as const)("with %j", (options) => {
   it("an item's error begins where the call was made, and ends where `process` threw", async () => {
+    const parallel = opened(new ThrowsBelowZero(), options) as Parallel<number, unknown>;
     for (const [verb, call] of Object.entries(VERBS)) {
-      const parallel = opened(new ThrowsBelowZero(), options) as Parallel<number, unknown>;
       const error = await rejection<ItemError>(call(parallel));
       expect(error, verb).toBeInstanceOf(ItemError);
       expectCaller(error);
       expect(error.stack, verb).toMatch(/\n {2}thrown in the worker:\n {4}at .*throws\.mjs/);
-      await parallel.close();
     }
   });
 

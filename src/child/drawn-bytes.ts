@@ -34,7 +34,7 @@ interface Draw {
   isUsed: boolean;
 }
 
-type View = ArrayBufferView<ArrayBufferLike>;
+type View = ArrayBufferView;
 
 const draws = new Set<Draw>();
 /** By their place in it. */

@@ -20,9 +20,9 @@ let loadedAt = Infinity;
 export function guardRemovals(): void {
   for (const name of REMOVALS) {
     const original = fs[name] as Removal;
-    fs[name] = ((path: fs.PathLike, ...options: unknown[]) => {
+    fs[name] = (path: fs.PathLike, ...options: unknown[]) => {
       if (!isGuarding || !wasThere(path)) original(path, ...options);
-    }) as never;
+    };
   }
   syncBuiltinESMExports();
 }

@@ -89,7 +89,7 @@ describe.each(["fork", "spawn"])("children made by %s", (startMethod) => {
   });
 });
 
-describe.each(["fork", "spawn"])("a class made by a function, by %s", (startMethod) => {
+describe.concurrent.each(["fork", "spawn"])("a class made by a function, by %s", (startMethod) => {
   const run = async (way: string) => {
     const env = { FORKMAP_TEST_START: startMethod };
     const ran = await runScript(fixture("one-file/made-by-function.mjs"), { env, args: [way] });

@@ -7,7 +7,7 @@ import { program } from "../program.js";
 import { temporaryDirectory } from "../temporary.js";
 
 /** Programs of each mode. */
-const COUNT = Number(process.env["FORKMAP_FUZZ_CHILDREN"] ?? 2);
+const COUNT = Number(process.env["FORKMAP_FUZZ_CHILDREN"] ?? 1);
 const SEED = Number(process.env["FORKMAP_FUZZ_SEED"] ?? Date.now() % 1_000_000);
 
 test.each(["fork", "fork pool", "spawn", "spawn pool", "hybrid", "threads"])(
