@@ -21,7 +21,8 @@ export function eventsAlone(
 /** Those that are there once all microtasks have run: until then they may yet be handled. */
 export function tellRejectionsSoon(then: () => void): void {
   process.nextTick(() => {
-    process._tickCallback();
+    // Deno has none.
+    process._tickCallback?.();
     then();
   });
 }
