@@ -14,6 +14,11 @@ import { runInNewContext } from "node:vm";
  * smaller, or pools: bson draws 5, uuid 16, nanoid 2,688, ws 8,192.
  */
 const SECRET_BYTES = { min: 24, max: 64 };
+/**
+ * What `randomBytes` makes is a token, a salt or a key from so many bytes on; pools are larger, and bson's 5 mark its process.
+ * Libraries that draw the same few bytes again and again (uuid: 16) fill an array of their own.
+ */
+const TOKEN_BYTES = 8;
 /** More are data to work on. */
 const MAX_BYTES = 256 * 1024;
 /** What has been changed more than so far is not what was drawn any more; uuid sets one bit in six bytes. */
@@ -30,6 +35,8 @@ interface Draw {
   readonly bytes: Uint8Array;
   /** Who has drawn them, where that may have to be told. */
   readonly by: string | undefined;
+  /** By `randomBytes`, and not into an array of the caller's. */
+  readonly isMade: boolean;
   /** Something has been made with all of them. */
   isUsed: boolean;
 }
@@ -51,8 +58,8 @@ export function recordDraws(): void {
   isRecording = true;
   const { webcrypto } = crypto;
   const web = Object.getPrototypeOf(webcrypto) as object;
+  noteMethod(crypto, "randomBytes", (result) => note(result, { isMade: true }));
   for (const [owner, name] of [
-    [crypto, "randomBytes"],
     [crypto, "randomFillSync"],
     [web, "getRandomValues"],
   ] as const) {
@@ -76,12 +83,15 @@ const KEYED = [
   "createDecipheriv",
   "createHmac",
   "createSecretKey",
+  "hash",
   "hkdf",
   "hkdfSync",
   "pbkdf2",
   "pbkdf2Sync",
   "scrypt",
   "scryptSync",
+  "sign",
+  "verify",
 ];
 const KEYED_SUBTLE = [
   "decrypt",
@@ -153,7 +163,7 @@ function noteMethod(
   methods[name] = noted;
 }
 
-function note(target: unknown, isCopy = false): void {
+function note(target: unknown, { isCopy = false, isMade = false } = {}): void {
   if (!isRecording || !isView(target)) return;
   // Of a copy the first byte stays: uuid marks there that the node of a UUID is none of the network's.
   const skipped = isCopy ? 1 : 0;
@@ -165,7 +175,8 @@ function note(target: unknown, isCopy = false): void {
     buffer: new WeakRef(buffer),
     start,
     bytes,
-    by: caller(byteLength),
+    by: caller(byteLength, isMade),
+    isMade,
     isUsed: false,
   };
   const others = byBuffer.get(buffer) ?? new Map<number, Draw>();
@@ -186,7 +197,7 @@ function noteCopies(target: View): void {
   Object.defineProperty(target, "slice", {
     value(...range: [number?, number?]) {
       const copy = Reflect.apply(slice, target, range) as Uint8Array;
-      note(copy, true);
+      note(copy, { isCopy: true });
       return copy;
     },
     configurable: true,
@@ -211,8 +222,9 @@ function isView(value: unknown): value is View {
   return ArrayBuffer.isView(value);
 }
 
-function maySecret({ bytes }: Draw): boolean {
-  return bytes.length >= SECRET_BYTES.min && bytes.length <= SECRET_BYTES.max;
+function maySecret({ bytes, isMade }: Draw): boolean {
+  const min = isMade ? TOKEN_BYTES : SECRET_BYTES.min;
+  return bytes.length >= min && bytes.length <= SECRET_BYTES.max;
 }
 
 function sweep(): void {
@@ -244,9 +256,9 @@ function collectGarbage(): void {
 }
 
 /** The package or file that has drawn them. */
-function caller(bytes: number): string | undefined {
-  if (bytes < SECRET_BYTES.min || bytes > SECRET_BYTES.max + 1 || named >= MAX_NAMED)
-    return undefined;
+function caller(bytes: number, isMade: boolean): string | undefined {
+  const min = isMade ? TOKEN_BYTES : SECRET_BYTES.min;
+  if (bytes < min || bytes > SECRET_BYTES.max + 1 || named >= MAX_NAMED) return undefined;
   named += 1;
   const frames = (new Error("drawn").stack ?? "").split("\n").slice(1);
   const file = frames

@@ -43,3 +43,16 @@ test("children are spawned where a key may be at stake", async () => {
     "32 random bytes are held that holds-bytes.mjs has drawn, and all children would have the same; draw them in `setup`",
   );
 });
+
+test.each(["a text, and the bytes", "a salted sum"])(
+  "children are spawned where bytes may be a token or a salt: %s",
+  async (kind) => {
+    const parallel = opened(Object.assign(new HoldsBytes(), { kind }));
+    expect(await parallel.mapProcesses([1, 2, 3])).toEqual([true, true, true]);
+    expect(parallel.stats()).toMatchObject({
+      startMethod: "spawn",
+      reason:
+        "16 random bytes are held that holds-bytes.mjs has drawn, and all children would have the same; draw them in `setup`",
+    });
+  },
+);
