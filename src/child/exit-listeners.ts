@@ -13,11 +13,14 @@ type Removal = (path: fs.PathLike, ...options: unknown[]) => void;
 /** All that a listener can remove by: when it runs, nothing is waited for. */
 const REMOVALS = ["rmSync", "rmdirSync", "unlinkSync"] as const;
 
+/** Node's own, for an entry that is still being awaited: it would have every child exit with 13. */
+let nodes: ReadonlySet<unknown> = new Set();
 let isGuarding = false;
 let loadedAt = Infinity;
 
 /** To be called before the worker's module is loaded: references it keeps are to those that can be kept from removing. */
 export function guardRemovals(): void {
+  nodes = new Set(process.rawListeners("exit"));
   for (const name of REMOVALS) {
     const original = fs[name] as Removal;
     fs[name] = (path: fs.PathLike, ...options: unknown[]) => {
@@ -28,7 +31,9 @@ export function guardRemovals(): void {
 }
 
 export class ExitListeners {
-  readonly #listeners = process.rawListeners("exit") as Listener[];
+  readonly #listeners = (process.rawListeners("exit") as Listener[]).filter(
+    (each) => !nodes.has(each),
+  );
   readonly #serverPid = process.pid;
 
   /** Takes them, as the worker has been loaded: what is rehearsed ends as well. */
