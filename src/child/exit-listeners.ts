@@ -47,7 +47,8 @@ export class ExitListeners {
     for (const listener of this.#listeners) {
       const run: Listener = (code) => this.#run(listener, code);
       // By which an emitter finds it when it is to be taken out.
-      process.on("exit", Object.assign(run, { listener }));
+      const { listener: once } = listener as { listener?: Listener };
+      process.on("exit", Object.assign(run, { listener: once ?? listener }));
     }
   }
 

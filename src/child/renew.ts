@@ -25,10 +25,23 @@ export function makeRandomRenewable(): void {
   Math.random = renewable(() => seededRandom(crypto.randomFillSync(new Uint32Array(4))));
 
   const { randomUUID, randomInt } = crypto;
+  // From Node 24 on.
+  const later = crypto as { randomUUIDv7?: (...args: unknown[]) => string };
+  const { randomUUIDv7 } = later;
   crypto.randomUUID = renewable(() => {
     if (generation > 0) for (let i = 0; i < UUIDS_BUFFERED; i += 1) randomUUID();
     return randomUUID;
   });
+  if (randomUUIDv7) {
+    later.randomUUIDv7 = renewable(() => {
+      // It draws from the same buffer, or from one like it.
+      for (let i = 0; generation > 0 && i < UUIDS_BUFFERED; i += 1) {
+        randomUUID();
+        randomUUIDv7();
+      }
+      return randomUUIDv7;
+    });
+  }
   crypto.randomInt = renewable(() => {
     if (generation > 0) for (let i = 0; i < INTS_BUFFERED; i += 1) randomInt(2);
     return randomInt as (...args: unknown[]) => unknown;

@@ -25,34 +25,31 @@ describe.each([
   );
 });
 
-test.each(["cipher", "web crypto", "mac", "used again"])(
-  "bytes that something was made with stay as they are: %s",
-  async (kind) => {
+/** By what is of `node:crypto`, or not; in whole, in parts, or with something else beside it. */
+test.each([
+  ["cipher", 32],
+  ["web crypto", 32],
+  ["mac", 20],
+  ["a text, and the bytes", 16],
+  ["a salted sum", 16],
+  ["a small seed", 8],
+  ["a part", 40],
+  ["data", 4096],
+  ["key", 32],
+])(
+  "children are spawned where something may have been made with the bytes: %s",
+  async (kind, size) => {
     const parallel = opened(Object.assign(new HoldsBytes(), { kind }));
-    expect(await parallel.mapProcesses([1, 2, 3])).toEqual([true, true, true]);
-    expect(parallel.stats().reason).toBeUndefined();
-  },
-);
-
-test("children are spawned where a key may be at stake", async () => {
-  const parallel = opened(Object.assign(new HoldsBytes(), { kind: "key" }));
-  expect(await parallel.mapProcesses([1, 2])).toEqual([true, true]);
-  const { startMethod, reason } = parallel.stats();
-  expect(startMethod).toBe("spawn");
-  expect(reason).toBe(
-    "32 random bytes are held that holds-bytes.mjs has drawn, and all children would have the same; draw them in `setup`",
-  );
-});
-
-test.each(["a text, and the bytes", "a salted sum"])(
-  "children are spawned where bytes may be a token or a salt: %s",
-  async (kind) => {
-    const parallel = opened(Object.assign(new HoldsBytes(), { kind }));
-    expect(await parallel.mapProcesses([1, 2, 3])).toEqual([true, true, true]);
+    expect(await parallel.mapProcesses([1, 2])).toEqual([true, true]);
     expect(parallel.stats()).toMatchObject({
       startMethod: "spawn",
-      reason:
-        "16 random bytes are held that holds-bytes.mjs has drawn, and all children would have the same; draw them in `setup`",
+      reason: `${size} random bytes are held that holds-bytes.mjs has drawn, and all children would have the same; draw them in \`setup\``,
     });
   },
 );
+
+test("bytes that nobody holds any more are no obstacle", async () => {
+  const parallel = opened(Object.assign(new HoldsBytes(), { kind: "dropped" }));
+  expect(await parallel.mapProcesses([1, 2])).toEqual([true, true]);
+  expect(parallel.stats()).toMatchObject({ startMethod: "fork", reason: undefined });
+});
