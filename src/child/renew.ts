@@ -35,7 +35,8 @@ export function makeRandomRenewable(): void {
   if (randomUUIDv7) {
     later.randomUUIDv7 = renewable(() => {
       // It draws from the same buffer, or from one like it.
-      for (let i = 0; generation > 0 && i < UUIDS_BUFFERED; i += 1) {
+      const buffered = generation > 0 ? UUIDS_BUFFERED : 0;
+      for (let i = 0; i < buffered; i += 1) {
         randomUUID();
         randomUUIDv7();
       }
