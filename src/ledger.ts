@@ -111,8 +111,9 @@ export class LedgerReader implements Ledger {
   /** Bytes of text consumed, modulo 2 ** 32, and the place in the ring behind them. */
   #read = 0;
   #at = 0;
-  /** How far the ring has been read at all. */
+  /** How far the ring has been read at all, and whether nothing in it is left unread. */
   #extent = 0;
+  #isReadWhole = true;
   /** The item whose entry comes next, unless a number says otherwise. */
   #next = 0;
   /** Of those that may be noted. */
@@ -130,29 +131,16 @@ export class LedgerReader implements Ledger {
     return this.#read;
   }
 
+  /** With the text: else results of the child before could be taken for the next one's, should that one's counter be spoilt. */
   reset(): void {
-    this.#blankText();
+    const textEnd = this.#isReadWhole ? this.#extent : textBytes(this.#shape);
+    this.#put(chunk(textStart(this.#shape) + textEnd).fill(0), 0);
     this.#read = 0;
     this.#at = 0;
+    this.#extent = 0;
+    this.#isReadWhole = true;
     this.#next = 0;
     this.#released.fill(0);
-    this.#put(this.#header.fill(0), 0);
-  }
-
-  /** Else the results of the child before could be taken for the next one's, should that one's counter be spoilt. */
-  #blankText(): void {
-    const bytes = this.#hasReadAll() ? this.#extent : textBytes(this.#shape);
-    if (bytes > 0) this.#put(chunk(bytes).fill(0), textStart(this.#shape));
-    this.#extent = 0;
-  }
-
-  #hasReadAll(): boolean {
-    try {
-      return this.#written() === this.#read;
-    } catch {
-      // It has been cut short.
-      return false;
-    }
   }
 
   recall(isRecalled: boolean): void {
@@ -180,9 +168,14 @@ export class LedgerReader implements Ledger {
   }
 
   take(from: number, to: number, handler: EntryHandler): void {
+    this.#isReadWhole = false;
     const written = this.#written();
+    if (written !== this.#read) this.#takeUpTo(written, from, to, handler);
+    this.#isReadWhole = true;
+  }
+
+  #takeUpTo(written: number, from: number, to: number, handler: EntryHandler): void {
     const fresh = (written - this.#read) >>> 0;
-    if (fresh === 0) return;
     if (fresh > textBytes(this.#shape)) {
       throw new Breach(`claims to have noted ${fresh} bytes more in its ledger than that can hold`);
     }

@@ -5,8 +5,7 @@
  */
 import crypto from "node:crypto";
 import { syncBuiltinESMExports } from "node:module";
-import { setFlagsFromString } from "node:v8";
-import { runInNewContext } from "node:vm";
+import { collectGarbage } from "./collect-garbage.js";
 
 /** By package: whether so many bytes are only there to make ids of, or to mask with. Read in the source of each. */
 const POOLS: Readonly<Record<string, (bytes: number) => boolean>> = {
@@ -60,7 +59,7 @@ export function judgeDraws(): string | undefined {
     return `random bytes were drawn ${MAX_DRAWS} times, and all children may have the same; draw them in \`setup\``;
   }
   // Few have any; and what is held no more seems so until it is collected.
-  if (all.some(({ pool }) => !pool)) collectGarbage();
+  if (all.some(({ pool }) => !pool)) collectGarbage("major");
   renewable = all.flatMap(({ pool }) => pool?.() ?? []);
   const other = all.find(({ held, pool }) => !pool && held.deref() !== undefined);
   if (!other) return undefined;
@@ -157,12 +156,6 @@ function noteCopies(target: Uint8Array): void {
     configurable: true,
     writable: true,
   });
-}
-
-function collectGarbage(): void {
-  setFlagsFromString("--expose-gc");
-  (runInNewContext("gc") as () => void)();
-  if (!process.execArgv.includes("--expose-gc")) setFlagsFromString("--no-expose-gc");
 }
 
 /** The package or file that has drawn them. */

@@ -21,7 +21,6 @@ import {
 } from "../protocol.js";
 import { readLines, send } from "./channel.js";
 import { ForkedChild } from "./forked-child.js";
-import type { HugePages } from "./huge-pages.js";
 import type { Inherited } from "./inherited.js";
 import type { LedgerMemory } from "./ledger-writer.js";
 import { type Libc, RUSAGE_BYTES, SIGKILL } from "./libc.js";
@@ -72,7 +71,7 @@ export class ForkLoop {
   readonly #status = new Int32Array(1);
   readonly #usage = new Uint32Array(RUSAGE_BYTES / 4);
   readonly #spare: SpareDescriptors;
-  readonly #hugePages: HugePages;
+  readonly #onFork: () => void;
   readonly #onEnd: () => void;
   #oomKills = countOomKills();
 
@@ -81,11 +80,11 @@ export class ForkLoop {
     worker: LoadedWorker,
     source: WorkerSource,
     inherited: Inherited | undefined,
-    hugePages: HugePages,
+    onFork: () => void,
     onEnd: () => void,
   ) {
     this.#libc = libc;
-    this.#hugePages = hugePages;
+    this.#onFork = onFork;
     this.#onEnd = onEnd;
     this.#ledgers = new Ledgers(libc);
     this.#spare = new SpareDescriptors(libc);
@@ -188,7 +187,7 @@ export class ForkLoop {
       } else {
         this.#running.push(running);
       }
-      this.#hugePages.onFork();
+      this.#onFork();
     }
     return false;
   }

@@ -103,12 +103,18 @@ const FIRST_PAGE = 0x1000;
 /** End of the user address space with four-level page tables; the kernel takes a range that reaches beyond its last mapping. */
 const LAST_PAGE = process.arch === "x64" ? 0x7ffffffff000 : 0xfffffffff000;
 
+let libc: Libc | undefined;
+
 /**
- * Binds them.
+ * Binds them, once: koffi can be set up only before it has loaded anything.
  *
  * @throws whatever `require` throws when koffi is not installed or has no binary for this platform
  */
 export function loadLibc(): Libc {
+  return (libc ??= bind());
+}
+
+function bind(): Libc {
   const koffi = createRequire(import.meta.url)("koffi") as typeof Koffi;
   // Every call reserves from these; the defaults of 1 and 2 MiB would be part of every child.
   koffi.config({ ...koffi.config(), sync_stack_size: 64 * 1024, sync_heap_size: 64 * 1024 });

@@ -4,7 +4,7 @@
  * those addresses are taken, the kernel puts what V8 asks for side by side instead: then huge pages can hold it.
  */
 import { readFileSync } from "node:fs";
-import type { Libc, Range } from "./libc.js";
+import { type Libc, loadLibc, type Range } from "./libc.js";
 
 /** Below it the C heap has room to grow, behind the program. */
 const FIRST_ADDRESS = 2 ** 36;
@@ -13,25 +13,34 @@ const LAST_ADDRESS = 2 ** 46;
 /** Reading /proc may itself make V8 map something where we are about to reserve. */
 const MAX_PASSES = 4;
 
+let reserved: readonly Range[] = [];
+
 /**
- * Has V8 allocate in one place while `load` runs. It takes addresses, no memory; where a limit forbids that, nothing
- * changes.
+ * From now on, V8 allocates in one place. It takes addresses, no memory; where a limit forbids that, or there is no koffi,
+ * nothing changes.
  */
-export async function packHeap<T>(libc: Libc, load: () => Promise<T>): Promise<T> {
-  const reserved: Range[] = [];
-  let isComplete = false;
-  for (let pass = 0; !isComplete && pass < MAX_PASSES; pass += 1) {
-    const gaps = freeAddresses();
-    if (gaps.length === 0) break;
-    const taken = gaps.filter((gap) => libc.reserve(gap));
-    reserved.push(...taken);
-    isComplete = taken.length === gaps.length;
-  }
+export function packHeap(): void {
+  let libc: Libc;
   try {
-    return await load();
-  } finally {
-    for (const range of reserved) libc.release(range);
+    libc = loadLibc();
+  } catch {
+    // Told by those who cannot do without it.
+    return;
   }
+  const taken: Range[] = [];
+  for (let pass = 0; pass < MAX_PASSES; pass += 1) {
+    const gaps = freeAddresses();
+    const free = gaps.filter((gap) => libc.reserve(gap));
+    taken.push(...free);
+    if (gaps.length === 0 || free.length === gaps.length) break;
+  }
+  reserved = taken;
+}
+
+/** Has V8 allocate anywhere again. Children must: what is reserved would be part of each. */
+export function letHeapSpread(libc: Libc): void {
+  for (const range of reserved) libc.release(range);
+  reserved = [];
 }
 
 function freeAddresses(): Range[] {
