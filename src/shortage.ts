@@ -30,11 +30,10 @@ export function shortageInWords(code: string): string | undefined {
 }
 
 function codeOf(error: unknown): string {
-  const { code, message } = (error ?? {}) as NodeJS.ErrnoException;
-  // Of a thread Node has a code of its own.
-  return code === "ERR_WORKER_INIT_FAILED"
-    ? (/\bE[A-Z]+$/.exec(message)?.[0] ?? code)
-    : String(code);
+  const { code, message = "" } = (error ?? {}) as Partial<NodeJS.ErrnoException>;
+  // Of a thread, and of a package.json that cannot be opened, Node has codes of its own.
+  if (code === "ERR_WORKER_INIT_FAILED") return /\bE[A-Z]+$/.exec(message)?.[0] ?? code;
+  return /too many open files\.?$/.test(message) ? "EMFILE" : String(code);
 }
 
 const SHORTAGES: Record<string, () => string> = {
@@ -85,7 +84,7 @@ function lowest(controller: string, files: readonly string[]): number | undefine
 }
 
 /** Whether a descriptor that is to stay open is one of the last: the kernel gives the lowest that is free. */
-export function isAmongLast(fd: number): boolean {
+function isAmongLast(fd: number): boolean {
   const limit = limitOf("open files");
   return limit !== undefined && fd >= limit - Math.min(RESERVE, limit * MOST_OF_LIMIT);
 }

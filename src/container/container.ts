@@ -292,11 +292,9 @@ export class Container implements TaskContainer {
       },
       meter,
       onChildStart: (num) => meter.childStarted(num),
-      onChildReady: (num, pid) => {
-        this.#failedAlone = 0;
-        meter.child(num, pid);
-      },
-      onChildEnd: (life) => {
+      onChildReady: (num, pid) => meter.child(num, pid),
+      onChildEnd: (life, hasStarted) => {
+        if (hasStarted) this.#failedAlone = 0;
         meter.child(life.num, undefined);
         if (diagnostics.children.hasSubscribers) {
           diagnostics.children.publish({ worker, ...life } satisfies diagnostics.ChildMessage);

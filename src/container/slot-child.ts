@@ -387,7 +387,7 @@ export class SlotChild {
     warnOfTeardown(ending, this.#state === "ending", life);
     this.#output?.end();
     this.#onGone(isScarce);
-    this.#host.onChildEnd(life);
+    this.#host.onChildEnd(life, end.started);
     const owner = this.#owner;
     if (!end.started && end.fatal) owner?.doomed(end.fatal);
     else if (!end.started && this.#isHopeless) {

@@ -35,5 +35,5 @@ export interface SlotHost {
   readonly meter: Meter;
   onChildStart(num: number): void;
   onChildReady(num: number, pid: number | undefined): void;
-  onChildEnd(life: ChildLife): void;
+  onChildEnd(life: ChildLife, hasStarted: boolean): void;
 }

@@ -5,7 +5,7 @@
  */
 import { closeSync, constants, openSync, rmSync } from "node:fs";
 import net from "node:net";
-import { isAmongLast } from "../shortage.js";
+import { hasDescriptors, holdDescriptors } from "../shortage.js";
 import { outputFile } from "../child-files.js";
 import type { Start } from "../protocol.js";
 import { type OnOutput, type OutputPipes, READ_BUFFER, readAll } from "./output-pipes.js";
@@ -34,8 +34,11 @@ export class FifoPipes implements OutputPipes {
   open(mayTakeLast: boolean): void {
     try {
       for (const fifo of this.#fifos) {
-        if (!fifo.isOpen) fifo.open();
-        if (!mayTakeLast && fifo.isAmongLast) throw TOO_FEW;
+        if (fifo.isOpen) continue;
+        // Not after it was opened: the child is waiting for that, and would begin its item.
+        holdDescriptors(FIFO_DESCRIPTORS)();
+        if (!mayTakeLast && !hasDescriptors(FIFO_DESCRIPTORS)) throw TOO_FEW;
+        fifo.open();
       }
     } catch (error) {
       this.close();
@@ -70,6 +73,8 @@ export class FifoPipes implements OutputPipes {
   }
 }
 
+/** One to read it, one that keeps it from ending. */
+const FIFO_DESCRIPTORS = 2;
 const TOO_FEW = Object.assign(new Error("EMFILE: too many open files"), { code: "EMFILE" });
 
 class Fifo {
@@ -79,7 +84,6 @@ class Fifo {
   #fd = -1;
   /** Our own end for writing. As long as it is open the other does not end when a child closes its own. */
   #keeper = -1;
-  #isAmongLast = false;
 
   constructor(file: string, onBytes: (bytes: Buffer) => void) {
     this.#file = file;
@@ -88,10 +92,6 @@ class Fifo {
 
   get isOpen(): boolean {
     return this.#socket !== undefined;
-  }
-
-  get isAmongLast(): boolean {
-    return this.#isAmongLast;
   }
 
   open(): void {
@@ -103,7 +103,6 @@ class Fifo {
       closeSync(this.#fd);
       throw error;
     }
-    this.#isAmongLast = isAmongLast(this.#fd) || isAmongLast(this.#keeper);
     this.#socket = new net.Socket({
       fd: this.#fd,
       readable: true,

@@ -77,8 +77,7 @@ export class ForkRoom implements Room {
       ...events,
       onPiped: () => {
         try {
-          // Those of others may be free again soon: the last are only for one that is alone.
-          output?.open(this.#children.size === 1);
+          if (output) this.#open(output);
         } catch (error) {
           problem = error as Error;
           // It waits to be read.
@@ -100,6 +99,19 @@ export class ForkRoom implements Room {
     child.output = output;
     this.#children.set(id, child);
     return child;
+  }
+
+  /** The last descriptors are only for one that is alone: those of others may be free again soon. */
+  #open(output: FifoPipes): void {
+    const isAlone = this.#children.size === 1;
+    try {
+      output.open(isAlone);
+    } catch (error) {
+      if (!isAlone) throw error;
+      // They are kept for the next child of their slot, and that can wait.
+      for (const each of this.#outputs.values()) if (each !== output) each.close();
+      output.open(isAlone);
+    }
   }
 
   #pipes(start: Start): FifoPipes {
@@ -139,6 +151,6 @@ export class ForkRoom implements Room {
 }
 
 function unread(cause: Error): ChildEnd {
-  const reason = `its output could not be read: ${shortageOf(cause) ?? cause.message}`;
+  const reason = `The output of a child could not be read: ${shortageOf(cause) ?? cause.message}`;
   return { started: false, reason, isScarce: isShortage(cause), cause };
 }
