@@ -42,6 +42,11 @@ export class ParallelError extends Error {
   }
   /** Stable identifier, `ERR_PARALLEL_...`. */
   readonly code: string;
+  /** On the error a call ends with: all other errors so far, in the order of the items. Not enumerable. */
+  declare readonly errors?: readonly Error[];
+  /** On the error a call ends with: the results so far, by index; `undefined` for items without one. Not enumerable. */
+  declare readonly results?: readonly unknown[];
+
   constructor(code: string, message: string, options?: ErrorOptions) {
     super(message, options);
     ours.add(this);
@@ -64,10 +69,6 @@ export class ItemError extends ParallelError implements ItemFacts {
   declare readonly stdout?: string | undefined;
   /** The same of stderr. */
   declare readonly stderr?: string | undefined;
-  /** On the error a call ends with: all other errors so far, in the order of the items. Not enumerable. */
-  declare readonly errors?: readonly Error[];
-  /** On the error a call ends with: the results so far, by index; `undefined` for items without one. Not enumerable. */
-  declare readonly results?: readonly unknown[];
 
   constructor(
     facts: ItemFacts,

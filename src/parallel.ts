@@ -28,7 +28,7 @@ import {
   checkStreamOptions,
   checkThreadOptions,
 } from "./check-options.js";
-import { ClosedError, ItemError, throwIfAny } from "./errors.js";
+import { ClosedError, ParallelError, throwIfAny } from "./errors.js";
 import { CommandChoice } from "./launch/command-choice.js";
 import {
   type CallOptions,
@@ -293,7 +293,12 @@ export class Parallel<Item, Result> {
           settled[index] = { status: "rejected", reason };
         },
       });
-      await this.#calls.run(call);
+      try {
+        await this.#calls.run(call);
+      } catch (error) {
+        if (error instanceof ParallelError) attachSettled(error, settled);
+        throw error;
+      }
       return settled;
     });
   }
@@ -656,7 +661,7 @@ export class Parallel<Item, Result> {
       await calls.run(call);
       throwIfAny(errors, call.pulled);
     } catch (error) {
-      if (error instanceof ItemError || error instanceof AggregateError) {
+      if (error instanceof ParallelError || error instanceof AggregateError) {
         attachRest(error, Object.values(errors), results ?? []);
       }
       throw error;
@@ -699,6 +704,19 @@ interface Handlers<Result> {
 function place<Result>(results: Result[], index: number, result: Result): void {
   while (results.length < index) results.push(undefined as Result);
   results[index] = result;
+}
+
+function attachSettled<Result>(
+  error: Error,
+  settled: readonly PromiseSettledResult<Result>[],
+): void {
+  const errors: Error[] = [];
+  const results: Result[] = [];
+  for (const [index, each] of settled.entries()) {
+    if (each?.status === "fulfilled") place(results, index, each.value);
+    else if (each) errors.push(each.reason as Error);
+  }
+  attachRest(error, errors, results);
 }
 
 /** Not enumerable, or a thrown error would be printed with all the results. */

@@ -57,6 +57,7 @@ export class ForkLauncher implements Launcher {
   readonly #directories = new Set<string>();
   readonly #spawnInstead: (reason: UnfitError) => Promise<SpawnLauncher>;
   #server: ForkServer | undefined;
+  #wasReady = false;
   #spawner: SpawnLauncher | undefined;
 
   /**
@@ -118,11 +119,16 @@ export class ForkLauncher implements Launcher {
     const onGone = () => {
       if (this.#server === server) this.#server = undefined;
     };
-    const server = new ForkServer(this.#locate, this.#settings, onGone, async (reason) => {
+    const onUnfit = async (reason: UnfitError) => {
       this.#spawner = await this.#spawnInstead(reason);
       for (const directory of this.#directories) this.#spawner.guard(directory);
-    });
+    };
+    const server = new ForkServer(this.#locate, this.#settings, this.#wasReady, onGone, onUnfit);
     this.#server = server;
+    server.ready.then(
+      () => (this.#wasReady = true),
+      () => {},
+    );
     for (const directory of this.#directories) server.send({ do: "scratch", directory });
     return server;
   }
@@ -144,15 +150,21 @@ class ForkServer {
   #failure: Error | undefined;
   /** In ms. */
   readonly #closeTimeout: number;
+  readonly #isAgain: boolean;
   readonly #onUnfit: (reason: UnfitError) => Promise<void>;
 
-  /** @param onUnfit - makes that the children it was to fork can be spawned */
+  /**
+   * @param isAgain - one like it has been ready: being killed while it starts is bad luck
+   * @param onUnfit - makes that the children it was to fork can be spawned
+   */
   constructor(
     locate: () => WorkerSource,
     settings: ChildSettings,
+    isAgain: boolean,
     onGone: () => void,
     onUnfit: (reason: UnfitError) => Promise<void>,
   ) {
+    this.#isAgain = isAgain;
     this.#onUnfit = onUnfit;
     this.#closeTimeout = settings.closeTimeout;
     this.#process = startNode(
@@ -290,13 +302,17 @@ class ForkServer {
   }
 
   #endAll(code: number | null, signal: string | null): void {
-    const how = signal ? `by ${signal}` : `with exit code ${code}`;
-    if (this.#settleReady)
-      this.#fail(
-        new LaunchError(
-          `The fork server ended ${how} while it was starting${signal === "SIGABRT" ? abortHint() : ""}`,
-        ),
-      );
+    const isStarting = this.#settleReady !== undefined;
+    const when = isStarting ? " while it was starting" : "";
+    const how = `ended ${signal ? `by ${signal}` : `with exit code ${code}`}${when}`;
+    // Nothing has begun: the children are for the next one.
+    const isLost = isStarting && this.#isAgain && signal !== null;
+    if (isStarting) {
+      const advice = signal === "SIGABRT" ? abortHint() : "";
+      const error = new LaunchError(`The fork server ${how}${advice}`);
+      if (isLost) this.#settle((ready) => ready.reject(error));
+      else this.#fail(error);
+    }
     // Its children have died with it, but not what they had started.
     if (this.pid !== undefined) killSession(this.pid);
     for (const [id, child] of this.#children) {
@@ -307,7 +323,8 @@ class ForkServer {
           : {
               started: true,
               signal: signal ?? undefined,
-              reason: `the fork server ended ${how}`,
+              isShared: isLost,
+              reason: `the fork server ${how}`,
             },
       );
     }

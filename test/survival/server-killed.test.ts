@@ -14,6 +14,14 @@ interface Report {
   readonly scratch: string[];
 }
 
+interface Again {
+  readonly name?: string;
+  readonly message?: string;
+  readonly done: number;
+  readonly errors: readonly string[];
+  readonly killed: number;
+}
+
 describe("SIGKILL of the fork server", () => {
   let scratchRoot: string;
 
@@ -65,5 +73,31 @@ describe("SIGKILL of the fork server", () => {
     expect(errors).toEqual([]);
     expect(values).toEqual(Array.from({ length: 40 }, (_, i) => `done ${i}`));
     expect({ processes, scratch }).toEqual({ processes: [], scratch: [] });
+  });
+
+  async function killAgain(way: string): Promise<Again> {
+    const flag = path.join(scratchRoot, "flag");
+    const { stdout, stderr, code } = await runScript(fixture("server-killed-again.mjs"), {
+      args: [way, flag],
+    });
+    expect(code, stderr).toBe(0);
+    return JSON.parse(stdout) as Again;
+  }
+
+  test("while it starts again: that costs no item", async () => {
+    const { done, errors, killed } = await killAgain("starts");
+    expect(killed).toBe(3);
+    // Of the first one's.
+    expect(errors.length).toBeLessThanOrEqual(4);
+    expect(done).toBe(40 - errors.length);
+    for (const error of errors) expect(error).toMatch(/was lost: the fork server ended by SIGKILL/);
+  });
+
+  test("and the module cannot be loaded again: the error of the call has what there is so far", async () => {
+    const { name, message, done, errors } = await killAgain("module");
+    expect(name).toBe("WorkerModuleError");
+    expect(message).toContain("not a second time");
+    expect(done).toBeGreaterThanOrEqual(10);
+    expect(errors.length).toBeGreaterThan(0);
   });
 });
