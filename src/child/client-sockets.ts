@@ -19,9 +19,13 @@ interface Connect {
   readonly inPreload: boolean;
 }
 
+/** The next part of an answer that is on its way comes sooner. */
+const STALLED_MS = 1000;
+
 export class ClientSockets {
   readonly #sockets = new Set<WeakRef<ClientSocket>>();
   readonly #connects = new WeakMap<ClientSocket, Connect>();
+  readonly #moved = new WeakMap<ClientSocket, { readonly bytes: number; readonly at: number }>();
   #isPreloading = false;
   readonly #stop: () => void;
 
@@ -59,8 +63,20 @@ export class ClientSockets {
   get isAwaited(): boolean {
     return this.#open().some(
       (socket) =>
-        socket.connecting || socket.secureConnecting || (isHttp(socket) && !isIdle(socket)),
+        socket.connecting ||
+        socket.secureConnecting ||
+        (isHttp(socket) && !isIdle(socket) && !this.#isStalled(socket)),
     );
+  }
+
+  /** It has given some answer, but no byte has moved for a while: a WebSocket, a stream of events, a body that nobody reads. */
+  #isStalled(socket: ClientSocket): boolean {
+    const bytes = socket.bytesRead + socket.bytesWritten;
+    const now = performance.now();
+    const last = this.#moved.get(socket);
+    if (last?.bytes === bytes) return socket.bytesRead > 0 && now - last.at > STALLED_MS;
+    this.#moved.set(socket, { bytes, at: now });
+    return false;
   }
 
   /** Closes those that are only kept. Returns whether there were any: they are gone a turn of the event loop later. */

@@ -20,13 +20,17 @@ const POOLS: Readonly<Record<string, (bytes: number) => boolean>> = {
 const MAX_DRAWS = 4096;
 
 interface Draw {
-  /** Alive while somebody holds the bytes. */
-  readonly held: WeakRef<object>;
-  readonly bytes: number;
+  /** Gives nothing once nobody holds it any more. */
+  readonly held: { deref(): object | undefined };
+  /** Completes "... are held". */
+  readonly what: string;
   readonly by: string | undefined;
   /** What each child draws anew, if it is a pool. */
-  readonly pool: (() => Uint8Array | undefined) | undefined;
+  readonly pool?: (() => Uint8Array | undefined) | undefined;
 }
+
+/** A text has no identity: whether anybody holds it cannot be known. */
+const FOR_EVER = { deref: () => draws };
 
 const draws: Draw[] = [];
 let noted = new WeakSet<object>();
@@ -38,11 +42,23 @@ const { randomFillSync } = crypto;
 /** To be called before the worker's module is loaded: references it keeps are to those that note what they do. */
 export function recordDraws(): void {
   isRecording = true;
-  const web = Object.getPrototypeOf(crypto.webcrypto) as object;
-  noteMethod(crypto, "randomBytes", (result) => note(result));
-  noteMethod(crypto, "randomFillSync", (result) => note(result));
-  noteMethod(crypto, "randomFill", (_, [target]) => note(target));
-  noteMethod(web, "getRandomValues", (result) => note(result));
+  const { webcrypto } = crypto;
+  noteMethod(crypto, "randomBytes", ({ results, by }) => note(results[0], by));
+  noteMethod(crypto, "randomFillSync", ({ results, by }) => note(results[0], by));
+  noteMethod(crypto, "randomFill", ({ args, by }) => note(args[0], by));
+  const web = Object.getPrototypeOf(webcrypto) as object;
+  noteMethod(web, "getRandomValues", ({ results, by }) => note(results[0], by));
+  for (const name of ["generateKeySync", "generateKey", "generateKeyPairSync", "generateKeyPair"])
+    noteMethod(crypto, name, ({ results, by }) => noteKey(results, by));
+  const subtle = Object.getPrototypeOf(webcrypto.subtle) as object;
+  noteMethod(subtle, "generateKey", ({ results, by }) => {
+    (results[0] as Promise<unknown>).then(
+      (key) => noteKey([key], by),
+      () => {},
+    );
+  });
+  for (const { prototype } of [crypto.DiffieHellman, crypto.ECDH])
+    noteMethod(prototype, "generateKeys", ({ self, by }) => noteKey([self], by));
   syncBuiltinESMExports();
 }
 
@@ -63,9 +79,9 @@ export function judgeDraws(): string | undefined {
   renewable = all.flatMap(({ pool }) => pool?.() ?? []);
   const other = all.find(({ held, pool }) => !pool && held.deref() !== undefined);
   if (!other) return undefined;
-  const { bytes, by } = other;
+  const { what, by } = other;
   const who = by === undefined ? "" : ` that ${by} has drawn`;
-  return `${bytes} random bytes are held${who}, and all children would have the same; draw them in \`setup\``;
+  return `${what}${who}, and all children would have the same; draw them in \`setup\``;
 }
 
 /** To be called in a child, right after the fork. */
@@ -75,47 +91,77 @@ export function redraw(): void {
 
 type Method = (this: unknown, ...args: unknown[]) => unknown;
 
+interface Called {
+  readonly results: readonly unknown[];
+  readonly args: readonly unknown[];
+  readonly self: unknown;
+  readonly by: string | undefined;
+}
+
 /** Has it tell what it has returned, or given to the callback that is its last argument. */
-function noteMethod(
-  owner: object,
-  name: string,
-  onResult: (result: unknown, args: readonly unknown[]) => void,
-): void {
+function noteMethod(owner: object, name: string, onResults: (called: Called) => void): void {
   const methods = owner as Record<string, Method>;
   const original = methods[name]!;
   const noting: Method = function (...args) {
     if (!isRecording) return Reflect.apply(original, this, args);
+    const called = { args, self: this, by: caller() };
     const callback = args.at(-1);
     if (typeof callback !== "function") {
       const result = Reflect.apply(original, this, args);
-      onResult(result, args);
+      onResults({ ...called, results: [result] });
       return result;
     }
-    const told = (error: unknown, result: unknown) => {
-      if (!error) onResult(result, args);
-      (callback as Method)(error, result);
+    const told = (error: unknown, ...results: unknown[]) => {
+      if (!error) onResults({ ...called, results });
+      (callback as Method)(error, ...results);
     };
     return Reflect.apply(original, this, [...args.slice(0, -1), told]);
   };
-  Object.defineProperties(noting, {
-    name: { value: name },
-    length: { value: original.length },
-  });
-  methods[name] = noting;
+  // With those that tell `util.promisify` what its callback is given.
+  const { prototype: _, ...properties } = Object.getOwnPropertyDescriptors(original) as Record<
+    PropertyKey,
+    PropertyDescriptor
+  >;
+  methods[name] = Object.defineProperties(noting, properties);
 }
 
-function note(target: unknown): void {
-  if (!isRecording || typeof target !== "object" || target === null) return;
+function note(target: unknown, by: string | undefined): void {
+  if (typeof target !== "object" || target === null) return;
   const holder = holderOf(target);
   // A pool that is filled again.
-  if (noted.has(holder) || draws.length >= MAX_DRAWS) return;
+  if (noted.has(holder)) return;
   noted.add(holder);
-  const { byteLength: bytes } = target as ArrayBufferView;
-  const by = caller();
-  const isPool = ArrayBuffer.isView(target) && POOLS[by ?? ""]?.(bytes) === true;
+  const { byteLength } = target as ArrayBufferView;
+  const isPool = ArrayBuffer.isView(target) && POOLS[by ?? ""]?.(byteLength) === true;
   const pool = isPool ? poolOf(target, 0) : undefined;
-  draws.push({ held: new WeakRef(holder), bytes, by, pool });
+  push({ held: new WeakRef(holder), what: `${byteLength} random bytes are held`, by, pool });
   if (isPool && by === "uuid") noteCopies(target as Uint8Array);
+  if (!isPool && Buffer.isBuffer(target)) noteText(target, by);
+}
+
+/** Of a pair the private one, which an object or an argument of its own tells apart. */
+function noteKey(results: readonly unknown[], by: string | undefined): void {
+  const [first, second] = results;
+  const key = second ?? (first as { privateKey?: unknown } | undefined)?.privateKey ?? first;
+  const held = typeof key === "object" && key !== null ? new WeakRef(key) : FOR_EVER;
+  push({ held, what: "random bytes of a key are held", by });
+}
+
+function push(draw: Draw): void {
+  if (isRecording && draws.length < MAX_DRAWS) draws.push(draw);
+}
+
+/** Mostly it marks the process: `randomBytes(8).toString("hex")`. */
+function noteText(target: Buffer, by: string | undefined): void {
+  const { toString } = target;
+  Object.defineProperty(target, "toString", {
+    value(...args: [BufferEncoding?, number?, number?]) {
+      push({ held: FOR_EVER, what: `${target.byteLength} random bytes are held as a text`, by });
+      return Reflect.apply(toString, target, args);
+    },
+    configurable: true,
+    writable: true,
+  });
 }
 
 /** What lives as long as the bytes may be used: their buffer, unless that is one of Node's, which many share. */
@@ -146,9 +192,9 @@ function noteCopies(target: Uint8Array): void {
   Object.defineProperty(target, "slice", {
     value(...range: [number?, number?]) {
       const copy = Reflect.apply(slice, target, range);
-      if (isRecording && draws.length < MAX_DRAWS && copy.byteLength > 1) {
-        const pool = poolOf(copy, 1);
-        draws.push({ held: new WeakRef(copy), bytes: copy.byteLength, by: "uuid", pool });
+      if (isRecording && copy.byteLength > 1) {
+        const what = `${copy.byteLength} random bytes are held`;
+        push({ held: new WeakRef(copy), what, by: "uuid", pool: poolOf(copy, 1) });
         noteCopies(copy);
       }
       return copy;
@@ -162,6 +208,7 @@ function noteCopies(target: Uint8Array): void {
 function caller(): string | undefined {
   const frames = (new Error("drawn").stack ?? "").split("\n").slice(1);
   const file = frames
+    .filter((frame) => !frame.includes("node:"))
     .map((frame) => /((?:file:\/\/)?\/[^:)]+):\d+:\d+\)?$/.exec(frame)?.[1])
     .find((each) => each !== undefined && !each.endsWith(OWN_FILE));
   const [, name] = /.*\/node_modules\/((?:@[^/]+\/)?[^/]+)/.exec(file ?? "") ?? [];

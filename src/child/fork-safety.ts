@@ -42,6 +42,7 @@ export class ForkSafety {
   readonly #openAtStart = new Set<string>();
   readonly #openAfterModule = new Set<string>();
   #hasPreload = false;
+  #waitedMs = 0;
 
   /** Compares from now on: to be made before the worker's module is loaded. */
   constructor(libc: Libc) {
@@ -61,11 +62,20 @@ export class ForkSafety {
     for (const descriptor of openDescriptors()) this.#openAfterModule.add(key(descriptor));
   }
 
-  /** Waits until nothing is under way, at most so many ms, and closes the connections that are only kept. */
+  /**
+   * Waits until nothing is under way, and closes the connections that are only kept. As long as there is patience left, of
+   * which so many ms are for all times together; at least for some moments, as most of what is begun ends.
+   */
   async settle(patienceMs: number): Promise<void> {
     const start = performance.now();
+    const patience = Math.max(patienceMs - this.#waitedMs, CLOSING_MS);
     // A request that has just been made is not to be seen on its socket yet.
     await nextTurn();
+    await this.#settleWithin(patience, start);
+    this.#waitedMs += performance.now() - start;
+  }
+
+  async #settleWithin(patienceMs: number, start: number): Promise<void> {
     while (performance.now() - start < patienceMs) {
       const isClosing = this.#sockets.closeIdle();
       if (!isClosing && !this.#isPending(performance.now() - start)) return;

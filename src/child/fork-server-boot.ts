@@ -37,6 +37,8 @@ const THREAD_PATIENCE_MS = 500;
 const THREAD_CHECK_MS = 10;
 /** For what is under way once the worker is loaded: a costly scrypt takes a second, a look-up without a server some five. */
 const PENDING_PATIENCE_MS = 10_000;
+/** At what is open and under way right before the first fork. */
+const MAX_LOOKS = 3;
 /** libuv's default (UV_THREADPOOL_SIZE). */
 const POOL_THREADS = 4;
 
@@ -79,6 +81,7 @@ async function boot(): Promise<void> {
   }
 
   const safety = new ForkSafety(libc);
+  const patience = Math.min(PENDING_PATIENCE_MS, order.startupTimeout / 2);
   let makeLoop: (inherited: Inherited | undefined) => ForkLoop;
   let isForkSafe: boolean;
   let exitListeners: ExitListeners;
@@ -88,7 +91,6 @@ async function boot(): Promise<void> {
     );
     isForkSafe = declaresForkSafe(worker);
     exitListeners = new ExitListeners();
-    const patience = Math.min(PENDING_PATIENCE_MS, order.startupTimeout / 2);
     await safety.settle(patience);
     // Before all else: its event loop has descriptors, too.
     if (!(await threadsEnd(threadsBefore))) giveUp(startedThreads(order.worker));
@@ -105,26 +107,36 @@ async function boot(): Promise<void> {
     };
     makeLoop = (inherited) =>
       new ForkLoop(libc, worker, order.worker, inherited, onFork, exitListeners.endServer);
-    // A timer of the worker's may have begun something.
     await safety.settle(patience);
   } catch (error) {
     send({ hello: "failed", problem: problemOf(error) });
     leave();
   }
-  // From the bottom of the stack, outside of any microtask: a child returns to the event loop from there, and can run
-  // its microtasks before it does.
-  setImmediate(() => {
-    if (countThreads() > threadsBefore) giveUp(startedThreads(order.worker));
-    const verdict = safety.judge(isForkSafe);
-    giveUpIfUnfit(verdict);
-    safety.stop();
-    exitListeners.restore();
-    letYoungGenerationGrow();
-    letHeapSpread(libc);
-    libc.dieWithParent(0);
-    send({ hello: "ready" });
-    makeLoop(verdict.inherited).serve(rest);
-  });
+  serveFromBottom(MAX_LOOKS);
+
+  /**
+   * From the bottom of the stack, outside of any microtask: a child returns to the event loop from there, and can run its
+   * microtasks before it does.
+   */
+  function serveFromBottom(looks: number): void {
+    setImmediate(() => {
+      if (countThreads() > threadsBefore) giveUp(startedThreads(order.worker));
+      const verdict = safety.judge(isForkSafe);
+      if (verdict.obstacle !== undefined && looks > 1) {
+        // Begun since the last look, by a timer of the worker's: most of what is begun ends.
+        void safety.settle(patience).then(() => serveFromBottom(looks - 1));
+        return;
+      }
+      giveUpIfUnfit(verdict);
+      safety.stop();
+      exitListeners.restore();
+      letYoungGenerationGrow();
+      letHeapSpread(libc);
+      libc.dieWithParent(0);
+      send({ hello: "ready" });
+      makeLoop(verdict.inherited).serve(rest);
+    });
+  }
 }
 
 function startedThreads({ name }: WorkerSource): string {

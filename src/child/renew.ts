@@ -6,6 +6,7 @@
  */
 import crypto from "node:crypto";
 import { syncBuiltinESMExports } from "node:module";
+import vm from "node:vm";
 import { redraw } from "./drawn-bytes.js";
 
 /** Node hands out UUIDs from a buffer of 128 (lib/internal/crypto/random.js, kBatchSize); so many calls use it up. */
@@ -22,7 +23,16 @@ export function renewRandom(): void {
 }
 
 export function makeRandomRenewable(): void {
-  Math.random = renewable(() => seededRandom(crypto.randomFillSync(new Uint32Array(4))));
+  Math.random = renewableMathRandom();
+  const { createContext } = vm;
+  // Each has a generator of its own.
+  vm.createContext = (...args: unknown[]) => {
+    const isNew = !isContextified(args[0]);
+    const context = Reflect.apply(createContext, vm, args) as vm.Context;
+    const itsMath = vm.runInContext("Math", context) as typeof Math | undefined;
+    if (isNew && itsMath && itsMath !== Math) itsMath.random = renewableMathRandom();
+    return context;
+  };
 
   const { randomUUID, randomInt } = crypto;
   // From Node 24 on.
@@ -58,6 +68,14 @@ export function makeRandomRenewable(): void {
     enumerable: true,
     configurable: true,
   });
+}
+
+function renewableMathRandom(): () => number {
+  return renewable(() => seededRandom(crypto.randomFillSync(new Uint32Array(4))));
+}
+
+function isContextified(value: unknown): boolean {
+  return typeof value === "object" && value !== null && vm.isContext(value);
 }
 
 /** A function made by `make`, made again when the process has been forked since. */

@@ -48,8 +48,24 @@ test.each([
   },
 );
 
-test("bytes that nobody holds any more are no obstacle", async () => {
-  const parallel = opened(Object.assign(new HoldsBytes(), { kind: "dropped" }));
+test.each([
+  ["a text alone", "8 random bytes are held as a text"],
+  ["a secret key", "random bytes of a key are held"],
+  ["a pair of keys, by callback", "random bytes of a key are held"],
+  ["a pair of keys as text", "random bytes of a key are held"],
+  ["a key of web crypto", "random bytes of a key are held"],
+  ["keys of a curve", "random bytes of a key are held"],
+])("children are spawned where there is %s", async (kind, what) => {
+  const parallel = opened(Object.assign(new HoldsBytes(), { kind }));
+  expect(await parallel.mapProcesses([1, 2])).toEqual([true, true]);
+  expect(parallel.stats()).toMatchObject({
+    startMethod: "spawn",
+    reason: `${what} that holds-bytes.mjs has drawn, and all children would have the same; draw them in \`setup\``,
+  });
+});
+
+test.each(["dropped", "a dropped key"])("%s bytes are no obstacle", async (kind) => {
+  const parallel = opened(Object.assign(new HoldsBytes(), { kind }));
   expect(await parallel.mapProcesses([1, 2])).toEqual([true, true]);
   expect(parallel.stats()).toMatchObject({ startMethod: "fork", reason: undefined });
 });
