@@ -34,7 +34,8 @@ export function inWords({ at, what }: JsonProblem): string {
 /** What a value with this problem is: a Map in an array is told as "an array: `0` is an instance of Map". */
 export function describeWith(value: unknown, problem: JsonProblem): string {
   const { at, what } = problem;
-  if (at === "" && what === `is ${describe(value)}`) return describe(value);
+  const own = `is ${describe(value)}`;
+  if (at === "" && what.startsWith(own)) return what.slice("is ".length);
   return `${describe(value)}: ${inWords(problem)}`;
 }
 
@@ -79,7 +80,11 @@ function inObject(value: object, above: object[]): JsonProblem | undefined {
   if (Object.getPrototypeOf(value) !== Object.prototype && isNoJson(value)) {
     return { at: "", what: `is ${describe(value)}` };
   }
-  for (const key of Object.keys(value)) {
+  const keys = Object.keys(value);
+  if (keys.length === 0 && isInstance(value)) {
+    return { at: "", what: `is ${describe(value)}, of which JSON keeps nothing` };
+  }
+  for (const key of keys) {
     const member = (value as Record<string, unknown>)[key];
     // JSON leaves such a property out, which is what code that sets it means.
     if (member === undefined) continue;
@@ -106,6 +111,12 @@ function problemOfMade(
 
 function within(key: string | number, problem: JsonProblem): JsonProblem {
   return { ...problem, at: problem.at === "" ? String(key) : `${key}.${problem.at}` };
+}
+
+/** Of a class, a generator: not what `{}` makes, here or in another realm. */
+function isInstance(value: object): boolean {
+  const prototype = Object.getPrototypeOf(value) as object | null;
+  return prototype !== null && Object.getPrototypeOf(prototype) !== null;
 }
 
 function isNoJson(value: object): boolean {

@@ -9,8 +9,9 @@ import { serialize } from "node:v8";
 import { type ClassOrigin, countAlive, originOf } from "./class-origin.js";
 import { currentContext } from "./current-context.js";
 import { WorkerModuleError } from "./errors.js";
+import { likenessOf, takesArguments } from "./likeness.js";
 import { throwInspectorDenial } from "./permission.js";
-import { DEFINE_AT_TOP, type WorkerSource } from "./protocol.js";
+import { DEFINE_AT_TOP, type Unsendable, type WorkerSource } from "./protocol.js";
 
 /**
  * @param worker - the instance given to `Parallel`
@@ -33,7 +34,7 @@ export function locateWorker(
     ...found,
     verbatim: fileHolds(found.url, text),
     explicit: module !== undefined,
-    ...ownFields(worker),
+    ...ownFields(worker, takesArguments(type)),
     argv: process.argv,
     execArgv,
     context: currentContext(),
@@ -114,13 +115,16 @@ function fileHolds(url: string, text: string): boolean {
 }
 
 /** Own fields by structured clone, and those it cannot carry or would silently flatten. */
-function ownFields(worker: object): Pick<WorkerSource, "fields" | "unsendable"> {
+function ownFields(
+  worker: object,
+  hasArguments: boolean,
+): Pick<WorkerSource, "fields" | "unsendable"> {
   const sendable: Record<string, unknown> = {};
-  const unsendable: Record<string, string> = {};
+  const unsendable: Record<string, Unsendable> = {};
   for (const [field, value] of Object.entries(worker)) {
     const reason = unsendableReason(value) ?? cloneProblem(value);
     if (reason === undefined) sendable[field] = value;
-    else unsendable[field] = reason;
+    else unsendable[field] = { reason, likeness: likenessOf(value, hasArguments) };
   }
   return { fields: serialize(sendable).toString("base64"), unsendable };
 }

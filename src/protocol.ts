@@ -214,6 +214,13 @@ export interface ChildReport {
   readonly outOfMemory?: boolean;
 }
 
+export interface Unsendable {
+  /** Why it cannot travel. */
+  readonly reason: string;
+  /** What it looks like (likeness.ts). */
+  readonly likeness: string;
+}
+
 /** Everything needed to have the worker in another process. */
 export interface WorkerSource {
   /** Name of the class, for finding its export. */
@@ -233,8 +240,8 @@ export interface WorkerSource {
   readonly variables: Readonly<Record<string, string>>;
   /** Own fields, serialised by structured clone, base64. */
   readonly fields: string;
-  /** Own fields that structured clone cannot carry, each with the reason. */
-  readonly unsendable: Readonly<Record<string, string>>;
+  /** Own fields that structured clone cannot carry. */
+  readonly unsendable: Readonly<Record<string, Unsendable>>;
   /** `process.argv` and `process.execArgv` of the parent: a one-file script runs again up to `new Parallel` and may read them. */
   readonly argv: readonly string[];
   readonly execArgv: readonly string[];

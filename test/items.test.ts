@@ -216,6 +216,7 @@ it.each<[string, () => unknown]>([
   ["a RegExp", () => /a/],
   ["an Error", () => new Error("e")],
   ["a Promise", () => Promise.resolve()],
+  ["what JSON keeps nothing of", () => new URLSearchParams("a=1")],
   ["a typed array", () => new Uint8Array(2)],
   ["a function inside", () => ({ a: { b: () => {} } })],
   ["undefined inside an array", () => [1, undefined]],

@@ -166,6 +166,9 @@ describe.each(["fork", "spawn", "inline"] as const)("a result by %s", (method) =
     ["invalidDate", "an array: `0` is an invalid Date"],
     ["boxed", "an array: `0` is an instance of Number"],
     ["map", "an instance of Map"],
+    ["response", "an instance of Response, of which JSON keeps nothing"],
+    ["generator", "an object, of which JSON keeps nothing"],
+    ["within", "an object: `headers` is an instance of Headers, of which JSON keeps nothing"],
   ])("that is no JSON is told as what it is: %s", async (name, got) => {
     const error = await rejection(opened(new ReturnsOdd(), options).mapProcesses([name]));
     expect(error).toBeInstanceOf(ResultTypeError);

@@ -18,6 +18,7 @@ const POOLS: Readonly<Record<string, (bytes: number) => boolean>> = {
 };
 /** More are not looked after: to note one takes some 10 us, and keeps it from being collected for a while. */
 const MAX_DRAWS = 4096;
+const WASM_PAGE_BYTES = 65_536;
 
 interface Draw {
   /** Gives nothing once nobody holds it any more. */
@@ -134,9 +135,13 @@ function note(target: unknown, by: string | undefined): void {
   const { byteLength } = target as ArrayBufferView;
   const isPool = ArrayBuffer.isView(target) && POOLS[by ?? ""]?.(byteLength) === true;
   const pool = isPool ? poolOf(target, 0) : undefined;
-  push({ held: new WeakRef(holder), what: `${byteLength} random bytes are held`, by, pool });
+  const held = isWasmMemory(holder) ? FOR_EVER : new WeakRef(holder);
+  push({ held, what: `${byteLength} random bytes are held`, by, pool });
   if (isPool && by === "uuid") noteCopies(target as Uint8Array);
-  if (!isPool && Buffer.isBuffer(target)) noteText(target, by);
+  if (!isPool && Buffer.isBuffer(target)) {
+    noteText(target, by);
+    noteParts(target, by);
+  }
 }
 
 /** Of a pair the private one, which an object or an argument of its own tells apart. */
@@ -169,6 +174,29 @@ function holderOf(target: object): object {
   if (!ArrayBuffer.isView(target)) return target;
   const isShared = Buffer.isBuffer(target) && target.byteLength < target.buffer.byteLength;
   return isShared ? target : target.buffer;
+}
+
+/** Its bytes outlive the object, which is another one each time the memory grows. */
+function isWasmMemory(holder: object): boolean {
+  const bytes = holder instanceof ArrayBuffer ? holder.byteLength : 0;
+  return bytes > 0 && bytes % WASM_PAGE_BYTES === 0;
+}
+
+/** Parts of one in a buffer of Node's live on without it. */
+function noteParts(target: Buffer, by: string | undefined): void {
+  for (const name of ["subarray", "slice"] as const) {
+    // oxlint-disable-next-line typescript/unbound-method -- called with what it belongs to
+    const original = target[name];
+    Object.defineProperty(target, name, {
+      value(...range: [number?, number?]) {
+        const part = Reflect.apply(original, target, range);
+        if (isRecording) note(part, by);
+        return part;
+      },
+      configurable: true,
+      writable: true,
+    });
+  }
 }
 
 function poolOf(view: ArrayBufferView, skipped: number): () => Uint8Array | undefined {

@@ -8,10 +8,11 @@ import { syncBuiltinESMExports } from "node:module";
 import { atEnd } from "./watch-exit.js";
 
 type Listener = (this: NodeJS.Process, code: number) => void;
-type Removal = (path: fs.PathLike, ...options: unknown[]) => void;
+type Removal = (path: fs.PathLike, ...rest: unknown[]) => void;
+type Removals = Record<(typeof REMOVALS)[number], Removal>;
 
-/** All that a listener can remove by: when it runs, nothing is waited for. */
-const REMOVALS = ["rmSync", "rmdirSync", "unlinkSync"] as const;
+/** All that a listener can take a file away by, or what is in it: when it runs, nothing is waited for. */
+const REMOVALS = ["rmSync", "rmdirSync", "unlinkSync", "renameSync", "truncateSync"] as const;
 
 /** Node's own, for an entry that is still being awaited: it would have every child exit with 13. */
 let nodes: ReadonlySet<unknown> = new Set();
@@ -23,18 +24,22 @@ export function guardRemovals(): void {
   nodes = new Set(process.rawListeners("exit"));
   for (const name of REMOVALS) {
     const original = fs[name] as Removal;
-    fs[name] = (path: fs.PathLike, ...options: unknown[]) => {
-      if (!isGuarding || !wasThere(path)) original(path, ...options);
+    (fs as unknown as Removals)[name] = (path, ...rest) => {
+      if (!isGuarding || !wasThere(path)) original(path, ...rest);
     };
   }
   syncBuiltinESMExports();
+}
+
+/** To be called in a child that is about to end. */
+export function keepWhatWasThere(): void {
+  isGuarding = true;
 }
 
 export class ExitListeners {
   readonly #listeners = (process.rawListeners("exit") as Listener[]).filter(
     (each) => !nodes.has(each),
   );
-  readonly #serverPid = process.pid;
 
   /** Takes them, as the worker has been loaded: what is rehearsed ends as well. */
   constructor() {
@@ -44,12 +49,8 @@ export class ExitListeners {
 
   /** Puts them back, for the children and for the end of the fork server. */
   restore(): void {
-    for (const listener of this.#listeners) {
-      const run: Listener = (code) => this.#run(listener, code);
-      // By which an emitter finds it when it is to be taken out.
-      const { listener: once } = listener as { listener?: Listener };
-      process.on("exit", Object.assign(run, { listener: once ?? listener }));
-    }
+    isGuarding = false;
+    for (const listener of this.#listeners) process.on("exit", listener);
   }
 
   /** Ends the fork server. */
@@ -57,15 +58,6 @@ export class ExitListeners {
     atEnd(() => {});
     process.exit(0);
   };
-
-  #run(listener: Listener, code: number): void {
-    isGuarding = process.pid !== this.#serverPid;
-    try {
-      Reflect.apply(listener, process, [code]);
-    } finally {
-      isGuarding = false;
-    }
-  }
 }
 
 /** Since before the fork. Where the file system does not tell, it is removed, as by a spawned child. */

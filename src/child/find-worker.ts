@@ -13,6 +13,7 @@ import { variablesOf } from "../class-origin.js";
 import { recordError } from "../error-record.js";
 import { isInspectorDenial } from "../permission.js";
 import { DEFINE_AT_TOP, type LoadProblem, type WorkerSource } from "../protocol.js";
+import { likenessOf, setsPrivateFields, takesArguments } from "../likeness.js";
 import { isProgram, RERUN_ADVICE } from "../rerun.js";
 import type { LoadedWorker } from "./runner.js";
 
@@ -219,31 +220,45 @@ function unwindAsyncIds(): void {
  * unpickling does in Python.
  */
 function construct(type: WorkerClass, source: WorkerSource): LoadedWorker {
-  if (type.length > 0) {
-    if (!PRIVATE_FIELD.test(source.text)) return Object.create(type.prototype) as LoadedWorker;
+  const hasPrivate =
+    type.length > 0 ? PRIVATE_FIELD.test(source.text) : setsPrivateFields(source.text);
+  if (hasPrivate && takesArguments(type)) {
     throw new LoadFailure(
       `${source.name} has private fields and a constructor that takes arguments: another process can make no such object. ` +
         "Use public fields, or a constructor without arguments and set the fields afterwards",
     );
   }
+  if (type.length > 0) return Object.create(type.prototype) as LoadedWorker;
   try {
-    return new type();
+    const worker = new type();
+    constructed.add(worker);
+    return worker;
   } catch (error) {
     throw new LoadFailure(`new ${source.name}() failed in another process`, { value: error });
   }
 }
 
+/** Not by the program itself, run again: here, without arguments. */
+const constructed = new WeakSet<LoadedWorker>();
 const PRIVATE_FIELD = /\bthis\.#/;
 
 function addFields(worker: LoadedWorker, { name, fields, unsendable }: WorkerSource): void {
-  Object.assign(worker, deserialize(Buffer.from(fields, "base64")));
-  for (const [field, reason] of Object.entries(unsendable)) {
-    if (Object.hasOwn(worker, field)) continue;
+  const hasArguments = takesArguments(worker.constructor);
+  for (const [field, { reason, likeness }] of Object.entries(unsendable)) {
+    const what = `The field \`${field}\` of ${name} cannot travel to another process (${reason})`;
+    if (!Object.hasOwn(worker, field)) {
+      throw new LoadFailure(
+        `${what}: set it in the class body of a worker whose constructor takes no arguments, or in preload() or setup()`,
+      );
+    }
+    if (!constructed.has(worker)) continue;
+    const made = (worker as unknown as Record<string, unknown>)[field];
+    if (likenessOf(made, hasArguments) === likeness) continue;
     throw new LoadFailure(
-      `The field \`${field}\` of ${name} cannot travel to another process (${reason}): ` +
-        "set it in the class body of a worker whose constructor takes no arguments, or in preload() or setup()",
+      `${what}, and what \`new ${name}()\` makes there is another one: set it in preload() or setup(), of fields that can travel`,
     );
   }
+  Object.assign(worker, deserialize(Buffer.from(fields, "base64")));
 }
 
 function notFound({ name, url, maker }: WorkerSource, { difference, isOffered }: Others): string {

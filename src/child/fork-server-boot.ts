@@ -26,7 +26,7 @@ import type { LoadedWorker } from "./runner.js";
 import { makeWasmSynchronous } from "./synchronous-wasm.js";
 import { warmUp } from "./warm-up.js";
 import { takeOverStdio } from "./stdio.js";
-import { atEnd, watchExit } from "./watch-exit.js";
+import { atEnd, type EndHandler, watchExit } from "./watch-exit.js";
 import { afterFork, letYoungGenerationGrow } from "./young-generation.js";
 import { parse } from "../json.js";
 
@@ -42,6 +42,9 @@ const MAX_LOOKS = 3;
 /** libuv's default (UV_THREADPOOL_SIZE). */
 const POOL_THREADS = 4;
 
+/** Before anybody takes it for his own use (signal-exit). */
+const { reallyExit } = process;
+
 await boot().catch((error: unknown) => {
   send({ hello: "failed", problem: problemOf(error) });
   leave();
@@ -55,6 +58,8 @@ async function boot(): Promise<void> {
   // A module that loops for ever while it loads never reads the channel: only the kernel can tell it that we are gone.
   libc.dieWithParent(SIGKILL);
   if (libc.getppid() !== order.parentPid) leave();
+  // Also to children, whose parent this process is: it is the program that they know.
+  Object.defineProperty(process, "ppid", { value: order.parentPid, enumerable: true });
 
   // `stat` needs no descriptor: it does not fail for want of one.
   if (!existsSync("/proc/self/task")) giveUp("/proc is not mounted");
@@ -67,9 +72,10 @@ async function boot(): Promise<void> {
     );
 
   watchExit();
-  atEnd((ending, code) => {
+  const tellOfEnd: EndHandler = (ending, code) => {
     send({ hello: "failed", problem: problemOfExit(ending, code, order.worker) });
-  });
+  };
+  atEnd(tellOfEnd);
   takeOverStdio(order.readsOutput ? "all" : "pipes");
   try {
     makeRandomRenewable();
@@ -101,6 +107,7 @@ async function boot(): Promise<void> {
     const hugePages = await HugePages.preparedBy(libc, () =>
       rehearse(libc, order.worker, order.readsOutput),
     );
+    atEnd(tellOfEnd);
     const onFork = () => {
       hugePages.onFork();
       afterFork();
@@ -180,7 +187,7 @@ function giveUp(reason: string): never {
 
 /** Not by `process.exit`: all has been said, and what runs on exit is the worker's business. */
 function leave(): never {
-  return process.reallyExit(0);
+  return Reflect.apply(reallyExit, process, [0]);
 }
 
 function firstLines(): [string, ...string[]] {

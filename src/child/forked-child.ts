@@ -14,6 +14,7 @@ import {
   type WorkerSource,
 } from "../protocol.js";
 import { connectTo } from "../socket-path.js";
+import { keepWhatWasThere } from "./exit-listeners.js";
 import { ItemChannel } from "./item-channel.js";
 import type { Inherited } from "./inherited.js";
 import { mapLedger } from "./ledgers.js";
@@ -32,7 +33,7 @@ import {
 import { renewRandom } from "./renew.js";
 import { type LoadedWorker, Runner, type Surroundings } from "./runner.js";
 import { writeFully } from "./stdio.js";
-import { atEnd, type Ending } from "./watch-exit.js";
+import { atEnd, type Ending, exitBy, isExitAwaited } from "./watch-exit.js";
 
 const { _tickCallback: drainMicrotasks } = process;
 /** One to read the end of a stream, one to close it, one for what is done about that. */
@@ -49,6 +50,7 @@ export class ForkedChild {
   readonly #serverPid = process.pid;
   #notes: Notes | undefined;
   #isDone = false;
+  #isLeaving = false;
   /** No callback of its own has been called yet. */
   #isBeginning = true;
 
@@ -82,8 +84,15 @@ export class ForkedChild {
     const pid = libc.getpid();
     Object.defineProperty(process, "pid", { value: pid, enumerable: true, configurable: true });
     process.title = titleOf(this.#around.name, start);
-    atEnd((ending, code) => this.#end(ending, code));
-    process.reallyExit = (code) => this.#end({ how: "exit" }, code ?? 0);
+    atEnd((ending, code, isLast) => {
+      if (this.#isLeaving) return;
+      this.#note(ending);
+      if (isLast) this.#exit(code);
+    }, keepWhatWasThere);
+    exitBy((code) => {
+      this.#note({ how: "exit" });
+      return this.#exit(code ?? 0);
+    });
     renewRandom();
     if (start.mark !== undefined) redirectOutput(libc, start);
     this.#inherited?.makeOwn();
@@ -160,9 +169,15 @@ export class ForkedChild {
 
   #leave(): void {
     this.#isDone = true;
-    // Without a listener all that emits would only cost pages to copy.
-    if (process.listenerCount("exit") > 0) process.emit("exit", 0);
-    else this.#exit(Number(process.exitCode ?? 0));
+    const code = Number(process.exitCode ?? 0);
+    // Where nobody listens all that emits would only cost pages to copy.
+    if (!isExitAwaited()) return this.#exit(code);
+    this.#isLeaving = true;
+    try {
+      process.emit("exit", code);
+    } finally {
+      this.#exit(Number(process.exitCode ?? 0));
+    }
   }
 
   #exit(code: number): never {
@@ -172,18 +187,18 @@ export class ForkedChild {
     return this.#libc.exit(code);
   }
 
-  #end(ending: Ending, code: number): never {
-    // An item that is done is done, whatever its exit listeners do.
-    if (!this.#isDone) this.#notes?.cutShort(ending);
-    if (ending.how === "uncaught") {
-      // What Node itself would print, had it got that far.
-      try {
-        writeFully(2, Buffer.from(`Uncaught ${inspect(ending.error)}\n`));
-      } catch {
-        // Nobody reads it.
-      }
+  /** Why it ends before its item is done. One that is done is done, whatever its exit listeners do. */
+  #note(ending: Ending): void {
+    if (this.#isDone) return;
+    this.#isDone = true;
+    this.#notes?.cutShort(ending);
+    if (ending.how !== "uncaught") return;
+    // What Node itself would print, had it got that far.
+    try {
+      writeFully(2, Buffer.from(`Uncaught ${inspect(ending.error)}\n`));
+    } catch {
+      // Nobody reads it.
     }
-    return this.#exit(code);
   }
 }
 

@@ -12,6 +12,7 @@ import type { Payload, Start, WorkerSource } from "../protocol.js";
 import { ForkedChild } from "./forked-child.js";
 import type { Libc } from "./libc.js";
 import type { LoadedWorker } from "./runner.js";
+import { exitBy, withOwnEmit } from "./watch-exit.js";
 
 /** Items that come back as they are, one of them too long for the ledger: by then V8 has compiled it all and knows its types. */
 const REHEARSALS = ["", "x".repeat(ONE_ITEM.cellBytes), ""];
@@ -26,7 +27,7 @@ export async function rehearse(
   mkdirSync(directory, { mode: 0o700 });
   try {
     if (readsOutput) makeOutputFiles(directory);
-    await playThrough(libc, source, directory, readsOutput);
+    await withOwnEmit(() => playThrough(libc, source, directory, readsOutput));
   } finally {
     // Not `rmSync`, which would load more of Node.
     for (const name of readdirSync(directory)) unlinkSync(path.join(directory, name));
@@ -40,7 +41,10 @@ async function playThrough(
   directory: string,
   readsOutput: boolean,
 ): Promise<void> {
-  const { pid, title, reallyExit } = process;
+  const { pid, title } = process;
+  const reallyExit = exitBy(() => {
+    throw new Error("A rehearsal ended the process");
+  });
   const set = { directory, ...(readsOutput ? { mark: "" } : {}) };
   const memory = { buffer: new ArrayBuffer(ONE_ITEM.cellBytes), offset: 0 };
   try {
@@ -56,7 +60,7 @@ async function playThrough(
       });
     }
   } finally {
-    process.reallyExit = reallyExit;
+    exitBy(reallyExit);
     process.title = title;
   }
 }

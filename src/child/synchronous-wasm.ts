@@ -12,23 +12,30 @@ export function makeWasmSynchronous(): void {
 type Source = BufferSource | WebAssembly.Module;
 type Imports = WebAssembly.Imports;
 type Answer = Response | PromiseLike<Response>;
+/** What later versions take, such as `builtins`. */
+type Options = WebAssembly.CompileOptions;
 
-async function compile(bytes: BufferSource) {
-  return new WebAssembly.Module(bytes);
+async function compile(bytes: BufferSource, options?: Options) {
+  return new WebAssembly.Module(bytes, options);
 }
 
-async function instantiate(source: Source, imports?: Imports) {
-  if (source instanceof WebAssembly.Module) return new WebAssembly.Instance(source, imports);
-  const module = new WebAssembly.Module(source);
+async function instantiate(source: Source, imports?: Imports, options?: Options) {
+  if (isModule(source)) return new WebAssembly.Instance(source, imports);
+  const module = new WebAssembly.Module(source, options);
   return { module, instance: new WebAssembly.Instance(module, imports) };
 }
 
-async function compileStreaming(source: Answer) {
-  return await compile(await bytesOf(source));
+/** It may be one of another realm. */
+function isModule(source: Source): source is WebAssembly.Module {
+  return Object.prototype.toString.call(source) === "[object WebAssembly.Module]";
 }
 
-async function instantiateStreaming(source: Answer, imports?: Imports) {
-  return await instantiate(await bytesOf(source), imports);
+async function compileStreaming(source: Answer, options?: Options) {
+  return await compile(await bytesOf(source), options);
+}
+
+async function instantiateStreaming(source: Answer, imports?: Imports, options?: Options) {
+  return await instantiate(await bytesOf(source), imports, options);
 }
 
 async function bytesOf(source: Answer): Promise<ArrayBuffer> {

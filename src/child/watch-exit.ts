@@ -10,19 +10,50 @@ export type Ending =
   | { readonly how: "drained" }
   | { readonly how: "uncaught"; readonly error: unknown };
 
-export type EndHandler = (ending: Ending, code: number) => void;
+/** @param isLast - nothing of the program runs after it; else `process.reallyExit` is called once all is done */
+export type EndHandler = (ending: Ending, code: number, isLast: boolean) => void;
 
 let onEnd: EndHandler = () => {};
+let onExitEvent: () => void = () => {};
+let reallyExit: (code?: number) => never;
+let ownEmit: typeof process.emit;
 
-/** From now on `handler`, and no other, is told of the end. */
-export function atEnd(handler: EndHandler): void {
+/** From now on `handler`, and no other, is told of the end; `beforeListeners` is called before `exit` listeners are. */
+export function atEnd(handler: EndHandler, beforeListeners: () => void = () => {}): void {
   onEnd = handler;
+  onExitEvent = beforeListeners;
+}
+
+/** What `process.exit` ends with, also for those that have taken it for their own use before. Gives what it was. */
+export function exitBy(exit: (code?: number) => never): (code?: number) => never {
+  const before = reallyExit;
+  reallyExit = exit;
+  return before;
+}
+
+/** Whether anybody wants to know of the end: by a listener, or in place of `process.emit` (signal-exit). */
+export function isExitAwaited(): boolean {
+  return process.listenerCount("exit") > 0 || process.emit !== ownEmit;
+}
+
+/** Runs `work` without what others have put in the place of `process.emit`. */
+export async function withOwnEmit(work: () => Promise<void>): Promise<void> {
+  const { emit } = process;
+  process.emit = ownEmit;
+  try {
+    await work();
+  } finally {
+    process.emit = emit;
+  }
 }
 
 /** Starts to watch for the end by any way that JavaScript can see; to be called once. */
 export function watchExit(): void {
   let ending: Ending = { how: "drained" };
   const { emit, exit } = process;
+
+  reallyExit = process.reallyExit.bind(process);
+  process.reallyExit = (code) => reallyExit(code);
 
   process.exit = (code) => {
     ending = { how: "exit" };
@@ -37,12 +68,17 @@ export function watchExit(): void {
     if (event === "uncaughtExceptionMonitor" && isFatal())
       ending = { how: "uncaught", error: args[0] };
     if (event !== "exit") return Reflect.apply(emit, process, [event, ...args]) as boolean;
+    let isDone = false;
+    onExitEvent();
     try {
-      return Reflect.apply(emit, process, [event, ...args]) as boolean;
+      const isHeard = Reflect.apply(emit, process, [event, ...args]) as boolean;
+      isDone = true;
+      return isHeard;
     } finally {
-      onEnd(ending, exitCode(args[0]));
+      onEnd(ending, exitCode(args[0]), !(isDone && ending.how === "exit"));
     }
   }) as typeof process.emit;
+  ownEmit = process.emit;
 }
 
 function isFatal(): boolean {

@@ -4,7 +4,7 @@
  */
 import { Breach, excerpt } from "../breach.js";
 import { readFromForkServer } from "../check-message.js";
-import { LaunchError, UnfitError } from "../errors.js";
+import { ClosedError, LaunchError, UnfitError } from "../errors.js";
 import { encodeLine } from "../lines.js";
 import type {
   ChildReport,
@@ -235,7 +235,7 @@ class ForkServer {
   /** Ends it; only when no child is alive. */
   async close(): Promise<void> {
     if (this.#settleReady) {
-      this.#fail(new LaunchError("The fork server was closed while it was starting"));
+      this.#fail(new ClosedError());
     }
     this.#process.channel?.end();
     const timer = setTimeout(() => {

@@ -50,6 +50,8 @@ test.each([
 
 test.each([
   ["a text alone", "8 random bytes are held as a text"],
+  ["a part of a pooled buffer", "8 random bytes are held"],
+  ["a memory of WebAssembly", "16 random bytes are held"],
   ["a secret key", "random bytes of a key are held"],
   ["a pair of keys, by callback", "random bytes of a key are held"],
   ["a pair of keys as text", "random bytes of a key are held"],

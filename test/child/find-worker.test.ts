@@ -14,6 +14,10 @@ const {
   WithArgumentFunction,
   WithInstance,
   WithOwnInstance,
+  WithOptions,
+  WithRest,
+  WithPrivateOption,
+  WithCache,
   Point,
 } = fields;
 
@@ -76,6 +80,36 @@ describe.each(["fork", "spawn"] as const)("for children made by %s", (startMetho
   test("an instance of a class that came from outside is refused, naming the field", async () => {
     await expect(first(new WithInstance(new Point()))).rejects.toThrow(
       /field `point` of WithInstance cannot travel .*Point/,
+    );
+  });
+
+  test("options that travel, and none", async () => {
+    expect(await first(new WithOptions({ greeting: "Hello" }))).toBe("Hello 1");
+    expect(await first(new WithRest({ greeting: "Hello" }))).toBe("Hello 1");
+    expect(await first(new WithOptions())).toBe("Bye 1");
+    expect(await first(new WithCache({ size: 3 }))).toBe(3);
+  });
+
+  const format = (text: string) => `${text}!`;
+  test.each([
+    ["options with a function", () => new WithOptions({ greeting: "Hello", format }), "options"],
+    ["the same, by a rest parameter", () => new WithRest({ format }), "options"],
+    [
+      "a function put in the place of its own",
+      () => Object.assign(new WithFunction(), { double: (n: number) => n * 3 }),
+      "double",
+    ],
+  ])("what no argument makes there is refused, naming the field: %s", async (_, make, field) => {
+    await expect(first(make())).rejects.toThrow(
+      new RegExp(
+        `field \`${field}\` of \\w+ cannot travel .*function.*, and what \`new \\w+\\(\\)\` makes there is another one`,
+      ),
+    );
+  });
+
+  test("a private field that an optional argument may set is refused", async () => {
+    await expect(first(new WithPrivateOption("secret"))).rejects.toThrow(
+      /WithPrivateOption has private fields and a constructor that takes arguments/,
     );
   });
 
