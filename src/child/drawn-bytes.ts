@@ -18,6 +18,17 @@ const POOLS: Readonly<Record<string, (bytes: number) => boolean>> = {
 };
 /** More are not looked after: to note one takes some 10 us, and keeps it from being collected for a while. */
 const MAX_DRAWS = 4096;
+/** Packages that count on from what they have drawn once, as a seed or a store of ids. */
+const GENERATORS = new Set([
+  "@faker-js/faker",
+  "chance",
+  "random-js",
+  "seedrandom",
+  "uid",
+  "xid-js",
+]);
+/** So many are looked at: they seed themselves when they are loaded, and others may draw a million. */
+const MAX_NUMBERS = 500;
 const WASM_PAGE_BYTES = 65_536;
 
 interface Draw {
@@ -36,6 +47,7 @@ const FOR_EVER = { deref: () => draws };
 const draws: Draw[] = [];
 let noted = new WeakSet<object>();
 let isRecording = false;
+let numbers = 0;
 let renewable: readonly Uint8Array[] = [];
 
 const { randomFillSync } = crypto;
@@ -90,6 +102,18 @@ export function redraw(): void {
   for (const bytes of renewable) randomFillSync(bytes);
 }
 
+/** Somebody draws a number by `Math.random`. */
+export function noteNumber(): void {
+  if (!isRecording || numbers >= MAX_NUMBERS) return;
+  numbers += 1;
+  const by = caller();
+  if (by !== undefined && GENERATORS.has(by)) noteGenerator(by);
+}
+
+function noteGenerator(by: string): void {
+  push({ held: FOR_EVER, what: "the seed of a generator is held", by });
+}
+
 type Method = (this: unknown, ...args: unknown[]) => unknown;
 
 interface Called {
@@ -128,6 +152,7 @@ function noteMethod(owner: object, name: string, onResults: (called: Called) => 
 
 function note(target: unknown, by: string | undefined): void {
   if (typeof target !== "object" || target === null) return;
+  if (by !== undefined && GENERATORS.has(by)) return noteGenerator(by);
   const holder = holderOf(target);
   // A pool that is filled again.
   if (noted.has(holder)) return;
@@ -238,9 +263,9 @@ function caller(): string | undefined {
   const file = frames
     .filter((frame) => !frame.includes("node:"))
     .map((frame) => /((?:file:\/\/)?\/[^:)]+):\d+:\d+\)?$/.exec(frame)?.[1])
-    .find((each) => each !== undefined && !each.endsWith(OWN_FILE));
+    .find((each) => each !== undefined && !each.startsWith(OWN_FOLDER));
   const [, name] = /.*\/node_modules\/((?:@[^/]+\/)?[^/]+)/.exec(file ?? "") ?? [];
   return name ?? file?.split("/").at(-1);
 }
 
-const OWN_FILE = import.meta.url.slice(import.meta.url.lastIndexOf("/"));
+const OWN_FOLDER = import.meta.url.slice(0, import.meta.url.lastIndexOf("/") + 1);

@@ -59,7 +59,7 @@ async function boot(): Promise<void> {
   libc.dieWithParent(SIGKILL);
   if (libc.getppid() !== order.parentPid) leave();
   // Also to children, whose parent this process is: it is the program that they know.
-  Object.defineProperty(process, "ppid", { value: order.parentPid, enumerable: true });
+  Object.defineProperty(process, "ppid", { get: () => order.parentPid, enumerable: true });
 
   // `stat` needs no descriptor: it does not fail for want of one.
   if (!existsSync("/proc/self/task")) giveUp("/proc is not mounted");

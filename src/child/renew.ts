@@ -7,7 +7,7 @@
 import crypto from "node:crypto";
 import { syncBuiltinESMExports } from "node:module";
 import vm from "node:vm";
-import { redraw } from "./drawn-bytes.js";
+import { noteNumber, redraw } from "./drawn-bytes.js";
 
 /** Node hands out UUIDs from a buffer of 128 (lib/internal/crypto/random.js, kBatchSize); so many calls use it up. */
 const UUIDS_BUFFERED = 128;
@@ -23,7 +23,11 @@ export function renewRandom(): void {
 }
 
 export function makeRandomRenewable(): void {
-  Math.random = renewableMathRandom();
+  const random = renewableMathRandom();
+  Math.random = () => {
+    noteNumber();
+    return random();
+  };
   const { createContext } = vm;
   // Each has a generator of its own.
   vm.createContext = (...args: unknown[]) => {

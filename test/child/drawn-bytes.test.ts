@@ -66,6 +66,16 @@ test.each([
   });
 });
 
+test("children are spawned where a package counts on from what it has drawn", async () => {
+  const parallel = opened(Object.assign(new HoldsBytes(), { kind: "a store of ids" }));
+  expect(await parallel.mapProcesses([1, 2])).toEqual([true, true]);
+  expect(parallel.stats()).toMatchObject({
+    startMethod: "spawn",
+    reason:
+      "the seed of a generator is held that uid has drawn, and all children would have the same; draw them in `setup`",
+  });
+});
+
 test.each(["dropped", "a dropped key"])("%s bytes are no obstacle", async (kind) => {
   const parallel = opened(Object.assign(new HoldsBytes(), { kind }));
   expect(await parallel.mapProcesses([1, 2])).toEqual([true, true]);

@@ -35,19 +35,24 @@ describe.each(["fork", "spawn"])("a child made by %s", (startMethod) => {
       env,
     });
     expect(code, stderr).toBe(0);
-    const { told } = JSON.parse(readFileSync(env["FORKMAP_TEST_OUT"]!, "utf8")) as { told: Told[] };
-    return { told, first: told[0]!, stdout, stderr };
+    const { told, pid: programPid } = JSON.parse(
+      readFileSync(env["FORKMAP_TEST_OUT"]!, "utf8"),
+    ) as { told: Told[]; pid: number };
+    return { told, first: told[0]!, programPid, stdout, stderr };
   }
 
   function logged(): string[] {
     return existsSync(log) ? readFileSync(log, "utf8").trimEnd().split("\n") : [];
   }
 
-  test("has the pid and ppid that the system has for it", async () => {
-    const { told } = await run("ids", "ids");
+  test("has the pid that the system has for it, and the program for its parent", async () => {
+    const { told, programPid } = await run("ids", "ids");
     for (const { value } of told) {
-      const { pid, ppid, seen } = value as { pid: number; ppid: number; seen: object };
-      expect(seen).toEqual({ pid, ppid });
+      const { pid, ppid, seen } = value as { pid: number; ppid: number; seen: { pid: number } };
+      expect(seen.pid).toBe(pid);
+      // Forked, it is a child of the fork server.
+      if (startMethod === "spawn") expect(seen).toEqual({ pid, ppid });
+      expect(ppid).toBe(programPid);
     }
     const [one, other] = told.map(({ value }) => (value as { pid: number }).pid);
     expect(one).not.toBe(other);
