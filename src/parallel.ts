@@ -28,7 +28,7 @@ import {
   checkStreamOptions,
   checkThreadOptions,
 } from "./check-options.js";
-import { ClosedError, ParallelError, throwIfAny } from "./errors.js";
+import { ClosedError, ItemError, ParallelError, throwIfAny } from "./errors.js";
 import { CommandChoice } from "./launch/command-choice.js";
 import {
   type CallOptions,
@@ -722,6 +722,9 @@ function attachSettled<Result>(
 /** Not enumerable, or a thrown error would be printed with all the results. */
 function attachRest(error: Error, errors: readonly Error[], results: readonly unknown[]): void {
   const rest = { errors: errors.filter((each) => each !== error), results };
+  // That nothing could be started leaves nothing to tell.
+  const isOfItems = error instanceof ItemError || error instanceof AggregateError;
+  if (!isOfItems && rest.errors.length === 0 && results.length === 0) return;
   for (const [name, value] of Object.entries(rest)) {
     if (!Object.hasOwn(error, name))
       Object.defineProperty(error, name, { value, configurable: true });
