@@ -51,8 +51,10 @@ export class ForkedChild {
   #notes: Notes | undefined;
   #isDone = false;
   #isLeaving = false;
-  /** No callback of its own has been called yet. */
+  /** No callback of its own has been called yet: what it does is done at the bottom of the stack, or in the microtasks of that. */
   #isBeginning = true;
+  /** To be done when those have run. */
+  #then: (() => void) | undefined;
 
   constructor(
     libc: Libc,
@@ -104,6 +106,8 @@ export class ForkedChild {
     else this.#run(id, start, memory);
     // Most items are done here, without a turn of the event loop.
     drainMicrotasks();
+    this.#isBeginning = false;
+    this.#then?.();
   }
 
   /** First the libraries see that their connections have ended. */
@@ -131,18 +135,15 @@ export class ForkedChild {
       const runner = new Runner(this.#worker, start, this.#around, ledger, overflow, events);
       this.#notes = runner.notes;
       runner.run(id, payload);
-      this.#isBeginning = false;
     } else {
       this.#serve(id, start, ledger, overflow);
     }
   }
 
-  /** At the bottom of the stack, outside of any microtask, that needs no tick of its own. */
+  /** They are told when the microtasks have run, which at first needs no tick of its own: it would cost some 50 page faults. */
   #tellRejections(then: () => void): void {
-    if (!this.#isBeginning) return tellRejectionsSoon(then);
-    this.#isBeginning = false;
-    drainMicrotasks();
-    then();
+    if (this.#isBeginning) this.#then = then;
+    else tellRejectionsSoon(then);
   }
 
   /** Gets items from a channel of its own, for as long as there are any. */
