@@ -6,7 +6,7 @@ import { CallerContext } from "./caller-context.js";
 import { CallRecorder } from "./call-recorder.js";
 import type { CallSite } from "./call-site.js";
 import { expectedResult } from "./check-worker.js";
-import { Container, type ContainerOptions } from "./container/container.js";
+import type { Container, ContainerOptions } from "./container/container.js";
 import type { TaskContainer } from "./container/task-container.js";
 import * as diagnostics from "./diagnostics.js";
 import { ClosedError, LaunchError, own, ParallelError } from "./errors.js";
@@ -202,9 +202,8 @@ export class Calls {
 
   async #ready(): Promise<unknown> {
     try {
-      return await (this.#poolSize === 0
-        ? this.#openShared()
-        : outside(() => this.#launch.ready()));
+      if (this.#poolSize === 0) return await this.#openShared();
+      return await Promise.all([outside(() => this.#launch.ready()), loadContainer()]);
     } catch (cause) {
       const shortage = cause instanceof ParallelError ? undefined : shortageOf(cause);
       if (shortage === undefined) throw cause;
@@ -265,7 +264,8 @@ export class Calls {
     return container;
   }
 
-  #openContainer(options: OwnContainerOptions): Promise<Container> {
+  async #openContainer(options: OwnContainerOptions): Promise<Container> {
+    const { Container } = await loadContainer();
     const launcher = this.#launch.current!;
     const all: ContainerOptions = {
       ...options,
@@ -276,7 +276,7 @@ export class Calls {
       meter: this.#meter,
       worker: this.#name,
     };
-    return outside(() => Container.open(launcher, all));
+    return await outside(() => Container.open(launcher, all));
   }
 
   /** The pool stays for the next call. */
@@ -286,6 +286,11 @@ export class Calls {
     this.#own.delete(container);
     await container.close();
   }
+}
+
+/** While the first child starts, and not in a child: it imports this package with its worker's module, but seldom has calls. */
+function loadContainer() {
+  return import("./container/container.js");
 }
 
 function counter(): () => string {

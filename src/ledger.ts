@@ -1,7 +1,7 @@
 /**
  * The ledger of a slot: memory its child and this process share, where the child notes which items it has begun and
  * what became of each. It outlives the child, costs no system call per item, and is never torn: what is written
- * counts once the counter behind it says so. The child's end is child/ledger-writer.ts.
+ * counts once the counter behind it says so. What both ends know; theirs are child/ledger-writer.ts and ledger-reader.ts.
  *
  *   header  begun | written | recalled | released ... (32-bit words)
  *   times   start, end of item s at s % times         (64-bit floats, ms on the monotonic clock)
@@ -12,12 +12,7 @@
  * another one), or `{"end": ...}` (how the child itself ends). Plain lines because they need no parser: V8's looks up each
  * short string in a table, which for tiny items took a third of this process's time.
  */
-import { isUtf8 } from "node:buffer";
-import { readSync, writeSync } from "node:fs";
-import { Breach } from "./breach.js";
-import { readNoted } from "./check-entry.js";
 import type { Ending, LastWord, LedgerShape } from "./protocol.js";
-import { RESULT_BUFFERS } from "./result-buffers.js";
 
 export const HEADER_BYTES = 64;
 export const TIME_BYTES = 16;
@@ -37,8 +32,6 @@ export const MANY_ITEMS: LedgerShape = { cellBytes: 640 * 1024, times: 4096 };
 export const MARK = "\u0001";
 /** Fills the ring to its end where a line did not fit. */
 export const BLANK = "\u0002";
-const MARK_CODE = 1;
-const BLANK_CODE = 2;
 
 /** However many results the ledger is full of, each item in the child can still have so many bytes: enough to name a file. */
 export const ENTRY_BYTES = 64;
@@ -58,13 +51,6 @@ export function textBytes(shape: LedgerShape): number {
 export function reserveBytes({ times }: LedgerShape): number {
   return ENTRY_BYTES * (times + 1);
 }
-
-/** Where this process reads it: a file that the child has mapped, or memory shared with a thread. */
-export type LedgerPlace =
-  | { readonly fd: number; readonly offset: number }
-  | { readonly memory: Uint8Array };
-
-const BLANKS = new RegExp(`^${BLANK}+`);
 
 /** What was found for one item. */
 export type Entry = string | readonly [unknown] | LastWord;
@@ -98,201 +84,4 @@ export interface Ledger {
   take(from: number, to: number, handler: EntryHandler): void;
   startOf(seq: number): number;
   endOf(seq: number): number;
-}
-
-/** This process's end of one that its child writes. */
-export class LedgerReader implements Ledger {
-  readonly #place: LedgerPlace;
-  readonly #shape: LedgerShape;
-  readonly #header = Buffer.alloc(HEADER_BYTES);
-  #times: Float64Array;
-  /** The item whose times are the first of them. */
-  #timesFrom = 0;
-  /** Bytes of text consumed, modulo 2 ** 32, and the place in the ring behind them. */
-  #read = 0;
-  #at = 0;
-  /** How far the ring has been read at all, and whether nothing in it is left unread. */
-  #extent = 0;
-  #isReadWhole = true;
-  /** The item whose entry comes next, unless a number says otherwise. */
-  #next = 0;
-  /** Of those that may be noted. */
-  #from = 0;
-  #to = 0;
-  readonly #released = new Int32Array(RESULT_BUFFERS);
-
-  constructor(place: LedgerPlace, shape: LedgerShape) {
-    this.#place = place;
-    this.#shape = shape;
-    this.#times = new Float64Array(2);
-  }
-
-  get read(): number {
-    return this.#read;
-  }
-
-  /** With the text: else results of the child before could be taken for the next one's, should that one's counter be spoilt. */
-  reset(): void {
-    const textEnd = this.#isReadWhole ? this.#extent : textBytes(this.#shape);
-    this.#put(chunk(textStart(this.#shape) + textEnd).fill(0), 0);
-    this.#read = 0;
-    this.#at = 0;
-    this.#extent = 0;
-    this.#isReadWhole = true;
-    this.#next = 0;
-    this.#released.fill(0);
-  }
-
-  recall(isRecalled: boolean): void {
-    const word = Buffer.alloc(4, isRecalled ? 1 : 0);
-    if ("fd" in this.#place) return this.#put(word, RECALLED * 4);
-    Atomics.store(this.#words(this.#place.memory), RECALLED, isRecalled ? 1 : 0);
-  }
-
-  release(buffer: number): void {
-    const count = (this.#released[buffer]! += 1);
-    if ("memory" in this.#place)
-      Atomics.store(this.#words(this.#place.memory), RELEASED + buffer, count);
-    else this.#put(Buffer.from(Int32Array.of(count).buffer), (RELEASED + buffer) * 4);
-  }
-
-  begun(): number {
-    if ("fd" in this.#place) return this.#get(this.#header, 0).readInt32LE(BEGUN * 4);
-    return Atomics.load(this.#words(this.#place.memory), BEGUN);
-  }
-
-  beginningOf(seq: number): number {
-    this.#readTimes(seq, seq + 1);
-    this.#timesFrom = seq;
-    return this.#times[0]!;
-  }
-
-  take(from: number, to: number, handler: EntryHandler): void {
-    this.#isReadWhole = false;
-    const written = this.#written();
-    if (written !== this.#read) this.#takeUpTo(written, from, to, handler);
-    this.#isReadWhole = true;
-  }
-
-  #takeUpTo(written: number, from: number, to: number, handler: EntryHandler): void {
-    const fresh = (written - this.#read) >>> 0;
-    if (fresh > textBytes(this.#shape)) {
-      throw new Breach(`claims to have noted ${fresh} bytes more in its ledger than that can hold`);
-    }
-    const lines = this.#text(fresh).split("\n");
-    if (lines.at(-1) !== "") throw new Breach("left a line without end in its ledger");
-    this.#read = written;
-    if (to > from) this.#readTimes(from, to);
-    this.#timesFrom = from;
-    this.#from = from;
-    this.#to = to;
-    // What comes after the last newline is nothing.
-    for (let i = 0; i < lines.length - 1; i += 1) {
-      const line = lines[i]!;
-      if (line.charCodeAt(0) <= BLANK_CODE) this.#takeMarked(line, handler);
-      else this.#hand(line, handler);
-    }
-  }
-
-  startOf(seq: number): number {
-    return this.#times[(seq - this.#timesFrom) * 2]!;
-  }
-
-  endOf(seq: number): number {
-    return this.#times[(seq - this.#timesFrom) * 2 + 1]!;
-  }
-
-  #hand(entry: Entry, handler: EntryHandler): void {
-    const seq = this.#next;
-    if (seq < this.#from || seq >= this.#to) throw strange(seq);
-    this.#next += 1;
-    handler.entry(seq, entry);
-  }
-
-  #takeMarked(marked: string, handler: EntryHandler): void {
-    const line = marked.charCodeAt(0) === BLANK_CODE ? marked.replace(BLANKS, "") : marked;
-    if (line.charCodeAt(0) !== MARK_CODE) return this.#hand(line, handler);
-    const value = readNoted(line.slice(1));
-    if (typeof value === "number") {
-      if (!Number.isSafeInteger(value)) throw strange(value);
-      this.#next = value;
-    } else if (typeof value === "object" && "end" in value) handler.ending(value.end);
-    else this.#hand(value, handler);
-  }
-
-  #written(): number {
-    if ("fd" in this.#place) return this.#get(this.#header, 0).readUInt32LE(WRITTEN * 4);
-    // Not read ahead of what it counts.
-    return Atomics.load(this.#words(this.#place.memory), WRITTEN) >>> 0;
-  }
-
-  #words({ buffer, byteOffset }: Uint8Array): Int32Array {
-    return new Int32Array(buffer, byteOffset, HEADER_BYTES / 4);
-  }
-
-  #text(bytes: number): string {
-    const size = textBytes(this.#shape);
-    const start = textStart(this.#shape);
-    const at = this.#at;
-    const upToEnd = Math.min(bytes, size - at);
-    this.#at = (at + bytes) % size;
-    this.#extent = Math.max(this.#extent, at + upToEnd);
-    const first = this.#getText(start + at, upToEnd);
-    // A line never lies across the end of the ring, so neither does a character.
-    return upToEnd === bytes ? first : first + this.#getText(start, bytes - upToEnd);
-  }
-
-  #getText(position: number, bytes: number): string {
-    const text = this.#get(chunk(bytes), position);
-    if (!isUtf8(text)) throw new Breach("noted something in its ledger that is not UTF-8");
-    return text.toString("utf8");
-  }
-
-  /** Into `#times`, from its start. */
-  #readTimes(from: number, to: number): void {
-    const { times } = this.#shape;
-    if (this.#times.length < 2 * (to - from)) this.#times = new Float64Array(2 * (to - from));
-    for (let seq = from; seq < to;) {
-      const place = seq % times;
-      const count = Math.min(to - seq, times - place);
-      const target = Buffer.from(
-        this.#times.buffer as ArrayBuffer,
-        (seq - from) * TIME_BYTES,
-        count * TIME_BYTES,
-      );
-      this.#get(target, HEADER_BYTES + place * TIME_BYTES);
-      seq += count;
-    }
-  }
-
-  /** Fills `target` from the slot's bytes. */
-  #get(target: Buffer, position: number): Buffer {
-    if ("memory" in this.#place) {
-      target.set(this.#place.memory.subarray(position, position + target.length));
-    } else {
-      const { fd, offset } = this.#place;
-      const count = readSync(fd, target, 0, target.length, offset + position);
-      if (count !== target.length) throw new Breach("has cut its ledger short");
-    }
-    return target;
-  }
-
-  #put(bytes: Buffer, position: number): void {
-    if ("memory" in this.#place) this.#place.memory.set(bytes, position);
-    else writeSync(this.#place.fd, bytes, 0, bytes.length, this.#place.offset + position);
-  }
-}
-
-function strange(seq: number): Breach {
-  return new Breach(
-    `noted in its ledger what became of item number ${seq}, which it does not have`,
-  );
-}
-
-/** One for all ledgers: what is read into it is a string before the next is read. */
-let shared = Buffer.alloc(0);
-
-function chunk(bytes: number): Buffer {
-  if (shared.length < bytes) shared = Buffer.allocUnsafeSlow(Math.max(bytes, 64 * 1024));
-  return shared.subarray(0, bytes);
 }

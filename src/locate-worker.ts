@@ -6,6 +6,7 @@ import { existsSync, readFileSync } from "node:fs";
 import path from "node:path";
 import { fileURLToPath, pathToFileURL } from "node:url";
 import { serialize } from "node:v8";
+import { isJsonWorker } from "./check-worker.js";
 import { type ClassOrigin, countAlive, originOf } from "./class-origin.js";
 import { currentContext } from "./current-context.js";
 import { WorkerModuleError } from "./errors.js";
@@ -34,6 +35,7 @@ export function locateWorker(
     ...found,
     verbatim: fileHolds(found.url, text),
     explicit: module !== undefined,
+    isJson: isJsonWorker(worker),
     ...ownFields(worker, takesArguments(type)),
     argv: process.argv,
     execArgv,

@@ -234,6 +234,8 @@ export interface WorkerSource {
   readonly verbatim: boolean;
   /** Whether the user named the module, so that the name of the class is enough. */
   readonly explicit: boolean;
+  /** Whether it returns JSON values. */
+  readonly isJson: boolean;
   /** The function or block whose variables the class uses; a bundler puts every module into one. */
   readonly maker?: string | undefined;
   /** Those of the variables that can be compared, as text: a class that another call has made may have others. */

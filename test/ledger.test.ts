@@ -1,7 +1,8 @@
 import { closeSync, openSync, readSync, writeSync } from "node:fs";
 import { describe, expect, it } from "vitest";
 import { LedgerWriter } from "../src/child/ledger-writer.js";
-import { type Entry, LedgerReader, MANY_ITEMS, ONE_ITEM, textBytes } from "../src/ledger.js";
+import { type Entry, MANY_ITEMS, ONE_ITEM, textBytes } from "../src/ledger.js";
+import { LedgerReader } from "../src/ledger-reader.js";
 import type { LedgerShape } from "../src/protocol.js";
 import { seeded } from "./seeded.js";
 import { temporaryDirectory } from "./temporary.js";

@@ -6,6 +6,7 @@ import { Ignores, Leaves, Loops, Stays } from "./fixtures/stays.mjs";
 import { children, isAlive } from "./leftovers.js";
 import { opened } from "./opened.js";
 import { rejection } from "./rejection.js";
+import { fixture, runScript } from "./run-script.js";
 import { SOON } from "./soon.js";
 import { temporaryDirectory } from "./temporary.js";
 
@@ -98,5 +99,17 @@ describe.each(["fork", "spawn"] as const)("a child by %s that ends on its own", 
     const parallel = opened(new Leaves(), { startMethod });
     expect(await parallel.mapProcesses([{ begun, ms: 1 }])).toEqual(["stayed"]);
     await vi.waitFor(() => expect(isAlive(Number(readFileSync(begun, "utf8")))).toBe(false), SOON);
+  });
+});
+
+describe("a program that does not turn its event loop", { concurrent: true }, () => {
+  it.each([
+    ["mapProcesses", "fork", ""],
+    ["mapProcesses", "spawn", ""],
+    ["mapProcesses", "spawn", "pool"],
+    ["mapThreads", "fork", ""],
+  ])("finds what became ready meanwhile (%s %s %s)", async (...args) => {
+    const ran = await runScript(fixture("programs/busy.mjs"), { args });
+    expect(ran).toEqual({ code: 0, signal: null, stdout: "done\n", stderr: "" });
   });
 });

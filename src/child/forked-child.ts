@@ -30,6 +30,7 @@ import {
   tellRejectionsSoon,
   titleOf,
 } from "./process-child.js";
+import { OutputMarks } from "./output-marks.js";
 import { renewRandom } from "./renew.js";
 import { type LoadedWorker, Runner, type Surroundings } from "./runner.js";
 import { writeFully } from "./stdio.js";
@@ -150,7 +151,8 @@ export class ForkedChild {
   #serve(id: string, start: Start, ledger: LedgerWriter, overflow: OverflowWriter): void {
     this.#libc.keepFreedMemory();
     const channel = this.#channel(start);
-    const events = eventsThrough(channel, start, () => this.#leave());
+    const marks = start.mark === undefined ? undefined : new OutputMarks(start.mark);
+    const events = eventsThrough(channel, marks, () => this.#leave());
     const runner = new Runner(this.#worker, start, this.#around, ledger, overflow, events);
     this.#notes = runner.notes;
     channel.serve(runner);

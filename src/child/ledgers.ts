@@ -6,7 +6,7 @@ import { closeSync, openSync } from "node:fs";
 import { BEGUN, LEDGER_FILE } from "../ledger.js";
 import { MAX_CONCURRENCY, type Start } from "../protocol.js";
 import type { LedgerMemory } from "./ledger-writer.js";
-import { type Libc, loadLibc } from "./libc.js";
+import type { Libc } from "./libc.js";
 
 export class Ledgers {
   readonly #libc: Libc;
@@ -39,20 +39,6 @@ export class Ledgers {
     const buffer = this.#mapped.get(directory);
     return !buffer || new Int32Array(buffer, num * shape.cellBytes)[BEGUN] !== 0;
   }
-}
-
-/** Mapped where it is used often; for one item, loading what maps it would take longer than writing to the file. */
-export function ledgerInFile({ directory, num, cell, payload, shape }: Start): LedgerMemory {
-  const offset = (cell ?? num) * shape.cellBytes;
-  if (!payload && process.platform === "linux") {
-    try {
-      return { buffer: mapLedger(loadLibc(), directory, offset, shape.cellBytes), offset: 0 };
-    } catch {
-      // No koffi.
-    }
-  }
-  const fd = openSync(`${directory}/${LEDGER_FILE}`, "r+");
-  return { buffer: new ArrayBuffer(shape.cellBytes), offset: 0, file: { fd, offset } };
 }
 
 /** A part of the ledgers in a scratch directory. */

@@ -1,8 +1,10 @@
 /** Makes a worker ready in another process, and says in words what kept it from that. */
+import { isJsonWorker } from "../check-worker.js";
 import { recordError } from "../error-record.js";
 import type { LoadProblem, WorkerSource } from "../protocol.js";
 import { isProgram, RERUN_ADVICE } from "../rerun.js";
 import { findWorker, LoadFailure } from "./find-worker.js";
+import { prepareForJson } from "./notes.js";
 import type { LoadedWorker } from "./runner.js";
 import type { Ending } from "./watch-exit.js";
 
@@ -14,6 +16,7 @@ export async function loadWorker(
   source: WorkerSource,
   onLoaded?: (worker: LoadedWorker) => Promise<void>,
 ): Promise<LoadedWorker> {
+  if (source.isJson) await prepareForJson();
   const worker = await findWorker(source);
   await onLoaded?.(worker);
   try {
@@ -24,6 +27,8 @@ export async function loadWorker(
   } finally {
     isPreloading = false;
   }
+  // Of a module that the user has named, the class may be another one.
+  if (isJsonWorker(worker)) await prepareForJson();
   return worker;
 }
 

@@ -12,8 +12,15 @@ import type { Ending, LastWord } from "../protocol.js";
 import type { LedgerWriter } from "./ledger-writer.js";
 import type { OverflowWriter } from "./overflow.js";
 import type { Ending as ProcessEnding } from "./watch-exit.js";
-import { stableStringify } from "../stable-json.js";
 import { stringify } from "../json.js";
+
+/** Imports a CommonJS package, which takes some 6 ms: only children of workers that return JSON have it. */
+let stableJson: { readonly stableStringify: (value: unknown) => string } | undefined;
+
+/** To be called before there are notes of such a worker. */
+export async function prepareForJson(): Promise<void> {
+  stableJson ??= await import("../stable-json.js");
+}
 
 /** What is left of an error when there is neither room in the ledger nor elsewhere. */
 const SHORT_ERROR_BYTES = 2048;
@@ -77,7 +84,7 @@ export class Notes {
     let problem = jsonProblem(result);
     let json = "";
     try {
-      if (!problem) json = stableStringify(result);
+      if (!problem) json = stableJson!.stableStringify(result);
     } catch (error) {
       // It fills the stack sooner than the look at the value does.
       problem = problemOfThrown(error);

@@ -2,7 +2,7 @@
 import type { Start, WorkerSource } from "../protocol.js";
 import type { Frame } from "../worker.js";
 import type { ItemChannel } from "./item-channel.js";
-import { OutputMarks } from "./output-marks.js";
+import type { OutputMarks } from "./output-marks.js";
 import type { RunnerEvents } from "./runner.js";
 
 /** In the list of processes. */
@@ -30,7 +30,7 @@ export function tellRejectionsSoon(then: () => void): void {
 /** Of one that gets its items through a channel. */
 export function eventsThrough(
   channel: ItemChannel,
-  { mark }: Start,
+  marks: OutputMarks | undefined,
   done: () => void,
 ): RunnerEvents {
   return {
@@ -38,7 +38,7 @@ export function eventsThrough(
     busy: (isBusy) => channel.busy(isBusy),
     onInterrupt,
     done,
-    marks: mark === undefined ? undefined : new OutputMarks(mark),
+    marks,
   };
 }
 

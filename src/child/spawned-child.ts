@@ -1,18 +1,25 @@
 /**
  * Entry of a spawned child: reads its worker and its start from the channel, loads, runs its item or serves as long as
  * there are items, ends. Reads before it loads anything of the user's, so that by then the parent has told the reaper of it.
+ * Imports what every such child needs, for a module takes half a ms; what only some need, before the user's code could be
+ * in the way of it.
  */
-import { Socket } from "node:net";
-import { CHANNEL_FD, type Payload, type StartRequest, type WorkerSource } from "../protocol.js";
+import {
+  CHANNEL_FD,
+  type Limits,
+  type Payload,
+  type StartRequest,
+  type WorkerSource,
+} from "../protocol.js";
 import { readLines, send } from "./channel.js";
 import { LoadFailure } from "./find-worker.js";
-import { ItemChannel } from "./item-channel.js";
-import { LedgerWriter } from "./ledger-writer.js";
-import { ledgerInFile } from "./ledgers.js";
-import { type Libc, loadLibc } from "./libc.js";
-import { applyLimits } from "./limits.js";
+import type { ItemChannel } from "./item-channel.js";
+import { type LedgerMemory, LedgerWriter } from "./ledger-writer.js";
+import { ledgerInFile } from "./ledger-file.js";
 import { loadWorker, problemOf, problemOfExit } from "./load-worker.js";
+import type { Libc } from "./libc.js";
 import type { Notes } from "./notes.js";
+import type { OutputMarks } from "./output-marks.js";
 import { OverflowFileWriter } from "./overflow.js";
 import { eventsAlone, eventsThrough, hostThreads, titleOf } from "./process-child.js";
 import { type LoadedWorker, Runner, type RunnerEvents } from "./runner.js";
@@ -37,41 +44,54 @@ atEnd((ending, code) => {
 });
 
 if (start.isHost) await orFail(host);
-else {
-  const worker = await orFail(() => loadWorker(source));
-  if (start.payload) runOne(worker, start.payload);
-  else serve(worker);
-}
+else if (start.payload) await runOne(start.payload);
+else await serve();
 
 /** Its one item has come with its start: its end says that it is done. */
-function runOne(worker: LoadedWorker, payload: Payload): void {
-  const runner = runnerWith(worker, eventsAlone(done));
+async function runOne(payload: Payload): Promise<void> {
+  const ledger = await ledgerInFile(start);
+  const worker = await orFail(() => loadWorker(source));
+  const runner = runnerWith(worker, ledger, eventsAlone(done));
   send({ hello: "ready" });
   runner.run(id, payload);
 }
 
 /** Gets items through the channel, for as long as there are any. */
-function serve(worker: LoadedWorker): void {
+async function serve(): Promise<void> {
+  const ledger = await ledgerInFile(start);
+  const marks = await outputMarks();
+  const openChannel = await channelOpener();
+  const worker = await orFail(() => loadWorker(source));
   const channel = openChannel();
-  channel.serve(runnerWith(worker, eventsThrough(channel, start, done)));
+  channel.serve(runnerWith(worker, ledger, eventsThrough(channel, marks, done)));
   channel.say({ hello: "ready" });
 }
 
 async function host(): Promise<void> {
-  const channel = openChannel();
+  const channel = (await channelOpener())();
   const frame = { kind: "spawn", num: start.num, name } as const;
   isHosting = true;
   await hostThreads(channel, source, frame, () => process.exit());
   channel.say({ hello: "ready" });
 }
 
-function openChannel(): ItemChannel {
-  return new ItemChannel(new Socket({ fd: CHANNEL_FD }), () => process.reallyExit(0));
+async function channelOpener(): Promise<() => ItemChannel> {
+  const [{ Socket }, { ItemChannel }] = await Promise.all([
+    import("node:net"),
+    import("./item-channel.js"),
+  ]);
+  return () => new ItemChannel(new Socket({ fd: CHANNEL_FD }), () => process.reallyExit(0));
 }
 
-function runnerWith(worker: LoadedWorker, events: RunnerEvents): Runner {
+async function outputMarks(): Promise<OutputMarks | undefined> {
+  if (start.mark === undefined) return undefined;
+  const { OutputMarks } = await import("./output-marks.js");
+  return new OutputMarks(start.mark);
+}
+
+function runnerWith(worker: LoadedWorker, ledger: LedgerMemory, events: RunnerEvents): Runner {
   const around = { kind: "spawn", name, context: source.context } as const;
-  const writer = new LedgerWriter(ledgerInFile(start), start.shape);
+  const writer = new LedgerWriter(ledger, start.shape);
   const overflow = new OverflowFileWriter(start, writer);
   const runner = new Runner(worker, start, around, writer, overflow, events);
   notes = runner.notes;
@@ -85,7 +105,7 @@ function done(): void {
 
 async function orFail<T>(make: () => Promise<T>): Promise<T> {
   try {
-    if (start.limits) applyLimits(libcForLimits(), start.limits);
+    if (start.limits) await limit(start.limits);
     return await make();
   } catch (error) {
     send({ hello: "failed", problem: problemOf(error) });
@@ -93,9 +113,17 @@ async function orFail<T>(make: () => Promise<T>): Promise<T> {
   }
 }
 
-function libcForLimits(): Libc {
+async function limit(limits: Limits): Promise<void> {
+  const [{ applyLimits }, { loadLibc }] = await Promise.all([
+    import("./limits.js"),
+    import("./libc.js"),
+  ]);
+  applyLimits(libcBy(loadLibc), limits);
+}
+
+function libcBy(load: () => Libc): Libc {
   try {
-    return loadLibc();
+    return load();
   } catch (error) {
     throw new LoadFailure("The option `limits` needs Linux and the optional dependency koffi", {
       value: error,

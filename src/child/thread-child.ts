@@ -6,7 +6,7 @@ import { type MessagePort, parentPort, workerData } from "node:worker_threads";
 import { getHeapStatistics } from "node:v8";
 import type { FromThread, ThreadData, ThreadMail, ToThread } from "../protocol.js";
 import { LedgerWriter } from "./ledger-writer.js";
-import { ledgerInFile } from "./ledgers.js";
+import { ledgerInFile } from "./ledger-file.js";
 import { loadWorker, problemOf, problemOfExit } from "./load-worker.js";
 import { OverflowFileWriter, OverflowPoster } from "./overflow.js";
 import { tellRejectionsSoon } from "./process-child.js";
@@ -33,11 +33,9 @@ atEnd((ending, code) => {
 // Of a forked process, which has none of V8's own threads.
 if (!memory) makeWasmSynchronous();
 
+const place = memory ? { buffer: memory.ledger, offset: 0 } : await ledgerInFile(start);
 const worker = await load();
-const ledger = new LedgerWriter(
-  memory ? { buffer: memory.ledger, offset: 0 } : ledgerInFile(start),
-  start.shape,
-);
+const ledger = new LedgerWriter(place, start.shape);
 runner = new Runner(
   worker,
   start,

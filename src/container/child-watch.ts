@@ -2,8 +2,8 @@
  * Looks after a child in a slot: has it killed when an item of it, or what it owes without one, takes too long; and has it
  * looked at now and then where an item may keep it from telling of those before.
  */
+import { Deadline } from "../deadline.js";
 import { monotonic } from "../monotonic.js";
-import { outside } from "../outside.js";
 import type { Task } from "../task.js";
 import type { Collector } from "./collector.js";
 import type { TaskList } from "./task-list.js";
@@ -28,8 +28,8 @@ export class ChildWatch {
   #handedAt = 0;
   /** In ms, of the call whose tasks it has. */
   #timeout = Infinity;
-  #timer: NodeJS.Timeout | undefined;
-  /** When the timer is due. */
+  #deadline: Deadline | undefined;
+  /** When that passes. */
   #lookAt = 0;
   /** When it is, there is no look: the child is killed. */
   #isLast = false;
@@ -70,14 +70,13 @@ export class ChildWatch {
   allowTime(): void {
     this.stop();
     if (this.#timeout === Infinity) return;
-    this.#timer = setTimeout(() => this.#child.kill(), this.#timeout);
-    this.#timer.unref();
+    this.#deadline = new Deadline(this.#timeout, () => this.#child.kill());
     this.#isLast = true;
   }
 
   stop(): void {
-    clearTimeout(this.#timer);
-    this.#timer = undefined;
+    this.#deadline?.clear();
+    this.#deadline = undefined;
     this.#isLast = false;
   }
 
@@ -86,15 +85,14 @@ export class ChildWatch {
     if (ms === Infinity) return;
     const at = monotonic() + ms;
     if (this.#isLast) return;
-    if (this.#timer && this.#lookAt <= at) return;
-    clearTimeout(this.#timer);
+    if (this.#deadline && this.#lookAt <= at) return;
+    this.#deadline?.clear();
     this.#lookAt = at;
-    // It may outlive the call.
-    this.#timer = outside(() => setTimeout(() => this.#look(), ms).unref());
+    this.#deadline = new Deadline(ms, () => this.#look());
   }
 
   #look(): void {
-    this.#timer = undefined;
+    this.#deadline = undefined;
     this.#child.look();
     if (this.#child.tasks.size === 0 || !this.#child.isServing()) return;
     const timeLeft = this.#timeLeft();

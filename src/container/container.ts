@@ -3,6 +3,7 @@
  * it, the lowest num first; so nothing is assigned ahead of time, and a slot is only started when there is work for it.
  * The pool of a `Parallel` is one that lasts; a call with a child per item has one of its own.
  */
+import { Deadline } from "../deadline.js";
 import * as diagnostics from "../diagnostics.js";
 import { MANY_ITEMS, ONE_ITEM } from "../ledger.js";
 import type { Launcher, Room } from "../launch/launcher.js";
@@ -161,9 +162,9 @@ export class Container implements TaskContainer {
     clearTimeout(this.#overdueTimer);
     for (const slot of this.#slots) slot.retire();
     if (!this.#isEmpty) {
-      const timer = setTimeout(() => this.#killLate(), this.#options.closeTimeout);
+      const deadline = new Deadline(this.#options.closeTimeout, () => this.#killLate());
       await new Promise<void>((resolve) => (this.#onEmpty = resolve));
-      clearTimeout(timer);
+      deadline.clear();
     }
     await this.#room.remove();
   }

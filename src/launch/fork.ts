@@ -4,6 +4,7 @@
  */
 import { Breach, excerpt } from "../breach.js";
 import { readFromForkServer } from "../check-message.js";
+import { Deadline } from "../deadline.js";
 import { ClosedError, LaunchError, UnfitError } from "../errors.js";
 import { encodeLine } from "../lines.js";
 import type {
@@ -146,7 +147,7 @@ class ForkServer {
   readonly #source: WorkerSource | undefined;
   /** Until it is ready or has failed. */
   #settleReady: Settle | undefined;
-  #startTimer: NodeJS.Timeout | undefined;
+  #startDeadline: Deadline | undefined;
   #failure: Error | undefined;
   /** In ms. */
   readonly #closeTimeout: number;
@@ -205,11 +206,9 @@ class ForkServer {
       startupTimeout,
     });
     const { url } = this.#source;
-    this.#startTimer = setTimeout(
-      () => this.#fail(startupTimeoutError(url, startupTimeout)),
-      startupTimeout,
+    this.#startDeadline = new Deadline(startupTimeout, () =>
+      this.#fail(startupTimeoutError(url, startupTimeout)),
     );
-    this.#startTimer.unref();
   }
 
   get pid(): number | undefined {
@@ -238,12 +237,12 @@ class ForkServer {
       this.#fail(new ClosedError());
     }
     this.#process.channel?.end();
-    const timer = setTimeout(() => {
+    const deadline = new Deadline(this.#closeTimeout, () => {
       warnOfClose(`an "exit" listener of the worker's module in the fork server (pid ${this.pid})`);
       this.#process.child.kill("SIGKILL");
-    }, this.#closeTimeout);
+    });
     await this.#process.gone.catch(() => {});
-    clearTimeout(timer);
+    deadline.clear();
   }
 
   #receive(message: FromForkServer): void {
@@ -271,7 +270,7 @@ class ForkServer {
   }
 
   #settle(how: (ready: Settle) => void): void {
-    clearTimeout(this.#startTimer);
+    this.#startDeadline?.clear();
     const ready = this.#settleReady;
     this.#settleReady = undefined;
     if (ready) how(ready);

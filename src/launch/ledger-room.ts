@@ -2,7 +2,8 @@
 import { closeSync, constants, openSync, writeSync } from "node:fs";
 import path from "node:path";
 import { scratchError } from "../scratch.js";
-import { type Ledger, LEDGER_FILE, LedgerReader } from "../ledger.js";
+import { type Ledger, LEDGER_FILE } from "../ledger.js";
+import { LedgerReader } from "../ledger-reader.js";
 import type { LedgerShape } from "../protocol.js";
 import { type Guard, ScratchRoom } from "./scratch-room.js";
 

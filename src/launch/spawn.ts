@@ -1,6 +1,7 @@
 /** Start method `spawn`, seen from the parent: each child is a Node process started anew. Slower by far, and possible everywhere. */
 import { Breach } from "../breach.js";
 import { readFromSpawnedChild } from "../check-message.js";
+import { Deadline } from "../deadline.js";
 import type { Usage } from "../errors.js";
 import { assertAllowed } from "../permission.js";
 import { processorCount } from "../processor-count.js";
@@ -130,7 +131,7 @@ class SpawnedChildHandle implements Child {
   /** Why it is ended before it is ready, for others to have what it holds. */
   #givenUp: string | undefined;
   #usage: Usage | undefined;
-  readonly #startTimer: NodeJS.Timeout;
+  readonly #startDeadline: Deadline;
 
   constructor(url: string, { start }: StartRequest, settings: ChildSettings, events: ChildEvents) {
     this.#url = url;
@@ -148,10 +149,10 @@ class SpawnedChildHandle implements Child {
     );
     if (readsOutput && this.pid !== undefined)
       this.output = new SocketPipes(this.#process.child, ["stdout", "stderr"], onOutput);
-    this.#startTimer = setTimeout(() => {
+    this.#startDeadline = new Deadline(settings.startupTimeout, () => {
       this.#fatal = startupTimeoutError(url, settings.startupTimeout);
       this.kill("SIGKILL");
-    }, settings.startupTimeout).unref();
+    });
     this.#process.gone.then(
       ({ code, signal }) => this.#end(this.#endOf(code, signal)),
       (error: Error) => this.#end(notStarted(error)),
@@ -194,7 +195,7 @@ class SpawnedChildHandle implements Child {
     } else if ("status" in message) {
       this.#events.onAnswer(message);
     } else if (message.hello === "ready") {
-      clearTimeout(this.#startTimer);
+      this.#startDeadline.clear();
       this.#isReady = true;
       this.#events.onReady();
     } else if (message.hello === "failed") {
@@ -204,7 +205,7 @@ class SpawnedChildHandle implements Child {
   }
 
   #end(end: ChildEnd): void {
-    clearTimeout(this.#startTimer);
+    this.#startDeadline.clear();
     this.output?.close();
     this.#events.onEnd(end);
   }

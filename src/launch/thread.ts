@@ -4,9 +4,11 @@
  */
 import { MessageChannel, type MessagePort, type ResourceLimits, Worker } from "node:worker_threads";
 import { readFromThread } from "../check-message.js";
+import { Deadline } from "../deadline.js";
 import { LaunchError } from "../errors.js";
 import type { LongItems } from "../items.js";
-import { type Ledger, LedgerReader } from "../ledger.js";
+import type { Ledger } from "../ledger.js";
+import { LedgerReader } from "../ledger-reader.js";
 import { isShortage, shortageOf } from "../shortage.js";
 import { processorCount } from "../processor-count.js";
 import {
@@ -110,7 +112,7 @@ export class ThreadHandle implements Child {
   /** Not zero once the thread has somebody to tell that it is asked to end. */
   readonly #heeds = new Int32Array(new SharedArrayBuffer(4));
   readonly #worker: Worker | undefined;
-  readonly #startTimer: NodeJS.Timeout;
+  readonly #startDeadline: Deadline;
   #fatal: Error | undefined;
   #isReady = false;
   #thrown: { readonly error: unknown } | undefined;
@@ -130,10 +132,10 @@ export class ThreadHandle implements Child {
     this.overflow = mail ? new OverflowMail(mail.port1) : new OverflowFiles(request.start);
     this.#events = events;
     this.#url = source.url;
-    this.#startTimer = setTimeout(() => {
+    this.#startDeadline = new Deadline(settings.startupTimeout, () => {
       this.#fatal = startupTimeoutError(source.url, settings.startupTimeout);
       this.kill("SIGKILL");
-    }, settings.startupTimeout).unref();
+    });
     const memory = mail && { ledger, mail: mail.port2 };
     const data = { source, request, memory, heeds: this.#heeds } satisfies ThreadData;
     try {
@@ -184,7 +186,7 @@ export class ThreadHandle implements Child {
     } else if (this.#isReady) {
       // It has said so already.
     } else if (message.hello === "ready") {
-      clearTimeout(this.#startTimer);
+      this.#startDeadline.clear();
       this.#isReady = true;
       this.#events.onReady();
     } else if (message.hello === "failed") {
@@ -200,7 +202,7 @@ export class ThreadHandle implements Child {
   }
 
   #end(exitCode: number): void {
-    clearTimeout(this.#startTimer);
+    this.#startDeadline.clear();
     this.#events.onEnd(this.#endOf(exitCode));
     this.#mail?.close();
   }
