@@ -2,9 +2,8 @@
  * By when another process has to have done something. Node calls timers before it reads what has arrived, and a program that
  * was busy or stopped finds both at once: the deadline counts once what has arrived is read.
  */
-// Not the global ones, which test runners replace.
-import { clearImmediate, clearTimeout, setImmediate, setTimeout } from "node:timers";
 import { outside } from "./outside.js";
+import { clearImmediate, clearTimeout, setImmediate, setTimeout } from "./timers.js";
 
 /** A process's end is known one turn of the event loop after it is read, its channel's end another one. */
 const TURNS = 3;

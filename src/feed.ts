@@ -6,6 +6,7 @@
 import type { CallerContext } from "./caller-context.js";
 import { checkItem, iterate, knownLength } from "./items.js";
 import type { Task } from "./task.js";
+import { setImmediate } from "./timers.js";
 
 /** An array grows by so many elements at first. */
 const SHORT = 16;

@@ -3,10 +3,9 @@
  * `destroy`. The only thing that does: no process, socket, channel, thread or listener of ours holds the event loop, so
  * none can forget to, or to let go. One timer for all, which never fires in practice.
  */
-// Not the global one, which test runners replace.
-import { setInterval } from "node:timers";
 import { outside } from "./outside.js";
 import { MAX_DELAY_MS } from "./protocol.js";
+import { setInterval } from "./timers.js";
 
 let holders = 0;
 let timer: NodeJS.Timeout | undefined;

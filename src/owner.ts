@@ -7,6 +7,7 @@
 import { createHash } from "node:crypto";
 import { readFileSync, readlinkSync } from "node:fs";
 import { hostname } from "node:os";
+import { monotonicNanoseconds } from "./monotonic.js";
 
 const MARK = /^(\d+)-\d+-(\w+)-([0-9a-f]{8})$/;
 
@@ -21,7 +22,7 @@ export function ownedName(): string {
 /** A new mark of this process. */
 export function ownerMark(): string {
   const start = look(process.pid)?.start ?? "unknown";
-  return `${process.pid}-${process.hrtime.bigint()}-${start}-${place()}`;
+  return `${process.pid}-${monotonicNanoseconds()}-${start}-${place()}`;
 }
 
 export interface Owner {

@@ -8,6 +8,7 @@
 import { closeSync, openSync, writeFileSync } from "node:fs";
 import { LaunchError } from "./errors.js";
 import type { ChildLife } from "./task.js";
+import { clearInterval, setInterval } from "./timers.js";
 
 /** What a trace is of. */
 export interface TraceFacts {

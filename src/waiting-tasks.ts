@@ -4,6 +4,7 @@
  */
 import type { ResolvedOptions } from "./options.js";
 import type { Task } from "./task.js";
+import { clearTimeout, setTimeout } from "./timers.js";
 
 export class WaitingTasks {
   readonly #retryDelay: ResolvedOptions["retryDelay"];

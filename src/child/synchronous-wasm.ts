@@ -4,8 +4,8 @@
  */
 
 export function makeWasmSynchronous(): void {
-  // With --jitless.
-  if (typeof WebAssembly === "undefined") return;
+  // With --jitless; with --frozen-intrinsics, where children are spawned and have those threads.
+  if (typeof WebAssembly === "undefined" || Object.isFrozen(WebAssembly)) return;
   Object.assign(WebAssembly, { compile, instantiate, compileStreaming, instantiateStreaming });
 }
 

@@ -22,6 +22,7 @@ import { MemoryGate } from "./memory-gate.js";
 import { Slot } from "./slot.js";
 import type { SlotHost } from "./slot-host.js";
 import type { TaskContainer } from "./task-container.js";
+import { clearTimeout, setTimeout } from "../timers.js";
 
 /** To hand work from one slot to another wakes two processes, which takes about half of it. */
 const WORTH_TAKING_MS = 1;

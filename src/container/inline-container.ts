@@ -22,6 +22,7 @@ import type { Meter } from "../stats.js";
 import type { Failure, Run, Task, TaskOwner } from "../task.js";
 import type { AnyWorker, Instance } from "../worker.js";
 import type { TaskContainer } from "./task-container.js";
+import { clearTimeout, setImmediate, setTimeout } from "../timers.js";
 
 /** So long items may follow each other before timers and other events have their turn. */
 const TURN_MS = 8;

@@ -2,6 +2,7 @@
 import { LaunchError } from "../errors.js";
 import { freeMemory } from "../free-memory.js";
 import type { TaskOwner } from "../task.js";
+import { clearTimeout, setTimeout } from "../timers.js";
 
 const CHECK_MS = 100;
 /** With no child running, memory is not waited for any longer. */

@@ -22,6 +22,7 @@ import { MAX_BATCH } from "./pace.js";
 import type { SlotHost } from "./slot-host.js";
 import { TaskList } from "./task-list.js";
 import { warnOfTeardown } from "./teardown-warning.js";
+import { clearTimeout, setTimeout } from "../timers.js";
 
 /** So often a task may have been given to a child that ended before it began it. */
 const MAX_STRAYS = 10;

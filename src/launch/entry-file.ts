@@ -6,7 +6,7 @@ import { LaunchError } from "../errors.js";
 
 export type Entry = "fork-server" | "spawned-child" | "thread-child";
 
-/** @throws LaunchError when this package has been bundled */
+/** @throws LaunchError when this package has been bundled, or removed since it was loaded */
 export function entryFile(entry: Entry): string {
   const folder = ownFolder();
   // Not `new URL(..., import.meta.url)`: bundlers take that for a file to copy, which then lacks those that it imports.
@@ -14,7 +14,10 @@ export function entryFile(entry: Entry): string {
   if (file && existsSync(file)) return file;
   throw new LaunchError(
     "forkmap has been bundled into the program, and children need files of its own: keep it out of the bundle, as an external " +
-      'package (`external: ["forkmap"]`, `--external:forkmap`, `externals`), and install it where the program runs',
+      'package (`external: ["forkmap"]`, `--external:forkmap`, `externals`), and install it where the program runs' +
+      (file
+        ? `. If it is not in a bundle, it was removed while the program ran: there is no ${file}`
+        : ""),
   );
 }
 

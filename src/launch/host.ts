@@ -7,6 +7,7 @@ import type { FromHost, Start, StartRequest, ThreadEnd, ToChild, ToHost } from "
 import { notStarted } from "./thread.js";
 import type { Child, ChildEnd, ChildEvents, Room } from "./launcher.js";
 import { OverflowFiles } from "./overflow.js";
+import { clearTimeout, setImmediate, setTimeout } from "../timers.js";
 
 /** A thread that is replaced is gone for a moment: its host is not to be started anew for that. */
 const LINGER_MS = 100;

@@ -28,6 +28,7 @@ import { type Overflow, OverflowFiles } from "./overflow.js";
 import { OverflowMail } from "./overflow-mail.js";
 import { inheritable, loadError, startupTimeoutError } from "./warm-node.js";
 import { stringify } from "../json.js";
+import { setImmediate } from "../timers.js";
 
 /** Where and how threads run: the options of `Parallel` that concern them. */
 export interface ThreadSettings {

@@ -11,6 +11,7 @@ import { isProgram, RERUN_ADVICE } from "../rerun.js";
 import { CHANNEL_FD, ENTRY_MARK, type LoadProblem } from "../protocol.js";
 import { type Entry, entryFile } from "./entry-file.js";
 import { loadHint } from "./load-hint.js";
+import { setImmediate } from "../timers.js";
 
 /** Where and how children run: the options of `Parallel` that concern processes. */
 export interface ChildSettings {
@@ -43,21 +44,21 @@ export function startNode(
   onBreach: (reason: string) => void,
 ): NodeProcess {
   assertNotAstray();
-  const file = entryFile(entry);
   // The fork server's children have FIFOs of their own.
   const stdio = settings.readsOutput && entry === "spawned-child" ? "pipe" : "inherit";
   const quiet = isNodeTest() ? QUIET_TESTS : [];
   const own = inheritable(settings.execArgv);
   let child: ChildProcess;
   try {
-    child = spawn(process.execPath, [...own, ...flags, ...quiet, file], {
+    child = spawn(process.execPath, [...own, ...flags, ...quiet, entryFile(entry)], {
       stdio: ["ignore", stdio, stdio, "pipe"],
       detached: true,
       env: { ...settings.env, [ENTRY_MARK]: entry, NODE_TEST_CONTEXT: undefined },
       ...(settings.cwd === undefined ? {} : { cwd: settings.cwd }),
     });
   } catch (error) {
-    // Of what keeps it from starting a process Node throws a part (ENOMEM), and tells the rest by an event.
+    // Of what keeps it from starting a process Node throws a part (ENOMEM), and tells the rest by an event. Or our own files
+    // were there when the launcher was chosen, and are not any more.
     return unstarted(new ChildProcess(), error as Error, settings);
   }
   if (child.pid === undefined) {
@@ -137,6 +138,7 @@ function assertNotAstray(): void {
 }
 
 function startFailure(error: Error, { cwd }: ChildSettings): LaunchError {
+  if (error instanceof LaunchError) return error;
   const why =
     shortageOf(error) ??
     (cwd !== undefined && !existsSync(cwd) ? `the \`cwd\` ${cwd} does not exist` : error.message);

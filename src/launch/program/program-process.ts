@@ -9,6 +9,7 @@ import { ByteLines } from "../../lines.js";
 import type { OutputName } from "../../output/output-mark.js";
 import { killGroup } from "../process-groups.js";
 import { fdOf, SocketPipes } from "../socket-pipes.js";
+import { setImmediate } from "../../timers.js";
 
 /** A program that has closed its stdin or stdout is mostly about to exit, and its exit code says more. */
 export const EXIT_MS = 1000;

@@ -26,6 +26,7 @@ import {
 } from "./program-process.js";
 import { type Partner, Requests } from "./requests.js";
 import { ResultFiles } from "./result-files.js";
+import { clearTimeout, setImmediate, setTimeout } from "../../timers.js";
 
 /** To ask how much memory is held takes some 20 us. */
 const MEMORY_CHECK_MS = 5;
