@@ -74,8 +74,11 @@ export class LauncherChoice implements LaunchChoice {
     assertAllowed("child", "starting processes");
     const settings = this.#settings();
     const locate = () => locateWorker(this.#worker, module, settings.execArgv);
-    // The launchers are loaded when needed: the fork server and spawned children have no use for them, but import this
-    // package with the worker's module.
+    // All of this is loaded when needed: the fork server and spawned children have no use for it, but import this package with
+    // the worker's module.
+    const { makeThreadPool } = await import("./thread-pool.js");
+    await makeThreadPool();
+    if (this.#closed) throw new ClosedError();
     if (startMethod !== "spawn") {
       const { ForkLauncher } = await import("./fork.js");
       if (this.#closed) throw new ClosedError();

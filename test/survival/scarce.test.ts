@@ -145,6 +145,22 @@ describe.runIf(IS_ROOT && HAS_PRLIMIT)(
       }
     });
 
+    test(
+      "with too few for the fork server, a LaunchError says so, and the program goes on",
+      {
+        timeout: 60_000,
+      },
+      async () => {
+        const threads = await threadsAtRest();
+        // Who gets the last one is a race.
+        for (let round = 0; round < 3; round += 1) {
+          const told = (await run(threads - 3, 4)) as Told;
+          expect(told).toMatchObject({ name: "LaunchError" });
+          expect(told.message).toMatch(/the limit is \d+ processes and threads/);
+        }
+      },
+    );
+
     /** Of a program and its fork server. A process counts once for each of its threads. */
     async function threadsAtRest(): Promise<number> {
       const child = spawn(
