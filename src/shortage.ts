@@ -60,6 +60,18 @@ const SHORTAGES: Record<string, () => string> = {
   },
 };
 
+/** What of a cgroup's processes and threads may be left where a Node process that was starting has met its limit. */
+const FEW_PROCESSES = 4;
+
+/** That the cgroup has hardly any processes left, and its limit; `undefined` where there are some, or no limit. */
+export function fewProcesses(): string | undefined {
+  const isFew = cgroupsOf("pids").some((directory) => {
+    const limit = Number(readIn(directory, "pids.max") ?? Number.NaN);
+    return Number(readIn(directory, "pids.current")) > limit - FEW_PROCESSES;
+  });
+  return isFew ? shortageInWords("EAGAIN") : undefined;
+}
+
 type Limit = readonly [value: number | undefined, what: string];
 
 /** The one that is met first, of those there are. */

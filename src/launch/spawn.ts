@@ -19,7 +19,7 @@ import { LedgerRoom } from "./ledger-room.js";
 import { OverflowFiles } from "./overflow.js";
 import { killGroup, ProcessGroups } from "./process-groups.js";
 import type { Guard } from "./scratch-room.js";
-import { isShortage } from "../shortage.js";
+import { fewProcesses, isShortage } from "../shortage.js";
 import { SocketPipes } from "./socket-pipes.js";
 import {
   abortHint,
@@ -150,6 +150,10 @@ class SpawnedChildHandle implements Child {
     if (readsOutput && this.pid !== undefined)
       this.output = new SocketPipes(this.#process.child, ["stdout", "stderr"], onOutput);
     this.#startDeadline = new Deadline(settings.startupTimeout, () => {
+      // Node waits for ever for a thread that it did not get.
+      const shortage = fewProcesses();
+      if (shortage !== undefined)
+        return this.giveUp(`Node hung while it was starting: ${shortage}`);
       this.#fatal = startupTimeoutError(url, settings.startupTimeout);
       this.kill("SIGKILL");
     });
