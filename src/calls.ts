@@ -58,6 +58,8 @@ export class Calls {
   #poolSize: number | undefined;
   #opening: Promise<TaskContainer> | undefined;
   #pool: TaskContainer | undefined;
+  /** Once `#ready`. */
+  #Container: typeof Container | undefined;
   #concurrency: number | undefined;
   /** By which a call whose container is not open yet knows that `concurrency` was set after it began. */
   #timesResized = 0;
@@ -200,10 +202,19 @@ export class Calls {
     if (this.#closed) throw new ClosedError();
   }
 
-  async #ready(): Promise<unknown> {
+  async #ready(): Promise<void> {
     try {
-      if (this.#poolSize === 0) return await this.#openShared();
-      return await Promise.all([outside(() => this.#launch.ready()), loadContainer()]);
+      if (this.#poolSize === 0) {
+        await this.#openShared();
+        return;
+      }
+      // What only calls need is loaded while the first child starts, and not in a child: it imports this package with its
+      // worker's module, but seldom has calls.
+      const [{ Container }] = await Promise.all([
+        import("./container/container.js"),
+        outside(() => this.#launch.ready()),
+      ]);
+      this.#Container = Container;
     } catch (cause) {
       const shortage = cause instanceof ParallelError ? undefined : shortageOf(cause);
       if (shortage === undefined) throw cause;
@@ -265,7 +276,7 @@ export class Calls {
   }
 
   async #openContainer(options: OwnContainerOptions): Promise<Container> {
-    const { Container } = await loadContainer();
+    const Container = this.#Container!;
     const launcher = this.#launch.current!;
     const all: ContainerOptions = {
       ...options,
@@ -286,11 +297,6 @@ export class Calls {
     this.#own.delete(container);
     await container.close();
   }
-}
-
-/** While the first child starts, and not in a child: it imports this package with its worker's module, but seldom has calls. */
-function loadContainer() {
-  return import("./container/container.js");
 }
 
 function counter(): () => string {

@@ -15,7 +15,9 @@ import {
 import path from "node:path";
 import { setTimeout as sleep } from "node:timers/promises";
 import { JournalError } from "./errors.js";
+import { monotonic } from "./monotonic.js";
 import { ownerMark, ownerOf } from "./owner.js";
+import { clearInterval, setInterval } from "./timers.js";
 
 const PREFIX = "lock-";
 
@@ -42,7 +44,7 @@ export class JournalLock {
   /** Waits for a holder that may be ending. @throws JournalError when one lives */
   static async take(directory: string): Promise<JournalLock> {
     const watch = new Watch();
-    const start = performance.now();
+    const start = monotonic();
     for (;;) {
       const file = path.join(directory, `${PREFIX}${ownerMark()}`);
       writeFileSync(file, "", { flag: "wx", mode: 0o600 });
@@ -55,7 +57,7 @@ export class JournalLock {
         if (!isOurs) rmSync(file, { force: true });
       }
       if (!holder) return new JournalLock(file);
-      const waited = performance.now() - start;
+      const waited = monotonic() - start;
       if (holder.state === "beating" || (holder.state === "alive" && waited > DYING_MS)) {
         throw new JournalError(
           directory,
@@ -110,11 +112,11 @@ class Watch {
     if (mtime === undefined) return "none";
     const seen = this.#seen.get(file);
     if (!seen) {
-      this.#seen.set(file, { mtime, since: performance.now() });
+      this.#seen.set(file, { mtime, since: monotonic() });
       return "unknown";
     }
     if (mtime !== seen.mtime) return "beating";
-    return performance.now() - seen.since < SILENCE_MS ? "unknown" : "none";
+    return monotonic() - seen.since < SILENCE_MS ? "unknown" : "none";
   }
 }
 

@@ -7,7 +7,8 @@ import { performance } from "node:perf_hooks";
 
 // As they were when this package was loaded: test runners replace them by a clock that stands still.
 const now = performance.now.bind(performance);
-const { bigint: nanoseconds } = process.hrtime;
+/** The same clock in ns: each look gives another number, in one process. */
+export const monotonicNanoseconds = process.hrtime.bigint;
 
 const LOOKS = 5;
 const offset = measureOffset();
@@ -16,18 +17,13 @@ export function monotonic(): number {
   return now() + offset;
 }
 
-/** The same clock, as a number that never repeats in a process. */
-export function monotonicNanoseconds(): bigint {
-  return nanoseconds();
-}
-
 /** On a busy machine this process may be interrupted between two looks at the clock: the closest ones tell. */
 function measureOffset(): number {
   let closest = Infinity;
   let found = 0;
   for (let time = 0; time < LOOKS; time += 1) {
     const before = now();
-    const middle = Number(nanoseconds()) / 1e6;
+    const middle = Number(monotonicNanoseconds()) / 1e6;
     const after = now();
     if (after - before >= closest) continue;
     closest = after - before;

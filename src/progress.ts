@@ -5,6 +5,8 @@
 import { Console } from "node:console";
 import type { WriteStream } from "node:tty";
 import type { Ora } from "ora";
+import { monotonic } from "./monotonic.js";
+import { clearInterval, setInterval } from "./timers.js";
 
 export class Progress {
   /** The one that is drawn on the terminal: two lines that are drawn over each other show neither. */
@@ -148,11 +150,11 @@ export class Progress {
 
 /** Items a second: of late, or since the beginning when too few came of late to tell. */
 class Rate {
-  readonly #startedAt = performance.now();
+  readonly #startedAt = monotonic();
   readonly #samples: { readonly time: number; readonly done: number }[] = [];
 
   get elapsed(): number {
-    return performance.now() - this.#startedAt;
+    return monotonic() - this.#startedAt;
   }
 
   overall(done: number): number {
@@ -160,7 +162,7 @@ class Rate {
   }
 
   now(done: number): number {
-    const time = performance.now();
+    const time = monotonic();
     const newest = this.#samples.at(-1);
     if (!newest || time - newest.time >= SAMPLE_INTERVAL_MS) this.#samples.push({ time, done });
     while (time - this.#samples[0]!.time > RATE_WINDOW_MS) this.#samples.shift();

@@ -19,7 +19,9 @@ import path from "node:path";
 import { JournalError } from "../src/errors.js";
 import { itemKey } from "../src/item-key.js";
 import { Journal, type JournalEntry } from "../src/journal.js";
+import { monotonic } from "../src/monotonic.js";
 import { ownerMark } from "../src/owner.js";
+import { setInterval } from "../src/timers.js";
 import { afterEach, describe, expect, it, vi } from "vitest";
 import { IDENTITY, resultOf } from "./fixtures/recorded.mjs";
 import { program } from "./program.js";
@@ -27,6 +29,10 @@ import { rejection } from "./rejection.js";
 import { fixture } from "./run-script.js";
 import { SOON } from "./soon.js";
 import { temporaryDirectory } from "./temporary.js";
+
+// Real time, but where a test has it go faster.
+vi.mock("../src/monotonic.js", { spy: true });
+vi.mock("../src/timers.js", { spy: true });
 
 const MIB = 1024 * 1024;
 const opened: Journal[] = [];
@@ -382,17 +388,13 @@ describe("is refused in a sentence that says what to do:", () => {
 });
 
 describe("a journal that is in use", () => {
-  afterEach(() => {
-    vi.restoreAllMocks();
-  });
+  afterEach(() => hurry(1));
   /** Has time pass so many times as fast for those that wait for a lock. */
   const hurry = (factor: number) => {
-    const now = performance.now.bind(performance);
-    vi.spyOn(performance, "now").mockImplementation(() => now() * factor);
+    vi.mocked(monotonic).mockImplementation(() => performance.now() * factor);
   };
   /** For those that wait for a lock which is sure to be let go. */
   const standStill = () => {
-    vi.restoreAllMocks();
     hurry(0);
   };
 
@@ -470,6 +472,7 @@ describe("a journal that is in use", () => {
 
   it("is touched all the while", async () => {
     vi.useFakeTimers({ toFake: ["setInterval", "clearInterval"] });
+    vi.mocked(setInterval).mockImplementationOnce(globalThis.setInterval as never);
     const directory = temporaryDirectory();
     await open(directory);
     const lock = readdirSync(directory).find((name) => name.startsWith("lock-"))!;

@@ -9,6 +9,13 @@ import { afterEach, beforeEach, describe, expect, it, vi } from "vitest";
 import { Progress } from "../src/progress.js";
 import { fixture, runScript } from "./run-script.js";
 
+// Those of the package are the real ones, whatever a test does; here time is to be had at will.
+vi.mock("../src/timers.js", () => ({
+  setInterval: (tick: () => void, ms: number) => setInterval(tick, ms),
+  clearInterval: (timer: NodeJS.Timeout) => clearInterval(timer),
+}));
+vi.mock("../src/monotonic.js", () => ({ monotonic: () => performance.now() }));
+
 const hasScript = spawnSync("script", ["--version"]).status === 0;
 
 describe("Progress, not on a terminal", () => {

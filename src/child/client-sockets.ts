@@ -4,6 +4,7 @@
  * connects anew. Of others nobody but their library knows what they are in the middle of.
  */
 import net from "node:net";
+import { monotonic } from "../monotonic.js";
 
 type ClientSocket = net.Socket & {
   /** Of one of an `http.Agent`: its request, or `null` while it waits for the next. */
@@ -72,7 +73,7 @@ export class ClientSockets {
   /** It has given some answer, but no byte has moved for a while: a WebSocket, a stream of events, a body that nobody reads. */
   #isStalled(socket: ClientSocket): boolean {
     const bytes = socket.bytesRead + socket.bytesWritten;
-    const now = performance.now();
+    const now = monotonic();
     const last = this.#moved.get(socket);
     if (last?.bytes === bytes) return socket.bytesRead > 0 && now - last.at > STALLED_MS;
     this.#moved.set(socket, { bytes, at: now });

@@ -6,6 +6,7 @@
  */
 import { watch } from "node:fs";
 import { setTimeout as sleep } from "node:timers/promises";
+import { monotonic } from "../monotonic.js";
 import { CHANNEL_FD } from "../protocol.js";
 import { childProcesses } from "./child-processes.js";
 import { ClientSockets } from "./client-sockets.js";
@@ -67,18 +68,18 @@ export class ForkSafety {
    * which so many ms are for all times together; at least for some moments, as most of what is begun ends.
    */
   async settle(patienceMs: number): Promise<void> {
-    const start = performance.now();
+    const start = monotonic();
     const patience = Math.max(patienceMs - this.#waitedMs, CLOSING_MS);
     // A request that has just been made is not to be seen on its socket yet.
     await nextTurn();
     await this.#settleWithin(patience, start);
-    this.#waitedMs += performance.now() - start;
+    this.#waitedMs += monotonic() - start;
   }
 
   async #settleWithin(patienceMs: number, start: number): Promise<void> {
-    while (performance.now() - start < patienceMs) {
+    while (monotonic() - start < patienceMs) {
       const isClosing = this.#sockets.closeIdle();
-      if (!isClosing && !this.#isPending(performance.now() - start)) return;
+      if (!isClosing && !this.#isPending(monotonic() - start)) return;
       // Mostly it is done in a turn of the loop or two.
       if (isClosing) await nextTurn();
       else await sleep(CHECK_MS);

@@ -43,6 +43,8 @@ export interface Libc {
   keepFreedMemory(): void;
   /** Waits until one of `count` records of struct pollfd has news. */
   poll(records: Int32Array, count: number): number;
+  /** For so many µs. */
+  sleep(microseconds: number): void;
   /** Reaps a child: fills the status (int) and its struct rusage. */
   wait(pid: number, status: Int32Array, usage: Uint32Array): number;
   limit(resource: number, soft: number, hard: number): number;
@@ -126,6 +128,7 @@ function bind(): Libc {
   const prctl = lib.func("int prctl(int option, unsigned long argument)");
   const wait4 = lib.func("int wait4(int pid, void *status, int options, void *usage)");
   const poll = lib.func("int poll(void *records, unsigned long count, int timeout)");
+  const usleep = lib.func("int usleep(unsigned int microseconds)");
   const setrlimit = lib.func("int setrlimit(int resource, const void *limit)");
   const mmap = lib.func(
     "void *mmap(uintptr_t start, size_t length, int protection, int flags, int fd, int64_t offset)",
@@ -191,6 +194,7 @@ function bind(): Libc {
       mallopt?.(M_TRIM_THRESHOLD, TRIM_THRESHOLD_BYTES);
     },
     poll: (records, count) => poll(records, count, -1) as number,
+    sleep: (microseconds) => void usleep(microseconds),
     wait: (pid, status, usage) => wait4(pid, status, 0, usage) as number,
     limit(resource, soft, hard) {
       rlimit.writeBigUInt64LE(BigInt(soft), 0);

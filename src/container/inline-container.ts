@@ -193,12 +193,12 @@ export class InlineContainer implements TaskContainer {
 
   #goOn(): void {
     if (this.#isWaitingForTurn) return;
-    const now = performance.now();
+    const now = monotonic();
     if (now - this.#turnBegan < TURN_MS) return this.dispatch();
     this.#isWaitingForTurn = true;
     setImmediate(() => {
       this.#isWaitingForTurn = false;
-      this.#turnBegan = performance.now();
+      this.#turnBegan = monotonic();
       this.dispatch();
     });
   }

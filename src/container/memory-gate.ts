@@ -1,6 +1,7 @@
 /** Keeps children from being started while too little memory is free (`minFreeMemory`); asks again until there is enough. */
 import { LaunchError } from "../errors.js";
 import { freeMemory } from "../free-memory.js";
+import { monotonic } from "../monotonic.js";
 import type { TaskOwner } from "../task.js";
 import { clearTimeout, setTimeout } from "../timers.js";
 
@@ -30,7 +31,7 @@ export class MemoryGate {
       this.forget();
       return true;
     }
-    const now = performance.now();
+    const now = monotonic();
     // As long as a child runs, its end may help.
     if (this.#runsChild()) this.forget();
     else this.#shortSince ??= now;

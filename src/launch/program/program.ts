@@ -8,6 +8,7 @@
 import { mkdirSync, rmdirSync } from "node:fs";
 import { rm } from "node:fs/promises";
 import { LaunchError } from "../../errors.js";
+import { monotonic } from "../../monotonic.js";
 import { MarkEncoder } from "../../output/output-mark.js";
 import type { Start, StartRequest, ToChild, ToHost } from "../../protocol.js";
 import { residentMemory } from "../../stats.js";
@@ -139,7 +140,7 @@ export class Program implements Child {
   #holdsTooMuch(): boolean {
     const { maxRss } = this.#start;
     if (maxRss === undefined) return false;
-    const now = performance.now();
+    const now = monotonic();
     if (now - this.#memoryCheckedAt < MEMORY_CHECK_MS) return false;
     this.#memoryCheckedAt = now;
     return (residentMemory(this.pid!) ?? 0) > maxRss;

@@ -3,6 +3,7 @@
  * noted in the ledger. What is no answer to one of them is a `Breach`; what comes of that is the program's business.
  */
 import type { Entry } from "../../ledger.js";
+import { monotonic } from "../../monotonic.js";
 import { type Answer, MAX_FIBERS, type Payload } from "../../protocol.js";
 import { Breach, excerpt } from "../../breach.js";
 import { MAX_ANSWER_BYTES, type ProgramAnswer, readAnswer, tooLong } from "./answer.js";
@@ -245,7 +246,7 @@ export class Requests {
   #tell(): void {
     if (this.#inFlight.size === 0 && this.#batches.length === 0) return this.#idle();
     if (this.#only || this.#answers === 0) return;
-    const now = performance.now();
+    const now = monotonic();
     const isBatch = this.#batches.length > 0;
     if (isBatch && !this.#isUrgent && now - this.#toldAt < TELL_MS) return;
     this.#isUrgent = false;
