@@ -95,7 +95,7 @@ export function deathFailure(
   const death = {
     exitCode: end.exitCode,
     signal: end.signal,
-    probablyOutOfMemory: end.outOfMemory === true,
+    probablyOutOfMemory: end.outOfMemory === true || HEAP_IS_FULL.test(lastWords),
   };
   if (ending?.how === "uncaught") {
     const cause = reviveError(ending.error);
@@ -103,9 +103,13 @@ export function deathFailure(
     const what = `ended by an uncaught error${whose}: ${inWords(cause)}`;
     return failure(new DeadChildError(facts, death, what, { cause }));
   }
-  const what = deathInWords(end, ending, limits, isFirst) + afterwards(lastWords);
-  return failure(new DeadChildError(facts, death, what));
+  const outOfMemory = death.probablyOutOfMemory;
+  const what = deathInWords({ ...end, outOfMemory }, ending, limits, isFirst);
+  return failure(new DeadChildError(facts, death, what + afterwards(lastWords)));
 }
+
+/** What V8 says before it ends the process for that. */
+const HEAP_IS_FULL = /FATAL ERROR: .*JavaScript heap out of memory/;
 
 function afterwards(lastWords: string): string {
   return lastWords === "" ? "" : `, its last words on stderr: ${lastWords}`;

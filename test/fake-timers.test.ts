@@ -41,6 +41,17 @@ it("waits between two attempts, and times out in this process", async () => {
   expect(settled).toMatchObject({ reason: { code: "ERR_PARALLEL_TIMEOUT", attempt: 2 } });
 });
 
+it("does not wait for ever for a journal that another call has open", async () => {
+  const parallel = opened(new Stays(), { journal: temporaryDirectory() });
+  const outcomes = await Promise.allSettled(
+    [1, 2].map((ms) => parallel.mapProcesses([{ ms: 2000 * ms }])),
+  );
+  expect(outcomes).toMatchObject([
+    { status: "fulfilled" },
+    { reason: { code: "ERR_PARALLEL_JOURNAL" } },
+  ]);
+});
+
 it("needs nothing of what a global setTimeout gives", async () => {
   vi.stubGlobal("setTimeout", () => 1);
   vi.stubGlobal("setImmediate", () => 1);

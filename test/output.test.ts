@@ -199,8 +199,9 @@ describe.each(METHODS)("collect, %s", (startMethod) => {
     const execArgv = ["--max-old-space-size=40"];
     const [error] = await collected({ startMethod, execArgv }, [[["fill"]]]);
     expect(error).toBeInstanceOf(DeadChildError);
+    expect(error).toMatchObject({ probablyOutOfMemory: true });
     expect((error as Error).message).toMatch(
-      /, its last words on stderr: FATAL ERROR: [^/]* - JavaScript heap out of memory \(num 0/,
+      /, probably out of memory.*, its last words on stderr: FATAL ERROR: [^/]* - JavaScript heap out of memory \(num 0/,
     );
   });
 
