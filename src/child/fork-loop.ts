@@ -27,7 +27,6 @@ import { type Libc, RUSAGE_BYTES, SIGKILL } from "./libc.js";
 import { SpareDescriptors } from "./spare-descriptors.js";
 import { Ledgers } from "./ledgers.js";
 import type { LoadedWorker } from "./runner.js";
-import { V8Thread } from "./v8-thread.js";
 import { parse } from "../json.js";
 
 interface Running {
@@ -72,7 +71,6 @@ export class ForkLoop {
   readonly #status = new Int32Array(1);
   readonly #usage = new Uint32Array(RUSAGE_BYTES / 4);
   readonly #spare: SpareDescriptors;
-  readonly #v8Thread: V8Thread;
   readonly #onFork: () => void;
   readonly #onEnd: () => void;
   #oomKills = countOomKills();
@@ -90,7 +88,6 @@ export class ForkLoop {
     this.#onEnd = onEnd;
     this.#ledgers = new Ledgers(libc);
     this.#spare = new SpareDescriptors(libc);
-    this.#v8Thread = new V8Thread(libc);
     this.#child = new ForkedChild(libc, worker, source, inherited);
   }
 
@@ -164,12 +161,10 @@ export class ForkLoop {
         if (this.#postpone(EMFILE)) continue;
         return false;
       }
-      const pidfds = this.#running.map((each) => each.pidfd);
-      const serversOnly = [...this.#spare.fds, ...this.#v8Thread.fds, ...pidfds];
-      this.#v8Thread.waitUntilIdle();
+      const siblings = [...this.#spare.fds, ...this.#running.map((each) => each.pidfd)];
       const pid = isRoom ? this.#libc.fork() : -1;
       if (pid === 0) {
-        child.begin(request, memory, serversOnly);
+        child.begin(request, memory, siblings);
         return true;
       }
       if (pid === -1) {

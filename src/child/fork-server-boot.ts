@@ -4,10 +4,11 @@
  * Fit means: no thread whose work a child would miss. Node's own idle ones do no harm (V8 is told to use none, libuv
  * makes its pool anew after a fork); any other would leave a child waiting for ever.
  */
-import { existsSync, readdirSync } from "node:fs";
+import { existsSync, readdirSync, readFileSync } from "node:fs";
 import { stat } from "node:fs/promises";
 import { setTimeout as sleep } from "node:timers/promises";
 import { setFlagsFromString } from "node:v8";
+import { monotonic } from "../monotonic.js";
 import type { Order, WorkerSource } from "../protocol.js";
 import type { AnyWorker } from "../worker.js";
 import { readLines, send } from "./channel.js";
@@ -23,9 +24,9 @@ import { letHeapSpread } from "./pack-heap.js";
 import { makeRandomRenewable } from "./renew.js";
 import { rehearse } from "./rehearse.js";
 import type { LoadedWorker } from "./runner.js";
-import { makeWasmSynchronous } from "./synchronous-wasm.js";
 import { warmUp } from "./warm-up.js";
 import { takeOverStdio } from "./stdio.js";
+import { hideV8Threads } from "./v8-threads.js";
 import { atEnd, type EndHandler, watchExit } from "./watch-exit.js";
 import { afterFork, letYoungGenerationGrow } from "./young-generation.js";
 import { parse } from "../json.js";
@@ -61,6 +62,10 @@ async function boot(): Promise<void> {
   // Also to children, whose parent this process is: it is the program that they know.
   Object.defineProperty(process, "ppid", { get: () => order.parentPid, enumerable: true });
 
+  if (!hideV8Threads(libc))
+    giveUp(
+      "this build of Node does not tell how to keep V8 from using threads, which forked children do not have",
+    );
   // `stat` needs no descriptor: it does not fail for want of one.
   if (!existsSync("/proc/self/task")) giveUp("/proc is not mounted");
   await stat(".");
@@ -81,7 +86,6 @@ async function boot(): Promise<void> {
     makeRandomRenewable();
     recordDraws();
     guardRemovals();
-    makeWasmSynchronous();
   } catch (error) {
     giveUp(`what a child must not share cannot be replaced (${(error as Error).message})`);
   }
@@ -135,6 +139,7 @@ async function boot(): Promise<void> {
         return;
       }
       giveUpIfUnfit(verdict);
+      waitUntilThreadsSleep();
       safety.stop();
       exitListeners.restore();
       letYoungGenerationGrow();
@@ -209,6 +214,18 @@ async function threadsEnd(before: number): Promise<boolean> {
 
 function countThreads(): number {
   return readdirSync("/proc/self/task").length;
+}
+
+/** One at work may hold a lock, which in a child nobody would ever let go. They are given nothing more to do. */
+function waitUntilThreadsSleep(): void {
+  const start = monotonic();
+  const others = readdirSync("/proc/self/task").filter((task) => Number(task) !== process.pid);
+  while (others.some(isAwake) && monotonic() - start < THREAD_PATIENCE_MS);
+}
+
+function isAwake(task: string): boolean {
+  const stat = readFileSync(`/proc/self/task/${task}/stat`, "latin1");
+  return stat[stat.lastIndexOf(")") + 2] !== "S";
 }
 
 function poolThreads(): number {

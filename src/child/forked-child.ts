@@ -75,14 +75,14 @@ export class ForkedChild {
   begin(
     { id, start }: StartRequest,
     memory: LedgerMemory | undefined,
-    serversOnly: readonly number[],
+    siblings: readonly number[],
   ): void {
     const libc = this.#libc;
     libc.dieWithParent(SIGKILL);
     if (libc.getppid() !== this.#serverPid) libc.exit(0);
     libc.setpgid(0, 0);
     libc.close(CHANNEL_FD);
-    for (const fd of serversOnly) libc.close(fd);
+    for (const pidfd of siblings) libc.close(pidfd);
 
     const pid = libc.getpid();
     Object.defineProperty(process, "pid", { value: pid, enumerable: true, configurable: true });

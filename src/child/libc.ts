@@ -43,8 +43,6 @@ export interface Libc {
   keepFreedMemory(): void;
   /** Waits until one of `count` records of struct pollfd has news. */
   poll(records: Int32Array, count: number): number;
-  /** For so many µs. */
-  sleep(microseconds: number): void;
   /** Reaps a child: fills the status (int) and its struct rusage. */
   wait(pid: number, status: Int32Array, usage: Uint32Array): number;
   limit(resource: number, soft: number, hard: number): number;
@@ -61,6 +59,12 @@ export interface Libc {
   moveToHugePages(range: Range, executable: boolean): boolean;
   /** Has huge pages hold this memory, if they are to be had. */
   collapse(range: Range): void;
+  /** Address of what Node or a library of it has by that name. */
+  symbol(name: string): number | undefined;
+  /** Memory as 64-bit words. */
+  words(address: number, count: number): BigUint64Array;
+  /** The page with this address; `false` when that cannot be. */
+  makeWritable(address: number): boolean;
   /** How many requests to the event loop have not been answered: work in the thread pool, writes, connects, look-ups. */
   pendingRequests(): number;
   /** Waits until the thread pool has done what it was given, and ends it: the process can only exit then. */
@@ -78,6 +82,8 @@ export const HUGE_PAGE_BYTES = 2 * 1024 * 1024;
 export const RUSAGE_BYTES = 144;
 
 const PR_SET_PDEATHSIG = 1;
+/** RTLD_DEFAULT. */
+const ANY_LIBRARY = 0;
 const AF_UNIX = 1;
 const SOCK_STREAM_CLOEXEC = 0o2000001;
 const PROT_NONE = 0;
@@ -128,7 +134,6 @@ function bind(): Libc {
   const prctl = lib.func("int prctl(int option, unsigned long argument)");
   const wait4 = lib.func("int wait4(int pid, void *status, int options, void *usage)");
   const poll = lib.func("int poll(void *records, unsigned long count, int timeout)");
-  const usleep = lib.func("int usleep(unsigned int microseconds)");
   const setrlimit = lib.func("int setrlimit(int resource, const void *limit)");
   const mmap = lib.func(
     "void *mmap(uintptr_t start, size_t length, int protection, int flags, int fd, int64_t offset)",
@@ -142,6 +147,8 @@ function bind(): Libc {
     "uintptr_t",
   ]);
   const mprotect = lib.func("int mprotect(uintptr_t start, size_t length, int protection)");
+  const pageBytes = lib.func("int getpagesize()")() as number;
+  const dlsym = lib.func("void *dlsym(uintptr_t library, const char *name)");
   const memcpy = lib.func("void *memcpy(uintptr_t to, uintptr_t from, size_t length)");
   const pidfdOpen = lib.func("syscall", "long", ["long", "int", "unsigned int"]);
   const uvDefaultLoop = lib.func("void *uv_default_loop()");
@@ -194,7 +201,6 @@ function bind(): Libc {
       mallopt?.(M_TRIM_THRESHOLD, TRIM_THRESHOLD_BYTES);
     },
     poll: (records, count) => poll(records, count, -1) as number,
-    sleep: (microseconds) => void usleep(microseconds),
     wait: (pid, status, usage) => wait4(pid, status, 0, usage) as number,
     limit(resource, soft, hard) {
       rlimit.writeBigUInt64LE(BigInt(soft), 0);
@@ -244,6 +250,10 @@ function bind(): Libc {
       return moved;
     },
     collapse: ({ start, end }) => void madvise(start, end - start, MADV_COLLAPSE),
+    symbol: (name) => addressOf(dlsym(ANY_LIBRARY, name)) || undefined,
+    words: (address, count) => new BigUint64Array(koffi.view(BigInt(address), 8 * count)),
+    makeWritable: (address) =>
+      mprotect(address - (address % pageBytes), pageBytes, PROT_READ_WRITE) === 0,
     pendingRequests: () => activeRequests[0]!,
     finishWork: () => void uvLibraryShutdown(),
     reviveLoop() {

@@ -12,7 +12,6 @@ import { OverflowFileWriter, OverflowPoster } from "./overflow.js";
 import { tellRejectionsSoon } from "./process-child.js";
 import { type LoadedWorker, Runner } from "./runner.js";
 import { takeOverThreadStdio } from "./stdio.js";
-import { makeWasmSynchronous } from "./synchronous-wasm.js";
 import { atEnd, watchExit } from "./watch-exit.js";
 import { parse } from "../json.js";
 
@@ -29,9 +28,6 @@ atEnd((ending, code) => {
   if (!runner) say({ hello: "failed", problem: problemOfExit(ending, code, source) });
   else if (!isDone) runner.notes.cutShort(ending);
 });
-
-// Of a forked process, which has none of V8's own threads.
-if (!memory) makeWasmSynchronous();
 
 const place = memory ? { buffer: memory.ledger, offset: 0 } : await ledgerInFile(start);
 const worker = await load();
