@@ -20,6 +20,7 @@ import { HugePages } from "./huge-pages.js";
 import type { Inherited } from "./inherited.js";
 import { type Libc, loadLibc, SIGKILL } from "./libc.js";
 import { loadWorker, problemOf, problemOfExit } from "./load-worker.js";
+import { packCHeap } from "./pack-c-heap.js";
 import { letHeapSpread } from "./pack-heap.js";
 import { makeRandomRenewable } from "./renew.js";
 import { rehearse } from "./rehearse.js";
@@ -144,6 +145,7 @@ async function boot(): Promise<void> {
       exitListeners.restore();
       letYoungGenerationGrow();
       letHeapSpread(libc);
+      packCHeap(libc);
       libc.dieWithParent(0);
       send({ hello: "ready" });
       makeLoop(verdict.inherited).serve(rest);

@@ -41,6 +41,11 @@ export interface Libc {
    * once, which glibc gives back to the system; then each new one of 1 MiB costs 0.6 ms of page faults in place of 0.06.
    */
   keepFreedMemory(): void;
+  /** malloc(3): an address. */
+  allocate(bytes: number): number;
+  free(address: number): void;
+  /** Where the heap of C ends that is in use, in pieces or whole; `undefined` where the C library does not tell. */
+  topOfHeap(): number | undefined;
   /** Waits until one of `count` records of struct pollfd has news. */
   poll(records: Int32Array, count: number): number;
   /** Reaps a child: fills the status (int) and its struct rusage. */
@@ -107,6 +112,21 @@ const MMAP_THRESHOLD_BYTES = 32 * 1024 * 1024;
 const TRIM_THRESHOLD_BYTES = 2 * MMAP_THRESHOLD_BYTES;
 /** Of `active_reqs.count` in `uv_loop_t` (uv.h), which has been the same for all of libuv 1. */
 const ACTIVE_REQUESTS_OFFSET = 32;
+/** Of mallinfo(3), from glibc 2.33 on; `keepcost` are the free bytes at the end of the heap. */
+const MALLINFO2 = Object.fromEntries(
+  [
+    "arena",
+    "ordblks",
+    "smblks",
+    "hblks",
+    "hblkhd",
+    "usmblks",
+    "fsmblks",
+    "uordblks",
+    "fordblks",
+    "keepcost",
+  ].map((field) => [field, "size_t"]),
+);
 const FIRST_PAGE = 0x1000;
 /** End of the user address space with four-level page tables; the kernel takes a range that reaches beyond its last mapping. */
 const LAST_PAGE = process.arch === "x64" ? 0x7ffffffff000 : 0xfffffffff000;
@@ -161,6 +181,8 @@ function bind(): Libc {
     1,
   );
   const socketpair = lib.func("int socketpair(int domain, int type, int protocol, void *pair)");
+  const sbrk = lib.func("uintptr_t sbrk(intptr_t increment)");
+  const mallinfo2 = found(() => lib.func("mallinfo2", koffi.struct(MALLINFO2), []));
   const mallopt = found(() => lib.func("int mallopt(int parameter, int value)"));
 
   const mapped = new WeakMap<ArrayBuffer, Range>();
@@ -199,6 +221,13 @@ function bind(): Libc {
     keepFreedMemory() {
       mallopt?.(M_MMAP_THRESHOLD, MMAP_THRESHOLD_BYTES);
       mallopt?.(M_TRIM_THRESHOLD, TRIM_THRESHOLD_BYTES);
+    },
+    allocate: lib.func("uintptr_t malloc(size_t bytes)") as Libc["allocate"],
+    free: lib.func("void free(uintptr_t address)"),
+    topOfHeap() {
+      if (!mallinfo2) return undefined;
+      const { keepcost } = mallinfo2() as { keepcost: number | bigint };
+      return Number(sbrk(0)) - Number(keepcost);
     },
     poll: (records, count) => poll(records, count, -1) as number,
     wait: (pid, status, usage) => wait4(pid, status, 0, usage) as number,
