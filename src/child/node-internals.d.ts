@@ -9,19 +9,3 @@ declare namespace NodeJS {
     readonly moduleLoadList: readonly string[];
   }
 }
-
-type BufferSource = ArrayBufferView | ArrayBuffer;
-
-/** As far as it is used here: @types/node leaves it to the DOM's types, which a Node library does not load. */
-declare namespace WebAssembly {
-  type CompileOptions = Record<string, unknown>;
-  type Imports = Record<string, Record<string, unknown>>;
-  // oxlint-disable-next-line typescript/no-extraneous-class -- it is one
-  class Module {
-    constructor(bytes: BufferSource, options?: CompileOptions);
-  }
-  class Instance {
-    constructor(module: Module, imports?: Imports);
-    readonly exports: Record<string, unknown>;
-  }
-}
