@@ -75,6 +75,15 @@ describe.each(["fork", "spawn"] as const)("a child that ends by %s", (startMetho
     expect(error.exitCode).toBe(1);
   });
 
+  it.each(["handlerThrows", "monitorThrows", "captureThrows"])(
+    "with what the handler of an uncaught error throws (%s) has that as its cause",
+    async (way) => {
+      const error = await deathBy(way);
+      expect(error).toBeInstanceOf(DeadChildError);
+      expect(error).toMatchObject({ exitCode: 7, cause: { message: "thrown by the handler" } });
+    },
+  );
+
   it("with an unhandled rejection has that as its cause", async () => {
     expect((await deathBy("unhandled")).cause).toMatchObject({ message: "nobody cares" });
   });

@@ -13,6 +13,9 @@ export type Ending =
 /** @param isLast - nothing of the program runs after it; else `process.reallyExit` is called once all is done */
 export type EndHandler = (ending: Ending, code: number, isLast: boolean) => void;
 
+/** Of Node: "Internal Exception Handler Run-Time Failure". */
+const CODE_OF_FAILED_HANDLER = 7;
+
 let onEnd: EndHandler = () => {};
 let onExitEvent: () => void = () => {};
 let reallyExit: (code?: number) => never;
@@ -60,6 +63,18 @@ export function watchExit(): void {
     exit.call(process, code);
     // Only reached when a test or library has replaced the real one, or in a thread, which runs on for a moment.
     throw new Error("process.exit returned");
+  };
+
+  // What is thrown where uncaught errors are handled ends the process, by C++ alone and with this code.
+  const { _fatalException: handle } = process;
+  process._fatalException = (...args) => {
+    try {
+      return Reflect.apply(handle, process, args);
+    } catch (error) {
+      ending = { how: "uncaught", error };
+      onEnd(ending, CODE_OF_FAILED_HANDLER, true);
+      throw error;
+    }
   };
 
   // The last `exit` listener, however many are added later: an emitter copies its listeners before it calls them,
