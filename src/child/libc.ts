@@ -44,8 +44,8 @@ export interface Libc {
   /** malloc(3): an address. */
   allocate(bytes: number): number;
   free(address: number): void;
-  /** Where the heap of C ends that is in use, in pieces or whole; `undefined` where the C library does not tell. */
-  topOfHeap(): number | undefined;
+  /** glibc's heap: where the part begins that was never used, and how many bytes before that are free. */
+  heap(): { readonly top: number; readonly freeBytes: number } | undefined;
   /** Waits until one of `count` records of struct pollfd has news. */
   poll(records: Int32Array, count: number): number;
   /** Reaps a child: fills the status (int) and its struct rusage. */
@@ -112,7 +112,7 @@ const MMAP_THRESHOLD_BYTES = 32 * 1024 * 1024;
 const TRIM_THRESHOLD_BYTES = 2 * MMAP_THRESHOLD_BYTES;
 /** Of `active_reqs.count` in `uv_loop_t` (uv.h), which has been the same for all of libuv 1. */
 const ACTIVE_REQUESTS_OFFSET = 32;
-/** Of mallinfo(3), from glibc 2.33 on; `keepcost` are the free bytes at the end of the heap. */
+/** Of mallinfo(3), from glibc 2.33 on; `fordblks` are all free bytes, `keepcost` those of them at the end of the heap. */
 const MALLINFO2 = Object.fromEntries(
   [
     "arena",
@@ -224,10 +224,11 @@ function bind(): Libc {
     },
     allocate: lib.func("uintptr_t malloc(size_t bytes)") as Libc["allocate"],
     free: lib.func("void free(uintptr_t address)"),
-    topOfHeap() {
+    heap() {
       if (!mallinfo2) return undefined;
-      const { keepcost } = mallinfo2() as { keepcost: number | bigint };
-      return Number(sbrk(0)) - Number(keepcost);
+      const { keepcost, fordblks } = mallinfo2() as Record<string, number | bigint>;
+      const unused = Number(keepcost);
+      return { top: Number(sbrk(0)) - unused, freeBytes: Number(fordblks) - unused };
     },
     poll: (records, count) => poll(records, count, -1) as number,
     wait: (pid, status, usage) => wait4(pid, status, 0, usage) as number,

@@ -8,19 +8,22 @@ import type { Libc } from "./libc.js";
 const LARGE = [65_536, 32_768, 16_384, 8192, 4096, 2048, 1536];
 /** All sizes by which glibc keeps small pieces (tcache). */
 const SMALL = Array.from({ length: 64 }, (_, i) => 1032 - 16 * i);
-/** There were 500. */
-const MAX_PIECES = 20_000;
+/** At most 7 of each small size, which glibc does not count among the free bytes. */
+const CACHED_BYTES = 7 * SMALL.reduce((sum, bytes) => sum + bytes);
 
-/** To be called right before the first fork. The pieces, some 0.5 MiB, are not used again. */
+/**
+ * To be called right before the first fork. The pieces, some 500 and 0.5 MiB, are not used again. Of another allocator
+ * (LD_PRELOAD) glibc knows nothing, and next to nothing is used up.
+ */
 export function packCHeap(libc: Libc): void {
-  const top = libc.topOfHeap();
-  if (top === undefined) return;
-  let pieces = 0;
+  const heap = libc.heap();
+  if (!heap) return;
+  let left = heap.freeBytes + CACHED_BYTES;
   // From large to small, because glibc splits what is too large.
   for (const bytes of [...LARGE, ...SMALL]) {
-    for (; pieces < MAX_PIECES; pieces += 1) {
+    for (; left > 0; left -= bytes) {
       const piece = libc.allocate(bytes);
-      if (piece >= top) {
+      if (piece >= heap.top) {
         libc.free(piece);
         break;
       }

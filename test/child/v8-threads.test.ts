@@ -39,7 +39,9 @@ describe.each([
 test("a loop that runs for long becomes as fast in a forked child as in a spawned one", async () => {
   const quickest = async (options: object) => {
     const parallel = opened(new UsesThreads(), { ...options, concurrency: 1 });
-    const times = await parallel.mapProcesses([1, 2, 3].map(() => ({ way: "hotLoop", never: false })));
+    const times = await parallel.mapProcesses(
+      [1, 2, 3].map(() => ({ way: "hotLoop", never: false })),
+    );
     return Math.min(...(times as number[]));
   };
   // It took 8 times as long where V8 did not optimize it.
