@@ -226,8 +226,13 @@ function waitUntilThreadsSleep(): void {
 }
 
 function isAwake(task: string): boolean {
-  const stat = readFileSync(`/proc/self/task/${task}/stat`, "latin1");
-  return stat[stat.lastIndexOf(")") + 2] !== "S";
+  try {
+    const stat = readFileSync(`/proc/self/task/${task}/stat`, "latin1");
+    return stat[stat.lastIndexOf(")") + 2] !== "S";
+  } catch {
+    // It has just ended, or there is no descriptor to look at it.
+    return false;
+  }
 }
 
 function poolThreads(): number {
