@@ -1,7 +1,7 @@
 /** The rules that options have to follow, each with words for what was expected: all wrong ones are told here. */
 import { constants } from "node:os";
-import { MAX_BATCH } from "./container/pace.js";
-import { describe } from "./describe.js";
+import { MAX_BATCH } from "./pool/pace.js";
+import { describe } from "./system/describe.js";
 import {
   type CallOptions,
   type Halt,
@@ -10,7 +10,8 @@ import {
   type StreamOptions,
   withoutUndefined,
 } from "./options.js";
-import { type Limits, MAX_CONCURRENCY, MAX_DELAY_MS, MAX_FIBERS } from "./protocol.js";
+import { MAX_CONCURRENCY, MAX_DELAY_MS, MAX_FIBERS } from "./wire/protocol.js";
+import type { Limits } from "./options.js";
 
 interface Rule {
   readonly expected: string;

@@ -1,6 +1,6 @@
 /** forkmap: `Parallel.map` with real processes. What is public, and nothing else. */
-export { type Command, CommandWorker } from "./command-worker.js";
-export type { CallMessage, ChildMessage, ItemMessage } from "./diagnostics.js";
+export { type Command, CommandWorker } from "./worker/command-worker.js";
+export type { CallMessage, ChildMessage, ItemMessage } from "./observe/diagnostics.js";
 export {
   ClosedError,
   DeadChildError,
@@ -17,7 +17,7 @@ export {
   type Usage,
   WorkerModuleError,
 } from "./errors.js";
-export type { HistogramSummary } from "./histogram.js";
+export type { HistogramSummary } from "./observe/histogram.js";
 export type {
   CallOptions,
   FinishInfo,
@@ -28,9 +28,9 @@ export type {
   StreamOptions,
 } from "./options.js";
 export { Parallel } from "./parallel.js";
-export { processorCount } from "./processor-count.js";
-export type { Limits } from "./protocol.js";
-export type { ParallelStats, SlotStats } from "./stats.js";
+export { processorCount } from "./system/processor-count.js";
+export type { Limits } from "./options.js";
+export type { ParallelStats, SlotStats } from "./observe/stats.js";
 export {
   type AnyWorker,
   type Frame,
@@ -40,4 +40,4 @@ export {
   ParallelWorker,
   type StartMethod,
   type TaskContext,
-} from "./worker.js";
+} from "./worker/worker.js";

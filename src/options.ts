@@ -1,7 +1,6 @@
 /** The options of `Parallel` and of its calls: types and defaults. What is accepted is in check-options.ts. */
 import type { Usage } from "./errors.js";
-import type { Limits } from "./protocol.js";
-import type { StartMethod } from "./worker.js";
+import type { StartMethod } from "./worker/worker.js";
 
 /** A pause that grows with each attempt: `min * factor ** (attempt - 1)`, at most `max`, times a random 0.5 to 1. */
 export interface RetryDelay {
@@ -26,6 +25,16 @@ export interface FinishInfo {
   readonly stdout?: string | undefined;
   /** The same of stderr. */
   readonly stderr?: string | undefined;
+}
+
+/** Limits the kernel enforces on one child. */
+export interface Limits {
+  /** Bytes of private memory the child may allocate on top of what it starts with. */
+  readonly memory?: number;
+  /** Seconds of CPU time, a whole number. */
+  readonly cpuSeconds?: number;
+  /** Open file descriptors. */
+  readonly openFiles?: number;
 }
 
 /** When so many items have failed, no new one starts. */

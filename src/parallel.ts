@@ -14,12 +14,12 @@
  *      ├── begun, ended, result ──▶ Ledger (memory both see) ────────┤
  *      └── long result ───────────▶ Scratch (a file) ────────────────┘
  */
-import { CallerContext } from "./caller-context.js";
-import { Calls } from "./calls.js";
-import { CallSite } from "./call-site.js";
-import { offerWorker } from "./capture.js";
-import { checkWorker } from "./check-worker.js";
-import { commandOf } from "./command-worker.js";
+import { CallerContext } from "./call/caller-context.js";
+import { Calls } from "./call/calls.js";
+import { CallSite } from "./call/call-site.js";
+import { offerWorker } from "./worker/capture.js";
+import { checkWorker } from "./worker/check-worker.js";
+import { commandOf } from "./worker/command-worker.js";
 import {
   checkCallOptions,
   checkCommandOptions,
@@ -29,21 +29,21 @@ import {
   checkThreadOptions,
 } from "./check-options.js";
 import { ClosedError, ItemError, ParallelError, throwIfAny } from "./errors.js";
-import { CommandChoice } from "./launch/command-choice.js";
+import { CommandChoice } from "./launch/program/command-choice.js";
 import {
   type CallOptions,
   type ParallelOptions,
   type StreamOptions,
   withCommandDefaults,
 } from "./options.js";
-import { ThreadChoice } from "./launch/thread-choice.js";
-import { countClass } from "./locate-worker.js";
-import { processorCount } from "./processor-count.js";
-import { ResultStream } from "./result-stream.js";
-import { anyIs, findFirst } from "./search.js";
-import type { Scheduler } from "./scheduler.js";
-import type { ParallelStats } from "./stats.js";
-import type { AnyWorker } from "./worker.js";
+import { ThreadChoice } from "./launch/thread/thread-choice.js";
+import { countClass } from "./worker/locate-worker.js";
+import { processorCount } from "./system/processor-count.js";
+import { ResultStream } from "./call/result-stream.js";
+import { anyIs, findFirst } from "./call/search.js";
+import type { Scheduler } from "./call/scheduler.js";
+import type { ParallelStats } from "./observe/stats.js";
+import type { AnyWorker } from "./worker/worker.js";
 
 type Items<Item> = Iterable<Item> | AsyncIterable<Item>;
 

@@ -11,7 +11,7 @@ import { build } from "esbuild";
 import { rollup } from "rollup";
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
 import webpack, { type Configuration } from "webpack";
-import { runScript } from "./run-script.js";
+import { runScript } from "./support/run-script.js";
 
 const REPOSITORY = fileURLToPath(new URL("..", import.meta.url));
 const NCC = createRequire(import.meta.url).resolve("@vercel/ncc/dist/ncc/cli.js");

@@ -4,9 +4,9 @@ import { ItemError, JsonWorker, LaunchError, Parallel, WorkerModuleError } from 
 import { describe, expect, it } from "vitest";
 import { ThrowsBelowZero } from "./fixtures/throws.mjs";
 import { Broken } from "./fixtures/broken.mjs";
-import { opened } from "./opened.js";
-import { rejection } from "./rejection.js";
-import { fixture, runScript } from "./run-script.js";
+import { opened } from "./support/opened.js";
+import { rejection } from "./support/rejection.js";
+import { fixture, runScript } from "./support/run-script.js";
 
 const THIS_FILE = "error-stacks.test.ts";
 const OWN_FILES = fileURLToPath(new URL("../dist", import.meta.url));

@@ -2,8 +2,8 @@ import { ItemError, ParallelError } from "forkmap";
 import { describe, expect, it } from "vitest";
 import { ThrowsHardError } from "./fixtures/hard-errors.mjs";
 import { RejectsWithValue, ThrowsValue, VALUES } from "./fixtures/throws.mjs";
-import { opened } from "./opened.js";
-import { rejection } from "./rejection.js";
+import { opened } from "./support/opened.js";
+import { rejection } from "./support/rejection.js";
 
 describe.each(["fork", "spawn"] as const)("an error of the worker by %s", (startMethod) => {
   const thrownBy = (name: string): Promise<any> =>

@@ -7,10 +7,10 @@ import { Echo, LateEcho } from "./fixtures/echo.mjs";
 import { Gate } from "./fixtures/gate.mjs";
 import { Pid } from "./fixtures/pid.mjs";
 import { Spans } from "./fixtures/spans.mjs";
-import { children, scratchDirectories } from "./leftovers.js";
-import { opened } from "./opened.js";
-import { SOON } from "./soon.js";
-import { temporaryDirectory } from "./temporary.js";
+import { children, scratchDirectories } from "./support/leftovers.js";
+import { opened } from "./support/opened.js";
+import { SOON } from "./support/soon.js";
+import { temporaryDirectory } from "./support/temporary.js";
 
 describe.each(["fork", "spawn"] as const)("mapProcesses by %s", (startMethod) => {
   it("gives results in the order of the items, from distinct processes", async () => {

@@ -4,13 +4,13 @@ import { describe, expect, it } from "vitest";
 import { Echo } from "./fixtures/echo.mjs";
 import { Pid } from "./fixtures/pid.mjs";
 import { Surroundings } from "./fixtures/surroundings.mjs";
-import { children } from "./leftovers.js";
-import { opened } from "./opened.js";
-import { rejection } from "./rejection.js";
+import { children } from "./support/leftovers.js";
+import { opened } from "./support/opened.js";
+import { rejection } from "./support/rejection.js";
 
 // @ts-expect-error -- what JavaScript allows
 class Idle extends ParallelWorker {}
-import { temporaryDirectory } from "./temporary.js";
+import { temporaryDirectory } from "./support/temporary.js";
 
 const WRONG_OF_CALLS: [name: string, value: unknown, expected: string, got: string][] = [
   ["concurrency", 0, "a whole number from 1 to 1024", "0 (a number)"],

@@ -6,7 +6,7 @@ import path from "node:path";
 import { fileURLToPath } from "node:url";
 import { promisify } from "node:util";
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
-import { runScript } from "./run-script.js";
+import { runScript } from "./support/run-script.js";
 
 const run = promisify(execFile);
 const REPOSITORY = fileURLToPath(new URL("..", import.meta.url));

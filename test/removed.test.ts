@@ -3,8 +3,8 @@ import { cpSync, mkdirSync, symlinkSync } from "node:fs";
 import { createRequire } from "node:module";
 import path from "node:path";
 import { expect, it } from "vitest";
-import { fixture, runScript } from "./run-script.js";
-import { temporaryDirectory } from "./temporary.js";
+import { fixture, runScript } from "./support/run-script.js";
+import { temporaryDirectory } from "./support/temporary.js";
 
 it.each([
   [{}, /^done$/],

@@ -2,14 +2,14 @@ import { rmSync, writeFileSync } from "node:fs";
 import path from "node:path";
 import { setTimeout as sleep } from "node:timers/promises";
 import { beforeEach, describe, expect, it, vi } from "vitest";
-import { makesAfter } from "./after-item.js";
+import { makesAfter } from "./support/after-item.js";
 import { Does } from "./fixtures/does.mjs";
 import { Echo, EchoJson } from "./fixtures/echo.mjs";
-import { descendants, isAlive, scratchDirectories } from "./leftovers.js";
-import { opened } from "./opened.js";
-import { rejection } from "./rejection.js";
-import { begun } from "./run-log.js";
-import { temporaryDirectory } from "./temporary.js";
+import { descendants, isAlive, scratchDirectories } from "./support/leftovers.js";
+import { opened } from "./support/opened.js";
+import { rejection } from "./support/rejection.js";
+import { begun } from "./support/run-log.js";
+import { temporaryDirectory } from "./support/temporary.js";
 
 const FORKED = [
   { startMethod: "fork", concurrency: 2 },

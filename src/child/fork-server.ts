@@ -2,11 +2,11 @@
  * Entry of the fork server. How it boots is in fork-server-boot.ts: nearly all of our own modules are loaded only when it is
  * settled where V8 puts them, as every fork pays for that.
  */
-import { findGc } from "./collect-garbage.js";
-import { packHeap } from "./pack-heap.js";
-import { keepYoungGeneration } from "./young-generation.js";
+import { findGc } from "./fork/collect-garbage.js";
+import { packHeap } from "./fork/pack-heap.js";
+import { keepYoungGeneration } from "./fork/young-generation.js";
 
 keepYoungGeneration();
 packHeap();
 findGc();
-await import("./fork-server-boot.js");
+await import("./fork/fork-server-boot.js");

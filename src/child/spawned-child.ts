@@ -4,28 +4,24 @@
  * Imports what every such child needs, for a module takes half a ms; what only some need, before the user's code could be
  * in the way of it.
  */
-import {
-  CHANNEL_FD,
-  type Limits,
-  type Payload,
-  type StartRequest,
-  type WorkerSource,
-} from "../protocol.js";
-import { readLines, send } from "./channel.js";
-import { LoadFailure } from "./find-worker.js";
-import type { ItemChannel } from "./item-channel.js";
-import { type LedgerMemory, LedgerWriter } from "./ledger-writer.js";
-import { ledgerInFile } from "./ledger-file.js";
-import { loadWorker, problemOf, problemOfExit } from "./load-worker.js";
+import { CHANNEL_FD, type Payload, type StartRequest } from "../wire/protocol.js";
+import type { Limits } from "../options.js";
+import type { WorkerSource } from "../worker/worker-source.js";
+import { readLines, send } from "./items/channel.js";
+import { LoadFailure } from "./find/find-worker.js";
+import type { ItemChannel } from "./items/item-channel.js";
+import { type LedgerMemory, LedgerWriter } from "./items/ledger-writer.js";
+import { ledgerInFile } from "./items/ledger-file.js";
+import { loadWorker, problemOf, problemOfExit } from "./find/load-worker.js";
 import type { Libc } from "./libc.js";
-import type { Notes } from "./notes.js";
-import type { OutputMarks } from "./output-marks.js";
-import { OverflowFileWriter } from "./overflow.js";
-import { eventsAlone, eventsThrough, hostThreads, titleOf } from "./process-child.js";
-import { type LoadedWorker, Runner, type RunnerEvents } from "./runner.js";
-import { takeOverStdio } from "./stdio.js";
-import { atEnd, watchExit } from "./watch-exit.js";
-import { parse } from "../json.js";
+import type { Notes } from "./items/notes.js";
+import type { OutputMarks } from "./items/output-marks.js";
+import { OverflowFileWriter } from "./items/overflow.js";
+import { eventsAlone, eventsThrough, hostThreads, titleOf } from "./items/process-child.js";
+import { type LoadedWorker, Runner, type RunnerEvents } from "./items/runner.js";
+import { takeOverStdio } from "./items/stdio.js";
+import { atEnd, watchExit } from "./items/watch-exit.js";
+import { parse } from "../system/json.js";
 
 const [source, { id, start }] = readAll();
 const name = source.name || "worker";
@@ -78,14 +74,14 @@ async function host(): Promise<void> {
 async function channelOpener(): Promise<() => ItemChannel> {
   const [{ Socket }, { ItemChannel }] = await Promise.all([
     import("node:net"),
-    import("./item-channel.js"),
+    import("./items/item-channel.js"),
   ]);
   return () => new ItemChannel(new Socket({ fd: CHANNEL_FD }), () => process.reallyExit(0));
 }
 
 async function outputMarks(): Promise<OutputMarks | undefined> {
   if (start.mark === undefined) return undefined;
-  const { OutputMarks } = await import("./output-marks.js");
+  const { OutputMarks } = await import("./items/output-marks.js");
   return new OutputMarks(start.mark);
 }
 
@@ -115,7 +111,7 @@ async function orFail<T>(make: () => Promise<T>): Promise<T> {
 
 async function limit(limits: Limits): Promise<void> {
   const [{ applyLimits }, { loadLibc }] = await Promise.all([
-    import("./limits.js"),
+    import("./items/limits.js"),
     import("./libc.js"),
   ]);
   applyLimits(libcBy(loadLibc), limits);

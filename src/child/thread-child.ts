@@ -4,16 +4,16 @@
  */
 import { type MessagePort, parentPort, workerData } from "node:worker_threads";
 import { getHeapStatistics } from "node:v8";
-import type { FromThread, ThreadData, ThreadMail, ToThread } from "../protocol.js";
-import { LedgerWriter } from "./ledger-writer.js";
-import { ledgerInFile } from "./ledger-file.js";
-import { loadWorker, problemOf, problemOfExit } from "./load-worker.js";
-import { OverflowFileWriter, OverflowPoster } from "./overflow.js";
-import { tellRejectionsSoon } from "./process-child.js";
-import { type LoadedWorker, Runner } from "./runner.js";
-import { takeOverThreadStdio } from "./stdio.js";
-import { atEnd, watchExit } from "./watch-exit.js";
-import { parse } from "../json.js";
+import type { FromThread, ThreadData, ThreadMail, ToThread } from "../wire/protocol.js";
+import { LedgerWriter } from "./items/ledger-writer.js";
+import { ledgerInFile } from "./items/ledger-file.js";
+import { loadWorker, problemOf, problemOfExit } from "./find/load-worker.js";
+import { OverflowFileWriter, OverflowPoster } from "./items/overflow.js";
+import { tellRejectionsSoon } from "./items/process-child.js";
+import { type LoadedWorker, Runner } from "./items/runner.js";
+import { takeOverThreadStdio } from "./items/stdio.js";
+import { atEnd, watchExit } from "./items/watch-exit.js";
+import { parse } from "../system/json.js";
 
 const { source, request, memory, heeds } = workerData as ThreadData;
 const { id, start } = request;

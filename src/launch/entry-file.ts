@@ -1,16 +1,15 @@
 /** The files of this package that children and threads are started with. A bundle has none of them. */
 import { existsSync } from "node:fs";
-import path from "node:path";
 import { fileURLToPath } from "node:url";
 import { LaunchError } from "../errors.js";
+import { OWN_FOLDER } from "../wire/stack-frames.js";
 
 export type Entry = "fork-server" | "spawned-child" | "thread-child";
 
 /** @throws LaunchError when this package has been bundled, or removed since it was loaded */
 export function entryFile(entry: Entry): string {
-  const folder = ownFolder();
   // Not `new URL(..., import.meta.url)`: bundlers take that for a file to copy, which then lacks those that it imports.
-  const file = folder && path.join(folder, "../child", `${entry}.js`);
+  const file = OWN_FOLDER?.startsWith("file:") && fileURLToPath(`${OWN_FOLDER}child/${entry}.js`);
   if (file && existsSync(file)) return file;
   throw new LaunchError(
     "forkmap has been bundled into the program, and children need files of its own: keep it out of the bundle, as an external " +
@@ -19,14 +18,4 @@ export function entryFile(entry: Entry): string {
         ? `. If it is not in a bundle, it was removed while the program ran: there is no ${file}`
         : ""),
   );
-}
-
-/** Bundlers make of `import.meta.url` what they like: the address of the bundle, or nothing. */
-function ownFolder(): string | undefined {
-  try {
-    const file = fileURLToPath(import.meta.url);
-    return file.endsWith(path.join("launch", "entry-file.js")) ? path.dirname(file) : undefined;
-  } catch {
-    return undefined;
-  }
 }

@@ -3,8 +3,8 @@
  * are there already, and to make and remove them takes most of the time (1 MiB: 0.03 ms in place of 0.2).
  */
 import { rmSync, truncateSync } from "node:fs";
-import { type Payable, payableText, writePayload } from "../payload.js";
-import { LONGEST_INLINE, type LongItem } from "../protocol.js";
+import { type Payable, payableText, writePayload } from "../wire/payload.js";
+import { LONGEST_INLINE, type LongItem } from "../wire/protocol.js";
 
 /** While none is in use, no larger ones are kept than this, and no more than these. */
 const IDLE_BYTES = 1024 * 1024;

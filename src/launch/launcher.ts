@@ -1,9 +1,9 @@
-/** What every start method does for a container: starts children, carries lines to and from them, tells how each ended. */
-import type { LedgerShape, StartRequest, ToChild, ToHost } from "../protocol.js";
-import type { LongItems } from "../items.js";
-import type { Kind } from "../worker.js";
+/** What every start method does for a pool: starts children, carries lines to and from them, tells how each ended. */
+import type { LedgerShape, StartRequest, ToChild, ToHost } from "../wire/protocol.js";
+import type { LongItems } from "../wire/items.js";
+import type { Kind } from "../worker/worker.js";
 import type { Usage } from "../errors.js";
-import type { Ledger } from "../ledger.js";
+import type { Ledger } from "../wire/ledger.js";
 import type { Overflow } from "./overflow.js";
 import type { OnOutput, OutputPipes } from "./output-pipes.js";
 
@@ -15,7 +15,7 @@ export interface Launcher {
   readonly pids: readonly number[];
   /** Resolves when a child could be started now; rejects with what keeps it from that. */
   ready(): Promise<void>;
-  /** What a container needs for its children. */
+  /** What a pool needs for its children. */
   makeRoom(options: RoomOptions): Promise<Room>;
   /** Ends what is warm; only when no child is alive. */
   close(): Promise<void>;
@@ -37,10 +37,10 @@ export interface RoomOptions {
   readonly scratchRoot: string | undefined;
   readonly shape: LedgerShape;
   /** Whether its children have channels. */
-  readonly isPool: boolean;
+  readonly hasChannels: boolean;
 }
 
-/** Where the children of one container live: their scratch directory, their ledgers, their channels. */
+/** Where the children of one pool live: their scratch directory, their ledgers, their channels. */
 export interface Room {
   /** Empty when they need none. */
   readonly directory: string;

@@ -1,10 +1,10 @@
-/** The room of a container whose children write ledgers: those of all slots are in one file of its scratch directory. */
+/** The room of a pool whose children write ledgers: those of all slots are in one file of its scratch directory. */
 import { closeSync, constants, openSync, writeSync } from "node:fs";
 import path from "node:path";
-import { scratchError } from "../scratch.js";
-import { type Ledger, LEDGER_FILE } from "../ledger.js";
-import { LedgerReader } from "../ledger-reader.js";
-import type { LedgerShape } from "../protocol.js";
+import { scratchError } from "../wire/scratch.js";
+import { type Ledger, LEDGER_FILE } from "../wire/ledger.js";
+import { LedgerReader } from "../wire/ledger-reader.js";
+import type { LedgerShape } from "../wire/protocol.js";
 import { type Guard, ScratchRoom } from "./scratch-room.js";
 
 export class LedgerRoom extends ScratchRoom {

@@ -1,6 +1,6 @@
 /** The streams of one child that this process reads, instead of the child writing to those of the program. */
 import { readSync } from "node:fs";
-import type { OutputName } from "../output/output-mark.js";
+import type { OutputName } from "../wire/output-mark.js";
 
 export interface OutputPipes {
   /** Hands on all that has been printed up to now; waits for nothing. */

@@ -11,10 +11,10 @@ import {
   readFileSync,
   rmSync,
 } from "node:fs";
-import { buffersFile, endingFile, resultFile, wordFile } from "../child-files.js";
-import { getPayload, getPayloadLater, type Written } from "../payload.js";
-import type { ResultPlace, Start } from "../protocol.js";
-import { positionOf } from "../result-buffers.js";
+import { buffersFile, endingFile, resultFile, wordFile } from "../wire/child-files.js";
+import { getPayload, getPayloadLater, type Written } from "../wire/payload.js";
+import type { ResultPlace, Start } from "../wire/protocol.js";
+import { positionOf } from "../wire/result-buffers.js";
 
 /** Of one child; each thing can be had once. */
 export interface Overflow {

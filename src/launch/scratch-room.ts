@@ -1,5 +1,5 @@
-/** The room of a container whose children are processes: a scratch directory, with the long items in it. */
-import { Scratch } from "../scratch.js";
+/** The room of a pool whose children are processes: a scratch directory, with the long items in it. */
+import { Scratch } from "../wire/scratch.js";
 import { ItemFiles, type ItemFileUse } from "./item-files.js";
 
 /** Who removes the directory should this process be killed. */

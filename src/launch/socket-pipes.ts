@@ -1,7 +1,7 @@
 /** The output of a child that Node has spawned, through the pipes that it makes for it. */
 import type { ChildProcess } from "node:child_process";
 import type { Socket } from "node:net";
-import type { OutputName } from "../output/output-mark.js";
+import type { OutputName } from "../wire/output-mark.js";
 import { type OnOutput, type OutputPipes, readAll } from "./output-pipes.js";
 
 export class SocketPipes implements OutputPipes {

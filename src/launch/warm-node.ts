@@ -4,14 +4,14 @@ import { existsSync } from "node:fs";
 import { constants, devNull } from "node:os";
 import type { Socket } from "node:net";
 import { LaunchError, WorkerModuleError } from "../errors.js";
-import { reviveError } from "../error-record.js";
-import { MessageReader } from "../check-message.js";
-import { shortageInWords, shortageOf } from "../shortage.js";
-import { isProgram, RERUN_ADVICE } from "../rerun.js";
-import { CHANNEL_FD, ENTRY_MARK, type LoadProblem } from "../protocol.js";
+import { reviveError } from "../wire/error-record.js";
+import { MessageReader } from "../wire/check-message.js";
+import { shortageInWords, shortageOf } from "../system/shortage.js";
+import { isProgram, RERUN_ADVICE } from "../worker/rerun.js";
+import { CHANNEL_FD, ENTRY_MARK, type LoadProblem } from "../wire/protocol.js";
 import { type Entry, entryFile } from "./entry-file.js";
 import { loadHint } from "./load-hint.js";
-import { setImmediate } from "../timers.js";
+import { setImmediate } from "../system/timers.js";
 
 /** Where and how children run: the options of `Parallel` that concern processes. */
 export interface ChildSettings {

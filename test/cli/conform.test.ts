@@ -3,8 +3,8 @@ import { spawnSync } from "node:child_process";
 import { chmodSync, writeFileSync } from "node:fs";
 import path from "node:path";
 import { describe, expect, it } from "vitest";
-import { fixture, type Ran } from "../run-script.js";
-import { temporaryDirectory } from "../temporary.js";
+import { fixture, type Ran } from "../support/run-script.js";
+import { temporaryDirectory } from "../support/temporary.js";
 import { MAIN, runCli } from "./run-cli.js";
 
 const hasPython = spawnSync("python3", ["--version"]).status === 0;

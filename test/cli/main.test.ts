@@ -3,9 +3,9 @@ import { once } from "node:events";
 import { readdirSync, readFileSync } from "node:fs";
 import { text } from "node:stream/consumers";
 import { describe, expect, it, vi } from "vitest";
-import { isAlive } from "../leftovers.js";
-import { fixture, outputOf } from "../run-script.js";
-import { PROMISED, SOON } from "../soon.js";
+import { isAlive } from "../support/leftovers.js";
+import { fixture, outputOf } from "../support/run-script.js";
+import { PROMISED, SOON } from "../support/soon.js";
 import { runCli, startCli, TEMPORARY } from "./run-cli.js";
 
 const PROGRAM = fixture("conform/program.sh");

@@ -5,9 +5,9 @@ import { tmpdir } from "node:os";
 import path from "node:path";
 import { fileURLToPath } from "node:url";
 import { afterAll, expect, vi } from "vitest";
-import { descendants } from "../leftovers.js";
-import { outputOf, type Ran, startScript } from "../run-script.js";
-import { SOON } from "../soon.js";
+import { descendants } from "../support/leftovers.js";
+import { outputOf, type Ran, startScript } from "../support/run-script.js";
+import { SOON } from "../support/soon.js";
 
 export const MAIN = fileURLToPath(new URL("../../dist/cli/main.js", import.meta.url));
 export const TEMPORARY = mkdtempSync(path.join(tmpdir(), "test-of-forkmap-cli-"));

@@ -4,9 +4,9 @@
  */
 import { CommandWorker, ItemError, ItemTimeoutError, ProtocolError, DeadChildError } from "forkmap";
 import { describe, expect, it } from "vitest";
-import { commandFixture } from "../command/languages.js";
-import { opened } from "../opened.js";
-import { seeded } from "../seeded.js";
+import { commandFixture } from "../launch/program/languages.js";
+import { opened } from "../support/opened.js";
+import { seeded } from "../support/seeded.js";
 
 const COUNT = Number(process.env["FORKMAP_FUZZ_ANSWERS"] ?? 10_000);
 const LIMIT_BYTES = 16 * 1024 * 1024;

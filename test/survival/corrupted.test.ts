@@ -3,8 +3,8 @@
  * of its results. Nobody's program ends of it or waits for ever, and no item has the result of another.
  */
 import { expect, test } from "vitest";
-import { program } from "../program.js";
-import { temporaryDirectory } from "../temporary.js";
+import { program } from "../support/program.js";
+import { temporaryDirectory } from "../support/temporary.js";
 
 /** Programs of each mode. */
 const COUNT = Number(process.env["FORKMAP_FUZZ_CHILDREN"] ?? 1);

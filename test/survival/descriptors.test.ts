@@ -2,8 +2,8 @@
 import { spawn, spawnSync } from "node:child_process";
 import { readdirSync } from "node:fs";
 import { describe, expect, test } from "vitest";
-import { fixture, outputOf } from "../run-script.js";
-import { temporaryDirectory } from "../temporary.js";
+import { fixture, outputOf } from "../support/run-script.js";
+import { temporaryDirectory } from "../support/temporary.js";
 
 const ITEMS = 40;
 /** Of a shell: `ulimit` is built in. */

@@ -4,10 +4,10 @@ import { existsSync, mkdirSync, readFileSync, statSync } from "node:fs";
 import path from "node:path";
 import { setTimeout as sleep } from "node:timers/promises";
 import { expect, test, vi } from "vitest";
-import { descendants } from "../leftovers.js";
-import { type Program, program } from "../program.js";
-import { SOON } from "../soon.js";
-import { temporaryDirectory } from "../temporary.js";
+import { descendants } from "../support/leftovers.js";
+import { type Program, program } from "../support/program.js";
+import { SOON } from "../support/soon.js";
+import { temporaryDirectory } from "../support/temporary.js";
 
 const ITEMS = 5000;
 /** As the program writes it. */

@@ -2,7 +2,7 @@
 import { createHash } from "node:crypto";
 import { expect, test } from "vitest";
 import { LargePreload } from "../fixtures/large-preload.mjs";
-import { opened } from "../opened.js";
+import { opened } from "../support/opened.js";
 
 /** More than the 75 forks after which it moves a piece of 2 MiB with each fork, and than it has pieces. */
 const ITEMS = 150;

@@ -1,6 +1,6 @@
 /** Many items in a row through one `Parallel` leave both ends as small as two thousand do. */
 import { expect, test } from "vitest";
-import { fixture, runScript } from "../run-script.js";
+import { fixture, runScript } from "../support/run-script.js";
 
 interface Measure {
   readonly items: number;

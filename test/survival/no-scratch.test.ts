@@ -4,8 +4,8 @@ import { mkdirSync, mkdtempSync, readdirSync, rmSync, writeFileSync } from "node
 import { tmpdir } from "node:os";
 import path from "node:path";
 import { afterAll, describe, expect, test } from "vitest";
-import { fixture, runScript } from "../run-script.js";
-import { temporaryDirectory } from "../temporary.js";
+import { fixture, runScript } from "../support/run-script.js";
+import { temporaryDirectory } from "../support/temporary.js";
 
 const root = mkdtempSync(path.join(tmpdir(), "no-scratch-"));
 afterAll(() => rmSync(root, { recursive: true }));

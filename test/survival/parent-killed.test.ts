@@ -7,7 +7,7 @@ import path from "node:path";
 import { setTimeout as sleep } from "node:timers/promises";
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
 import { processesOf } from "../fixtures/remains.mjs";
-import { fixture, startScript } from "../run-script.js";
+import { fixture, startScript } from "../support/run-script.js";
 
 const SIGNALS = ["SIGKILL", "SIGTERM", "SIGINT"] as const;
 const LATEST_KILL_MS = 600;

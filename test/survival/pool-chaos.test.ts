@@ -2,8 +2,8 @@
 import { mkdirSync } from "node:fs";
 import path from "node:path";
 import { expect, test } from "vitest";
-import { fixture, runScript } from "../run-script.js";
-import { temporaryDirectory } from "../temporary.js";
+import { fixture, runScript } from "../support/run-script.js";
+import { temporaryDirectory } from "../support/temporary.js";
 
 interface Report {
   readonly rounds: number;

@@ -14,7 +14,7 @@ import { tmpdir } from "node:os";
 import path from "node:path";
 import { fileURLToPath } from "node:url";
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
-import { fixture, outputOf, runScript } from "../run-script.js";
+import { fixture, outputOf, runScript } from "../support/run-script.js";
 
 interface Told {
   readonly length?: number;

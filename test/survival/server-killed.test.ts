@@ -3,7 +3,7 @@ import { mkdtempSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
 import path from "node:path";
 import { afterEach, beforeEach, describe, expect, test } from "vitest";
-import { fixture, runScript } from "../run-script.js";
+import { fixture, runScript } from "../support/run-script.js";
 
 interface Report {
   readonly values: (string | null)[];

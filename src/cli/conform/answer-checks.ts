@@ -1,7 +1,7 @@
 /** How the program answers: each item with a line, whatever the item is and however it comes. */
 import { isDeepStrictEqual } from "node:util";
-import type { ErrorRecord } from "../../error-record.js";
-import { excerpt } from "../../breach.js";
+import type { ErrorRecord } from "../../wire/error-record.js";
+import { excerpt } from "../../wire/breach.js";
 import type { Bench, Known } from "./bench.js";
 import { type Check, note, OK, ok, skipped, type Verdict, wrong } from "./check.js";
 import { wayOf } from "./mistakes.js";

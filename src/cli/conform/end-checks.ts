@@ -1,6 +1,6 @@
 /** How the program ends: when there is nothing more to read, when it is told to, and with all it has started. */
 import { setTimeout as sleep } from "node:timers/promises";
-import { excerpt } from "../../breach.js";
+import { excerpt } from "../../wire/breach.js";
 import { DEFAULT_FORCE_KILL_AFTER_MS } from "../../options.js";
 import type { Bench } from "./bench.js";
 import { type Check, note, OK, skipped, type Verdict, wrong } from "./check.js";

@@ -1,5 +1,5 @@
 /** Several requests at once: each is answered, once and with its id, in any order. */
-import { Breach } from "../../breach.js";
+import { Breach } from "../../wire/breach.js";
 import { type Check, OK, type Verdict, wrong } from "./check.js";
 import { endingOf, shown } from "./mistakes.js";
 import { payload, readLine } from "./reply.js";

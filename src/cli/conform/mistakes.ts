@@ -1,5 +1,5 @@
 /** What authors of programs get wrong, and how it is mended, in sentences that go on from "it". */
-import { type Breach, excerpt } from "../../breach.js";
+import { type Breach, excerpt } from "../../wire/breach.js";
 import { tooLong } from "../../launch/program/answer.js";
 import type { ProgramExit } from "../../launch/program/program-process.js";
 import type { Heard, Talk } from "./talk.js";

@@ -2,7 +2,7 @@
  * What the program makes of one request: an answer, or what went wrong, in a sentence. Whether a line is an answer is
  * launch/program/answer.ts's to say; here is what became of the request besides.
  */
-import { Breach, excerpt } from "../../breach.js";
+import { Breach, excerpt } from "../../wire/breach.js";
 import { isUtf8 } from "node:buffer";
 import {
   MAX_ANSWER_BYTES,

@@ -4,7 +4,7 @@
  */
 import { mkdirSync, rmSync } from "node:fs";
 import { stripVTControlCharacters } from "node:util";
-import { excerpt } from "../../breach.js";
+import { excerpt } from "../../wire/breach.js";
 import { MAX_ANSWER_BYTES } from "../../launch/program/answer.js";
 import type { ProcessGroups } from "../../launch/process-groups.js";
 import {

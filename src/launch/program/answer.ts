@@ -3,10 +3,10 @@
  * has it is a `Breach`, which says what came and what was expected.
  */
 import { isUtf8 } from "node:buffer";
-import { Breach, excerpt } from "../../breach.js";
-import type { ErrorRecord } from "../../error-record.js";
-import type { PayloadKind } from "../../payload.js";
-import { MAX_DELAY_MS } from "../../protocol.js";
+import { Breach, excerpt } from "../../wire/breach.js";
+import type { ErrorRecord } from "../../wire/error-record.js";
+import type { PayloadKind } from "../../wire/payload.js";
+import { MAX_DELAY_MS } from "../../wire/protocol.js";
 
 /**
  * A longer line is refused, and kept no further: what is so long is for a file. One of this length holds up this process for 85 ms

@@ -2,8 +2,8 @@
  * The ledger of a slot whose child is a program, which knows nothing of ledgers: this process itself notes which requests it
  * has written, and what the answers were.
  */
-import type { Entry, EntryHandler, Ledger } from "../../ledger.js";
-import { monotonic } from "../../monotonic.js";
+import type { Entry, EntryHandler, Ledger } from "../../wire/ledger.js";
+import { monotonic } from "../../system/monotonic.js";
 
 export class ProgramLedger implements Ledger {
   /** Start and end of each item, at its number modulo their count. */

@@ -1,6 +1,6 @@
 /**
  * A child that is a program in any language, seen from the parent: its start, its end and what is to be done when it breaks the
- * protocol of docs/protocol.md. To a container it is a child as any other, as its ledger is kept for it.
+ * protocol of docs/protocol.md. To a pool it is a child as any other, as its ledger is kept for it.
  *
  *   items ──▶ Requests: those that wait ── {"id","payload"} ──▶ stdin   at most `fibers` at a time
  *   ledger ◀── answers, checked ◀───────── {"id","status"} ──── stdout  else: a breach, and the program is killed
@@ -8,12 +8,12 @@
 import { mkdirSync, rmdirSync } from "node:fs";
 import { rm } from "node:fs/promises";
 import { LaunchError } from "../../errors.js";
-import { monotonic } from "../../monotonic.js";
-import { MarkEncoder } from "../../output/output-mark.js";
-import type { Start, StartRequest, ToChild, ToHost } from "../../protocol.js";
-import { residentMemory } from "../../stats.js";
-import { Breach } from "../../breach.js";
-import { isShortage, shortageOf } from "../../shortage.js";
+import { monotonic } from "../../system/monotonic.js";
+import { MarkEncoder } from "../../wire/output-mark.js";
+import type { Start, StartRequest, ToChild, ToHost } from "../../wire/protocol.js";
+import { residentMemory } from "../../system/resident-memory.js";
+import { Breach } from "../../wire/breach.js";
+import { isShortage, shortageOf } from "../../system/shortage.js";
 import { checkProgram } from "./find-program.js";
 import type { Child, ChildEnd, ChildEvents } from "../launcher.js";
 import type { OutputPipes } from "../output-pipes.js";
@@ -27,7 +27,7 @@ import {
 } from "./program-process.js";
 import { type Partner, Requests } from "./requests.js";
 import { ResultFiles } from "./result-files.js";
-import { clearTimeout, setImmediate, setTimeout } from "../../timers.js";
+import { clearTimeout, setImmediate, setTimeout } from "../../system/timers.js";
 
 /** To ask how much memory is held takes some 20 us. */
 const MEMORY_CHECK_MS = 5;
@@ -249,7 +249,7 @@ export class Program implements Child {
     try {
       rmdirSync(this.#directory);
     } catch {
-      // With the scratch directory of the container, at the latest.
+      // With the scratch directory of the pool, at the latest.
       void rm(this.#directory, { recursive: true, force: true }).catch(() => {});
     }
   }

@@ -2,16 +2,16 @@
  * The requests of a program: which items wait for it, which it has been written, and what its answers make of them, which is
  * noted in the ledger. What is no answer to one of them is a `Breach`; what comes of that is the program's business.
  */
-import type { Entry } from "../../ledger.js";
-import { monotonic } from "../../monotonic.js";
-import { type Answer, MAX_FIBERS, type Payload } from "../../protocol.js";
-import { Breach, excerpt } from "../../breach.js";
+import type { Entry } from "../../wire/ledger.js";
+import { monotonic } from "../../system/monotonic.js";
+import { type Answer, MAX_FIBERS, type Payload } from "../../wire/protocol.js";
+import { Breach, excerpt } from "../../wire/breach.js";
 import { MAX_ANSWER_BYTES, type ProgramAnswer, readAnswer, tooLong } from "./answer.js";
 import type { ProgramLedger } from "./program-ledger.js";
 import type { ResultFiles } from "./result-files.js";
-import { stringify } from "../../json.js";
+import { stringify } from "../../system/json.js";
 
-/** Answers to a batch are told of so often; the container looks for them by itself as well. */
+/** Answers to a batch are told of so often; the pool looks for them by itself as well. */
 const TELL_MS = 5;
 /** What is shown of a line, in bytes, that is no answer at all. */
 const SHOWN_BYTES = 400;
@@ -31,7 +31,7 @@ export interface Partner {
   holdsTooMuch(): boolean;
   /** An item is about to be written. */
   onBegin(seq: number): void;
-  /** Tells the container. */
+  /** Tells the pool. */
   say(answer: Answer): void;
   /** It was to end when it has nothing to do, and now it has nothing. */
   onDone(): void;
@@ -242,7 +242,7 @@ export class Requests {
     return [payload.results && "result" in answer ? answer.result : undefined];
   }
 
-  /** What it is done with, to the container. */
+  /** What it is done with, to the pool. */
   #tell(): void {
     if (this.#inFlight.size === 0 && this.#batches.length === 0) return this.#idle();
     if (this.#only || this.#answers === 0) return;

@@ -5,9 +5,9 @@
 import { isUtf8 } from "node:buffer";
 import { closeSync, constants, fstatSync, openSync, realpathSync, rmSync } from "node:fs";
 import path from "node:path";
-import { getPayload, getPayloadLater, type PayloadKind, type Written } from "../../payload.js";
-import type { ResultPlace } from "../../protocol.js";
-import { Breach, excerpt } from "../../breach.js";
+import { getPayload, getPayloadLater, type PayloadKind, type Written } from "../../wire/payload.js";
+import type { ResultPlace } from "../../wire/protocol.js";
+import { Breach, excerpt } from "../../wire/breach.js";
 import { type Overflow, SYNC_LIMIT_BYTES } from "../overflow.js";
 
 /** Not through a link, and without waiting for the writer of a FIFO. */

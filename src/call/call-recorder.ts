@@ -1,0 +1,87 @@
+/** Tells of one call what was asked for: progress, a trace, diagnostics channels. */
+import * as diagnostics from "../observe/diagnostics.js";
+import {
+  DeadChildError,
+  ItemTimeoutError,
+  ProtocolError,
+  ResultTypeError,
+  StartError,
+} from "../errors.js";
+import { monotonic } from "../system/monotonic.js";
+import type { ResolvedOptions } from "../options.js";
+import type { Progress } from "../observe/progress.js";
+import type { Runs, Task } from "../wire/task.js";
+import type { ChildLife } from "../observe/diagnostics.js";
+import type { Trace } from "../observe/trace.js";
+
+export class CallRecorder {
+  readonly #worker: string;
+  #trace: Trace | undefined;
+  #progress: Progress | undefined;
+
+  constructor(worker: string) {
+    this.#worker = worker;
+  }
+
+  /** Both are loaded when they are asked for: most calls want neither, and no child does. */
+  async open({ trace, progress }: ResolvedOptions, total: number | undefined): Promise<void> {
+    if (trace !== undefined) {
+      const { Trace } = await import("../observe/trace.js");
+      this.#trace = Trace.create(trace, { worker: this.#worker, startedAt: monotonic() });
+    }
+    if (progress !== false) {
+      const { Progress } = await import("../observe/progress.js");
+      this.#progress = new Progress(progress === true ? this.#worker : progress, total);
+    }
+  }
+
+  /** An attempt has ended. `runs` is only asked when somebody wants to know. */
+  attempt(task: Task, runs: Runs, seq: number, error?: Error): void {
+    const isHeard = this.#trace || diagnostics.items.hasSubscribers;
+    if (isHeard) this.#tell(task, runs, seq, error === undefined ? "ok" : outcomeOf(error), error);
+  }
+
+  /** An item is to be tried again later. */
+  throttled(task: Task, runs: Runs, seq: number): void {
+    if (this.#trace || diagnostics.items.hasSubscribers) this.#tell(task, runs, seq, "throttled");
+  }
+
+  #tell(task: Task, runs: Runs, seq: number, outcome: string, error?: Error): void {
+    const { index, attempt } = task;
+    const { num, generation, pid, start, end } = runs.runOf(seq);
+    const facts = { index, attempt, num, generation, pid, start, end, outcome };
+    this.#trace?.item({ ...facts, message: error?.message });
+    diagnostics.items.publish({
+      ...facts,
+      worker: this.#worker,
+      error,
+    } satisfies diagnostics.ItemMessage);
+  }
+
+  /** Items are done, for good. */
+  done(succeeded: number, failed: number): void {
+    this.#progress?.add(succeeded, failed);
+  }
+
+  inFlight(count: number): void {
+    if (this.#trace) this.#trace.inFlight(count, monotonic());
+  }
+
+  /** A child has ended, or the call has. */
+  child(life: ChildLife): void {
+    this.#trace?.child(life);
+  }
+
+  async close(): Promise<void> {
+    this.#progress?.end();
+    await this.#trace?.close();
+  }
+}
+
+function outcomeOf(error: Error): string {
+  if (error instanceof ItemTimeoutError) return "timeout";
+  if (error instanceof DeadChildError) return "dead";
+  if (error instanceof ProtocolError) return "breach";
+  if (error instanceof StartError) return "unstarted";
+  return error instanceof ResultTypeError ? "mistyped" : "error";
+}

@@ -1,0 +1,43 @@
+/**
+ * Keeps the program from ending by itself while something is under way that somebody waits for: a call, `ready`, `close`,
+ * `destroy`. The only thing that does: no process, socket, channel, thread or listener of ours holds the event loop, so
+ * none can forget to, or to let go. One timer for all, which never fires in practice.
+ */
+import { outside } from "../launch/outside.js";
+import { MAX_DELAY_MS } from "../wire/protocol.js";
+import { setInterval } from "../system/timers.js";
+
+let holders = 0;
+let timer: NodeJS.Timeout | undefined;
+
+/** One reason to hold the event loop. Taking it twice holds once; so does releasing. */
+export class LoopHold {
+  #isTaken = false;
+
+  take(): void {
+    if (this.#isTaken) return;
+    this.#isTaken = true;
+    holders += 1;
+    if (holders > 1) return;
+    timer ??= outside(() => setInterval(() => {}, MAX_DELAY_MS));
+    timer.ref();
+  }
+
+  release(): void {
+    if (!this.#isTaken) return;
+    this.#isTaken = false;
+    holders -= 1;
+    if (holders === 0) timer!.unref();
+  }
+}
+
+/** Holds the event loop until `work` has settled. */
+export async function holdingLoop<T>(work: () => Promise<T>): Promise<T> {
+  const hold = new LoopHold();
+  hold.take();
+  try {
+    return await work();
+  } finally {
+    hold.release();
+  }
+}

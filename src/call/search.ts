@@ -1,0 +1,82 @@
+/** `some`, `every` and `find`: calls that end as soon as the answer is known. */
+import type { CallSite } from "./call-site.js";
+import type { Calls } from "./calls.js";
+import { throwIfAny } from "../errors.js";
+import type { CallOptions, ParallelOptions } from "../options.js";
+import type { Scheduler } from "./scheduler.js";
+
+/** What is asked. */
+export interface Question {
+  readonly site: CallSite;
+  readonly items: Iterable<unknown> | AsyncIterable<unknown>;
+  readonly defaults: ParallelOptions<never, never>;
+  readonly options: CallOptions<never, never>;
+}
+
+/** Whether an item has a result that is truthy (`wanted: true`), or one that is not. */
+export async function anyIs(calls: Calls, question: Question, wanted: boolean) {
+  let isFound = false;
+  await search(calls, question, {
+    onResult: (call, _, result) => {
+      if (call.isStopped || Boolean(result) !== wanted) return;
+      isFound = true;
+      call.finish();
+    },
+    onFailure: () => {},
+    isAnswered: () => isFound,
+  });
+  return isFound;
+}
+
+/** The first item, in the order of the input, whose result is truthy. One that fails is not it. */
+export async function findFirst(calls: Calls, question: Question): Promise<unknown> {
+  let found: { readonly index: number; readonly item: unknown } | undefined;
+  /** Items that are not it; all before `next` are not. */
+  const passed = new Set<number>();
+  let next = 0;
+  let isAnswered = false;
+  const look = (call: Scheduler) => {
+    while (passed.delete(next)) next += 1;
+    if (!found || call.isStopped) return;
+    // One before it may still be it.
+    if (found.index !== next) return call.stopPulling();
+    isAnswered = true;
+    call.finish();
+  };
+  await search(calls, question, {
+    onResult: (call, index, result, item) => {
+      if (!result) passed.add(index);
+      else if (!found || index < found.index) found = { index, item };
+      look(call);
+    },
+    onFailure: (call, index) => {
+      passed.add(index);
+      look(call);
+    },
+    isAnswered: () => isAnswered,
+  });
+  return found?.item;
+}
+
+interface Search {
+  onResult(call: Scheduler, index: number, result: unknown, item: unknown): void;
+  onFailure(call: Scheduler, index: number): void;
+  isAnswered(): boolean;
+}
+
+/** Whatever comes first: an answer ends the call, and so does an error, unless it is one of those that are put up with. */
+async function search(calls: Calls, question: Question, search: Search) {
+  const errors: Error[] = [];
+  const call: Scheduler = calls.start({
+    ...question,
+    wantsResults: true,
+    onResult: (index, result, item) => search.onResult(call, index, result, item),
+    onError: (index, error) => {
+      errors[index] = error;
+      search.onFailure(call, index);
+    },
+  });
+  await calls.run(call);
+  if (search.isAnswered()) return;
+  throwIfAny(errors, call.pulled);
+}

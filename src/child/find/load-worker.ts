@@ -1,0 +1,61 @@
+/** Makes a worker ready in another process, and says in words what kept it from that. */
+import { isJsonWorker } from "../../worker/check-worker.js";
+import { recordError } from "../../wire/error-record.js";
+import type { LoadProblem } from "../../wire/protocol.js";
+import type { WorkerSource } from "../../worker/worker-source.js";
+import { isProgram, RERUN_ADVICE } from "../../worker/rerun.js";
+import { findWorker, LoadFailure } from "./find-worker.js";
+import { prepareForJson } from "../items/notes.js";
+import type { LoadedWorker } from "../items/runner.js";
+import type { Ending } from "../items/watch-exit.js";
+
+/** Its module is loaded, and `preload` has been called. */
+let isPreloading = false;
+
+/** @param onLoaded - called before `preload` is */
+export async function loadWorker(
+  source: WorkerSource,
+  onLoaded?: (worker: LoadedWorker) => Promise<void>,
+): Promise<LoadedWorker> {
+  if (source.isJson) await prepareForJson();
+  const worker = await findWorker(source);
+  await onLoaded?.(worker);
+  try {
+    isPreloading = true;
+    await worker.preload?.();
+  } catch (error) {
+    throw new LoadFailure(`preload() of ${source.name} failed`, { value: error });
+  } finally {
+    isPreloading = false;
+  }
+  // Of a module that the user has named, the class may be another one.
+  if (isJsonWorker(worker)) await prepareForJson();
+  return worker;
+}
+
+export function problemOf(error: unknown): LoadProblem {
+  return error instanceof LoadFailure
+    ? error.problem
+    : { message: "The worker could not be made ready", error: recordError(error) };
+}
+
+/** The process ended before the worker was ready. */
+export function problemOfExit(ending: Ending, code: number, source: WorkerSource): LoadProblem {
+  const error = ending.how === "uncaught" ? recordError(ending.error) : undefined;
+  if (isPreloading) {
+    const what = `preload() of ${source.name}`;
+    if (error) return { message: `${what} failed: it left something behind that threw`, error };
+    if (ending.how === "exit") return { message: `${what} called process.exit(${code})` };
+    return {
+      message: `${what} never settled: its promise is pending and nothing is left that could settle it`,
+    };
+  }
+  const { url, argv } = source;
+  const advice = isProgram(url, argv) ? RERUN_ADVICE : undefined;
+  if (error) return { message: `${url} threw while it was loaded`, error, advice };
+  const noInput = advice && `${advice}. Its standard input is empty there`;
+  return {
+    message: `${url} ended its process while it was loaded (exit code ${code})`,
+    advice: noInput,
+  };
+}

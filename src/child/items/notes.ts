@@ -1,0 +1,126 @@
+/**
+ * What became of an item, as it goes to the parent: into the ledger if it is short, elsewhere if it is not, and then the
+ * ledger speaks of it.
+ */
+import { isJsonWorker } from "../../worker/check-worker.js";
+import { describe } from "../../system/describe.js";
+import { recordError, shortRecord } from "../../wire/error-record.js";
+import { describeWith, jsonProblem, problemOfThrown } from "../../wire/json-value.js";
+import { type Payable, payableText } from "../../wire/payload.js";
+import { monotonic } from "../../system/monotonic.js";
+import type { Ending, LastWord } from "../../wire/protocol.js";
+import type { LedgerWriter } from "./ledger-writer.js";
+import type { OverflowWriter } from "./overflow.js";
+import type { Ending as ProcessEnding } from "./watch-exit.js";
+import { stringify } from "../../system/json.js";
+
+/** Imports a CommonJS package, which takes some 6 ms: only children of workers that return JSON have it. */
+let stableJson: { readonly stableStringify: (value: unknown) => string } | undefined;
+
+/** To be called before there are notes of such a worker. */
+export async function prepareForJson(): Promise<void> {
+  stableJson ??= await import("../../wire/stable-json.js");
+}
+
+/** What is left of an error when there is neither room in the ledger nor elsewhere. */
+const SHORT_ERROR_BYTES = 2048;
+
+export class Notes {
+  readonly #ledger: LedgerWriter;
+  readonly #overflow: OverflowWriter;
+  readonly #isJson: boolean;
+
+  constructor(ledger: LedgerWriter, overflow: OverflowWriter, worker: object) {
+    this.#ledger = ledger;
+    this.#overflow = overflow;
+    this.#isJson = isJsonWorker(worker);
+  }
+
+  /** Nobody wants the result. Returns the time at which the item was done, as all of these do. */
+  nothing(seq: number): number {
+    const now = monotonic();
+    this.#ledger.finish(seq, '""', now);
+    return now;
+  }
+
+  /** @throws when it cannot be written: a full disk */
+  result(seq: number, result: unknown): number {
+    const now = monotonic();
+    if (this.#isJson) return this.#json(seq, result, now);
+    if (typeof result === "string") {
+      if (this.#ledger.finishText(seq, result, now)) return now;
+      return this.#elsewhere(seq, payableText(result));
+    }
+    if (result instanceof Uint8Array) return this.#elsewhere(seq, { kind: "bytes", data: result });
+    return this.#mistyped(seq, describe(result), now);
+  }
+
+  error(seq: number, thrown: unknown): number {
+    const now = monotonic();
+    const error = recordError(thrown);
+    return this.#long(seq, { status: "error", error }, now, () => ({
+      status: "error",
+      error: shortRecord(error, SHORT_ERROR_BYTES),
+    }));
+  }
+
+  /** The process or thread ends before its time. */
+  cutShort(how: ProcessEnding): void {
+    this.ending(how.how === "uncaught" ? { ...how, error: recordError(how.error) } : how);
+  }
+
+  /** Why the child ends. */
+  ending(ending: Ending): void {
+    const text = stringify(ending);
+    if (this.#ledger.end(text)) return;
+    if ("error" in ending && !this.#overflow.ending(text)) {
+      const error = shortRecord(ending.error, SHORT_ERROR_BYTES);
+      if (this.#ledger.end(stringify({ ...ending, error }))) return;
+    }
+    this.#ledger.end('{"how":"elsewhere"}');
+  }
+
+  #json(seq: number, result: unknown, now: number): number {
+    let problem = jsonProblem(result);
+    let json = "";
+    try {
+      if (!problem) json = stableJson!.stableStringify(result);
+    } catch (error) {
+      // It fills the stack sooner than the look at the value does.
+      problem = problemOfThrown(error);
+    }
+    // What the value's own code has thrown is an error of the worker, with a stack that says where.
+    if (problem?.thrown) return this.error(seq, problem.thrown.error);
+    if (problem) return this.#mistyped(seq, describeWith(result, problem), now);
+    if (this.#ledger.finish(seq, `[${json}]`, now)) return now;
+    return this.#elsewhere(seq, { kind: "json", data: json });
+  }
+
+  #mistyped(seq: number, got: string, now: number): number {
+    return this.#long(seq, { status: "mistyped", got }, now, () => ({
+      status: "mistyped",
+      got: got.slice(0, SHORT_ERROR_BYTES),
+    }));
+  }
+
+  /** A word that may be too long for the ledger; `cut` is what is left of it when there is no room elsewhere. */
+  #long(seq: number, word: LastWord, now: number, cut: () => LastWord): number {
+    const json = stringify(word);
+    if (this.#ledger.finish(seq, json, now)) return now;
+    if (!this.#overflow.word(seq, json)) {
+      if (this.#ledger.finish(seq, stringify(cut()), now)) return now;
+    }
+    return this.#word(seq, '{"status":"elsewhere"}', now);
+  }
+
+  #elsewhere(seq: number, payable: Payable): number {
+    const { kind, size, buffer } = this.#overflow.result(seq, payable);
+    const place = buffer === undefined ? "" : `,"buffer":${buffer}`;
+    return this.#word(seq, `{"status":"ok","kind":"${kind}","size":${size}${place}}`, monotonic());
+  }
+
+  #word(seq: number, word: string, now: number): number {
+    this.#ledger.finish(seq, word, now);
+    return now;
+  }
+}

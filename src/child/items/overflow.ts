@@ -1,0 +1,86 @@
+/**
+ * What is too long for the ledger, on its way out of a child: into files of the scratch directory, or out of a thread as
+ * messages. The other ends are launch/overflow.ts and launch/overflow-mail.ts.
+ */
+import { writeFileSync } from "node:fs";
+import type { MessagePort } from "node:worker_threads";
+import { endingFile, resultFile, wordFile } from "../../wire/child-files.js";
+import { type Payable, writePayload } from "../../wire/payload.js";
+import { ENDING_LETTER, type Letter, type ResultPlace, type Start } from "../../wire/protocol.js";
+import type { LedgerWriter } from "./ledger-writer.js";
+import { ResultBuffers } from "./result-buffers.js";
+
+export interface OverflowWriter {
+  /** @throws when it cannot be written */
+  result(seq: number, payable: Payable): ResultPlace;
+  /** What became of an item, as JSON; `false` when it cannot be written. */
+  word(seq: number, json: string): boolean;
+  /** Why the child ends, as JSON; `false` when it cannot be written. */
+  ending(json: string): boolean;
+}
+
+export class OverflowFileWriter implements OverflowWriter {
+  readonly #start: Start;
+  readonly #buffers: ResultBuffers | undefined;
+
+  constructor(start: Start, ledger: LedgerWriter) {
+    this.#start = start;
+    // A child with one item would use one once.
+    if (!start.payload) this.#buffers = new ResultBuffers(start, ledger);
+  }
+
+  result(seq: number, payable: Payable): ResultPlace {
+    const written = this.#buffers?.put(payable);
+    return written ?? writePayload(resultFile(this.#start, seq), payable);
+  }
+
+  word(seq: number, json: string): boolean {
+    return isWritten(wordFile(this.#start, seq), json);
+  }
+
+  ending(json: string): boolean {
+    return isWritten(endingFile(this.#start), json);
+  }
+}
+
+export class OverflowPoster implements OverflowWriter {
+  readonly #port: MessagePort;
+
+  constructor(port: MessagePort) {
+    this.#port = port;
+  }
+
+  result(seq: number, { kind, data }: Payable): ResultPlace {
+    if (typeof data === "string") {
+      this.#post({ about: seq, value: data });
+    } else {
+      // A copy: the worker may go on using its own. It is handed over whole, not copied again.
+      const value = new Uint8Array(data);
+      this.#post({ about: seq, value }, value.buffer);
+    }
+    return { kind, size: data.length };
+  }
+
+  word(seq: number, json: string): boolean {
+    this.#post({ about: seq, value: json });
+    return true;
+  }
+
+  ending(json: string): boolean {
+    this.#post({ about: ENDING_LETTER, value: json });
+    return true;
+  }
+
+  #post(letter: Letter, ...transfer: ArrayBuffer[]): void {
+    this.#port.postMessage(letter, transfer);
+  }
+}
+
+function isWritten(file: string, text: string): boolean {
+  try {
+    writeFileSync(file, text, { flag: "wx", mode: 0o600 });
+    return true;
+  } catch {
+    return false;
+  }
+}

@@ -1,0 +1,362 @@
+/**
+ * Runs items inside a child, one or many: the worker's `setup` before the first, `process` for each, `teardown` after the
+ * last. How the child comes to its items and how it ends is the business of its entry; what became of an item, of the notes.
+ *
+ * An item whose `process` returns no promise is begun, run and noted without a turn of the event loop.
+ */
+import { CONTEXT } from "../../worker/context.js";
+import { recordError } from "../../wire/error-record.js";
+import { monotonic } from "../../system/monotonic.js";
+import { parsePayload, readPayload } from "../../wire/payload.js";
+import type { Answer, LongItem, Payload, Start, ToChild } from "../../wire/protocol.js";
+import type { Frame, Instance, JsonWorker, Kind, ParallelWorker } from "../../worker/worker.js";
+import type { LedgerWriter } from "./ledger-writer.js";
+import { Notes } from "./notes.js";
+import type { OverflowWriter } from "./overflow.js";
+import type { OutputMarks } from "./output-marks.js";
+import { RunningTask } from "../../worker/running-task.js";
+
+export type LoadedWorker =
+  | ParallelWorker<unknown, string | Uint8Array>
+  | JsonWorker<unknown, unknown>;
+
+/** Where the items run: what all children of one worker have in common. */
+export interface Surroundings {
+  readonly kind: Kind;
+  readonly name: string;
+  readonly context: readonly Frame[];
+  /** Bytes that count as held by the child. */
+  readonly heldMemory?: () => number;
+}
+
+export interface RunnerEvents {
+  /** Tells the parent. */
+  say(answer: Answer): void;
+  /** Whether an item is being run. */
+  busy(isBusy: boolean): void;
+  /** Calls `interrupt` when the child is asked to end. */
+  onInterrupt(interrupt: () => void): void;
+  /**
+   * Of a child with one item, whose process is through: has Node tell rejections that nobody has handled, and calls `then`
+   * unless that ends the process.
+   */
+  tellRejections?(then: () => void): void;
+  /** All is done that will ever be: the child can end. */
+  done(): void;
+  /** Where it is to be seen in what the child prints which item has printed it. */
+  readonly marks?: OutputMarks | undefined;
+}
+
+/** To ask how much memory is held takes some 10 us. */
+const MEMORY_CHECK_MS = 5;
+
+interface Batch {
+  readonly id: string;
+  readonly payload: Payload;
+  /** Place of the next item to begin. */
+  next: number;
+}
+
+export class Runner {
+  readonly #worker: LoadedWorker;
+  readonly #start: Start;
+  readonly #ledger: LedgerWriter;
+  readonly #notes: Notes;
+  readonly #events: RunnerEvents;
+  readonly #instance: Instance;
+  readonly #heldMemory: () => number;
+  readonly #batches: Batch[] = [];
+  #inFlight = 0;
+  #lastId = "";
+  #isSetUp: boolean;
+  #isSettingUp = false;
+  #isPumping = false;
+  /** The `stopOnError` of an item that has failed: none of those that have the same is begun, also of those to come. */
+  #stopped: number | undefined;
+  /** It takes no more items: it failed to set up, or holds too much memory. */
+  #isFull = false;
+  /** It has begun an item: a child that is full before it has would be replaced for ever. */
+  #hasRun = false;
+  /** It ends when what runs is done. */
+  #isEnding = false;
+  #isFinishing = false;
+  #isBusy = false;
+  #isProgressDue = false;
+  #memoryCheckedAt = 0;
+  #controller: AbortController | undefined;
+
+  constructor(
+    worker: LoadedWorker,
+    start: Start,
+    { kind, name, context, heldMemory = process.memoryUsage.rss }: Surroundings,
+    ledger: LedgerWriter,
+    overflow: OverflowWriter,
+    events: RunnerEvents,
+  ) {
+    this.#worker = worker;
+    this.#start = start;
+    this.#ledger = ledger;
+    this.#notes = new Notes(ledger, overflow, worker);
+    this.#events = events;
+    this.#heldMemory = heldMemory;
+    this.#isSetUp = worker.setup === undefined;
+    const { num, generation } = start;
+    this.#instance = {
+      kind,
+      name,
+      num,
+      generation,
+      parent: context.at(-1),
+      context: [...context, { kind, num, name }],
+    };
+    (globalThis as Record<symbol, unknown>)[CONTEXT] = this.#instance.context;
+  }
+
+  get notes(): Notes {
+    return this.#notes;
+  }
+
+  follow(message: ToChild): void {
+    if ("do" in message) this.end();
+    else this.run(message.id, message.payload);
+  }
+
+  run(id: string, payload: Payload): void {
+    this.#ledger.readUpTo(payload.read);
+    this.#batches.push({ id, payload, next: 0 });
+    this.#lastId = id;
+    if (this.#isSetUp || this.#isFull) this.#pump();
+    else if (!this.#isSettingUp) void this.#setUp();
+  }
+
+  /** Ends once what is running is done; the rest is given back. */
+  end(): void {
+    this.#isEnding = true;
+    this.#pump();
+  }
+
+  /** It is part of the first item: what goes wrong here is that item's error. */
+  async #setUp(): Promise<void> {
+    const { payload } = this.#batches[0]!;
+    this.#isSettingUp = true;
+    this.#setBusy(true);
+    if (!this.#ledger.begin(payload.seq, monotonic())) {
+      this.#isSettingUp = false;
+      return this.#pump();
+    }
+    this.#events.marks?.begin(payload.seq);
+    try {
+      await this.#worker.setup!(this.#instance);
+      this.#isSetUp = true;
+    } catch (thrown) {
+      this.#isFull = true;
+      this.#batches[0]!.next += 1;
+      this.#notes.error(payload.seq, thrown);
+    }
+    this.#isSettingUp = false;
+    this.#pump();
+  }
+
+  /** Begins items as long as there are any and a fiber is free, then tells the parent what it has to know. */
+  #pump(): void {
+    // An item that is done at once comes back here in the middle of it.
+    if (this.#isPumping || this.#isSettingUp) return;
+    this.#isPumping = true;
+    let now = monotonic();
+    for (let batch = this.#batches[0]; batch !== undefined; batch = this.#batches[0]) {
+      const { payload } = batch;
+      const { length } = payload.items;
+      while (batch.next < length && this.#inFlight < payload.fibers) {
+        const seq = payload.seq + batch.next;
+        if (this.#isOver(payload, now) || !this.#ledger.begin(seq, now)) {
+          this.#giveBack(seq);
+          break;
+        }
+        batch.next += 1;
+        now = this.#begin(payload, batch.next - 1, seq);
+      }
+      if (batch.next < length) break;
+      if (payload.last) this.#isEnding = true;
+      this.#batches.shift();
+      // The loop does not turn between them, and the parent has the next one to send.
+      if (this.#batches.length > 0) this.#say({ status: "progress" });
+    }
+    this.#isPumping = false;
+    this.#settle();
+  }
+
+  #isOver({ stopOnError }: Payload, now: number): boolean {
+    if (this.#isEnding || this.#isFull) return true;
+    if (stopOnError !== undefined && stopOnError === this.#stopped) return true;
+    if (this.#holdsTooMuch(now)) this.#isFull = true;
+    return this.#isFull;
+  }
+
+  #holdsTooMuch(now: number): boolean {
+    const { maxRss } = this.#start;
+    if (maxRss === undefined || !this.#hasRun) return false;
+    if (now - this.#memoryCheckedAt < MEMORY_CHECK_MS) return false;
+    this.#memoryCheckedAt = now;
+    return this.#heldMemory() > maxRss;
+  }
+
+  /** Returns the time at which it came back. */
+  #begin(payload: Payload, place: number, seq: number): number {
+    this.#hasRun = true;
+    this.#events.marks?.begin(seq);
+    try {
+      const long = payload.long?.[place];
+      const item = long ? readLong(long) : payload.items[place];
+      const index = payload.indexes === undefined ? payload.index + place : payload.indexes[place]!;
+      const attempt = payload.attempts === undefined ? 1 : payload.attempts[place]!;
+      const task = new RunningTask(index, attempt, this.#instance, this.#signal);
+      const result = this.#process(payload, seq, item, task);
+      if (isThenable(result) || this.#tearsDown) {
+        this.#inFlight += 1;
+        void this.#later(payload, seq, result);
+        return monotonic();
+      }
+      if (this.#events.tellRejections) {
+        this.#inFlight += 1;
+        this.#succeedAlone(payload, seq, result);
+        return monotonic();
+      }
+      return this.#succeed(payload, seq, result);
+    } catch (thrown) {
+      return this.#fail(payload, seq, thrown);
+    }
+  }
+
+  #process(payload: Payload, seq: number, item: unknown, task: RunningTask): unknown {
+    const { marks } = this.#events;
+    if (!marks || payload.fibers === 1) return this.#worker.process(item, task);
+    return marks.among(seq, () => this.#worker.process(item, task));
+  }
+
+  async #later(payload: Payload, seq: number, result: unknown): Promise<void> {
+    try {
+      const value = await result;
+      if (this.#tearsDown) await this.#worker.teardown!();
+      if (this.#events.tellRejections) return this.#succeedAlone(payload, seq, value);
+      this.#succeed(payload, seq, value);
+    } catch (thrown) {
+      this.#fail(payload, seq, thrown);
+    }
+    this.#inFlight -= 1;
+    this.#pump();
+  }
+
+  /** An error that the item has left behind is its own, as the process is: what Node would end with, it ends with. */
+  #succeedAlone(payload: Payload, seq: number, result: unknown): void {
+    this.#events.tellRejections!(() => {
+      try {
+        this.#succeed(payload, seq, result);
+      } catch (thrown) {
+        this.#fail(payload, seq, thrown);
+      }
+      this.#inFlight -= 1;
+      this.#pump();
+    });
+  }
+
+  #succeed(payload: Payload, seq: number, result: unknown): number {
+    const end = payload.results ? this.#notes.result(seq, result) : this.#notes.nothing(seq);
+    this.#events.marks?.end(seq);
+    return end;
+  }
+
+  #fail(payload: Payload, seq: number, thrown: unknown): number {
+    this.#events.marks?.end(seq);
+    this.#stopped = payload.stopOnError;
+    return this.#notes.error(seq, thrown);
+  }
+
+  /** All that has not been begun; the first of it is `from`. */
+  #giveBack(from: number): void {
+    const { seq, items } = this.#batches.at(-1)!.payload;
+    this.#batches.length = 0;
+    this.#say({ status: "returned", from, to: seq + items.length });
+  }
+
+  #settle(): void {
+    if (this.#batches.length > 0 || this.#inFlight > 0) {
+      this.#setBusy(true);
+      this.#sayProgressSoon();
+      return;
+    }
+    this.#setBusy(false);
+    if (this.#start.payload) return this.#events.done();
+    if (this.#holdsTooMuch(monotonic())) this.#isFull = true;
+    this.#say({ status: "ok" });
+    if (this.#isEnding) void this.#finish();
+  }
+
+  async #finish(): Promise<void> {
+    if (this.#isFinishing) return;
+    this.#isFinishing = true;
+    // A `teardown` that waits for what nothing is left to settle ends, as an item does.
+    this.#setBusy(true);
+    try {
+      if (this.#isSetUp) await this.#worker.teardown?.();
+    } catch (thrown) {
+      this.#notes.ending({ how: "teardown", error: recordError(thrown) });
+    }
+    this.#events.done();
+  }
+
+  #setBusy(isBusy: boolean): void {
+    if (this.#isBusy === isBusy) return;
+    this.#isBusy = isBusy;
+    this.#events.busy(isBusy);
+  }
+
+  /** Once per turn of the loop, however many items are done in it. */
+  #sayProgressSoon(): void {
+    if (this.#start.payload || this.#isProgressDue) return;
+    this.#isProgressDue = true;
+    setImmediate(() => {
+      this.#isProgressDue = false;
+      if (this.#isBusy) this.#say({ status: "progress" });
+    });
+  }
+
+  #say(
+    message: { status: "ok" | "progress" } | { status: "returned"; from: number; to: number },
+  ): void {
+    if (this.#start.payload) return;
+    const full = this.#isFull || this.#isEnding ? { full: true as const } : {};
+    this.#events.say({ id: this.#lastId, ...message, ...full });
+  }
+
+  /** Of a child for one item, whose `teardown` is part of that. */
+  get #tearsDown(): boolean {
+    return this.#start.payload !== undefined && this.#worker.teardown !== undefined;
+  }
+
+  /** Made on first use: the handler it needs would keep SIGTERM from ending a worker that loops for ever. */
+  readonly #signal = (): AbortSignal => {
+    if (!this.#controller) {
+      this.#controller = new AbortController();
+      this.#events.onInterrupt(() => this.interrupt());
+    }
+    return this.#controller.signal;
+  };
+
+  /** The child is asked to end: what runs is told, and may finish. */
+  interrupt(): void {
+    this.#controller?.abort(new Error("The child was asked to end (SIGTERM)"));
+    if (!this.#start.payload) this.end();
+  }
+}
+
+function readLong(long: LongItem): unknown {
+  return "file" in long ? readPayload(long.file, long) : parsePayload(long.text, long.kind);
+}
+
+function isThenable(value: unknown): value is PromiseLike<unknown> {
+  return (
+    typeof value === "object" &&
+    value !== null &&
+    typeof (value as { then?: unknown }).then === "function"
+  );
+}

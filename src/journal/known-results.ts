@@ -1,0 +1,133 @@
+/**
+ * Results that need no child: of items that are the same as another one of the call (`dedupe`), and of those that an earlier
+ * run has recorded (`journal`). Owns the keys by which items are known again.
+ */
+import { createHash } from "node:crypto";
+import { serialize } from "node:v8";
+import { isJsonWorker } from "../worker/check-worker.js";
+import { commandOf } from "../worker/command-worker.js";
+import { itemKey, KeyCounter } from "./item-key.js";
+import { ofItem } from "../wire/items.js";
+import { Journal } from "./journal.js";
+import type { Run, Task } from "../wire/task.js";
+
+/** `run` is missing when it was an earlier run that recorded the result. */
+export type KnownOutcome =
+  | { readonly result: unknown; readonly run?: Run }
+  | { readonly error: Error };
+
+interface Leader {
+  readonly task: Task;
+  /** Same items that wait for this one. */
+  readonly followers: Task[];
+  /** What became of it, once that is known. */
+  outcome?: KnownOutcome;
+}
+
+/** A task that has succeeded. */
+export interface Done {
+  readonly task: Task;
+  readonly result: unknown;
+  readonly run: Run;
+}
+
+export class KnownResults {
+  readonly #journal: Journal | undefined;
+  /** By key, with `dedupe`. */
+  readonly #leaders: Map<string, Leader> | undefined;
+  readonly #counter = new KeyCounter();
+
+  static async open(
+    worker: object,
+    options: { readonly journal?: string; readonly dedupe: boolean },
+    wantsResults: boolean,
+  ): Promise<KnownResults> {
+    const { journal: directory, dedupe } = options;
+    const journal =
+      directory === undefined
+        ? undefined
+        : await Journal.open(directory, {
+            worker: worker.constructor.name || "worker",
+            version: versionOf(worker),
+            results: wantsResults ? (isJsonWorker(worker) ? "json" : "text") : "none",
+          });
+    return new KnownResults(journal, dedupe);
+  }
+
+  private constructor(journal: Journal | undefined, dedupe: boolean) {
+    this.#journal = journal;
+    this.#leaders = dedupe ? new Map() : undefined;
+  }
+
+  /**
+   * What became of a task that need not run, `"later"` when that is another's fate: it is one of its `followers` then.
+   * `undefined` for one that has to run.
+   */
+  find(task: Task): KnownOutcome | "later" | undefined {
+    const key = ofItem(task.index, () => itemKey(task.item));
+    // Told apart by their occurrence, unless all that are the same are one.
+    task.key = this.#leaders ? key : this.#counter.next(key);
+    const recorded = this.#journal?.find(task.key);
+    if (recorded || !this.#leaders) return recorded;
+    const leader = this.#leaders.get(key);
+    if (!leader) {
+      this.#leaders.set(key, { task, followers: [] });
+      return undefined;
+    }
+    if (!leader.outcome) {
+      leader.followers.push(task);
+      return "later";
+    }
+    task.attempt = leader.task.attempt;
+    return leader.outcome;
+  }
+
+  /** Records results: once it returns, killing this process loses none of them. */
+  record(done: readonly Done[]): void {
+    this.#journal?.add(done.map(({ task, result }) => ({ key: task.key!, result })));
+    for (const { task, result, run } of done) this.#settle(task, { result, run });
+  }
+
+  /** A task has failed for good; returns those that share this. The next run tries it again. */
+  failed(task: Task, error: Error): readonly Task[] {
+    this.#settle(task, { error });
+    return this.followers(task);
+  }
+
+  #settle(task: Task, outcome: KnownOutcome): void {
+    const leader = this.#leaders?.get(task.key!);
+    if (leader) leader.outcome = outcome;
+  }
+
+  /** The tasks that have waited for this one. */
+  followers(task: Task): readonly Task[] {
+    const followers = this.#leaders?.get(task.key!)?.followers.splice(0) ?? [];
+    for (const each of followers) each.attempt = task.attempt;
+    return followers;
+  }
+
+  async close(): Promise<void> {
+    await this.#journal?.close();
+  }
+}
+
+/** Its `static version`, or what it is made of: its text (of a program, ours does not matter) and its own fields. */
+function versionOf(worker: object): string {
+  const { version } = worker.constructor as { version?: unknown };
+  if (typeof version === "string" || typeof version === "number") return String(version);
+  const text = commandOf(worker) ? "" : String(worker.constructor);
+  const hash = createHash("sha256").update(text);
+  for (const [name, value] of Object.entries(worker)) {
+    hash.update(name).update(bytesOf(value));
+  }
+  return hash.digest("hex").slice(0, 16);
+}
+
+function bytesOf(value: unknown): Uint8Array | string {
+  try {
+    return serialize(value);
+  } catch {
+    // It does not travel either.
+    return typeof value;
+  }
+}

@@ -1,0 +1,79 @@
+/** A forked child, seen from the parent: it is started, killed and reported by the fork server; one for many items has a socket too. */
+import { constants } from "node:os";
+import type { Socket } from "node:net";
+import { encodeLine } from "../../wire/lines.js";
+import type { Start, ToChild, ToHost } from "../../wire/protocol.js";
+import type { FifoPipes } from "./fifo-pipes.js";
+import type { Child, ChildEnd, ChildEvents } from "../launcher.js";
+import { OverflowFiles } from "../overflow.js";
+
+interface Server {
+  kill(signal: number): void;
+}
+
+export interface ForkedChildEvents extends ChildEvents {
+  /** What it prints through waits to be opened. */
+  onPiped(): void;
+}
+
+export class ForkedChildHandle implements Child {
+  readonly overflow: OverflowFiles;
+  pid: number | undefined;
+  output: FifoPipes | undefined;
+  readonly #isOneItem: boolean;
+  readonly #events: ForkedChildEvents;
+  readonly #server: Server;
+  #socket: Socket | undefined;
+
+  constructor(start: Start, events: ForkedChildEvents, server: Server) {
+    this.overflow = new OverflowFiles(start);
+    this.#isOneItem = start.payload !== undefined;
+    this.#events = events;
+    this.#server = server;
+  }
+
+  send(message: ToChild | ToHost): void {
+    // A write to a child that has just ended; its end is told by the fork server.
+    if (this.#socket?.writable) this.#socket.write(encodeLine(message));
+  }
+
+  kill(signal: NodeJS.Signals): void {
+    this.#server.kill(constants.signals[signal]);
+  }
+
+  onForked(): void {
+    if (this.#isOneItem) this.#events.onReady();
+  }
+
+  onPiped(): void {
+    this.#events.onPiped();
+  }
+
+  onWaiting(): void {
+    this.#events.onWaiting();
+  }
+
+  /** It has called: now it can be given items. */
+  onConnected(socket: Socket, pid: number): void {
+    this.#socket = socket;
+    this.pid = pid;
+    this.#events.onReady();
+  }
+
+  get isConnected(): boolean {
+    return this.#socket !== undefined;
+  }
+
+  get onAnswer(): ChildEvents["onAnswer"] {
+    return this.#events.onAnswer;
+  }
+
+  get onBreach(): ChildEvents["onBreach"] {
+    return this.#events.onBreach;
+  }
+
+  onEnd(end: ChildEnd): void {
+    this.#socket?.destroy();
+    this.#events.onEnd(end);
+  }
+}

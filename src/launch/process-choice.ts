@@ -1,0 +1,176 @@
+/**
+ * Chooses how the children of a `Parallel` come to be: forked where they can be, else spawned, with the reason. Made
+ * once, when first needed, and again after a failure.
+ */
+import { ClosedError, LaunchError, UnfitError } from "../errors.js";
+import { locateWorker } from "../worker/locate-worker.js";
+import { entryFile } from "./entry-file.js";
+import {
+  DEFAULT_CLOSE_TIMEOUT_MS,
+  DEFAULT_STARTUP_TIMEOUT_MS,
+  type ParallelOptions,
+} from "../options.js";
+import { forkObstacle } from "./fork/fork-obstacle.js";
+import { assertAllowed } from "../system/permission.js";
+import type { WorkerSource } from "../worker/worker-source.js";
+import type { LaunchChoice, Launcher } from "./launcher.js";
+import { assertRuns } from "./runtime.js";
+import type { SpawnLauncher } from "./spawn/spawn-launcher.js";
+import type { ChildSettings } from "./warm-node.js";
+
+type LaunchOptions = Pick<
+  ParallelOptions,
+  | "startMethod"
+  | "module"
+  | "execArgv"
+  | "env"
+  | "cwd"
+  | "startupTimeout"
+  | "closeTimeout"
+  | "threads"
+  | "output"
+>;
+
+export class ProcessChoice implements LaunchChoice {
+  readonly #worker: object;
+  readonly #options: LaunchOptions;
+  #ready: Promise<Launcher> | undefined;
+  #current: Launcher | undefined;
+  #reason: string | undefined;
+  #closed = false;
+
+  constructor(worker: object, options: LaunchOptions) {
+    this.#worker = worker;
+    this.#options = options;
+  }
+
+  get current(): Launcher | undefined {
+    return this.#current;
+  }
+
+  /** Why it is not `fork`, when nobody asked for `spawn`. */
+  get reason(): string | undefined {
+    return this.#reason;
+  }
+
+  ready(): Promise<Launcher> {
+    if (!this.#ready) {
+      this.#ready = this.#choose();
+      this.#ready.catch(() => (this.#ready = undefined));
+    }
+    return this.#ready;
+  }
+
+  async close(): Promise<void> {
+    this.#closed = true;
+    await this.#current?.close();
+    await this.#ready?.catch(() => {});
+  }
+
+  async #choose(): Promise<Launcher> {
+    entryFile("spawned-child");
+    const { startMethod, module } = this.#options;
+    assertRuns("process", module);
+    assertAllowed("child", "starting processes");
+    const settings = this.#settings();
+    const locate = () => locateWorker(this.#worker, module, settings.execArgv);
+    // All of this is loaded when needed: the fork server and spawned children have no use for it, but import this package with
+    // the worker's module.
+    const { startLibuvThreads } = await import("./libuv-threads.js");
+    await startLibuvThreads();
+    if (this.#closed) throw new ClosedError();
+    if (startMethod !== "spawn") {
+      const { ForkLauncher } = await import("./fork/fork-launcher.js");
+      if (this.#closed) throw new ClosedError();
+      const spawnInstead = ({ message }: UnfitError) => this.#takeOver(message, locate, settings);
+      const fork = await this.#withThreads(
+        new ForkLauncher(locate, settings, spawnInstead),
+        settings,
+      );
+      this.#reason = forkObstacle(settings.execArgv) ?? (await this.#obstacleFoundBy(fork));
+      if (this.#reason === undefined) return fork;
+      this.#assertMaySpawn(this.#reason);
+    }
+    return await this.#spawnBy(await this.#spawnLauncher(locate, settings), settings);
+  }
+
+  /** From now on, also for calls under way: the fork server had to be started again, and its children cannot be forked. */
+  async #takeOver(
+    reason: string,
+    locate: () => WorkerSource,
+    settings: ChildSettings,
+  ): Promise<SpawnLauncher> {
+    this.#assertMaySpawn(reason);
+    const launcher = await this.#spawnLauncher(locate, settings);
+    this.#reason = reason;
+    this.#ready = this.#spawnBy(launcher, settings);
+    await this.#ready;
+    return launcher;
+  }
+
+  #assertMaySpawn(reason: string): void {
+    if (this.#options.startMethod === "fork")
+      throw new LaunchError(`Children cannot be forked here: ${reason}`);
+    if (process.platform === "linux") warnOfSpawn(reason);
+  }
+
+  async #spawnLauncher(
+    locate: () => WorkerSource,
+    settings: ChildSettings,
+  ): Promise<SpawnLauncher> {
+    const { SpawnLauncher } = await import("./spawn/spawn-launcher.js");
+    if (this.#closed) throw new ClosedError();
+    return new SpawnLauncher(locate, settings);
+  }
+
+  async #spawnBy(launcher: SpawnLauncher, settings: ChildSettings): Promise<Launcher> {
+    const spawn = await this.#withThreads(launcher, settings);
+    this.#current = spawn;
+    await spawn.ready();
+    return spawn;
+  }
+
+  /** Why it cannot be, or nothing when it could. */
+  async #obstacleFoundBy(fork: Launcher): Promise<string | undefined> {
+    this.#current = fork;
+    try {
+      await fork.ready();
+      return undefined;
+    } catch (error) {
+      if (error instanceof UnfitError) return error.message;
+      throw error;
+    }
+  }
+
+  async #withThreads(launcher: Launcher, { startupTimeout }: ChildSettings): Promise<Launcher> {
+    const { threads } = this.#options;
+    if (threads === undefined) return launcher;
+    const { HybridLauncher } = await import("./thread/hybrid-launcher.js");
+    return new HybridLauncher(launcher, threads, startupTimeout);
+  }
+
+  #settings(): ChildSettings {
+    const { execArgv, env, cwd, startupTimeout, closeTimeout, output = "inherit" } = this.#options;
+    return {
+      execArgv: execArgv ?? process.execArgv,
+      env: { ...(env ?? process.env) },
+      cwd,
+      startupTimeout: startupTimeout ?? DEFAULT_STARTUP_TIMEOUT_MS,
+      closeTimeout: closeTimeout ?? DEFAULT_CLOSE_TIMEOUT_MS,
+      readsOutput: output !== "inherit",
+    };
+  }
+}
+
+const warned = new Set<string>();
+
+/** Once per reason: it makes every item some twenty times as slow to start. */
+function warnOfSpawn(reason: string): void {
+  if (warned.has(reason)) return;
+  warned.add(reason);
+  process.emitWarning(`Children are spawned, not forked: ${reason}`, {
+    type: "ForkmapWarning",
+    code: "FORKMAP_SPAWN",
+    detail: 'Set `startMethod: "spawn"` if that is what you want.',
+  });
+}

@@ -1,0 +1,102 @@
+/** Start method `command`: each child is a program of the user's, in any language, which serves items over lines. */
+import type { LongItems } from "../../wire/items.js";
+import type { Ledger } from "../../wire/ledger.js";
+import { processorCount } from "../../system/processor-count.js";
+import type { LedgerShape, StartRequest } from "../../wire/protocol.js";
+import type { Child, ChildEvents, Launcher, Room, RoomOptions } from "../launcher.js";
+import { ProcessGroups } from "../process-groups.js";
+import { Program, type ProgramSettings } from "./program.js";
+import { ProgramLedger } from "./program-ledger.js";
+import { ScratchRoom } from "../scratch-room.js";
+import { stringify } from "../../system/json.js";
+
+/** Longer items are in files. A program need not know of those as long as its items are shorter. */
+const LONGEST_LINE = 64 * 1024;
+
+export class CommandLauncher implements Launcher {
+  readonly startMethod = "command";
+  readonly defaultConcurrency = processorCount();
+  readonly #settings: ProgramSettings;
+  readonly #groups = new ProcessGroups();
+
+  constructor(settings: ProgramSettings) {
+    this.#settings = settings;
+  }
+
+  get pids(): readonly number[] {
+    return this.#groups.pids;
+  }
+
+  async ready(): Promise<void> {}
+
+  async makeRoom({ scratchRoot, shape }: RoomOptions): Promise<Room> {
+    const scratch = new ScratchRoom(scratchRoot, this.#groups, { isCut: true });
+    await scratch.open();
+    return new CommandRoom(scratch, shape, this.#settings, this.#groups);
+  }
+
+  async close(): Promise<void> {
+    await this.#groups.close();
+  }
+}
+
+class CommandRoom implements Room {
+  readonly readsStderr = true;
+  /** stdin, stdout and stderr. */
+  readonly descriptors = 3;
+  readonly keepsItems = true;
+  readonly items: LongItems;
+  readonly #scratch: ScratchRoom;
+  readonly #shape: LedgerShape;
+  readonly #settings: ProgramSettings;
+  readonly #groups: ProcessGroups;
+  /** By slot. */
+  readonly #ledgers = new Map<number, ProgramLedger>();
+
+  constructor(
+    scratch: ScratchRoom,
+    shape: LedgerShape,
+    settings: ProgramSettings,
+    groups: ProcessGroups,
+  ) {
+    this.#scratch = scratch;
+    this.#shape = shape;
+    this.#settings = settings;
+    this.#groups = groups;
+    const { items } = scratch;
+    this.items = {
+      longerThan: LONGEST_LINE,
+      // What is in the file is what would have been in the line.
+      keep: (text, kind) => items.keep(kind === "text" ? stringify(text) : text, "json"),
+      release: (item) => items.release(item),
+    };
+  }
+
+  get directory(): string {
+    return this.#scratch.directory;
+  }
+
+  ledger(num: number): Ledger {
+    const ledger = new ProgramLedger(this.#shape.times);
+    this.#ledgers.set(num, ledger);
+    return ledger;
+  }
+
+  start(request: StartRequest, events: ChildEvents): Child {
+    const ledger = this.#ledgers.get(request.start.num)!;
+    const program = new Program(request, this.#settings, ledger, {
+      ...events,
+      onEnd: (end) => {
+        if (pid !== undefined) this.#groups.forget(pid);
+        events.onEnd(end);
+      },
+    });
+    const { pid } = program;
+    if (pid !== undefined) this.#groups.watch(pid);
+    return program;
+  }
+
+  remove(): Promise<void> {
+    return this.#scratch.remove();
+  }
+}

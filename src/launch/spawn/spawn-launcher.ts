@@ -1,0 +1,248 @@
+/** Start method `spawn`, seen from the parent: each child is a Node process started anew. Slower by far, and possible everywhere. */
+import { Breach } from "../../wire/breach.js";
+import { readFromSpawnedChild } from "../../wire/check-message.js";
+import { Deadline } from "../deadline.js";
+import type { Usage } from "../../errors.js";
+import { assertAllowed } from "../../system/permission.js";
+import { processorCount } from "../../system/processor-count.js";
+import { encodeLine } from "../../wire/lines.js";
+import type {
+  FromSpawnedChild,
+  StartRequest,
+  ToChild,
+  ToHost,
+  LedgerShape,
+} from "../../wire/protocol.js";
+import type { WorkerSource } from "../../worker/worker-source.js";
+import type { Child, ChildEnd, ChildEvents, Launcher, Room, RoomOptions } from "../launcher.js";
+import { LedgerRoom } from "../ledger-room.js";
+import { OverflowFiles } from "../overflow.js";
+import { killGroup, ProcessGroups } from "../process-groups.js";
+import type { Guard } from "../scratch-room.js";
+import { fewProcesses, isShortage } from "../../system/shortage.js";
+import { SocketPipes } from "../socket-pipes.js";
+import {
+  abortHint,
+  type ChildSettings,
+  loadError,
+  type NodeProcess,
+  startNode,
+  startupTimeoutError,
+} from "../warm-node.js";
+
+export class SpawnLauncher implements Launcher, Guard {
+  readonly startMethod = "spawn";
+  readonly defaultConcurrency = processorCount();
+  readonly #locate: () => WorkerSource;
+  readonly #settings: ChildSettings;
+  readonly #groups = new ProcessGroups();
+  readonly #starting = new Set<SpawnedChildHandle>();
+  #source: WorkerSource | undefined;
+
+  constructor(locate: () => WorkerSource, settings: ChildSettings) {
+    this.#locate = locate;
+    this.#settings = settings;
+  }
+
+  get pids(): number[] {
+    return this.#groups.pids;
+  }
+
+  guard(directory: string): void {
+    this.#groups.guard(directory);
+  }
+
+  unguard(directory: string): void {
+    this.#groups.unguard(directory);
+  }
+
+  async ready(): Promise<void> {
+    this.#source ??= this.#locate();
+  }
+
+  async makeRoom({ scratchRoot, shape, hasChannels }: RoomOptions): Promise<Room> {
+    // Where children open theirs.
+    if (hasChannels) assertAllowed("net", "a channel to a child of a pool");
+    const room = new SpawnRoom(scratchRoot, shape, this);
+    await room.open();
+    return room;
+  }
+
+  start(request: StartRequest, events: ChildEvents): Child {
+    const source = (this.#source ??= this.#locate());
+    const child = new SpawnedChildHandle(source.url, request, this.#settings, {
+      ...events,
+      onReady: () => {
+        this.#starting.delete(child);
+        events.onReady();
+      },
+      onEnd: (end) => {
+        if (child.pid !== undefined) this.#groups.forget(child.pid);
+        this.#starting.delete(child);
+        if (!end.started && end.isScarce && !child.isGivenUp) this.#giveUpStarting(end.reason);
+        events.onEnd(end);
+      },
+    });
+    this.#starting.add(child);
+    const { pid } = child;
+    if (pid !== undefined) {
+      this.#groups.watch(pid);
+      child.begin(source, request);
+    }
+    return child;
+  }
+
+  async close(): Promise<void> {
+    await this.#groups.close();
+  }
+
+  /** Node hangs while it boots when it gets some of its threads and not all. */
+  #giveUpStarting(reason: string): void {
+    for (const child of this.#starting) child.giveUp(reason);
+  }
+}
+
+class SpawnRoom extends LedgerRoom implements Room {
+  readonly descriptors = SPAWNED_DESCRIPTORS;
+  readonly #launcher: SpawnLauncher;
+
+  constructor(root: string | undefined, shape: LedgerShape, launcher: SpawnLauncher) {
+    super(root, shape, launcher);
+    this.#launcher = launcher;
+  }
+
+  start(request: StartRequest, events: ChildEvents): Child {
+    return this.#launcher.start(request, events);
+  }
+}
+
+/** Its channel, stdout and stderr. */
+const SPAWNED_DESCRIPTORS = 3;
+
+class SpawnedChildHandle implements Child {
+  readonly overflow: OverflowFiles;
+  readonly output: SocketPipes | undefined;
+  readonly #process: NodeProcess;
+  readonly #events: ChildEvents;
+  readonly #url: string;
+  readonly #isLimited: boolean;
+  #fatal: Error | undefined;
+  #isReady = false;
+  /** Why it is ended before it is ready, for others to have what it holds. */
+  #givenUp: string | undefined;
+  #usage: Usage | undefined;
+  readonly #startDeadline: Deadline;
+
+  constructor(url: string, { start }: StartRequest, settings: ChildSettings, events: ChildEvents) {
+    this.#url = url;
+    this.overflow = new OverflowFiles(start);
+    this.#isLimited = start.limits?.memory !== undefined;
+    this.#events = events;
+    const { onOutput = () => {} } = events;
+    const readsOutput = start.mark !== undefined;
+    this.#process = startNode(
+      "spawned-child",
+      [],
+      { ...settings, readsOutput },
+      (message) => this.#receive(readFromSpawnedChild(message)),
+      (reason) => events.onBreach(reason),
+    );
+    if (readsOutput && this.pid !== undefined)
+      this.output = new SocketPipes(this.#process.child, ["stdout", "stderr"], onOutput);
+    this.#startDeadline = new Deadline(settings.startupTimeout, () => {
+      // Node waits for ever for a thread that it did not get.
+      const shortage = fewProcesses();
+      if (shortage !== undefined)
+        return this.giveUp(`Node hung while it was starting: ${shortage}`);
+      this.#fatal = startupTimeoutError(url, settings.startupTimeout);
+      this.kill("SIGKILL");
+    });
+    this.#process.gone.then(
+      ({ code, signal }) => this.#end(this.#endOf(code, signal)),
+      (error: Error) => this.#end(notStarted(error)),
+    );
+  }
+
+  get pid(): number | undefined {
+    return this.#process.child.pid;
+  }
+
+  get isGivenUp(): boolean {
+    return this.#givenUp !== undefined;
+  }
+
+  giveUp(reason: string): void {
+    this.#givenUp = reason;
+    this.kill("SIGKILL");
+  }
+
+  begin(source: WorkerSource, request: StartRequest): void {
+    const { channel } = this.#process;
+    const lines = encodeLine(source) + encodeLine(request);
+    if (request.start.payload) channel?.end(lines);
+    else channel?.write(lines);
+  }
+
+  send(message: ToChild | ToHost): void {
+    const { channel } = this.#process;
+    if (channel?.writable) channel.write(encodeLine(message));
+  }
+
+  kill(signal: NodeJS.Signals): void {
+    if (this.pid !== undefined) killGroup(this.pid, signal);
+  }
+
+  #receive(message: FromSpawnedChild): void {
+    if ("usage" in message) {
+      const [user, system, peakMemory] = message.usage;
+      this.#usage = { userCpu: user / 1000, systemCpu: system / 1000, peakMemory };
+    } else if ("status" in message) {
+      this.#events.onAnswer(message);
+    } else if (message.hello === "ready") {
+      this.#startDeadline.clear();
+      this.#isReady = true;
+      this.#events.onReady();
+    } else if (message.hello === "failed") {
+      if (this.#isReady) throw new Breach("says that it has failed to start when it has started");
+      this.#fatal = loadError(this.#url, message.problem);
+    }
+  }
+
+  #end(end: ChildEnd): void {
+    this.#startDeadline.clear();
+    this.output?.close();
+    this.#events.onEnd(end);
+  }
+
+  #endOf(code: number | null, signal: string | null): ChildEnd {
+    if (this.#fatal) return { started: false, reason: this.#fatal.message, fatal: this.#fatal };
+    const scarcity = this.#isReady ? undefined : (this.#givenUp ?? scarcityBy(signal));
+    if (scarcity !== undefined) return { started: false, reason: scarcity, isScarce: true };
+    return {
+      started: true,
+      pid: this.pid!,
+      exitCode: code ?? undefined,
+      signal: signal ?? undefined,
+      usage: this.#usage,
+      outOfMemory: this.#isLimited && CRASH_SIGNALS.has(signal ?? ""),
+    };
+  }
+}
+
+/** What Node ends by when it cannot have its threads. */
+function scarcityBy(signal: string | null): string | undefined {
+  return signal === "SIGABRT"
+    ? `Node ended by SIGABRT while it was starting${abortHint()}`
+    : undefined;
+}
+
+/** When others end it may be otherwise. */
+function notStarted(error: Error): ChildEnd {
+  const { message: reason, cause } = error;
+  return isShortage(cause)
+    ? { started: false, reason, isScarce: true, cause }
+    : { started: false, reason, fatal: error };
+}
+
+/** How V8 and native code end when they get no memory. */
+const CRASH_SIGNALS = new Set(["SIGILL", "SIGTRAP", "SIGABRT", "SIGBUS", "SIGSEGV"]);

@@ -1,0 +1,266 @@
+/**
+ * Start method `thread`, seen from the parent: each child is a thread of this process, with memory shared for its ledger and
+ * messages for all else. What happens inside is in child/thread-child.ts.
+ */
+import { MessageChannel, type MessagePort, type ResourceLimits, Worker } from "node:worker_threads";
+import { readFromThread } from "../../wire/check-message.js";
+import { Deadline } from "../deadline.js";
+import { LaunchError } from "../../errors.js";
+import type { LongItems } from "../../wire/items.js";
+import type { Ledger } from "../../wire/ledger.js";
+import { LedgerReader } from "../../wire/ledger-reader.js";
+import { isShortage, shortageOf } from "../../system/shortage.js";
+import { processorCount } from "../../system/processor-count.js";
+import {
+  LONGEST_INLINE,
+  type FromThread,
+  type LedgerShape,
+  type StartRequest,
+  type ThreadData,
+  type ToChild,
+  type ToHost,
+  type ToThread,
+} from "../../wire/protocol.js";
+import type { WorkerSource } from "../../worker/worker-source.js";
+import { entryFile } from "../entry-file.js";
+import type { Child, ChildEnd, ChildEvents, Launcher, Room, RoomOptions } from "../launcher.js";
+import { type Overflow, OverflowFiles } from "../overflow.js";
+import { OverflowMail } from "./overflow-mail.js";
+import { inheritable, loadError, startupTimeoutError } from "../warm-node.js";
+import { stringify } from "../../system/json.js";
+import { setImmediate } from "../../system/timers.js";
+
+/** Where and how threads run: the options of `Parallel` that concern them. */
+export interface ThreadSettings {
+  /** `undefined`: as this program has them. */
+  readonly execArgv: readonly string[] | undefined;
+  readonly env: NodeJS.ProcessEnv;
+  /** In ms. */
+  readonly startupTimeout: number;
+}
+
+export class ThreadLauncher implements Launcher {
+  readonly startMethod = "thread";
+  readonly defaultConcurrency = processorCount();
+  readonly pids = [];
+  readonly #locate: () => WorkerSource;
+  readonly #settings: ThreadSettings;
+  #source: WorkerSource | undefined;
+
+  constructor(locate: () => WorkerSource, settings: ThreadSettings) {
+    this.#locate = locate;
+    this.#settings = settings;
+  }
+
+  async ready(): Promise<void> {
+    this.#source ??= this.#locate();
+  }
+
+  async makeRoom({ shape }: RoomOptions): Promise<Room> {
+    this.#source ??= this.#locate();
+    return new ThreadRoom(shape, this.#source, this.#settings);
+  }
+
+  async close(): Promise<void> {}
+}
+
+/** Of its event loop; those it needs for a moment to load its modules are not counted. */
+const THREAD_DESCRIPTORS = 5;
+
+class ThreadRoom implements Room {
+  readonly directory = "";
+  readonly descriptors = THREAD_DESCRIPTORS;
+  readonly #ledgers = new Map<number, SharedArrayBuffer>();
+  readonly #shape: LedgerShape;
+  readonly #source: WorkerSource;
+  readonly #settings: ThreadSettings;
+
+  constructor(shape: LedgerShape, source: WorkerSource, settings: ThreadSettings) {
+    this.#shape = shape;
+    this.#source = source;
+    this.#settings = settings;
+  }
+
+  /** They go with their lines. */
+  readonly items: LongItems = {
+    longerThan: LONGEST_INLINE,
+    keep: (text, kind) => ({ text, kind }),
+    release() {},
+  };
+
+  ledger(num: number): Ledger {
+    const memory = new SharedArrayBuffer(this.#shape.cellBytes);
+    this.#ledgers.set(num, memory);
+    return new LedgerReader({ memory: new Uint8Array(memory) }, this.#shape);
+  }
+
+  start(request: StartRequest, events: ChildEvents): Child {
+    const ledger = this.#ledgers.get(request.start.num)!;
+    return new ThreadHandle(this.#source, request, ledger, this.#settings, events);
+  }
+
+  async remove(): Promise<void> {
+    this.#ledgers.clear();
+  }
+}
+
+export class ThreadHandle implements Child {
+  readonly pid = process.pid;
+  readonly overflow: Overflow;
+  readonly #mail: MessagePort | undefined;
+  readonly #events: ChildEvents;
+  readonly #url: string;
+  /** Not zero once the thread has somebody to tell that it is asked to end. */
+  readonly #heeds = new Int32Array(new SharedArrayBuffer(4));
+  readonly #worker: Worker | undefined;
+  readonly #startDeadline: Deadline;
+  #fatal: Error | undefined;
+  #isReady = false;
+  #thrown: { readonly error: unknown } | undefined;
+  #isOutOfMemory = false;
+  #isTerminated = false;
+
+  /** @param ledger - none when its parent is another process: then that and what is too long for it are files */
+  constructor(
+    source: WorkerSource,
+    request: StartRequest,
+    ledger: SharedArrayBuffer | undefined,
+    settings: ThreadSettings,
+    events: ChildEvents,
+  ) {
+    const mail = ledger && new MessageChannel();
+    this.#mail = mail?.port1;
+    this.overflow = mail ? new OverflowMail(mail.port1) : new OverflowFiles(request.start);
+    this.#events = events;
+    this.#url = source.url;
+    this.#startDeadline = new Deadline(settings.startupTimeout, () => {
+      this.#fatal = startupTimeoutError(source.url, settings.startupTimeout);
+      this.kill("SIGKILL");
+    });
+    const memory = mail && { ledger, mail: mail.port2 };
+    const data = { source, request, memory, heeds: this.#heeds } satisfies ThreadData;
+    try {
+      this.#worker = startThread(data, settings);
+    } catch (error) {
+      this.#fatal = launchError(error);
+      setImmediate(() => this.#end(0));
+      return;
+    }
+    this.#worker.on("message", (message: unknown) => this.#receive(readFromThread(message)));
+    this.#worker.once("error", (error: unknown) => this.#onError(error));
+    this.#worker.once("exit", (code) => this.#end(code));
+    // Only now: a listener to its messages takes that back.
+    this.#worker.unref();
+  }
+
+  send(message: ToChild | ToHost): void {
+    this.#post(message as ToChild);
+  }
+
+  /** A thread has no signals: one that listens to `task.signal` is told, any other is ended as it is. */
+  kill(signal: NodeJS.Signals): void {
+    if (signal !== "SIGKILL" && Atomics.load(this.#heeds, 0) !== 0) {
+      this.#post({ do: "interrupt" });
+      return;
+    }
+    this.#isTerminated = true;
+    void this.#worker?.terminate();
+    // `terminate` makes the program wait for it.
+    this.#worker?.unref();
+  }
+
+  /** As a line, so that items are the same JSON as everywhere; long ones, which are text, beside it. */
+  #post(message: ToThread): void {
+    if (!("payload" in message) || !message.payload.long) {
+      this.#worker?.postMessage({ line: stringify(message) });
+      return;
+    }
+    const { long, ...payload } = message.payload;
+    this.#worker?.postMessage({ line: stringify({ ...message, payload }), long });
+  }
+
+  /** What the user's code posts to its parent is none of ours. */
+  #receive(message: FromThread | undefined): void {
+    if (!message) return;
+    if ("status" in message) {
+      this.#events.onAnswer(message);
+    } else if (this.#isReady) {
+      // It has said so already.
+    } else if (message.hello === "ready") {
+      this.#startDeadline.clear();
+      this.#isReady = true;
+      this.#events.onReady();
+    } else if (message.hello === "failed") {
+      this.#fatal ??= loadError(this.#url, message.problem);
+    }
+  }
+
+  /** An error of the user's code has been noted by the thread itself. */
+  #onError(error: unknown): void {
+    this.#thrown = { error };
+    const code = error instanceof Error ? (error as NodeJS.ErrnoException).code : undefined;
+    if (code === "ERR_WORKER_OUT_OF_MEMORY") this.#isOutOfMemory = true;
+  }
+
+  #end(exitCode: number): void {
+    this.#startDeadline.clear();
+    this.#events.onEnd(this.#endOf(exitCode));
+    this.#mail?.close();
+  }
+
+  #endOf(exitCode: number): ChildEnd {
+    // It never got as far as to say so itself.
+    if (this.#thrown && !this.#isReady) this.#fatal ??= launchError(this.#thrown.error);
+    if (this.#fatal) return notStarted(this.#fatal);
+    return {
+      started: true,
+      pid: this.pid,
+      // Node sometimes says 0 where a process would end with 1.
+      exitCode: this.#thrown ? exitCode || 1 : exitCode,
+      outOfMemory: this.#isOutOfMemory,
+      reason: this.#isTerminated ? "its thread was ended" : undefined,
+    };
+  }
+}
+
+/** @throws when `execArgv` has what a thread cannot have */
+function startThread(data: ThreadData, { execArgv, env }: ThreadSettings): Worker {
+  const { source, request, memory } = data;
+  const own = execArgv ? inheritable(execArgv) : ownExecArgv();
+  return new Worker(entryFile("thread-child"), {
+    name: `forkmap ${source.name || "worker"} num ${request.start.num}`,
+    workerData: data,
+    transferList: memory ? [memory.mail] : [],
+    env,
+    ...(own ? { execArgv: own.filter((flag) => !HEAP_FLAG.test(flag)) } : {}),
+    ...(own ? { resourceLimits: resourceLimits(own) } : {}),
+  });
+}
+
+/** Nothing, so that it inherits; but one that is given a file refuses `--input-type`, which the program of `-e` had. */
+function ownExecArgv(): string[] | undefined {
+  return process.execArgv.some((flag) => flag.startsWith("--input-type")) ? [] : undefined;
+}
+
+/** In MiB. */
+const HEAP_FLAG = /^--max[-_]old[-_]space[-_]size=(\d+)$/;
+
+/** V8's own options hold for the whole process; the size of the heap is one that a thread can have for itself. */
+function resourceLimits(execArgv: readonly string[]): ResourceLimits {
+  const size = execArgv.map((flag) => HEAP_FLAG.exec(flag)?.[1]).findLast((found) => found);
+  return size === undefined ? {} : { maxOldGenerationSizeMb: Number(size) };
+}
+
+/** Where others end it may be otherwise, unless this one has none. */
+export function notStarted(fatal: Error): ChildEnd {
+  const { message: reason, cause } = fatal;
+  if (fatal instanceof LaunchError && isShortage(cause)) {
+    return { started: false, reason, isScarce: true, cause };
+  }
+  return { started: false, reason, fatal };
+}
+
+function launchError(cause: unknown): LaunchError {
+  const why = shortageOf(cause) ?? (cause instanceof Error ? cause.message : String(cause));
+  return new LaunchError(`A thread could not be started: ${why}`, { cause });
+}

@@ -1,0 +1,52 @@
+/**
+ * What this library tells whoever listens, through node:diagnostics_channel: `forkmap:item` (an attempt has ended),
+ * `forkmap:child` (a child has ended) and `forkmap:call` (a call has begun or ended). Nothing is made up for nobody.
+ */
+import { channel } from "node:diagnostics_channel";
+import type { Kind } from "../worker/worker.js";
+
+/** Message of the channel `forkmap:item`: an attempt at an item has ended. Times are ms on the monotonic clock. */
+export interface ItemMessage {
+  readonly worker: string;
+  readonly index: number;
+  readonly attempt: number;
+  readonly num: number;
+  readonly generation: number;
+  readonly pid: number | undefined;
+  readonly start: number;
+  readonly end: number;
+  /** `"ok"`, `"error"`, `"mistyped"`, `"timeout"`, `"dead"`, `"unstarted"`; of a program also `"throttled"` and `"breach"`. */
+  readonly outcome: string;
+  readonly error: Error | undefined;
+}
+
+/** The life of one child. */
+export interface ChildLife {
+  readonly num: number;
+  readonly generation: number;
+  readonly pid: number | undefined;
+  /** In ms on the monotonic clock. */
+  readonly start: number;
+  readonly end: number;
+  /** How it ended: `"exit code 0"`, `"SIGKILL"`, why it could not be started, or that it outlives the call. */
+  readonly how: string;
+}
+
+/** Message of the channel `forkmap:child`: a child has ended. Times are ms on the monotonic clock. */
+export interface ChildMessage extends ChildLife {
+  readonly worker: string;
+}
+
+/** Message of the channel `forkmap:call`: a call has begun or ended. */
+export interface CallMessage {
+  readonly worker: string;
+  readonly state: "begun" | "ended";
+  /** How its children come to be; `undefined` before the first child of a `Parallel`. */
+  readonly kind: Kind | undefined;
+  /** What it has rejected with, if it has. */
+  readonly error: unknown;
+}
+
+export const items = channel("forkmap:item");
+export const children = channel("forkmap:child");
+export const calls = channel("forkmap:call");

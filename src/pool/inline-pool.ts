@@ -1,0 +1,235 @@
+/**
+ * The pool of `pool: 0`: runs everything in this process, one item after the other (`fibers` of them at a time).
+ * Nothing is started or serialised; hooks, errors and results are as they are elsewhere. For debugging, and for tests.
+ */
+import { isJsonWorker } from "../worker/check-worker.js";
+import { RunningTask } from "../worker/running-task.js";
+import { currentContext, within } from "../worker/current-context.js";
+import { describe } from "../system/describe.js";
+import { recordError, reviveError } from "../wire/error-record.js";
+import {
+  ItemError,
+  type ItemFacts,
+  ItemTimeoutError,
+  ResultTypeError,
+  WorkerModuleError,
+} from "../errors.js";
+import { describeWith, jsonProblem } from "../wire/json-value.js";
+import { monotonic } from "../system/monotonic.js";
+import { factsOf, inWords } from "./outcome.js";
+import { outside } from "../launch/outside.js";
+import type { Meter } from "../observe/stats.js";
+import type { Failure, Run, Task, TaskOwner } from "../wire/task.js";
+import type { AnyWorker, Instance } from "../worker/worker.js";
+import type { Pool } from "./pool.js";
+import { clearTimeout, setImmediate, setTimeout } from "../system/timers.js";
+
+/** So long items may follow each other before timers and other events have their turn. */
+const TURN_MS = 8;
+
+interface Running {
+  readonly owner: TaskOwner;
+  /** Its outcome, unless it has one already. */
+  fail(reason: Error): void;
+}
+
+export class InlinePool implements Pool {
+  size = 1;
+  readonly #worker: AnyWorker<unknown, unknown>;
+  readonly #meter: Meter;
+  readonly #instance: Instance;
+  readonly #owners: TaskOwner[] = [];
+  readonly #running = new Set<Running>();
+  #setUp: Promise<void> | undefined;
+  #closed: Promise<void> | undefined;
+  #turnBegan = 0;
+  #isWaitingForTurn = false;
+  #onIdle: (() => void) | undefined;
+
+  /** @throws WorkerModuleError when `preload` fails, as where it runs in a fork server */
+  static async open(worker: AnyWorker<unknown, unknown>, meter: Meter): Promise<InlinePool> {
+    const pool = new InlinePool(worker, meter);
+    const { name, context } = pool.#instance;
+    try {
+      await within(context, () => worker.preload?.());
+    } catch (cause) {
+      const what = `preload() of ${name} failed: ${inWords(asTold(cause))}`;
+      throw new WorkerModuleError("inline", what, { cause });
+    }
+    return pool;
+  }
+
+  private constructor(worker: AnyWorker<unknown, unknown>, meter: Meter) {
+    this.#worker = worker;
+    this.#meter = meter;
+    const context = currentContext();
+    const frame = { kind: "inline", num: 0, name: worker.constructor.name || "worker" } as const;
+    this.#instance = {
+      ...frame,
+      generation: 1,
+      parent: context.at(-1),
+      context: [...context, frame],
+    };
+  }
+
+  add(owner: TaskOwner): void {
+    this.#owners.push(owner);
+  }
+
+  remove(owner: TaskOwner): void {
+    const at = this.#owners.indexOf(owner);
+    if (at !== -1) this.#owners.splice(at, 1);
+  }
+
+  dispatch(): void {
+    if (this.#isWaitingForTurn) return;
+    for (const owner of this.#owners) {
+      while (this.#running.size < owner.options.fibers) {
+        const [task] = owner.take(1);
+        if (!task) break;
+        void owner.context.run(() => this.#run(task, owner));
+      }
+    }
+  }
+
+  /** It had none. */
+  releaseItem(): void {}
+
+  kill(owner: TaskOwner): void {
+    for (const each of this.#running) if (each.owner === owner) each.fail(killed());
+  }
+
+  /** What has been taken has been begun. */
+  recall(): void {}
+
+  killAll(): void {
+    for (const each of this.#running) each.fail(killed());
+  }
+
+  /** Harmless twice. */
+  close(): Promise<void> {
+    return (this.#closed ??= this.#close());
+  }
+
+  async #close(): Promise<void> {
+    if (this.#running.size > 0) await new Promise<void>((resolve) => (this.#onIdle = resolve));
+    const isSetUp = await this.#setUp?.then(
+      () => true,
+      () => false,
+    );
+    if (!isSetUp) return;
+    await outside(() => within(this.#instance.context, () => this.#worker.teardown?.()));
+  }
+
+  async #run(task: Task, owner: TaskOwner): Promise<void> {
+    const start = monotonic();
+    const controller = new AbortController();
+    const { timeout } = owner.options;
+    let timer: NodeJS.Timeout | undefined;
+    let running!: Running;
+    const cutShort = new Promise<never>((_, reject) => {
+      running = { owner, fail: (reason) => (controller.abort(reason), reject(reason)) };
+      if (timeout !== undefined) timer = setTimeout(() => running.fail(new TimedOut()), timeout);
+    });
+    cutShort.catch(() => {});
+    this.#running.add(running);
+    const outcome = await Promise.race([this.#process(task, controller.signal), cutShort])
+      .then((result) => {
+        return { result, problem: owner.wantsResults ? this.#problemOf(result) : undefined };
+      })
+      .catch((thrown: unknown) => ({ thrown }));
+    const run: Run = { ...HERE, start, end: monotonic() };
+    const facts = factsOf(task, run);
+    const isOk = "result" in outcome && outcome.problem === undefined;
+    this.#meter.ran(0, run.end - start, 0, isOk);
+    if ("thrown" in outcome) owner.failed(task, failureOf(outcome.thrown, facts, timeout), run);
+    else if (!isOk) owner.failed(task, mistyped(facts, owner.expected, outcome.problem!), run);
+    else {
+      const result = owner.wantsResults ? outcome.result : undefined;
+      owner.succeeded(task, result, { runOf: () => run }, 0);
+    }
+    clearTimeout(timer);
+    this.#running.delete(running);
+    if (this.#running.size === 0) this.#onIdle?.();
+    this.#goOn();
+  }
+
+  async #process({ item, index, attempt }: Task, signal: AbortSignal): Promise<unknown> {
+    await this.#prepare();
+    const task = new RunningTask(index, attempt, this.#instance, () => signal);
+    return await within(this.#instance.context, () => this.#worker.process(item, task));
+  }
+
+  /** When it fails, it is tried again for the next item, which elsewhere has a new child. */
+  async #prepare(): Promise<void> {
+    const setUp = (this.#setUp ??= outside(() =>
+      within(this.#instance.context, async () => {
+        await this.#worker.setup?.(this.#instance);
+      }),
+    ));
+    try {
+      await setUp;
+    } catch (error) {
+      if (this.#setUp === setUp) this.#setUp = undefined;
+      throw error;
+    }
+  }
+
+  /**
+   * What is wrong with the type of a result, if anything is.
+   *
+   * @throws what the value's own code does
+   */
+  #problemOf(result: unknown): string | undefined {
+    if (isJsonWorker(this.#worker)) {
+      const problem = jsonProblem(result);
+      if (problem?.thrown) throw problem.thrown.error;
+      return problem && describeWith(result, problem);
+    }
+    return typeof result === "string" || result instanceof Uint8Array
+      ? undefined
+      : describe(result);
+  }
+
+  #goOn(): void {
+    if (this.#isWaitingForTurn) return;
+    const now = monotonic();
+    if (now - this.#turnBegan < TURN_MS) return this.dispatch();
+    this.#isWaitingForTurn = true;
+    setImmediate(() => {
+      this.#isWaitingForTurn = false;
+      this.#turnBegan = monotonic();
+      this.dispatch();
+    });
+  }
+}
+
+// Made when needed: one that is made as this is loaded keeps, by its stack, the call that had it loaded.
+class TimedOut extends Error {
+  constructor() {
+    super("The item took longer than its timeout");
+  }
+}
+
+function killed(): Error {
+  return new Error("The call was ended");
+}
+
+const HERE = { num: 0, generation: 1, pid: process.pid, usage: undefined };
+
+function failureOf(thrown: unknown, facts: ItemFacts, timeout: number | undefined): Failure {
+  const error =
+    thrown instanceof TimedOut
+      ? new ItemTimeoutError(facts, timeout!)
+      : new ItemError(facts, `failed: ${inWords(asTold(thrown))}`, { cause: thrown });
+  return { error, isRetriable: true };
+}
+
+/** What would have come from another process: words can be made of that, whatever was thrown. */
+function asTold(thrown: unknown): unknown {
+  return reviveError(recordError(thrown));
+}
+
+function mistyped(facts: ItemFacts, expected: string, got: string): Failure {
+  return { error: new ResultTypeError(facts, expected, got), isRetriable: false };
+}

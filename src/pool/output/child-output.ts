@@ -1,0 +1,114 @@
+/**
+ * What a child prints, on its way to whoever it is for: cut by item, then printed in whole tagged lines, kept until the item
+ * ends, or passed on as it is. Bytes before the first mark are of the child's first item, as its `setup` is; those that come
+ * when an item has ended and no other begun carry its tag, or are dropped where they would be collected.
+ */
+import { ItemOutput } from "./item-output.js";
+import { MarkSplitter, type OutputName } from "../../wire/output-mark.js";
+import { isBackedUp, onceDrained, print } from "./printer.js";
+import type { OutputMode } from "../../options.js";
+import type { Printed, Task, TaskOwner } from "../../wire/task.js";
+
+/** The child, as far as its output is concerned. */
+export interface OutputSource {
+  /** The item with this number in the child, unless it has ended. */
+  find(seq: number): { readonly task: Task; readonly owner: TaskOwner } | undefined;
+  /** Whether no more is to be read for the moment. */
+  hold(isHeld: boolean): void;
+}
+
+interface Stream {
+  readonly name: OutputName;
+  readonly splitter: MarkSplitter;
+  /** Whose bytes come next. */
+  current: ItemOutput | undefined;
+}
+
+export class ChildOutput {
+  readonly #mode: OutputMode;
+  readonly #source: OutputSource;
+  readonly #items = new Map<number, ItemOutput>();
+  readonly #streams: Readonly<Record<OutputName, Stream>>;
+  /** Lines that are to be printed once all of what has come is looked at. */
+  readonly #lines: Buffer[] = [];
+  readonly #nothing: Printed;
+  #isHeld = false;
+
+  constructor(mode: OutputMode, mark: string, source: OutputSource) {
+    this.#mode = mode;
+    this.#source = source;
+    const collected = mode === "collect" ? { stdout: "", stderr: "" } : undefined;
+    this.#nothing = { collected, lastWords: "" };
+    this.#streams = { stdout: this.#stream("stdout", mark), stderr: this.#stream("stderr", mark) };
+  }
+
+  /** @param bytes - only valid during the call */
+  push(name: OutputName, bytes: Buffer): void {
+    this.#streams[name].splitter.push(bytes);
+    this.#print(name);
+    if (this.#mode === "collect" || this.#isHeld || !isBackedUp()) return;
+    this.#isHeld = true;
+    this.#source.hold(true);
+    onceDrained(() => {
+      this.#isHeld = false;
+      this.#source.hold(false);
+    });
+  }
+
+  /** What an item that has ended has printed; all of it must have been pushed. */
+  take(seq: number): Printed {
+    const item = this.#item(seq);
+    if (!item && this.#mode === "inherit") return this.#nothing;
+    for (const { name } of Object.values(this.#streams)) {
+      item?.end(name, this.#lines);
+      this.#print(name);
+    }
+    this.#items.delete(seq);
+    return item?.over() ?? this.#nothing;
+  }
+
+  /** The child has ended. */
+  end(): void {
+    for (const stream of Object.values(this.#streams)) {
+      stream.splitter.end();
+      stream.current?.end(stream.name, this.#lines);
+      this.#print(stream.name);
+    }
+    this.#items.clear();
+  }
+
+  #stream(name: OutputName, mark: string): Stream {
+    const splitter = new MarkSplitter(mark, {
+      mark: (seq) => this.#turnTo(name, seq),
+      bytes: (piece) => {
+        const stream = this.#streams[name];
+        if (this.#mode === "inherit") this.#lines.push(piece);
+        stream.current ??= this.#item(0);
+        stream.current?.push(name, piece, this.#lines);
+      },
+    });
+    return { name, splitter, current: undefined };
+  }
+
+  #turnTo(name: OutputName, seq: number): void {
+    const stream = this.#streams[name];
+    const next = this.#item(seq);
+    // Nobody would end the last line of an item that has ended.
+    if (stream.current?.isOver) stream.current.end(name, this.#lines);
+    if (next) stream.current = next;
+  }
+
+  #item(seq: number): ItemOutput | undefined {
+    const known = this.#items.get(seq);
+    if (known) return known;
+    const found = this.#source.find(seq);
+    if (!found) return undefined;
+    const item = new ItemOutput(found.task, found.owner, this.#mode);
+    this.#items.set(seq, item);
+    return item;
+  }
+
+  #print(name: OutputName): void {
+    if (this.#lines.length > 0) print(name, this.#lines.splice(0));
+  }
+}

@@ -1,0 +1,112 @@
+/** What one item has printed: lines on their way, or what is kept of it. */
+import type { OutputMode } from "../../options.js";
+import type { Printed, Task, TaskOwner } from "../../wire/task.js";
+import { LineCutter } from "./line-cutter.js";
+import type { OutputName } from "../../wire/output-mark.js";
+import { Tail } from "./tail.js";
+
+/** Of each stream of an item that is collected. */
+const COLLECTED_BYTES = 1024 * 1024;
+/** Of stderr, for the error of a child that dies: more than the stacks that V8 prints when it gives up (some 3 KiB). */
+const LAST_WORDS_BYTES = 8192;
+const LAST_LINES = 3;
+const LAST_WORDS_CHARACTERS = 1000;
+
+export class ItemOutput {
+  readonly #task: Task;
+  readonly #owner: TaskOwner;
+  readonly #mode: OutputMode;
+  #lines: Partial<Record<OutputName, LineCutter>> | undefined;
+  #tails: Partial<Record<OutputName, Tail>> | undefined;
+  #prefix: Buffer | undefined;
+  #isOver = false;
+
+  constructor(task: Task, owner: TaskOwner, mode: OutputMode) {
+    this.#task = task;
+    this.#owner = owner;
+    this.#mode = mode;
+  }
+
+  /** Adds the lines that are to be printed to `lines`. */
+  push(name: OutputName, bytes: Buffer, lines: Buffer[]): void {
+    if (this.#mode === "collect") {
+      // Too late: it has been handed on.
+      if (!this.#isOver) this.#tail(name, COLLECTED_BYTES).push(bytes);
+      return;
+    }
+    if (this.#mode === "tag") {
+      this.#lines ??= {};
+      (this.#lines[name] ??= new LineCutter()).push(bytes, this.#tag(), lines);
+    }
+    if (name === "stderr") this.#tail(name, LAST_WORDS_BYTES).push(bytes);
+  }
+
+  /** The same, for a line without end. */
+  end(name: OutputName, lines: Buffer[]): void {
+    const cutter = this.#lines?.[name];
+    if (cutter) cutter.end(this.#tag(), lines);
+  }
+
+  /** The item has ended. */
+  over(): Printed {
+    this.#isOver = true;
+    return this.#printed();
+  }
+
+  get isOver(): boolean {
+    return this.#isOver;
+  }
+
+  /** Texts are only made of what is asked for. */
+  #printed(): Printed {
+    const { stdout, stderr } = this.#tails ?? {};
+    const isCollected = this.#mode === "collect";
+    return {
+      get collected() {
+        if (!isCollected) return undefined;
+        return { stdout: stdout?.markedText() ?? "", stderr: stderr?.markedText() ?? "" };
+      },
+      get lastWords() {
+        return stderr ? lastLines(stderr.text()) : "";
+      },
+    };
+  }
+
+  #tail(name: OutputName, bytes: number): Tail {
+    this.#tails ??= {};
+    return (this.#tails[name] ??= new Tail(bytes));
+  }
+
+  #tag(): Buffer {
+    return (this.#prefix ??= Buffer.from(`${this.#name()}: `));
+  }
+
+  #name(): string {
+    const { item, index } = this.#task;
+    const { tag } = this.#owner.options;
+    if (!tag) return String(index);
+    try {
+      return tag(item as never, index);
+    } catch (error) {
+      this.#owner.doomed(error as Error);
+      return String(index);
+    }
+  }
+}
+
+function lastLines(text: string): string {
+  const lines = text.slice(-LAST_WORDS_BYTES).split(/\r?\n|\r/);
+  const said = lines.map((line) => line.trim()).filter((line) => line !== "");
+  return worthTelling(said).join(" / ").slice(-LAST_WORDS_CHARACTERS);
+}
+
+/** Of a V8 that gives up, why: its native stack, which it prints after that, tells nobody much. */
+function worthTelling(lines: readonly string[]): readonly string[] {
+  const fatal = lines.findLast((line) => line.startsWith("FATAL ERROR: "));
+  if (fatal !== undefined) return [fatal];
+  const native = lines.indexOf("----- Native stack trace -----");
+  if (native === -1) return lines.slice(-LAST_LINES);
+  if (native > 0) return lines.slice(Math.max(0, native - LAST_LINES), native);
+  const script = lines.indexOf("----- JavaScript stack trace -----");
+  return script === -1 ? [] : lines.slice(script + 1, script + 2);
+}

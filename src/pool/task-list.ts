@@ -1,0 +1,81 @@
+/** The tasks that are in a child, by their number there: numbers go up, and so few are used at once that a ring holds them. */
+import type { Task } from "../wire/task.js";
+
+export class TaskList {
+  readonly #ring: (Task | undefined)[];
+  #oldest = 0;
+  #next = 0;
+  #size = 0;
+
+  /** @param capacity - how far apart the numbers of the oldest and the youngest may be */
+  constructor(capacity: number) {
+    this.#ring = Array.from({ length: capacity }, () => undefined);
+  }
+
+  get size(): number {
+    return this.#size;
+  }
+
+  /** Tasks it can take. */
+  get room(): number {
+    return this.#ring.length - (this.#next - this.oldest);
+  }
+
+  /** The number the next task gets. */
+  get next(): number {
+    return this.#next;
+  }
+
+  /** The number of the oldest task, `next` when there is none. */
+  get oldest(): number {
+    while (this.#oldest < this.#next && !this.get(this.#oldest)) this.#oldest += 1;
+    return this.#oldest;
+  }
+
+  add(task: Task): void {
+    this.#ring[this.#next % this.#ring.length] = task;
+    this.#next += 1;
+    this.#size += 1;
+  }
+
+  get(seq: number): Task | undefined {
+    if (seq < this.#oldest || seq >= this.#next) return undefined;
+    return this.#ring[seq % this.#ring.length];
+  }
+
+  /** Takes one out. */
+  take(seq: number): Task | undefined {
+    const task = this.get(seq);
+    if (task) {
+      this.#ring[seq % this.#ring.length] = undefined;
+      this.#size -= 1;
+    }
+    return task;
+  }
+
+  /** Those up to `to`, with their numbers. */
+  upTo(to: number): [number, Task][] {
+    const found: [number, Task][] = [];
+    for (let seq = this.oldest; seq < to; seq += 1) {
+      const task = this.get(seq);
+      if (task) found.push([seq, task]);
+    }
+    return found;
+  }
+
+  /** Takes out those from `from` on, up to `to`. */
+  takeAll(from = 0, to = this.#next): Task[] {
+    const taken: Task[] = [];
+    for (let seq = Math.max(from, this.oldest); seq < to; seq += 1) {
+      const task = this.take(seq);
+      if (task) taken.push(task);
+    }
+    return taken;
+  }
+
+  /** Numbers start anew, in a new child. */
+  reset(): void {
+    this.#oldest = 0;
+    this.#next = 0;
+  }
+}

@@ -1,0 +1,12 @@
+/** How much memory a process holds. */
+import { readFileSync } from "node:fs";
+
+/** VmRSS of proc_pid_status(5), in bytes; `undefined` where that cannot be had. */
+export function residentMemory(pid: number): number | undefined {
+  try {
+    const status = readFileSync(`/proc/${pid}/status`, "latin1");
+    return Number(/^VmRSS:\s+(\d+)/m.exec(status)![1]) * 1024;
+  } catch {
+    return undefined;
+  }
+}

@@ -1,0 +1,67 @@
+/** What a child has noted in its ledger, checked before it is believed: that is memory which any code in the child can overwrite. */
+import { Breach, excerpt } from "./breach.js";
+import { parse } from "../system/json.js";
+import type { Ending, LastWord } from "./protocol.js";
+import { RESULT_BUFFERS } from "./result-buffers.js";
+
+type Fields = Readonly<Record<string, unknown>>;
+
+/** What a marked line holds: which item is next, how the child ends, or what became of an item. */
+export type Noted = number | { readonly end: Ending } | string | readonly [unknown] | LastWord;
+
+/** @throws Breach when it is none of these */
+export function readNoted(json: string): Noted {
+  let value: unknown;
+  try {
+    value = parse(json);
+  } catch {
+    throw new Breach(`noted something in its ledger that is not JSON: ${excerpt(json)}`);
+  }
+  if (typeof value === "number" || typeof value === "string") return value;
+  if (Array.isArray(value) ? value.length === 1 : isWord(value)) return value as Noted;
+  if (isObject(value) && isEnding(value["end"])) return value as { end: Ending };
+  throw new Breach(`noted ${excerpt(value)} in its ledger where a result or an error is expected`);
+}
+
+/** What became of an item, where that is in a file. @throws Breach */
+export function readWord(json: string): LastWord {
+  const value = readNoted(json);
+  if (typeof value === "object" && "status" in value && value.status !== "elsewhere") return value;
+  throw new Breach(`left ${excerpt(value)} where an error is expected`);
+}
+
+/** How the child ends, where that is in a file. @throws Breach */
+export function readEnding(json: string): Ending {
+  const value: unknown = parse(json);
+  if (isEnding(value)) return value;
+  throw new Breach(`left ${excerpt(value)} where its ending is expected`);
+}
+
+/** None is throttled that is not a program's. */
+function isWord(value: unknown): value is LastWord {
+  if (!isObject(value)) return false;
+  const { status, kind, size, buffer, error, got } = value;
+  if (status === "error") return isObject(error);
+  if (status === "mistyped") return typeof got === "string";
+  if (status === "elsewhere") return true;
+  const isPlace =
+    (kind === "text" || kind === "bytes" || kind === "json") &&
+    isCount(size, Number.MAX_SAFE_INTEGER) &&
+    (buffer === undefined || isCount(buffer, RESULT_BUFFERS - 1));
+  return status === "ok" && isPlace;
+}
+
+function isEnding(value: unknown): value is Ending {
+  if (!isObject(value)) return false;
+  const { how, error } = value;
+  if (how === "uncaught" || how === "teardown") return isObject(error);
+  return how === "exit" || how === "drained" || how === "elsewhere";
+}
+
+function isCount(value: unknown, most: number): boolean {
+  return Number.isSafeInteger(value) && (value as number) >= 0 && (value as number) <= most;
+}
+
+function isObject(value: unknown): value is Fields {
+  return typeof value === "object" && value !== null && !Array.isArray(value);
+}

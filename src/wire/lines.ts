@@ -1,0 +1,76 @@
+/** Newline-delimited JSON, both ends: how the messages of protocol.ts become bytes, and bytes lines. */
+import { stringify } from "../system/json.js";
+
+export function encodeLine(message: unknown): string {
+  return `${stringify(message)}\n`;
+}
+
+/** Cuts a byte stream into lines. */
+export class ByteLines {
+  /** The beginning of a line; more room than that mostly, so that a line in many pieces is copied few times. */
+  #rest = Buffer.alloc(0);
+  #length = 0;
+
+  /** Bytes of the line that has no end yet. */
+  get pending(): number {
+    return this.#length;
+  }
+
+  /** What there is of that line; only valid until the next `push`. */
+  get rest(): Buffer {
+    return this.#rest.subarray(0, this.#length);
+  }
+
+  /**
+   * The lines that `chunk` completes, without their ends.
+   *
+   * @param chunk - the lines refer to it
+   */
+  push(chunk: Buffer): Buffer[] {
+    const lines: Buffer[] = [];
+    let start = 0;
+    for (let end = chunk.indexOf(NEWLINE); end !== -1; end = chunk.indexOf(NEWLINE, start)) {
+      const piece = chunk.subarray(start, end);
+      lines.push(this.#length === 0 ? piece : this.#join(piece));
+      start = end + 1;
+    }
+    if (start < chunk.length) this.#keep(chunk.subarray(start));
+    return lines;
+  }
+
+  #join(last: Buffer): Buffer {
+    this.#keep(last);
+    const line = this.#rest.subarray(0, this.#length);
+    this.#rest = Buffer.alloc(0);
+    this.#length = 0;
+    return line;
+  }
+
+  #keep(piece: Buffer): void {
+    const needed = this.#length + piece.length;
+    if (needed > this.#rest.length) {
+      const larger = Buffer.allocUnsafeSlow(Math.max(needed, 2 * this.#length));
+      this.#rest.copy(larger, 0, 0, this.#length);
+      this.#rest = larger;
+    }
+    piece.copy(this.#rest, this.#length);
+    this.#length = needed;
+  }
+}
+
+/** The same, into lines of text. */
+export class LineSplitter {
+  readonly #lines = new ByteLines();
+
+  /** Bytes of the line that has no end yet. */
+  get pending(): number {
+    return this.#lines.pending;
+  }
+
+  /** The lines that `chunk` completes. */
+  push(chunk: Buffer): string[] {
+    return this.#lines.push(chunk).map((line) => line.toString());
+  }
+}
+
+const NEWLINE = 10;

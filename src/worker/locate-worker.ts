@@ -1,0 +1,168 @@
+/**
+ * Describes a worker so that another process can have it: the file that defines its class, the variables that the class uses
+ * where a function has made it, and its own fields. Refuses a class that another process could take for another one.
+ */
+import { existsSync, readFileSync } from "node:fs";
+import path from "node:path";
+import { fileURLToPath, pathToFileURL } from "node:url";
+import { serialize } from "node:v8";
+import { isJsonWorker } from "./check-worker.js";
+import { type ClassOrigin, countAlive, originOf } from "./class-origin.js";
+import { currentContext } from "./current-context.js";
+import { WorkerModuleError } from "../errors.js";
+import { likenessOf, takesArguments } from "./likeness.js";
+import { throwInspectorDenial } from "../system/permission.js";
+import { DEFINE_AT_TOP, type Unsendable, type WorkerSource } from "./worker-source.js";
+
+/**
+ * @param worker - the instance given to `Parallel`
+ * @param module - where its class is, when the user says so
+ * @param execArgv - options of Node for the children
+ * @throws WorkerModuleError when no other process could have the class
+ */
+export function locateWorker(
+  worker: object,
+  module: string | URL | undefined,
+  execArgv: readonly string[],
+): WorkerSource {
+  const type = worker.constructor;
+  const text = String(type);
+  const found = module === undefined ? findModule(type) : { url: moduleUrl(module), variables: {} };
+  return {
+    name: type.name,
+    text,
+    members: Object.getOwnPropertyNames(type.prototype),
+    ...found,
+    verbatim: fileHolds(found.url, text),
+    explicit: module !== undefined,
+    isJson: isJsonWorker(worker),
+    ...ownFields(worker, takesArguments(type)),
+    argv: process.argv,
+    execArgv,
+    context: currentContext(),
+  };
+}
+
+function moduleUrl(module: string | URL): string {
+  if (module instanceof URL) return module.href;
+  return /^[a-z][a-z+.-]+:/i.test(module) && !path.isAbsolute(module)
+    ? module
+    : pathToFileURL(module).href;
+}
+
+/** How many classes with the same text have been given to `Parallel`. */
+const given = new Map<string, number>();
+const counted = new WeakSet<Function>();
+
+export function countClass(type: Function): void {
+  if (counted.has(type)) return;
+  counted.add(type);
+  const text = String(type);
+  given.set(text, (given.get(text) ?? 0) + 1);
+}
+
+function findModule(type: Function): Pick<WorkerSource, "url" | "maker" | "variables"> {
+  const name = type.name || "The worker's class";
+  const { url, maker, variables, hasMore } = askInspector(type);
+  if (!url) {
+    throw new WorkerModuleError(
+      "unknown",
+      `The module that defines ${type.name || "the worker's class"} could not be found: name it with the option \`module\``,
+    );
+  }
+  const href = url.startsWith("file:") || !path.isAbsolute(url) ? url : pathToFileURL(url).href;
+  if (!canLoad(href)) {
+    const remedy = href.startsWith("webpack")
+      ? 'webpack has put it into an `eval`: set `devtool` of its configuration to "source-map" or false'
+      : "put it in a file and export it";
+    throw new WorkerModuleError(
+      href,
+      `${name} is defined in ${href}, which no other process can load: ${remedy}`,
+    );
+  }
+  if (maker !== undefined && hasMore && isOneOfSeveral(type)) {
+    throw new WorkerModuleError(
+      href,
+      `${name} is defined inside ${maker} and uses its variables, and there is more than one such class: no other process ` +
+        `could know which is meant. ${DEFINE_AT_TOP}`,
+    );
+  }
+  return { url: href, maker, variables };
+}
+
+function askInspector(type: Function): ClassOrigin {
+  try {
+    return originOf(type);
+  } catch (error) {
+    return throwInspectorDenial(error);
+  }
+}
+
+/** Then the first that another process comes to may be another one. */
+function isOneOfSeveral(type: Function): boolean {
+  return (given.get(String(type)) ?? 1) > 1 || countAlive(type) > 1;
+}
+
+/** Not what came from `node -e`, a prompt or a vm context. */
+function canLoad(href: string): boolean {
+  return href.startsWith("data:") || (href.startsWith("file:") && existsSync(new URL(href)));
+}
+
+function fileHolds(url: string, text: string): boolean {
+  try {
+    return readFileSync(fileURLToPath(url), "utf8").includes(text);
+  } catch {
+    return false;
+  }
+}
+
+/** Own fields by structured clone, and those it cannot carry or would silently flatten. */
+function ownFields(
+  worker: object,
+  hasArguments: boolean,
+): Pick<WorkerSource, "fields" | "unsendable"> {
+  const sendable: Record<string, unknown> = {};
+  const unsendable: Record<string, Unsendable> = {};
+  for (const [field, value] of Object.entries(worker)) {
+    const reason = unsendableReason(value) ?? cloneProblem(value);
+    if (reason === undefined) sendable[field] = value;
+    else unsendable[field] = { reason, likeness: likenessOf(value, hasArguments) };
+  }
+  return { fields: serialize(sendable).toString("base64"), unsendable };
+}
+
+function cloneProblem(value: unknown): string | undefined {
+  try {
+    serialize(value);
+    return undefined;
+  } catch (error) {
+    return (error as Error).message;
+  }
+}
+
+function unsendableReason(value: unknown, above: readonly unknown[] = []): string | undefined {
+  if (typeof value === "function" || typeof value === "symbol") return `it is a ${typeof value}`;
+  if (typeof value !== "object" || value === null || above.includes(value)) return undefined;
+  if (isCloneable(value)) return undefined;
+  const prototype = Object.getPrototypeOf(value) as object | null;
+  if (!Array.isArray(value) && prototype !== null && prototype !== Object.prototype) {
+    return `it is an instance of ${prototype.constructor.name}`;
+  }
+  for (const member of Object.values(value)) {
+    const reason = unsendableReason(member, [...above, value]);
+    if (reason !== undefined) return reason;
+  }
+  return undefined;
+}
+
+/** The built-in types that structured clone keeps whole; Maps and Sets are taken as they are. */
+function isCloneable(value: object): boolean {
+  if (ArrayBuffer.isView(value) && !Buffer.isBuffer(value)) return true;
+  return CLONEABLE.has(Object.getPrototypeOf(value) as object);
+}
+
+const CLONEABLE = new Set<object>(
+  [Date, RegExp, Map, Set, Error, ArrayBuffer, Buffer, Boolean, Number, String].map(
+    (type) => type.prototype,
+  ),
+);

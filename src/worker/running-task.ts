@@ -1,0 +1,30 @@
+/** What `process` is told of its item, in a child and inline. */
+import type { Frame, Instance, Kind, TaskContext } from "./worker.js";
+
+export class RunningTask implements TaskContext {
+  readonly index: number;
+  readonly attempt: number;
+  readonly num: number;
+  readonly generation: number;
+  readonly kind: Kind;
+  readonly name: string;
+  readonly parent: Frame | undefined;
+  readonly context: readonly Frame[];
+  readonly #signal: () => AbortSignal;
+
+  constructor(index: number, attempt: number, instance: Instance, signal: () => AbortSignal) {
+    this.index = index;
+    this.attempt = attempt;
+    this.num = instance.num;
+    this.generation = instance.generation;
+    this.kind = instance.kind;
+    this.name = instance.name;
+    this.parent = instance.parent;
+    this.context = instance.context;
+    this.#signal = signal;
+  }
+
+  get signal(): AbortSignal {
+    return this.#signal();
+  }
+}

@@ -1,0 +1,43 @@
+/** What another process is told of a worker, to find its class again and to fill in its fields. */
+import type { Frame } from "./worker.js";
+
+export interface Unsendable {
+  /** Why it cannot travel. */
+  readonly reason: string;
+  /** What it looks like (likeness.ts). */
+  readonly likeness: string;
+}
+
+/** Everything needed to have the worker in another process. */
+export interface WorkerSource {
+  /** Name of the class, for finding its export. */
+  readonly name: string;
+  /** Source text of the class: two classes may share a name. */
+  readonly text: string;
+  /** Names of its methods, which survive transpiling when `text` does not. */
+  readonly members: readonly string[];
+  readonly url: string;
+  /** Whether the file holds `text` to the letter; false when a loader has transpiled it. */
+  readonly verbatim: boolean;
+  /** Whether the user named the module, so that the name of the class is enough. */
+  readonly explicit: boolean;
+  /** Whether it returns JSON values. */
+  readonly isJson: boolean;
+  /** The function or block whose variables the class uses; a bundler puts every module into one. */
+  readonly maker?: string | undefined;
+  /** Those of the variables that can be compared, as text: a class that another call has made may have others. */
+  readonly variables: Readonly<Record<string, string>>;
+  /** Own fields, serialised by structured clone, base64. */
+  readonly fields: string;
+  /** Own fields that structured clone cannot carry. */
+  readonly unsendable: Readonly<Record<string, Unsendable>>;
+  /** `process.argv` and `process.execArgv` of the parent: a one-file script runs again up to `new Parallel` and may read them. */
+  readonly argv: readonly string[];
+  readonly execArgv: readonly string[];
+  /** Frames around the children. */
+  readonly context: readonly Frame[];
+}
+
+/** What to do with a class that a function makes. */
+export const DEFINE_AT_TOP =
+  "Define it at the top level of a module and pass what it needs as fields (`new Worker({ ... })`) or with the items";

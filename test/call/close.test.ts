@@ -1,0 +1,144 @@
+import { existsSync } from "node:fs";
+import { ClosedError } from "forkmap";
+import { describe, expect, it, vi } from "vitest";
+import { Echo } from "../fixtures/echo.mjs";
+import { Pid } from "../fixtures/pid.mjs";
+import { Stays } from "../fixtures/stays.mjs";
+import { children, descendants, scratchDirectories } from "../support/leftovers.js";
+import { opened } from "../support/opened.js";
+import { rejection } from "../support/rejection.js";
+import { SOON } from "../support/soon.js";
+import { temporaryDirectory } from "../support/temporary.js";
+
+const HANGS = new URL("../fixtures/hangs-while-loading.mjs", import.meta.url);
+
+describe.each(["fork", "spawn"] as const)("a Parallel by %s", (startMethod) => {
+  it("lets its calls finish when it is closed, and starts their items still", async () => {
+    const begun = `${temporaryDirectory()}/begun`;
+    const parallel = opened(new Stays(), { startMethod, concurrency: 1 });
+    const call = parallel.mapProcesses([{ begun, ms: 300 }, { ms: 1 }]);
+    await isThere(begun);
+    await parallel.close();
+    expect(parallel.stats()).toMatchObject({ calls: 0, pids: [] });
+    expect(await call).toEqual(["stayed", "stayed"]);
+    expect(descendants()).toEqual([]);
+  });
+
+  it("kills its children when it is destroyed, and its calls reject with a ClosedError", async () => {
+    const begun = `${temporaryDirectory()}/begun`;
+    const parallel = opened(new Stays(), { startMethod });
+    const calls = [
+      parallel.mapProcesses([{ begun }]),
+      parallel.eachProcess([{}]),
+      parallel.mapSettled([{}]),
+    ].map(rejection);
+    await isThere(begun);
+    await parallel.destroy();
+    for (const error of await Promise.all(calls)) {
+      expect(error).toBeInstanceOf(ClosedError);
+      expect(error.code).toBe("ERR_PARALLEL_CLOSED");
+    }
+    expect(descendants()).toEqual([]);
+    expect(scratchDirectories()).toEqual([]);
+  });
+
+  it("has its calls reject with the reason it is destroyed for", async () => {
+    const begun = `${temporaryDirectory()}/begun`;
+    const parallel = opened(new Stays(), { startMethod });
+    const call = rejection(parallel.mapProcesses([{ begun }]));
+    await isThere(begun);
+    const reason = new Error("power cut");
+    await parallel.destroy(reason);
+    expect(await call).toBe(reason);
+  });
+
+  it("takes no more calls after that", async () => {
+    for (const end of ["close", "destroy"] as const) {
+      const parallel = opened(new Pid(), { startMethod });
+      await parallel[end]();
+      for (const call of [
+        parallel.mapProcesses(["a"]),
+        parallel.eachProcess([]),
+        parallel.mapSettled(["a"]),
+        parallel.ready(),
+      ]) {
+        expect(await rejection(call)).toBeInstanceOf(ClosedError);
+      }
+    }
+    expect(descendants()).toEqual([]);
+  });
+
+  it("can be closed and destroyed as often as you like", async () => {
+    const parallel = opened(new Pid(), { startMethod });
+    await parallel.mapProcesses(["a"]);
+    await Promise.all([parallel.close(), parallel.close(), parallel.destroy()]);
+    await parallel.destroy();
+    await parallel.close();
+    expect(descendants()).toEqual([]);
+  });
+
+  it("stops draining when it is destroyed while it closes", async () => {
+    const begun = `${temporaryDirectory()}/begun`;
+    const parallel = opened(new Stays(), { startMethod });
+    const call = rejection(parallel.mapProcesses([{ begun }]));
+    await isThere(begun);
+    const closed = parallel.close();
+    await parallel.destroy("hurry");
+    await closed;
+    expect(await call).toBe("hurry");
+  });
+
+  it("can be destroyed while the module of its worker hangs", async () => {
+    const parallel = opened(new Pid(), { startMethod, module: HANGS });
+    const call = rejection(parallel.mapProcesses(["a"]));
+    await vi.waitUntil(() => children().length > 0, SOON);
+    await parallel.destroy("hangs");
+    expect(await call).toBe("hangs");
+    expect(descendants()).toEqual([]);
+  });
+
+  it("ends with its block under `await using`", async () => {
+    {
+      await using parallel = opened(new Echo(), { startMethod });
+      expect(await parallel.mapProcesses(["a"])).toEqual(["a"]);
+      expect(parallel.stats().pids).toHaveLength(1);
+    }
+    expect(descendants()).toEqual([]);
+  });
+
+  it("starts what is warm when it is made ready, once", async () => {
+    const parallel = opened(new Pid(), { startMethod });
+    expect(parallel.stats()).toMatchObject({ startMethod: undefined, pids: [] });
+    await Promise.all([parallel.ready(), parallel.ready()]);
+    expect(parallel.stats().startMethod).toBe(startMethod);
+    const { pids } = parallel.stats();
+    if (startMethod === "fork") expect(pids).toHaveLength(1);
+    await parallel.mapProcesses(["a"]);
+    await parallel.mapProcesses(["b"]);
+    if (startMethod === "fork") expect(parallel.stats().pids).toEqual(pids);
+  });
+
+  it("leaves no listener on the process, not even while a call runs for the signals", async () => {
+    const before = listeners();
+    const beforeSignals = signalListeners();
+    const parallel = opened(new Pid(), { startMethod });
+    const call = parallel.mapProcesses(["a", "b"]);
+    expect(signalListeners()).toEqual(beforeSignals);
+    await call;
+    expect(listeners()).toEqual(before);
+    await parallel.close();
+    expect(listeners()).toEqual(before);
+  });
+});
+
+function isThere(file: string): Promise<boolean> {
+  return vi.waitUntil(() => existsSync(file), SOON);
+}
+
+function listeners() {
+  return process.eventNames().map((name) => [String(name), process.listenerCount(name)] as const);
+}
+
+function signalListeners() {
+  return listeners().filter(([name]) => name.startsWith("SIG"));
+}

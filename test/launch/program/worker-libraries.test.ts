@@ -1,0 +1,340 @@
+/** The libraries of examples/workers, each as a user has it: a copy beside a program that a `CommandWorker` runs. */
+import { spawn, spawnSync } from "node:child_process";
+import { createHash } from "node:crypto";
+import { once } from "node:events";
+import { cpSync, existsSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs";
+import { tmpdir } from "node:os";
+import path from "node:path";
+import { text } from "node:stream/consumers";
+import { fileURLToPath } from "node:url";
+import { CommandWorker, ItemError, type ParallelOptions } from "forkmap";
+import { afterAll, beforeAll, describe, expect, it, vi } from "vitest";
+import { opened } from "../../support/opened.js";
+import { rejection } from "../../support/rejection.js";
+import { SOON } from "../../support/soon.js";
+import { temporaryDirectory } from "../../support/temporary.js";
+
+const LIBRARIES = fileURLToPath(new URL("../../../examples/workers", import.meta.url));
+const FIXTURES = fileURLToPath(new URL("../../fixtures/workers", import.meta.url));
+
+/** Without what would hide that something is not flushed. */
+const ENVIRONMENT = { ...process.env, PYTHONUNBUFFERED: undefined };
+
+interface Language {
+  readonly name: string;
+  readonly library: string;
+  /** Ending of its programs. */
+  readonly ending: string;
+  /** With its arguments; `undefined` where it is not installed. */
+  readonly interpreter: readonly string[] | undefined;
+  /** What it calls an error of the fixture, of a file that is not there, and of a result that is not JSON. */
+  readonly errors: { readonly bad: object; readonly noFile: object; readonly odd?: object };
+}
+
+/** A version manager may be what is first in the PATH, which takes its time at each start. */
+const python = spawnSync("python3", ["-c", "import sys; print(sys.executable)"], {
+  encoding: "utf8",
+});
+
+const LANGUAGES: readonly Language[] = [
+  {
+    name: "Python",
+    library: "forkmap_worker.py",
+    ending: "py",
+    // Without files of its own beside the library.
+    interpreter: python.status === 0 ? [python.stdout.trim(), "-B"] : undefined,
+    errors: {
+      bad: {
+        name: "ValueError",
+        message: 'nö "good"',
+        stack: expect.stringMatching(/^Traceback[^]*behaves\.py", line \d+, in fail[^]*nö "good"/),
+      },
+      noFile: { name: "FileNotFoundError", message: expect.stringContaining("/nöt there") },
+      odd: { name: "TypeError", message: "Object of type set is not JSON serializable" },
+    },
+  },
+  {
+    name: "Ruby",
+    library: "forkmap_worker.rb",
+    ending: "rb",
+    interpreter: installed("ruby", ["--version"]),
+    errors: {
+      bad: {
+        name: "ArgumentError",
+        message: 'nö "good"',
+        stack: expect.stringMatching(
+          /behaves\.rb:\d+:in .*fail': nö "good" \(ArgumentError\)\n\tfrom/,
+        ),
+      },
+      noFile: { name: "Errno::ENOENT", message: expect.stringContaining("/nöt there") },
+      odd: { name: "JSON::GeneratorError", message: expect.stringContaining("NaN") },
+    },
+  },
+  ...["dash", "bash", "busybox"].map((name) => ({
+    name,
+    library: "forkmap-worker.sh",
+    ending: "sh",
+    interpreter: installed(name, ["-c", ":"]),
+    errors: {
+      bad: { name: "ExitError", message: "status 3", exit_code: 3, stack: "ExitError: status 3" },
+      noFile: { name: "ExitError", exit_code: expect.any(Number) },
+    },
+  })),
+];
+
+function installed(name: string, args: readonly string[]): readonly string[] | undefined {
+  const argv = name === "busybox" ? [name, "sh"] : [name];
+  return spawnSync(name, [...argv.slice(1), ...args]).status === 0 ? argv : undefined;
+}
+
+/** Where everything lies beside each other. */
+let folder: string;
+
+beforeAll(() => {
+  folder = mkdtempSync(path.join(tmpdir(), "test-of-forkmap-libraries-"));
+  for (const from of [LIBRARIES, FIXTURES]) cpSync(from, folder, { recursive: true });
+});
+
+afterAll(() => rmSync(folder, { recursive: true, force: true }));
+
+it.each([...new Set(LANGUAGES.map(({ library }) => library))])("%s is short", (library) => {
+  const lines = readFileSync(path.join(LIBRARIES, library), "utf8").split("\n");
+  expect(lines.length - 1).toBeLessThan(40);
+});
+
+for (const { name, ending, interpreter, errors } of LANGUAGES) {
+  const isShell = ending === "sh";
+
+  describe.skipIf(!interpreter)(name, () => {
+    const argvOf = (program: string, args: readonly string[]) => [
+      ...interpreter!,
+      path.join(folder, `${program}.${ending}`),
+      ...args,
+    ];
+
+    /** A call with the fixture, behaving as said, in a single program unless there are other options. */
+    function behaving(
+      behaviour: string | readonly string[],
+      { pool = 1, env, ...options }: ParallelOptions<unknown, unknown> = {},
+    ) {
+      const argv = argvOf("behaves", [behaviour].flat());
+      return opened(new CommandWorker({ argv }), {
+        pool,
+        env: { ...ENVIRONMENT, LC_ALL: "C", ...env },
+        ...options,
+      });
+    }
+
+    /** The fixture without a `Parallel`; what it has said and how it has ended. */
+    function alone(...args: string[]) {
+      const [program, ...rest] = argvOf("behaves", args);
+      const scratch = temporaryDirectory();
+      const child = spawn(program!, rest, { env: { ...ENVIRONMENT, FORKMAP_SCRATCH: scratch } });
+      const ended = Promise.all([text(child.stdout), text(child.stderr), once(child, "close")]);
+      return {
+        child,
+        scratch,
+        ended: ended.then(([stdout, stderr, end]) => ({ stdout, stderr, end: end as unknown[] })),
+      };
+    }
+
+    it.each(["C", "C.UTF-8"])(
+      "gives strings back as they were, where LC_ALL is %s",
+      async (locale) => {
+        const items = [
+          "",
+          " ",
+          "plain",
+          "\"quoted\", 'too', `as`, $(well)",
+          "two\nlines\n\n",
+          "\n",
+          "\r\n\t\b\f\v\u0001\u001b[1m\u007f",
+          "back\\slash\\n \\\\ \\u0041 \\",
+          "\\",
+          '{"id":"9","payload":"x"}',
+          "-n %s *",
+          "ünï cödé, 漢字, \u{1F98A}\u{1F468}\u200D\u{1F469}\u200D\u{1F467}, \u2028",
+        ];
+        const parallel = behaving("echo", { env: { LC_ALL: locale } });
+        expect(await parallel.mapProcesses(items)).toEqual(items);
+      },
+    );
+
+    it("reads escapes that forkmap does not write", async () => {
+      const { child, scratch, ended } = alone("echo");
+      child.stdin.end(String.raw`{"id":"7","payload":"\u00e9\u0041\/\u001B"}` + "\n");
+      const { stdout, stderr, end } = await ended;
+      const answer = JSON.parse(stdout) as Record<string, string>;
+      const { result_file: file } = answer;
+      const result = file ? readFileSync(path.join(scratch, file), "utf8") : answer["result"];
+      expect(result).toBe("éA/\u001b");
+      expect({ id: answer["id"], stderr, end }).toEqual({ id: "7", stderr: "", end: [0, null] });
+    });
+
+    it("gives long strings back, whose items and results are files", async () => {
+      const items = ["x", "é", "\u{1F98A}", '"\\\n'].map((each) =>
+        each.repeat(100_000 / each.length),
+      );
+      const parallel = behaving("echo");
+      const results = await parallel.mapProcesses(["short", ...items, "short"]);
+      expect(results.map((each) => (each as string).length)).toEqual([
+        5,
+        ...items.map(({ length }) => length),
+        5,
+      ]);
+      expect(results.slice(1, -1).every((each, i) => each === items[i])).toBe(true);
+    });
+
+    it("gives results that are longer than a line may be", async () => {
+      const item = `añ\u{1F98A}${"x".repeat(1000)}`;
+      const [result] = await behaving("repeat").mapProcesses([item]);
+      expect(result === item.repeat(20_000)).toBe(true);
+    });
+
+    const values = [
+      null,
+      true,
+      false,
+      0,
+      -1.5,
+      1e21,
+      [],
+      {},
+      [1, ["zwei", null]],
+      { item_file: "none", payload: { 'k"ey\n': "välue\\" } },
+      { long: "ö".repeat(70_000) },
+    ];
+
+    it("gives other values back", async () => {
+      const parallel = behaving("echo", { env: { RESULT_TYPE: "json" } });
+      expect(await parallel.mapProcesses(values)).toEqual(values);
+    });
+
+    it.runIf(isShell)("has other values as JSON", async () => {
+      expect(await behaving("echo").mapProcesses(values)).toEqual(
+        values.map((each) => JSON.stringify(each)),
+      );
+    });
+
+    it("answers with an error, and goes on", async () => {
+      const outcomes = await behaving("fail").mapSettled(["a", "bad", "b", "bad", "c"]);
+      const bad = { status: "rejected", reason: { cause: errors.bad } };
+      const good = (value: string) => ({ status: "fulfilled", value });
+      expect(outcomes).toMatchObject([good("a"), bad, good("b"), bad, good("c")]);
+      const { reason } = outcomes[1] as PromiseRejectedResult;
+      expect(reason).toBeInstanceOf(ItemError);
+      const pids = outcomes.flatMap((each) => (each.status === "rejected" ? each.reason.pid : []));
+      expect(new Set(pids).size).toBe(1);
+    });
+
+    it("goes on after text that is none", async () => {
+      const outcomes = await behaving("pid").mapSettled(["a", "\ud800", "b"]);
+      const [before, , after] = outcomes as PromiseFulfilledResult<string>[];
+      expect(before!.value).toMatch(/^\d+$/);
+      expect(after!.value).toBe(before!.value);
+    });
+
+    it.skipIf(!errors.odd)("answers with an error to what is not JSON", async () => {
+      const { cause } = await rejection<ItemError>(behaving("odd").mapProcesses([1]));
+      expect(cause).toMatchObject(errors.odd!);
+    });
+
+    it("asks for an item again that is throttled", async () => {
+      const file = path.join(temporaryDirectory(), "seen");
+      const parallel = behaving("throttle");
+      expect(await parallel.mapProcesses([file, file])).toEqual(["now", "now"]);
+      expect(existsSync(file)).toBe(true);
+    });
+
+    it("keeps what is printed and read off the protocol", async () => {
+      const stderr: (string | undefined)[] = [];
+      const parallel = behaving("stray", { output: "collect" });
+      const items = ["a", "b", "c"];
+      const results = await parallel.mapProcesses(items, {
+        onFinish: (_item, index, _result, info) => void (stderr[index] = info.stderr),
+      });
+      expect(results).toEqual(items);
+      // A handler of a shell prints its result: only its program prints something else, once.
+      expect(stderr[0]).toBe("stray\n".repeat(isShell ? 1 : 3));
+    });
+
+    it.each([1, 4])("serves many items with one process, %i at a time", async (fibers) => {
+      const pids = await behaving("pid", { fibers }).mapProcesses(
+        Array.from({ length: 100 }, (_, i) => i),
+      );
+      expect(new Set(pids).size).toBe(1);
+      expect(pids[0]).toMatch(/^\d+$/);
+    });
+
+    it.skipIf(isShell)("gives bytes", async () => {
+      const [all, none] = await behaving("raw").mapProcesses(["all", "none"]);
+      expect(all).toEqual(Uint8Array.from({ length: 256 }, (_, i) => i));
+      expect(none).toEqual(new Uint8Array());
+    });
+
+    it.runIf(isShell)("gives bytes where that is said", async () => {
+      const parallel = behaving("echo", { env: { RESULT_TYPE: "bytes" } });
+      const [bytes, none] = await parallel.mapProcesses(["é\n", ""]);
+      expect(bytes).toEqual(Uint8Array.of(0xc3, 0xa9, 0x0a));
+      expect(none).toEqual(new Uint8Array());
+    });
+
+    describe("at its end", () => {
+      const notesOf = (file: string) => (existsSync(file) ? readFileSync(file, "utf8") : "");
+      const files = () => {
+        const directory = temporaryDirectory();
+        return ["notes", "awaited", "stderr"].map((each) => path.join(directory, each));
+      };
+
+      it("does what it has to, and says nothing", async () => {
+        const [notes, awaited, stderr] = files() as [string, string, string];
+        writeFileSync(awaited, "");
+        const argv = argvOf("behaves", ["tidy", notes, awaited]);
+        const command = ["sh", "-c", 'exec "$@" 2>"$0"', stderr, ...argv];
+        const parallel = opened(new CommandWorker({ argv: command }), {
+          pool: 1,
+          env: ENVIRONMENT,
+        });
+        expect(await parallel.mapProcesses(["a", "b"])).toEqual(["a", "b"]);
+        expect(notesOf(notes)).toBe("");
+        await parallel.close();
+        expect(notesOf(notes)).toBe("tidying\ntidied\nat exit\n");
+        expect(readFileSync(stderr, "utf8")).toBe("");
+      });
+
+      it.each(["its input ends", "SIGTERM comes"])(
+        "is not interrupted by SIGTERM once %s",
+        async (why) => {
+          const [notes, awaited] = files() as [string, string];
+          const { child, ended } = alone("tidy", notes, awaited);
+          child.stdin.write('{"id":"1","payload":"a"}\n');
+          await once(child.stdout, "readable");
+          if (why === "its input ends") child.stdin.end();
+          else child.kill("SIGTERM");
+          await vi.waitFor(() => expect(notesOf(notes)).toBe("tidying\n"), SOON);
+          child.kill("SIGTERM");
+          writeFileSync(awaited, "");
+          const { stdout, stderr, end } = await ended;
+          expect(JSON.parse(stdout)).toMatchObject({ id: "1", status: "ok" });
+          expect({ stderr, end }).toEqual({ stderr: "", end: [0, null] });
+          expect(notesOf(notes)).toBe("tidying\ntidied\nat exit\n");
+        },
+      );
+    });
+
+    it("digests files", async () => {
+      const file = path.join(temporaryDirectory(), 'a "file"\\ nämed so');
+      const content = Buffer.alloc(3_000_000, "content");
+      writeFileSync(file, content);
+      const parallel = opened(new CommandWorker({ argv: argvOf("digest", []) }), {
+        env: { ...ENVIRONMENT, LC_ALL: "C" },
+        output: "collect",
+      });
+      const outcomes = await parallel.mapSettled([file, `${folder}/nöt there`, file]);
+      const value = createHash("sha256").update(content).digest("hex");
+      const done = { status: "fulfilled", value };
+      const failed = { status: "rejected", reason: { cause: errors.noFile } };
+      expect(outcomes).toMatchObject([done, failed, done]);
+    });
+  });
+}

@@ -1,0 +1,93 @@
+import { describe, expect, it } from "vitest";
+import { TaskList } from "../../src/pool/task-list.js";
+import type { Task } from "../../src/wire/task.js";
+import { seeded } from "../support/seeded.js";
+
+function task(index: number): Task {
+  return { index } as Task;
+}
+
+function listOf(capacity: number, count: number): TaskList {
+  const list = new TaskList(capacity);
+  for (let index = 0; index < count; index += 1) list.add(task(index));
+  return list;
+}
+
+const indexes = (tasks: readonly Task[]) => tasks.map(({ index }) => index);
+
+describe("TaskList", () => {
+  it("numbers tasks as they come, and gives each once", () => {
+    const list = listOf(4, 3);
+    expect([list.size, list.next, list.oldest, list.room]).toEqual([3, 3, 0, 1]);
+    expect(list.take(1)?.index).toBe(1);
+    expect(list.take(1)).toBeUndefined();
+    expect([list.size, list.next, list.oldest, list.room]).toEqual([2, 3, 0, 1]);
+  });
+
+  it("has room again once its oldest is taken, however many younger ones were", () => {
+    const list = listOf(4, 4);
+    for (const seq of [1, 2, 3]) list.take(seq);
+    expect([list.size, list.room]).toEqual([1, 0]);
+    list.take(0);
+    expect([list.size, list.room, list.oldest, list.next]).toEqual([0, 4, 4, 4]);
+  });
+
+  it("gives those begun and those not", () => {
+    const list = listOf(8, 6);
+    list.take(1);
+    expect(list.upTo(3).map(([seq, { index }]) => [seq, index])).toEqual([
+      [0, 0],
+      [2, 2],
+    ]);
+    expect(indexes(list.takeAll(4))).toEqual([4, 5]);
+    expect(indexes(list.takeAll(0, 3))).toEqual([0, 2]);
+    expect(indexes(list.takeAll())).toEqual([3]);
+    expect(list.size).toBe(0);
+  });
+
+  it("starts anew for a new child", () => {
+    const list = listOf(4, 3);
+    list.takeAll();
+    list.reset();
+    list.add(task(7));
+    expect([list.next, list.oldest, list.get(0)?.index]).toEqual([1, 0, 7]);
+  });
+
+  it("is what a map of numbers to tasks is, whatever is done to it", () => {
+    for (let seed = 1; seed <= 10; seed += 1) {
+      const random = seeded(seed);
+      const capacity = 1 + random(12);
+      const list = new TaskList(capacity);
+      const map = new Map<number, number>();
+      let next = 0;
+      const oldest = () => Math.min(next, ...map.keys());
+      const removed = (from: number, to: number) => {
+        const keys = [...map.keys()].filter((seq) => seq >= from && seq < to);
+        return keys.sort((a, b) => a - b).map((seq) => (map.delete(seq), seq));
+      };
+      for (let step = 0; step < 400; step += 1) {
+        const seq = oldest() + random(capacity);
+        const what = random(10);
+        if (what < 5 && list.room > 0) {
+          list.add(task(next));
+          map.set(next, next);
+          next += 1;
+        } else if (what < 8 && seq < next) {
+          expect(list.take(seq)?.index).toBe(map.get(seq));
+          map.delete(seq);
+        } else if (what === 8) {
+          expect(indexes(list.takeAll(seq))).toEqual(removed(seq, next));
+        } else {
+          expect(indexes(list.takeAll(0, seq))).toEqual(removed(0, seq));
+        }
+        const first = oldest();
+        expect([list.size, list.next, list.oldest, list.room]).toEqual([
+          map.size,
+          next,
+          first,
+          capacity - (next - first),
+        ]);
+      }
+    }
+  });
+});

@@ -1,2 +1,0 @@
-/** Random numbers that are the same in every run, for tests and for the programs that they run. */
-export { seeded } from "./fixtures/seeded.mjs";

@@ -1,0 +1,49 @@
+/** Runs a script in a Node of its own, as a user would, with its output in files or in memory. */
+import { type ChildProcess, spawn } from "node:child_process";
+import { once } from "node:events";
+import { text } from "node:stream/consumers";
+import { fileURLToPath } from "node:url";
+
+export interface Ran {
+  readonly code: number | null;
+  readonly signal: NodeJS.Signals | null;
+  readonly stdout: string;
+  readonly stderr: string;
+}
+
+export interface RunOptions {
+  readonly args?: readonly string[];
+  readonly execArgv?: readonly string[];
+  readonly env?: Readonly<Record<string, string>>;
+  readonly cwd?: string;
+  readonly uid?: number;
+  readonly gid?: number;
+}
+
+export function fixture(name: string): string {
+  return fileURLToPath(new URL(`../fixtures/${name}`, import.meta.url));
+}
+
+/** Starts it; the test runner's own settings stay out of its environment. */
+export function startScript(file: string, options: RunOptions = {}): ChildProcess {
+  const { args = [], execArgv = [], env = {}, ...rest } = options;
+  const { NODE_OPTIONS: _options, VITEST: _vitest, NODE_ENV: _env, ...own } = process.env;
+  return spawn(process.execPath, [...execArgv, file, ...args], {
+    stdio: ["ignore", "pipe", "pipe"],
+    env: { ...own, ...env },
+    ...rest,
+  });
+}
+
+export async function runScript(file: string, options: RunOptions = {}): Promise<Ran> {
+  return await outputOf(startScript(file, options));
+}
+
+export async function outputOf(child: ChildProcess): Promise<Ran> {
+  const [stdout, stderr, [code, signal]] = await Promise.all([
+    text(child.stdout!),
+    text(child.stderr!),
+    once(child, "close") as Promise<[number | null, NodeJS.Signals | null]>,
+  ]);
+  return { code, signal, stdout, stderr };
+}

@@ -1,0 +1,108 @@
+/** Items and results too long for a line or a ledger: they lie in files that are used again and again. */
+import { readdirSync, statSync } from "node:fs";
+import path from "node:path";
+import { describe, expect, it, vi } from "vitest";
+import { Bytes, Echo, LateEcho, Long } from "../fixtures/echo.mjs";
+import { opened } from "../support/opened.js";
+import { seeded } from "../support/seeded.js";
+import { SOON } from "../support/soon.js";
+import { temporaryDirectory } from "../support/temporary.js";
+
+const KIB = 1024;
+const MIB = 1024 * KIB;
+
+const ALPHABETS = ["x", "é", "€", "😀", "\ud800"];
+
+/** Of all lengths up to 1 Mi characters, in no order: what comes after a longer one must not end as that did. */
+function texts(count: number): string[] {
+  const random = seeded(11);
+  return Array.from({ length: count }, (_, i) => {
+    const length = Math.round(8 * KIB * (random(1000) < 200 ? 35 : 1) * (1 + random(30) / 10));
+    // An odd number of code units before them: pairs of them then lie across every boundary there is.
+    return `${i} ${"x".repeat(i % 2)}${ALPHABETS[i % ALPHABETS.length]!.repeat(length)}`;
+  });
+}
+
+describe.each([
+  { startMethod: "fork", pool: 2 },
+  { startMethod: "spawn", pool: 2 },
+  { startMethod: "fork", pool: 1, threads: 2 },
+] as const)("long values, %j", (options) => {
+  it("are whole, whatever was in their files before", async () => {
+    const items = texts(60);
+    const parallel = opened(new Echo(), options);
+    for (let round = 0; round < 2; round += 1) {
+      const found = await parallel.mapProcesses(items);
+      // Not toEqual: a difference would be printed.
+      expect(found.findIndex((text: string, i: number) => text !== items[i])).toBe(-1);
+      expect(found).toHaveLength(items.length);
+    }
+  });
+
+  it("may be more than there are places for", async () => {
+    const items = texts(40);
+    const parallel = opened(new LateEcho(), { ...options, fibers: 20 });
+    const found = await parallel.mapProcesses(items, { batch: 30 });
+    expect(found.findIndex((text: string, i: number) => text !== items[i])).toBe(-1);
+  });
+
+  it("may be bytes, each with memory of its own", async () => {
+    const lengths = [3 * MIB, 100 * KIB, MIB, 70 * KIB, MIB + 1, 2 * MIB];
+    const found: Uint8Array[] = await opened(new Bytes(), options).mapProcesses(lengths);
+    expect(found.map((bytes) => bytes.length)).toEqual(lengths);
+    expect(found.map((bytes) => bytes.buffer.byteLength)).toEqual(lengths);
+    for (const bytes of found) expect(bytes.every((byte, i) => byte === i % 256)).toBe(true);
+    expect(new Set(found.map((bytes) => bytes.constructor.name))).toEqual(new Set(["Uint8Array"]));
+  });
+
+  it("take little of the disk when there are none", async () => {
+    const scratchRoot = temporaryDirectory();
+    const parallel = opened(new Echo(), { ...options, scratchRoot });
+    const items = ["a", "b", "c", "d", "e", "f"].map((letter) => letter.repeat(8 * MIB));
+    const found = await parallel.mapProcesses(items);
+    expect(found.findIndex((text: string, i: number) => text !== items[i])).toBe(-1);
+    await vi.waitUntil(() => usedBytes(scratchRoot) < 4 * MIB, SOON);
+    await parallel.mapProcesses(Array.from({ length: 40 }, () => "y".repeat(20 * KIB)));
+    const ofItems = namesIn(scratchRoot).filter((name) => name.startsWith("item-"));
+    expect(ofItems.length).toBeGreaterThan(0);
+    expect(ofItems.length).toBeLessThanOrEqual(8);
+  });
+
+  it("leave nothing of a child that has died", async () => {
+    const scratchRoot = temporaryDirectory();
+    const parallel = opened(new Long(), { ...options, scratchRoot });
+    const results = () => namesIn(scratchRoot).filter((name) => name.endsWith(".results"));
+    await parallel.mapProcesses([MIB, MIB, MIB, MIB]);
+    const before = results();
+    expect(before.length).toBeGreaterThan(0);
+    for (const { pid } of parallel.stats().slots) if (pid !== undefined) end(pid);
+    await vi.waitUntil(() => results().length === 0, SOON);
+    expect((await parallel.mapProcesses([MIB]))[0]).toHaveLength(MIB);
+    expect(results()).not.toEqual(before);
+  });
+});
+
+function namesIn(scratchRoot: string): string[] {
+  return readdirSync(scratchRoot).flatMap((name) => readdirSync(path.join(scratchRoot, name)));
+}
+
+/** What the files take, the ledger aside. */
+function usedBytes(scratchRoot: string): number {
+  let bytes = 0;
+  for (const name of readdirSync(scratchRoot)) {
+    const directory = path.join(scratchRoot, name);
+    for (const file of readdirSync(directory)) {
+      if (file !== "ledger") bytes += 512 * statSync(path.join(directory, file)).blocks;
+    }
+  }
+  return bytes;
+}
+
+/** Threads of one process have its pid. */
+function end(pid: number): void {
+  try {
+    process.kill(pid, "SIGKILL");
+  } catch {
+    // It has ended already.
+  }
+}
