@@ -367,14 +367,14 @@ export class Parallel<Item, Result> {
           await this.#calls.run(call);
           site.check(() => throwIfAny(errors, call.pulled));
         },
-        cancel: () => call.halt(new Error("Nobody reads the stream any more")),
+        cancel: () => call.end.halt(new Error("Nobody reads the stream any more")),
         get pulled() {
           return call.pulled;
         },
         get window() {
           return backpressure ?? call.window;
         },
-        onRead: () => call.onRead(),
+        onRead: () => call.onMore(),
       };
     });
     return stream;

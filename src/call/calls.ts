@@ -25,7 +25,7 @@ import { processorCount } from "../system/processor-count.js";
 import { Scheduler } from "./scheduler.js";
 import { shortageOf } from "../system/shortage.js";
 import { Meter, type ParallelStats } from "../observe/stats.js";
-import type { TaskOwner } from "../wire/task.js";
+import type { TaskOwner } from "../pool/task-owner.js";
 import type { AnyWorker } from "../worker/worker.js";
 
 /** What one call is to do. */
@@ -182,7 +182,7 @@ export class Calls {
 
   async destroy(reason: unknown): Promise<void> {
     this.#closed = true;
-    for (const call of this.#running.keys()) call.halt(reason);
+    for (const call of this.#running.keys()) call.end.halt(reason);
     this.#pool?.killAll();
     await this.close();
   }

@@ -13,8 +13,8 @@ import { setImmediate } from "../system/timers.js";
 const SHORT = 16;
 
 export interface FeedEvents {
-  /** Makes a task of an item, unless what becomes of it is known already. */
-  admit(item: unknown, index: number): Task | undefined;
+  /** Returns the task if it has to run; `undefined` if its result is known or will be. */
+  admit(task: Task): Task | undefined;
   /** Awaited before a task may start. */
   readonly onStart: ((task: Task) => Promise<unknown>) | undefined;
   /** How many more may be pulled now. */
@@ -197,7 +197,7 @@ export class Feed {
     const index = this.#pulled;
     this.#pulled += 1;
     checkItem(next.value, index);
-    return this.#events.admit(next.value, index);
+    return this.#events.admit({ index, item: next.value, attempt: 1 });
   }
 
   /** What `promise` gives, or `undefined` as soon as the feed is stopped: a source of items may never answer. */

@@ -18,9 +18,9 @@ export async function anyIs(calls: Calls, question: Question, wanted: boolean) {
   let isFound = false;
   await search(calls, question, {
     onResult: (call, _, result) => {
-      if (call.isStopped || Boolean(result) !== wanted) return;
+      if (call.end.isStopped || Boolean(result) !== wanted) return;
       isFound = true;
-      call.finish();
+      call.end.finish();
     },
     onFailure: () => {},
     isAnswered: () => isFound,
@@ -37,11 +37,11 @@ export async function findFirst(calls: Calls, question: Question): Promise<unkno
   let isAnswered = false;
   const look = (call: Scheduler) => {
     while (passed.delete(next)) next += 1;
-    if (!found || call.isStopped) return;
+    if (!found || call.end.isStopped) return;
     // One before it may still be it.
     if (found.index !== next) return call.stopPulling();
     isAnswered = true;
-    call.finish();
+    call.end.finish();
   };
   await search(calls, question, {
     onResult: (call, index, result, item) => {

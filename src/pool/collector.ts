@@ -11,7 +11,8 @@ import * as outcome from "./outcome.js";
 import type { ChildOutput } from "./output/child-output.js";
 import type { Ending, LastWord, LongItem, Start } from "../wire/protocol.js";
 import type { Meter } from "../observe/stats.js";
-import type { Failure, Printed, Run, Runs, Task, TaskOwner } from "../wire/task.js";
+import type { Failure, Printed, Run, Runs, Task } from "../wire/task.js";
+import type { TaskOwner } from "./task-owner.js";
 import type { TaskList } from "./task-list.js";
 
 /** By much less, even where a process was held up while it measured (monotonic.ts). Later than that is no time of an item. */
@@ -120,7 +121,7 @@ export class Collector implements Runs {
     if (this.#taken === 0) return;
     const ms = this.#lastEnd - Math.max(this.#firstStart, this.#pacedUpTo);
     this.#pacedUpTo = this.#lastEnd;
-    this.#owner!.paced(this.#taken, ms, ((ledger.read - read) >>> 0) + this.#longBytes);
+    this.#owner!.batching.note(this.#taken, ms, ((ledger.read - read) >>> 0) + this.#longBytes);
   }
 
   #take(): void {

@@ -2,7 +2,7 @@
 import { LaunchError } from "../errors.js";
 import { freeMemory } from "../system/free-memory.js";
 import { monotonic } from "../system/monotonic.js";
-import type { TaskOwner } from "../wire/task.js";
+import type { TaskOwner } from "./task-owner.js";
 import { clearTimeout, setTimeout } from "../system/timers.js";
 
 const CHECK_MS = 100;

@@ -13,7 +13,8 @@ import type { ChildEnd } from "../launch/launcher.js";
 import type { Overflow } from "../launch/overflow.js";
 import type { Ending, LastWord } from "../wire/protocol.js";
 import { noRoomIn, shortageOf } from "../system/shortage.js";
-import type { Failure, Run, Task, TaskOwner } from "../wire/task.js";
+import type { Failure, Run, Task } from "../wire/task.js";
+import type { TaskOwner } from "./task-owner.js";
 import { readEnding, readWord } from "../wire/check-entry.js";
 import { stringify } from "../system/json.js";
 

@@ -1,6 +1,6 @@
 /** What a call needs of the place where its tasks run. */
 import type { LongItem } from "../wire/protocol.js";
-import type { TaskOwner } from "../wire/task.js";
+import type { TaskOwner } from "./task-owner.js";
 
 export interface Pool {
   /** Tasks that can run at once, `fibers` aside. May be changed at any time. */

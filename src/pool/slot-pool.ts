@@ -16,7 +16,7 @@ import { isBackedUp, onceDrained } from "./output/printer.js";
 import type { LongItem } from "../wire/protocol.js";
 import type { Limits } from "../options.js";
 import type { Meter } from "../observe/stats.js";
-import type { TaskOwner } from "../wire/task.js";
+import type { TaskOwner } from "./task-owner.js";
 import { hasDescriptors } from "../system/shortage.js";
 import { warnOfClose } from "../launch/close-warning.js";
 import { MemoryGate } from "./memory-gate.js";
@@ -214,7 +214,7 @@ export class SlotPool implements Pool {
       if (count > most) [busiest, most] = [slot, count];
     }
     if (!busiest) return false;
-    const isWorthIt = most * owner.msPerItem >= WORTH_TAKING_MS;
+    const isWorthIt = most * owner.batching.msPerItem >= WORTH_TAKING_MS;
     // One that is at nothing yet is about to begin: two slots would go on taking from each other.
     const isAtWork = busiest.load > most;
     if (!(isWorthIt && isAtWork) && !this.#isOverdue) {

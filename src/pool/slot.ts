@@ -6,7 +6,8 @@ import { type PackedItems, packItems } from "../wire/items.js";
 import type { Ledger } from "../wire/ledger.js";
 import { monotonic } from "../system/monotonic.js";
 import { factsOf, failureToSend } from "./outcome.js";
-import type { Run, Task, TaskOwner } from "../wire/task.js";
+import type { Run, Task } from "../wire/task.js";
+import type { TaskOwner } from "./task-owner.js";
 import type { ChildLife } from "../observe/diagnostics.js";
 import { MAX_BATCH } from "./pace.js";
 import { SlotChild } from "./slot-child.js";
@@ -49,7 +50,7 @@ export class Slot {
     if (this.#isCramped && this.load > 0) return 0;
     if (this.#child) return this.#child.roomFor(owner);
     const { maxItemsPerChild, capacity } = this.#host;
-    const wanted = Math.max(owner.batchSize, owner.options.fibers);
+    const wanted = Math.max(owner.batching.size, owner.options.fibers);
     return Math.min(wanted, maxItemsPerChild, capacity, MAX_BATCH);
   }
 

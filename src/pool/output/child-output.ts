@@ -7,7 +7,8 @@ import { ItemOutput } from "./item-output.js";
 import { MarkSplitter, type OutputName } from "../../wire/output-mark.js";
 import { isBackedUp, onceDrained, print } from "./printer.js";
 import type { OutputMode } from "../../options.js";
-import type { Printed, Task, TaskOwner } from "../../wire/task.js";
+import type { Printed, Task } from "../../wire/task.js";
+import type { TaskOwner } from "../task-owner.js";
 
 /** The child, as far as its output is concerned. */
 export interface OutputSource {

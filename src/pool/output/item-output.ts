@@ -1,6 +1,7 @@
 /** What one item has printed: lines on their way, or what is kept of it. */
 import type { OutputMode } from "../../options.js";
-import type { Printed, Task, TaskOwner } from "../../wire/task.js";
+import type { Printed, Task } from "../../wire/task.js";
+import type { TaskOwner } from "../task-owner.js";
 import { LineCutter } from "./line-cutter.js";
 import type { OutputName } from "../../wire/output-mark.js";
 import { Tail } from "./tail.js";

@@ -1,0 +1,79 @@
+/** Whether and why a call ends: after an error, because it is aborted, or because nothing more of it is wanted. */
+
+export interface CallEndEvents {
+  /** No new item may start. Called again for each further reason. */
+  onStop(): void;
+  /** What runs is no longer wanted. */
+  onKill(): void;
+  /** Nor may the user's hooks hold up the end. */
+  onAbort(): void;
+}
+
+export class CallEnd {
+  readonly #events: CallEndEvents;
+  #isStopped = false;
+  #isHalted = false;
+  /** The first in time. */
+  #reason: { readonly error: unknown } | undefined;
+  #resolve!: () => void;
+  /** Resolves once `reached` is called. */
+  readonly whenReached = new Promise<void>((resolve) => (this.#resolve = resolve));
+
+  constructor(events: CallEndEvents) {
+    this.#events = events;
+  }
+
+  /** Whether no new item starts. */
+  get isStopped(): boolean {
+    return this.#isStopped;
+  }
+
+  /** Whether the children of the call are killed; what they still report is dropped. */
+  get isHalted(): boolean {
+    return this.#isHalted;
+  }
+
+  /** What the call rejects with, if it does. */
+  get reason(): { readonly error: unknown } | undefined {
+    return this.#reason;
+  }
+
+  /** Starts no new item. The first error in time is the reason. */
+  stop(error: unknown): void {
+    this.#reason ??= { error };
+    this.#stop();
+  }
+
+  /** Ends the call at once, for this reason. */
+  halt(error: unknown): void {
+    if (this.#isHalted) return;
+    this.#isHalted = true;
+    this.#reason = { error };
+    this.#events.onAbort();
+    this.#stop();
+    this.#events.onKill();
+  }
+
+  /** Ends the call at once but awaits its hooks; the call then resolves. */
+  finish(): void {
+    if (this.#isHalted) return;
+    this.#isHalted = true;
+    this.#stop();
+    this.#events.onKill();
+  }
+
+  /** Nothing of the call runs or waits any more. */
+  reached(): void {
+    this.#resolve();
+  }
+
+  /** Releases the reason, which may hold what belongs to the caller. */
+  release(): void {
+    this.#reason = undefined;
+  }
+
+  #stop(): void {
+    this.#isStopped = true;
+    this.#events.onStop();
+  }
+}

@@ -1,0 +1,132 @@
+/**
+ * Delivers what became of each item to the caller: its result or error at once, then `onFinish` in its turn. Owns the hooks of
+ * the call, and counts failures against `stopOnError` and `halt`.
+ */
+import type { Runs, Task } from "../wire/task.js";
+import { AbortGate } from "./abort-gate.js";
+import type { Call } from "./call.js";
+import type { CallRecorder } from "./call-recorder.js";
+import { FailureLimit } from "./failure-limit.js";
+import { HookLine } from "./hook-line.js";
+
+/** Calls of `onFinish` that have not returned, at most: a slow hook would let finished items pile up. */
+const MAX_WAITING_HOOKS = 1000;
+
+export interface DeliveryEvents {
+  /** The task is complete: its hook, if any, has run. */
+  onDone(task: Task): void;
+  /** An `onFinish` has returned, so more items may be pulled. */
+  onHookDone(): void;
+  /** So many items have failed that no new one may start. @param error - the first in time */
+  onLimit(error: Error): void;
+  /** An `onFinish` has thrown. */
+  onHookError(error: unknown): void;
+}
+
+export class Delivery {
+  readonly #recorder: CallRecorder;
+  readonly #events: DeliveryEvents;
+  readonly #hooks: HookLine;
+  readonly #limit: FailureLimit;
+  /** The user's code is awaited until the call is aborted. */
+  readonly #gate = new AbortGate();
+  // Looked up once: they are used for every item, and V8 sees a new shape of `Call` for nearly every call.
+  #onResult: Call["onResult"];
+  #onError: Call["onError"];
+  #onStart: Call["options"]["onStart"];
+  #onFinish: Call["options"]["onFinish"];
+  #waiting = 0;
+  #firstError: Error | undefined;
+
+  constructor(
+    call: Pick<Call, "options" | "recorder" | "onResult" | "onError">,
+    events: DeliveryEvents,
+  ) {
+    const { onStart, onFinish, finishInOrder } = call.options;
+    this.#recorder = call.recorder;
+    this.#events = events;
+    this.#hooks = new HookLine(finishInOrder);
+    this.#limit = new FailureLimit(call.options);
+    this.#onResult = call.onResult;
+    this.#onError = call.onError;
+    this.#onStart = onStart;
+    this.#onFinish = onFinish;
+  }
+
+  /** How many more items may be pulled before `onFinish` has to catch up. */
+  get room(): number {
+    return MAX_WAITING_HOOKS - this.#waiting;
+  }
+
+  /** Runs `onStart` for an item. */
+  start({ item, index }: Task): Promise<unknown> {
+    return this.#gate.pass(this.#hooks.now(() => this.#onStart!(item as never, index)));
+  }
+
+  /** @param runs - asked for run `seq` only if `onFinish` wants to know */
+  result(task: Task, result: unknown, runs: Runs, seq: number): void {
+    this.earlierResult(task, result);
+    const onFinish = this.#onFinish;
+    if (!onFinish) return this.#events.onDone(task);
+    const { index, item } = task;
+    const { num, pid, start, end, usage, printed } = runs.runOf(seq);
+    const duration = end - start;
+    const collected = printed?.collected;
+    const info = { num, pid: pid!, attempt: task.attempt, duration, usage, ...collected };
+    this.#waiting += 1;
+    const hook = () => onFinish(item as never, index, result as never, info);
+    this.#gate
+      .pass(this.#hooks.inTurn(index, hook))
+      .catch((error: unknown) => this.#events.onHookError(error))
+      .finally(() => {
+        this.#waiting -= 1;
+        this.#events.onDone(task);
+        this.#events.onHookDone();
+      });
+  }
+
+  /** Delivers a result whose `onFinish` an earlier run has called. */
+  earlierResult({ index, item }: Task, result: unknown): void {
+    this.#limit.succeeded();
+    this.#recorder.done(1, 0);
+    this.#onResult(index, result, item);
+  }
+
+  error({ index }: Task, error: Error): void {
+    this.#limit.failed();
+    this.#firstError ??= error;
+    this.#recorder.done(0, 1);
+    // Before the caller receives the error: it may ask whether the call ends.
+    if (this.#limit.isReached) this.#events.onLimit(this.#firstError);
+    this.#onError(index, error);
+  }
+
+  /** The item needs no turn any more. */
+  skip(index: number): void {
+    this.#hooks.skip(index);
+  }
+
+  /** Resolves to what `promise` resolves to, or to `undefined` as soon as the call is aborted. */
+  unlessAborted<T>(promise: Promise<T>): Promise<T | undefined> {
+    return this.#gate.pass(promise);
+  }
+
+  /** Awaits none of the user's code any more. */
+  abort(): void {
+    this.#gate.abort();
+  }
+
+  /** Resolves once no hook runs. */
+  async idle(): Promise<void> {
+    await this.#gate.pass(this.#hooks.idle());
+  }
+
+  /** Releases what belongs to the caller, who may hold the `Parallel` through it. */
+  release(): void {
+    this.#onResult = () => {};
+    this.#onError = () => {};
+    this.#onStart = undefined;
+    this.#onFinish = undefined;
+    this.#firstError = undefined;
+  }
+}

@@ -1,0 +1,72 @@
+/** The pool in which the tasks of a call run, from the first item until the call has ended. */
+import type { Pool } from "../pool/pool.js";
+import type { TaskOwner } from "../pool/task-owner.js";
+import type { LongItem } from "../wire/protocol.js";
+import type { Call } from "./call.js";
+
+export class PoolLease {
+  readonly #owner: TaskOwner;
+  #call: Pick<Call, "ready" | "open" | "release"> | undefined;
+  #pool: Pool | undefined;
+  #isOpening = false;
+
+  constructor(call: Pick<Call, "ready" | "open" | "release">, owner: TaskOwner) {
+    this.#call = call;
+    this.#owner = owner;
+  }
+
+  get isOpen(): boolean {
+    return this.#pool !== undefined;
+  }
+
+  get isOpening(): boolean {
+    return this.#isOpening;
+  }
+
+  /** Tasks that can run at once, `fibers` aside. */
+  get size(): number {
+    return this.#pool?.size ?? 1;
+  }
+
+  /**
+   * Opens the pool, from which on it takes tasks from the call.
+   *
+   * @param ready - awaits what the pool needs; the pool is not opened unless it resolves to `true`
+   */
+  async open(ready: (needed: Promise<unknown>) => Promise<boolean>): Promise<void> {
+    this.#isOpening = true;
+    try {
+      if (!(await ready(this.#call!.ready()))) return;
+      this.#pool = await this.#call!.open();
+      this.#pool.add(this.#owner);
+      this.#pool.dispatch();
+    } finally {
+      this.#isOpening = false;
+    }
+  }
+
+  /** Lets the pool take tasks; called when there may be some. */
+  dispatch(): void {
+    this.#pool?.dispatch();
+  }
+
+  /** Kills the children that run tasks of the call. */
+  kill(): void {
+    this.#pool?.kill(this.#owner);
+  }
+
+  /** Takes back the tasks that no child has begun. */
+  recall(): void {
+    this.#pool?.recall(this.#owner);
+  }
+
+  releaseItem(item: LongItem): void {
+    this.#pool?.releaseItem(item);
+  }
+
+  async release(): Promise<void> {
+    const call = this.#call!;
+    this.#call = undefined;
+    if (this.#pool) await call.release(this.#pool, this.#owner);
+  }
+}

@@ -1,0 +1,274 @@
+/**
+ * The fork server, seen from the parent: starts its process, gives it the worker and requests for children, and ends every
+ * child it had when it ends itself. What happens inside it is in child/fork-server.ts.
+ */
+import { ClosedError, LaunchError, UnfitError } from "../../errors.js";
+import { shortageInWords } from "../../system/shortage.js";
+import { Breach, excerpt } from "../../wire/breach.js";
+import { readFromForkServer } from "../../wire/check-message.js";
+import { encodeLine } from "../../wire/lines.js";
+import type { ChildReport, FromForkServer, Order, StartRequest } from "../../wire/protocol.js";
+import type { WorkerSource } from "../../worker/worker-source.js";
+import { warnOfClose } from "../close-warning.js";
+import { Deadline } from "../deadline.js";
+import type { ChildEnd } from "../launcher.js";
+import {
+  abortHint,
+  type ChildSettings,
+  errnoName,
+  loadError,
+  type NodeProcess,
+  signalName,
+  startNode,
+  startupTimeoutError,
+} from "../warm-node.js";
+import { type ForkedChildEvents, ForkedChildHandle } from "./forked-child-handle.js";
+import { killSession } from "./kill-session.js";
+
+const V8_FLAGS = [
+  // V8 must not use threads: a child would wait for work that a thread of the fork server was to do. Node makes one
+  // all the same; asked for none it would choose a number by itself.
+  "--single-threaded",
+  "--v8-pool-size=1",
+  // The baseline compiler of WebAssembly leaves it to a thread to make hot code fast.
+  "--no-liftoff",
+  // Keep what is compiled: what the fork server has not, every child compiles itself.
+  "--no-flush-bytecode",
+  // Else V8 calls its own functions through a second mapping of their code, whose pages every child would map as well.
+  "--no-short-builtin-calls",
+  // Its timer would go on in every child, and make all that live for some seconds collect garbage at once.
+  "--no-memory-reducer",
+  // Without threads, V8 leaves a loop that runs for long in what Maglev, its second best compiler, has made of it: 8 times as slow.
+  ...(hasMaglev() ? ["--no-maglev-osr"] : []),
+];
+
+/** The flag is unknown before. */
+function hasMaglev(): boolean {
+  return Number.parseInt(process.versions.node) >= 22;
+}
+
+interface Settle {
+  resolve(): void;
+  reject(error: Error): void;
+}
+
+export class ForkServer {
+  readonly ready: Promise<void>;
+  readonly #process: NodeProcess;
+  readonly #children = new Map<string, ForkedChildHandle>();
+  readonly #source: WorkerSource | undefined;
+  /** Until it is ready or has failed. */
+  #settleReady: Settle | undefined;
+  #startDeadline: Deadline | undefined;
+  #failure: Error | undefined;
+  /** In ms. */
+  readonly #closeTimeout: number;
+  readonly #isAgain: boolean;
+  readonly #onUnfit: (reason: UnfitError) => Promise<void>;
+
+  /**
+   * @param isAgain - one like it has been ready: being killed while it starts is bad luck
+   * @param onUnfit - makes that the children it was to fork can be spawned
+   */
+  constructor(
+    locate: () => WorkerSource,
+    settings: ChildSettings,
+    isAgain: boolean,
+    onGone: () => void,
+    onUnfit: (reason: UnfitError) => Promise<void>,
+  ) {
+    this.#isAgain = isAgain;
+    this.#onUnfit = onUnfit;
+    this.#closeTimeout = settings.closeTimeout;
+    this.#process = startNode(
+      "fork-server",
+      V8_FLAGS,
+      settings,
+      (message) => this.#receive(readFromForkServer(message)),
+      (reason) => this.#fail(new LaunchError(`The fork server was killed: it ${reason}`)),
+    );
+    this.ready = new Promise((resolve, reject) => (this.#settleReady = { resolve, reject }));
+    this.ready.catch(() => {});
+    this.#process.gone.then(
+      async ({ code, signal }) => {
+        if (this.#failure instanceof UnfitError && this.#children.size > 0) {
+          return await this.#handOver(this.#failure).finally(onGone);
+        }
+        onGone();
+        this.#endAll(code, signal);
+      },
+      (error: Error) => {
+        onGone();
+        this.#fail(error);
+        this.#endAll(null, null);
+      },
+    );
+    try {
+      this.#source = locate();
+    } catch (error) {
+      this.#fail(error as Error);
+      return;
+    }
+    const { readsOutput, startupTimeout } = settings;
+    this.send({
+      do: "load",
+      worker: this.#source,
+      parentPid: process.pid,
+      readsOutput,
+      startupTimeout,
+    });
+    const { url } = this.#source;
+    this.#startDeadline = new Deadline(startupTimeout, () =>
+      this.#fail(startupTimeoutError(url, startupTimeout)),
+    );
+  }
+
+  get pid(): number | undefined {
+    return this.#process.child.pid;
+  }
+
+  send(message: Order | StartRequest): void {
+    const { channel } = this.#process;
+    if (channel?.writable) channel.write(encodeLine(message));
+  }
+
+  start(request: StartRequest, events: ForkedChildEvents): ForkedChildHandle {
+    const { id, start } = request;
+    const child = new ForkedChildHandle(start, events, {
+      kill: (signal) => this.send({ do: "kill", id, signal }),
+    });
+    this.#children.set(id, child);
+    this.send(request);
+    if (!this.#settleReady) child.onForked();
+    return child;
+  }
+
+  /** Ends it; only when no child is alive. */
+  async close(): Promise<void> {
+    if (this.#settleReady) {
+      this.#fail(new ClosedError());
+    }
+    this.#process.channel?.end();
+    const deadline = new Deadline(this.#closeTimeout, () => {
+      warnOfClose(`an "exit" listener of the worker's module in the fork server (pid ${this.pid})`);
+      this.#process.child.kill("SIGKILL");
+    });
+    await this.#process.gone.catch(() => {});
+    deadline.clear();
+  }
+
+  #receive(message: FromForkServer): void {
+    if ("hello" in message) {
+      if (!this.#settleReady) throw new Breach(`wrote ${excerpt(message)} a second time`);
+      if (message.hello === "ready") this.#begin();
+      else if (message.hello === "unfit") this.#fail(new UnfitError(message.reason));
+      else this.#fail(loadError(this.#source!.url, message.problem));
+      return;
+    }
+    const child = this.#children.get(message.id);
+    if (!child) return;
+    if ("waiting" in message) return child.onWaiting();
+    if ("started" in message) return child.onForked();
+    if ("piped" in message) return child.onPiped();
+    this.#children.delete(message.id);
+    if ("unstarted" in message) child.onEnd(unstarted(message.unstarted));
+    else if ("unpiped" in message) child.onEnd(unpiped(message.unpiped));
+    else child.onEnd(endOf(message));
+  }
+
+  #begin(): void {
+    this.#settle((ready) => ready.resolve());
+    for (const child of this.#children.values()) child.onForked();
+  }
+
+  #settle(how: (ready: Settle) => void): void {
+    this.#startDeadline?.clear();
+    const ready = this.#settleReady;
+    this.#settleReady = undefined;
+    if (ready) how(ready);
+  }
+
+  #fail(error: Error): void {
+    this.#failure ??= error;
+    this.#process.child.kill("SIGKILL");
+    this.#settle((ready) => ready.reject(error));
+  }
+
+  /** Its children have not begun, and are to be spawned. */
+  async #handOver(unfit: UnfitError): Promise<void> {
+    let fatal: Error | undefined;
+    try {
+      await this.#onUnfit(unfit);
+    } catch (error) {
+      fatal = error as Error;
+    }
+    for (const [id, child] of this.#children) {
+      this.#children.delete(id);
+      child.onEnd(
+        fatal
+          ? { started: false, reason: fatal.message, fatal }
+          : { started: true, isShared: true, reason: unfit.message },
+      );
+    }
+  }
+
+  #endAll(code: number | null, signal: string | null): void {
+    const isStarting = this.#settleReady !== undefined;
+    const when = isStarting ? " while it was starting" : "";
+    const how = `ended ${signal ? `by ${signal}` : `with exit code ${code}`}${when}`;
+    // Nothing has begun: the children are for the next one.
+    const isLost = isStarting && this.#isAgain && signal !== null;
+    if (isStarting) {
+      const advice = signal === "SIGABRT" ? abortHint() : "";
+      const error = new LaunchError(`The fork server ${how}${advice}`);
+      if (isLost) this.#settle((ready) => ready.reject(error));
+      else this.#fail(error);
+    }
+    // Its children have died with it, but not what they had started.
+    if (this.pid !== undefined) killSession(this.pid);
+    for (const [id, child] of this.#children) {
+      this.#children.delete(id);
+      child.onEnd(
+        this.#failure
+          ? { started: false, reason: this.#failure.message, fatal: this.#failure }
+          : {
+              started: true,
+              signal: signal ?? undefined,
+              isShared: isLost,
+              reason: `the fork server ${how}`,
+            },
+      );
+    }
+  }
+}
+
+function unstarted(errno: number): ChildEnd {
+  const reason =
+    errno === 0
+      ? "it was ended while it waited for a process"
+      : `${shortageOfErrno(errno)} (${errnoName(errno)}), and none of this Parallel was running whose end could help`;
+  return { started: false, reason };
+}
+
+function shortageOfErrno(errno: number): string {
+  return shortageInWords(errnoName(errno)) ?? "no process could be made for it";
+}
+
+function unpiped(errno: number): ChildEnd {
+  const reason = `no FIFO could be made for its output in the scratch directory (${errnoName(errno)})`;
+  return { started: false, reason };
+}
+
+function endOf({
+  id: _,
+  signal,
+  usage: [user, system, peakMemory],
+  ...report
+}: ChildReport): ChildEnd {
+  return {
+    started: true,
+    ...report,
+    signal: signal === undefined ? undefined : signalName(signal),
+    usage: { userCpu: user / 1000, systemCpu: system / 1000, peakMemory },
+  };
+}
