@@ -1,7 +1,7 @@
 /**
  * Creates what outlives a call (the fork server's channel, a pool's sockets, the timer of the event loop) outside any
- * call's AsyncLocalStorage context: it would retain the values of that context, and pass them to callbacks of other
- * calls.
+ * call's AsyncLocalStorage context: an object made inside one would retain its values, and pass them to callbacks of
+ * other calls.
  */
 import { AsyncResource } from "node:async_hooks";
 import { inlineFrames, within } from "../worker/current-context.js";
