@@ -1,11 +1,11 @@
 /**
- * By when another process has to have done something. Node calls timers before it reads what has arrived, and a program that
- * was busy or stopped finds both at once: the deadline counts once what has arrived is read.
+ * A time limit on another process. Node runs timers before it reads what has arrived, and a program that was busy or
+ * stopped finds both due at once. A deadline therefore passes only after the event loop has read what has arrived.
  */
 import { outside } from "./outside.js";
 import { clearImmediate, clearTimeout, setImmediate, setTimeout } from "../system/timers.js";
 
-/** A process's end is known one turn of the event loop after it is read, its channel's end another one. */
+/** Node reports a process's end one turn of the event loop after reading it, the end of its channel one turn later. */
 const TURNS = 3;
 
 export class Deadline {
@@ -13,7 +13,7 @@ export class Deadline {
   readonly #timer: NodeJS.Timeout;
   #turn: NodeJS.Immediate | undefined;
 
-  /** @param onPassed - not called in the context of a call, which it may outlive; it keeps no program alive */
+  /** @param onPassed - called outside any call's context, as it may outlive the call; keeps no program alive */
   constructor(ms: number, onPassed: () => void) {
     this.#onPassed = onPassed;
     this.#timer = outside(() => setTimeout(() => this.#passIn(TURNS), ms).unref());

@@ -1,4 +1,4 @@
-/** The files of this package that children and threads are started with. A bundle has none of them. */
+/** Locates the files of this package that children and threads start from. A bundle contains none of them. */
 import { existsSync } from "node:fs";
 import { fileURLToPath } from "node:url";
 import { LaunchError } from "../errors.js";
@@ -8,7 +8,7 @@ export type Entry = "fork-server" | "spawned-child" | "thread-child";
 
 /** @throws LaunchError when this package has been bundled, or removed since it was loaded */
 export function entryFile(entry: Entry): string {
-  // Not `new URL(..., import.meta.url)`: bundlers take that for a file to copy, which then lacks those that it imports.
+  // Not `new URL(..., import.meta.url)`: bundlers copy such a file, but not the files that it imports.
   const file = OWN_FOLDER?.startsWith("file:") && fileURLToPath(`${OWN_FOLDER}child/${entry}.js`);
   if (file && existsSync(file)) return file;
   throw new LaunchError(

@@ -1,4 +1,8 @@
-/** What every start method does for a pool: starts children, carries lines to and from them, tells how each ended. */
+/**
+ * What every start method does for a pool: starts children, carries lines to and from them, reports how each ended. The
+ * folder holds the start methods (fork/, spawn/, thread/, and program/ for `command`), the choice between fork and
+ * spawn, and what they share.
+ */
 import type { LedgerShape, StartRequest, ToChild, ToHost } from "../wire/protocol.js";
 import type { LongItems } from "../wire/items.js";
 import type { Kind } from "../worker/worker.js";
@@ -9,76 +13,76 @@ import type { OnOutput, OutputPipes } from "./output-pipes.js";
 
 export interface Launcher {
   readonly startMethod: Kind;
-  /** Children alive at once when the user does not say. */
+  /** How many children are alive at once unless the user sets `concurrency`. */
   readonly defaultConcurrency: number;
-  /** Processes of our own that are alive. */
+  /** Pids of the live processes that this launcher started itself. */
   readonly pids: readonly number[];
-  /** Resolves when a child could be started now; rejects with what keeps it from that. */
+  /** Resolves once children can be started; rejects with the reason when they cannot. */
   ready(): Promise<void>;
-  /** What a pool needs for its children. */
+  /** Creates what a pool needs for its children. */
   makeRoom(options: RoomOptions): Promise<Room>;
-  /** Ends what is warm; only when no child is alive. */
+  /** Ends the processes kept warm; called only when no child is alive. */
   close(): Promise<void>;
 }
 
-/** Has the launcher of a `Parallel` when one is needed. */
+/** Creates the launcher of a `Parallel` when it is first needed. */
 export interface LaunchChoice {
-  /** The launcher, ready or on its way. */
+  /** The launcher, ready or still starting. */
   readonly current: Launcher | undefined;
-  /** Why it is not the one that would be the best. */
+  /** Why the preferred start method is unavailable, if it is. */
   readonly reason: string | undefined;
-  /** The launcher, ready. */
+  /** Resolves with the launcher once it is ready. */
   ready(): Promise<Launcher>;
-  /** Ends what is warm, also while it is starting. */
+  /** Ends the processes kept warm, also while they are starting. */
   close(): Promise<void>;
 }
 
 export interface RoomOptions {
   readonly scratchRoot: string | undefined;
   readonly shape: LedgerShape;
-  /** Whether its children have channels. */
+  /** Whether the room's children have channels. */
   readonly hasChannels: boolean;
 }
 
-/** Where the children of one pool live: their scratch directory, their ledgers, their channels. */
+/** What a launcher provides for the children of one pool: scratch directory, ledgers, channels. */
 export interface Room {
-  /** Empty when they need none. */
+  /** The scratch directory; empty when the children need none. */
   readonly directory: string;
   readonly items: LongItems;
-  /** What its children write to stderr is always read, to be passed on where nothing else is asked for. */
+  /** Whether this process always reads the children's stderr, and passes it on when `output` is "inherit". */
   readonly readsStderr?: boolean;
-  /** Its children are given an item when they can begin it, and no sooner. */
+  /** Whether items wait in this process until a child can begin them. */
   readonly keepsItems?: boolean;
-  /** Descriptors of this process that a child of it holds as long as it lives; none unless it is said. */
+  /** How many descriptors of this process each child holds while it lives; 0 by default. */
   readonly descriptors?: number;
-  /** The slot's ledger, blank. */
+  /** Creates the slot's ledger, blank. */
   ledger(num: number): Ledger;
   start(request: StartRequest, events: ChildEvents): Child;
-  /** When no child of it is alive any more. */
+  /** Removes the room; called when none of its children is alive. */
   remove(): Promise<void>;
 }
 
-/** Whatever it is, it does not hold the event loop: a call does, see loop-hold.ts. */
+/** A child does not keep the event loop alive; a call does, see loop-hold.ts. */
 export interface Child {
   readonly overflow: Overflow;
-  /** Once it is known. */
+  /** Undefined until it is known. */
   readonly pid: number | undefined;
-  /** What it prints, where that is read: asked for by the mark in its `Start`, and not possible everywhere. */
+  /** The output of a child whose `Start` has a `mark`, if the start method can read it. */
   readonly output?: OutputPipes | undefined;
   send(message: ToChild | ToHost): void;
   kill(signal: NodeJS.Signals): void;
 }
 
 export interface ChildEvents {
-  /** It can be given items, or has begun the one it came with. */
+  /** The child accepts items, or has begun the one it started with. */
   onReady(): void;
-  /** No process could be made for it yet: its time does not count until it is ready. */
+  /** No process could be created for the child yet: its time does not count until it is ready. */
   onWaiting(): void;
-  /** What it says of its items, or of its threads; not checked. */
+  /** The child reported on its items, or a host on its threads; `answer` is not checked. */
   onAnswer(answer: unknown): void;
-  /** It has not kept to the protocol; the reason goes on from "its child". */
+  /** The child violated the protocol; `reason` continues a sentence that begins with "its child". */
   onBreach(reason: string): void;
-  /** It has printed; only called when `Child` has an output. All it has printed is told before its end is. */
+  /** The child printed; called only when `Child` has an `output`. All output is passed on before `onEnd`. */
   readonly onOutput?: OnOutput;
   onEnd(end: ChildEnd): void;
 }
@@ -87,21 +91,21 @@ export interface ChildEvents {
 export type ChildEnd =
   | {
       readonly started: true;
-      /** Unknown when the fork server died before it could say. */
+      /** Unknown when the fork server died before it could report it. */
       readonly pid?: number | undefined;
       readonly exitCode?: number | undefined;
       readonly signal?: string | undefined;
       readonly usage?: Usage | undefined;
       /** The facts point to memory: V8's heap limit, `limits.memory`, the kernel's out-of-memory killer. */
       readonly outOfMemory?: boolean | undefined;
-      /** Others have ended with it, and any of them may have been the cause. */
+      /** Other children ended with it, and any of them may have been the cause. */
       readonly isShared?: boolean | undefined;
-      /** Why it ended, when that was not its own doing. */
+      /** Why the child ended, if it did not end by itself. */
       readonly reason?: string | undefined;
-      /** What it did that it was killed for: a program that does not keep to the protocol. */
+      /** The violation of the protocol that the child was killed for. */
       readonly breach?: string | undefined;
     }
-  /** `fatal`: an error no other item would escape. `isScarce`: there was no descriptor, process or memory for it. */
+  /** `fatal`: an error that every other item would meet too. `isScarce`: no descriptor, process or memory was free. */
   | {
       readonly started: false;
       readonly reason: string;

@@ -1,4 +1,4 @@
-/** The room of a pool whose children write ledgers: those of all slots are in one file of its scratch directory. */
+/** The room of a pool whose children write ledgers: one file in the scratch directory holds those of all slots. */
 import { closeSync, constants, openSync, writeSync } from "node:fs";
 import path from "node:path";
 import { scratchError } from "../wire/scratch.js";
@@ -19,7 +19,7 @@ export class LedgerRoom extends ScratchRoom {
   override async open(): Promise<void> {
     await super.open();
     try {
-      // Never through a link, and not there before.
+      // O_EXCL: the file must not exist yet, and a link is not followed.
       const flags = constants.O_RDWR | constants.O_CREAT | constants.O_EXCL;
       this.#fd = openSync(`${this.directory}/${LEDGER_FILE}`, flags, 0o600);
     } catch (cause) {
@@ -29,8 +29,8 @@ export class LedgerRoom extends ScratchRoom {
   }
 
   /**
-   * The slot's part of it. Written in full: what the disk has no room for would be a SIGBUS in the child, which only
-   * maps it.
+   * Returns the slot's part of the file. Zeros are written to all of it: where the disk has no room, the child, which
+   * only maps the file, would get a SIGBUS.
    */
   ledger(num: number): Ledger {
     const { cellBytes } = this.#shape;

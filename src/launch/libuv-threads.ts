@@ -1,7 +1,7 @@
 /**
- * Node's thread pool, made while there are threads to be had: libuv makes all of it with the first work for it, and aborts the
- * program when it cannot (`init_threads` in its threadpool.c). Where processes are few (a cgroup's `pids.max`), the fork
- * server, just started, could have taken the last ones.
+ * Starts Node's thread pool while threads are available: libuv creates all its threads for the first piece of work, and
+ * aborts the program when it cannot (`init_threads` in its threadpool.c). Where processes are few (a cgroup's
+ * `pids.max`), a fork server started before could have taken the last ones.
  */
 import { stat } from "node:fs/promises";
 

@@ -1,11 +1,11 @@
-/** What may help with a module that children cannot load though this program has loaded it: it did so by other means. */
+/** Advice on a module that children cannot load although this program has: the program used a loader that they lack. */
 
-/** @returns text to end a message with, or none */
+/** @returns text to append to an error message, empty if there is no advice */
 export function loadHint(url: string, error: unknown): string {
   const { code } = (error ?? {}) as { code?: unknown };
   const isUnknown = code === "ERR_UNKNOWN_FILE_EXTENSION" && /\.[cm]?tsx?(\?|$)/.test(url);
   if (isUnknown || code === "ERR_UNSUPPORTED_TYPESCRIPT_SYNTAX") {
-    return '. Children load TypeScript as Node does, without what this program loads it with: set `execArgv: ["--import", "tsx"]` if you have tsx';
+    return '. Children load TypeScript as Node does, without the loader that this program uses: set `execArgv: ["--import", "tsx"]` if you have tsx';
   }
   const runner = testRunner();
   if (runner === undefined) return "";

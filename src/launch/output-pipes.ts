@@ -1,27 +1,28 @@
-/** The streams of one child that this process reads, instead of the child writing to those of the program. */
+/** The output streams of one child, where this process reads them instead of the child inheriting the program's own. */
 import { readSync } from "node:fs";
 import type { OutputName } from "../wire/output-mark.js";
 
 export interface OutputPipes {
-  /** Hands on all that has been printed up to now; waits for nothing. */
+  /** Passes on everything printed so far; never waits. */
   drain(): void;
-  /** Whether no more is read for the moment: the child waits once a pipe is full. */
+  /** Pauses or resumes reading; while it is paused, the child blocks once a pipe is full. */
   hold(isHeld: boolean): void;
 }
 
 /** @param bytes - only valid during the call */
 export type OnOutput = (name: OutputName, bytes: Buffer) => void;
 
-/** As much as a pipe holds. One for all: what is in it has been used before the next read. */
+/** As large as a pipe. Shared by all children: its bytes are consumed before the next read. */
 export const READ_BUFFER = Buffer.allocUnsafeSlow(64 * 1024);
 
 /** The most that a pipe or socket of a program without privileges can hold (/proc/sys/fs/pipe-max-size). */
 const MOST_BYTES = 1024 * 1024;
 
 /**
- * Reads what is there, and of what is being written meanwhile not so much that it would never end. Whether nobody holds the other end any more, so that nothing can follow.
+ * Reads what is available, at most `MOST_BYTES`, so that a busy writer cannot keep it reading forever. Returns whether
+ * the other end is closed in all processes, so that nothing can follow.
  *
- * @param fd - one that does not block
+ * @param fd - non-blocking
  */
 export function readAll(fd: number, onBytes: (bytes: Buffer) => void): boolean {
   try {
@@ -33,7 +34,7 @@ export function readAll(fd: number, onBytes: (bytes: Buffer) => void): boolean {
     }
     return false;
   } catch (error) {
-    // EAGAIN, the usual one; after any other nothing is to be had either.
+    // Usually EAGAIN: nothing is available now. After any other error nothing can follow.
     return (error as NodeJS.ErrnoException).code !== "EAGAIN";
   }
 }

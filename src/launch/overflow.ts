@@ -1,6 +1,6 @@
 /**
- * What a child left that is too long for its ledger, seen from the parent: results, what became of an item, why the child
- * ended. Where that lies is the start method's business: processes leave it in files of the scratch directory.
+ * The overflow of a child, seen from the parent: results, item outcomes and the reason for the child's end that are too
+ * long for its ledger. Each start method has its own place for them; processes use files in the scratch directory.
  */
 import {
   closeSync,
@@ -16,40 +16,40 @@ import { getPayload, getPayloadLater, type Written } from "../wire/payload.js";
 import type { ResultPlace, Start } from "../wire/protocol.js";
 import { positionOf } from "../wire/result-buffers.js";
 
-/** Of one child; each thing can be had once. */
+/** The overflow of one child; each entry can be taken once. */
 export interface Overflow {
-  /** The result of an item; a promise of it when it takes time to read. */
+  /** Returns the result of an item, or a promise of it when reading takes time. */
   takeResult(seq: number, place: ResultPlace): unknown;
-  /** What became of an item, as JSON. */
+  /** Returns the outcome of an item, as JSON. */
   takeWord(seq: number): string;
-  /** Why the child ended, as JSON. */
+  /** Returns why the child ended, as JSON. */
   takeEnding(): string;
-  /** Forgets what an item may have left of which the ledger says nothing. */
+  /** Removes what an item may have left without an entry in the ledger. */
   discard(seq: number): void;
-  /** Whether results are expected. When not, little memory is held for them. */
+  /** Called with `true` while no results are expected: little memory and disk is then held for them. */
   rest(isResting: boolean): void;
-  /** The child has ended, and nothing more will be taken. */
+  /** Called when the child has ended and nothing more will be taken. */
   close(): void;
 }
 
 /**
- * Up to this many bytes a result is read in one synchronous go (about 30 us, where a round trip through the thread pool
- * costs 100 and more); beyond it the copy would hold up the event loop.
+ * A result of up to this many bytes is read synchronously (about 30 us, where a round trip through the thread pool
+ * costs 100 and more); copying a longer one would hold up the event loop.
  */
 export const SYNC_LIMIT_BYTES = 1024 * 1024;
-/** What a child that rests may keep of the disk: each of its buffers so much. */
+/** Result buffers of an idle child stay on disk while none has held a result longer than this. */
 const RESTING_BYTES = 1024 * 1024;
-/** What a child has put in the place of a file is not followed, and not waited for. */
+/** A link or FIFO that a child put in the place of a file is neither followed nor waited for. */
 const CAREFULLY = constants.O_NOFOLLOW | constants.O_NONBLOCK;
 
 export class OverflowFiles implements Overflow {
   readonly #start: Start;
-  /** The result buffers, once there is something in them. */
+  /** Descriptor of the result buffers, opened for the first result in them. */
   #fd: number | undefined;
-  /** Something large has been in them. */
+  /** Whether the buffers have held a result longer than `RESTING_BYTES`. */
   #isLarge = false;
   #reads = 0;
-  /** What the last large text was read into: fresh memory costs more than to fill it. */
+  /** The memory that the last large text was read into, for reuse: fresh memory costs more than filling it. */
   #room: Buffer | undefined;
   #isResting = false;
   #isClosed = false;
@@ -93,7 +93,7 @@ export class OverflowFiles implements Overflow {
     for (const file of [resultFile(this.#start, seq), wordFile(this.#start, seq)]) {
       remove(file);
     }
-    // It may have been at its first.
+    // The child may have ended while it wrote its first result into the buffers.
     if (this.#fd === undefined) remove(buffersFile(this.#start));
   }
 
@@ -148,7 +148,7 @@ function takeText(file: string): string {
   }
 }
 
-/** @throws when it is none that a child has made */
+/** @throws when the file is missing or not a regular one */
 function openFile(file: string, flags: number): number {
   const fd = openSync(file, flags | CAREFULLY);
   if (fstatSync(fd).isFile()) return fd;
@@ -156,17 +156,17 @@ function openFile(file: string, flags: number): number {
   throw new Error(`${file} is not a regular file`);
 }
 
-/** No memory is set aside for what is not there. */
+/** Called before memory is allocated for a large result, which may be missing from the file. */
 function assertHolds(fd: number, size: number): void {
   if (size <= SYNC_LIMIT_BYTES || fstatSync(fd).size >= size) return;
-  throw new Error("A file in scratch is shorter than its child says");
+  throw new Error("A file in the scratch directory is shorter than its child reported");
 }
 
-/** Whatever it is; what cannot be removed now goes with the directory. */
+/** Removes a file, or what the child put in its place; what cannot be removed now is removed with the directory. */
 function remove(file: string): void {
   try {
     rmSync(file, { recursive: true, force: true });
   } catch {
-    // It is being written to.
+    // The file is still being written to.
   }
 }

@@ -1,6 +1,6 @@
 /**
- * Chooses how the children of a `Parallel` come to be: forked where they can be, else spawned, with the reason. Made
- * once, when first needed, and again after a failure.
+ * Chooses how the children of a `Parallel` are started: forked where possible, else spawned, with the reason. The
+ * choice is made once, when first needed, and again after a failure.
  */
 import { ClosedError, LaunchError, UnfitError } from "../errors.js";
 import { locateWorker } from "../worker/locate-worker.js";
@@ -48,7 +48,7 @@ export class ProcessChoice implements LaunchChoice {
     return this.#current;
   }
 
-  /** Why it is not `fork`, when nobody asked for `spawn`. */
+  /** Why fork is unavailable; undefined if it is available, or if `startMethod: "spawn"` was requested. */
   get reason(): string | undefined {
     return this.#reason;
   }
@@ -74,8 +74,8 @@ export class ProcessChoice implements LaunchChoice {
     assertAllowed("child", "starting processes");
     const settings = this.#settings();
     const locate = () => locateWorker(this.#worker, module, settings.execArgv);
-    // All of this is loaded when needed: the fork server and spawned children have no use for it, but import this package with
-    // the worker's module.
+    // Launchers are imported when needed: the fork server and spawned children, which import this package with the
+    // worker's module, do not use them.
     const { startLibuvThreads } = await import("./libuv-threads.js");
     await startLibuvThreads();
     if (this.#closed) throw new ClosedError();
@@ -94,7 +94,7 @@ export class ProcessChoice implements LaunchChoice {
     return await this.#spawnBy(await this.#spawnLauncher(locate, settings), settings);
   }
 
-  /** From now on, also for calls under way: the fork server had to be started again, and its children cannot be forked. */
+  /** Spawns from now on, also for calls under way: a fork server that was started again can no longer fork children. */
   async #takeOver(
     reason: string,
     locate: () => WorkerSource,
@@ -130,7 +130,7 @@ export class ProcessChoice implements LaunchChoice {
     return spawn;
   }
 
-  /** Why it cannot be, or nothing when it could. */
+  /** Returns why children cannot be forked, or `undefined` if they can. */
   async #obstacleFoundBy(fork: Launcher): Promise<string | undefined> {
     this.#current = fork;
     try {
@@ -164,7 +164,7 @@ export class ProcessChoice implements LaunchChoice {
 
 const warned = new Set<string>();
 
-/** Once per reason: it makes every item some twenty times as slow to start. */
+/** Warns once per reason: a spawned child takes some twenty times as long to start. */
 function warnOfSpawn(reason: string): void {
   if (warned.has(reason)) return;
   warned.add(reason);

@@ -1,6 +1,6 @@
 /**
- * The children that this process has started itself, each the leader of a process group: which ones are alive, and who ends
- * them, with all they have started, should this process be killed.
+ * The live children that this process started itself, each the leader of a process group. A reaper kills them, with all
+ * they have started, should this process be killed.
  */
 import { Reaper } from "./reaper.js";
 import type { Guard } from "./scratch-room.js";
@@ -9,7 +9,7 @@ export class ProcessGroups implements Guard {
   readonly #leaders = new Set<number>();
   #startedReaper: Reaper | undefined;
 
-  /** Those of the leaders, and of the reaper. */
+  /** Pids of the leaders and of the reaper. */
   get pids(): number[] {
     const reaper = this.#startedReaper?.pid;
     return [...(reaper === undefined ? [] : [reaper]), ...this.#leaders];
@@ -23,13 +23,13 @@ export class ProcessGroups implements Guard {
     this.#reaper.unguard(directory);
   }
 
-  /** To be called before it has read its item: from then on it may loop for ever and not notice our end. */
+  /** Called before the child has read its item: from then on it may loop forever and not notice this process's end. */
   watch(leader: number): void {
     this.#leaders.add(leader);
     this.#reaper.watch(leader);
   }
 
-  /** The leader has ended: ends what it has started and left in its group. */
+  /** Called when the leader has ended: kills what it started and left in its group. */
   forget(leader: number): void {
     killGroup(leader, "SIGKILL");
     this.#leaders.delete(leader);
@@ -46,11 +46,11 @@ export class ProcessGroups implements Guard {
   }
 }
 
-/** Windows has no groups: there the child alone. */
+/** Sends a signal to the whole group; on Windows, which has no groups, to the child alone. */
 export function killGroup(leader: number, signal: NodeJS.Signals): void {
   try {
     process.kill(process.platform === "win32" ? leader : -leader, signal);
   } catch {
-    // Nobody of it is left.
+    // The group is empty.
   }
 }

@@ -1,12 +1,15 @@
 /**
  * Cleans up after a killed parent where no fork server does: a shell that waits for the end of its standard input,
- * which the kernel closes with the parent, however that ends. Then it kills the process groups it has been told of
- * and removes the scratch directories. Only kept in memory by the kernel: it costs one small process per `Parallel`.
+ * which the kernel closes with the parent, however the parent ends. The shell then kills the process groups and removes
+ * the scratch directories on its list, which it keeps in memory only. It costs one small process per `Parallel`.
  */
 import { type ChildProcess, spawn } from "node:child_process";
 import type { Writable } from "node:stream";
 
-/** POSIX sh. `+ pid`, `- pid`, `d directory`, `f directory`; a directory is the rest of its line, spaces and all. */
+/**
+ * POSIX sh. Reads `+ pid`, `- pid` (watch, forget), `d directory`, `f directory` (guard, unguard); a directory is the
+ * rest of its line, spaces and all.
+ */
 const SCRIPT = `
 trap '' INT TERM HUP
 pids=' '
@@ -40,7 +43,7 @@ export class Reaper {
       stdio: ["pipe", "ignore", "ignore"],
       detached: true,
       cwd: "/",
-      // It needs `rm`, whatever this program was started with.
+      // The script needs `rm`, whatever PATH this program was started with.
       env: { PATH: `${process.env["PATH"] ?? ""}:/usr/bin:/bin` },
     });
     this.#input = this.#shell.stdin!;

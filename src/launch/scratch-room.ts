@@ -1,8 +1,8 @@
-/** The room of a pool whose children are processes: a scratch directory, with the long items in it. */
+/** The room of a pool whose children are processes: a scratch directory, and in it the files of long items. */
 import { Scratch } from "../wire/scratch.js";
 import { ItemFiles, type ItemFileUse } from "./item-files.js";
 
-/** Who removes the directory should this process be killed. */
+/** Removes a directory should this process be killed. */
 export interface Guard {
   guard(directory: string): void;
   unguard(directory: string): void;

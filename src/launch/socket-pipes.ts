@@ -1,4 +1,4 @@
-/** The output of a child that Node has spawned, through the pipes that it makes for it. */
+/** The output of a child that Node spawned, read from the pipes that Node created for the child. */
 import type { ChildProcess } from "node:child_process";
 import type { Socket } from "node:net";
 import type { OutputName } from "../wire/output-mark.js";
@@ -15,11 +15,11 @@ export class SocketPipes implements OutputPipes {
     this.#onOutput = onOutput;
     for (const name of names) {
       const socket = child[name] as Socket | null;
-      // Node could not be started.
+      // The child could not be started.
       if (!socket) continue;
       socket.on("data", (bytes: Buffer) => onOutput(name, bytes));
       socket.on("error", () => {});
-      // The program waits for the child, not for what it has left behind.
+      // The program waits for the child, not for processes that the child left behind.
       socket.unref();
     }
   }
@@ -42,21 +42,21 @@ export class SocketPipes implements OutputPipes {
     }
   }
 
-  /** The child has ended: hands on the rest. */
+  /** Called when the child has ended: passes on the rest. */
   close(): void {
     this.drain();
     for (const name of this.#names) this.#child[name]?.destroy();
   }
 }
 
-/** What was read before it was held. */
+/** Returns what Node read before the stream was paused. */
 function read(socket: Socket): Buffer | null {
   return socket.readableLength > 0 ? (socket.read() as Buffer | null) : null;
 }
 
 /**
- * Node reads it only when it gets to it, which may be after it has told of the child's end. Not on Windows: there an item
- * may miss what came late.
+ * Returns the descriptor of a stream, to read it at once: Node may read the stream only after it has reported the
+ * child's end. Undefined on Windows, where an item may miss late output.
  */
 export function fdOf(socket: Socket): number | undefined {
   const { _handle: handle } = socket as unknown as { _handle?: { fd?: number } | null };

@@ -1,4 +1,4 @@
-/** What both start methods need to start Node with our code in it. */
+/** What fork and spawn both need to start Node with code of this package. */
 import { ChildProcess, spawn } from "node:child_process";
 import { existsSync } from "node:fs";
 import { constants, devNull } from "node:os";
@@ -27,11 +27,11 @@ export interface ChildSettings {
 }
 
 export interface NodeProcess {
-  /** Node could not be started when it has no pid. */
+  /** Has no pid if Node could not be started. */
   readonly child: ChildProcess;
-  /** None when Node could not be started. */
+  /** Undefined if Node could not be started. */
   readonly channel: Socket | undefined;
-  /** Resolves once the process is gone and all it said has been read. */
+  /** Resolves once the process has ended and all its messages have been read; rejects if Node could not be started. */
   readonly gone: Promise<{ readonly code: number | null; readonly signal: string | null }>;
 }
 
@@ -57,8 +57,8 @@ export function startNode(
       ...(settings.cwd === undefined ? {} : { cwd: settings.cwd }),
     });
   } catch (error) {
-    // Of what keeps it from starting a process Node throws a part (ENOMEM), and tells the rest by an event. Or our own files
-    // were there when the launcher was chosen, and are not any more.
+    // Node throws some errors of starting a process (ENOMEM) and reports the others by an event. `entryFile` throws if
+    // the files of this package were removed after the launcher was chosen.
     return unstarted(new ChildProcess(), error as Error, settings);
   }
   if (child.pid === undefined) {
@@ -73,14 +73,14 @@ export function startNode(
   channel.unref();
   const reader = new MessageReader(onMessage, onBreach);
   channel.on("data", (chunk: Buffer) => reader.push(chunk));
-  // A write to a process that has just ended; its end is told by `gone`.
+  // A write to a process that has just ended; `gone` reports its end.
   channel.on("error", () => {});
   child.on("error", () => {});
   const gone = new Promise<{ code: number | null; signal: string | null }>((resolve) => {
     if (stdio === "inherit") {
       child.once("close", (code, signal) => resolve({ code, signal }));
     } else {
-      // Not "close": what the child has left behind may hold its stdout or stderr open for ever.
+      // Not "close": processes that the child left behind may hold its stdout or stderr open forever.
       const allRead = new Promise((read) => channel.once("close", read));
       child.once("exit", (code, signal) => void allRead.then(() => resolve({ code, signal })));
     }
@@ -88,7 +88,7 @@ export function startNode(
   return { child, channel, gone };
 }
 
-/** A test file with a worker's class is run again, with the tests before it: their outcome is told by this process only. */
+/** A child runs a test file with a worker's class again, with the tests above it: only this process reports them. */
 const QUIET_TESTS = ["--test-reporter=tap", `--test-reporter-destination=${devNull}`];
 
 function isNodeTest(): boolean {
@@ -96,7 +96,7 @@ function isNodeTest(): boolean {
   return moduleLoadList?.includes("NativeModule internal/test_runner/harness") ?? false;
 }
 
-/** Told later, as any end is. */
+/** Returns a process that was not started; `gone` rejects later, as any end is reported later. */
 function unstarted(
   child: ChildProcess,
   error: Error | Promise<Error>,
@@ -109,12 +109,12 @@ function unstarted(
   return { child, channel: undefined, gone };
 }
 
-/** Options of the parent's own that would keep Node from running our entry, or make every child do what one process should. */
+/** The parent's options that would keep Node from running the entry, or make every child do what one process should. */
 const OWN_FLAGS = /^--(inspect|cpu-prof|heap-prof|prof|watch|test|input-type|check|interactive)/;
-/** The program itself: passed on, each child would run it again, and each of theirs. */
+/** Options that hold the program itself: with them each child would run it again, and so would each of its children. */
 const PROGRAM_FLAGS = /^(-e|-p|-pe|--eval|--print)$/;
 
-/** What of `execArgv` children share: all but these, and what belongs to them (`--cpu-prof-dir profiles`). */
+/** Returns what children get of `execArgv`: all but the flags above and their values (`--cpu-prof-dir profiles`). */
 export function inheritable(execArgv: readonly string[]): string[] {
   return execArgv.filter((flag, i) => {
     const option = flag.startsWith("-") ? flag : (execArgv[i - 1] ?? "");
@@ -129,7 +129,7 @@ export function inheritable(execArgv: readonly string[]): string[] {
   });
 }
 
-/** A process that still has the mark runs something else than our entry, the program perhaps: it must start no more. */
+/** A process that still has `ENTRY_MARK` does not run the entry but maybe the program: it must not start more. */
 function assertNotAstray(): void {
   if (process.env[ENTRY_MARK] === undefined) return;
   throw new LaunchError(
@@ -145,9 +145,9 @@ function startFailure(error: Error, { cwd }: ChildSettings): LaunchError {
   return new LaunchError(`Node could not be started: ${why}`, { cause: error });
 }
 
-/** How Node ends when it cannot have its threads. */
+/** Node ends by SIGABRT when it cannot create its threads. */
 export function abortHint(): string {
-  return `, as it does without its threads. Unless stderr says otherwise, ${shortageInWords("EAGAIN")}`;
+  return `, as Node does when it cannot create its threads. Unless stderr says otherwise, ${shortageInWords("EAGAIN")}`;
 }
 
 export function loadError(url: string, { message, error, advice, unrelated }: LoadProblem): Error {

@@ -1,7 +1,8 @@
 /**
- * The output of the forked children of one slot, through two FIFOs in the scratch directory. The fork server makes them;
- * this process opens them for reading, and only then does a child get past opening them for writing. What a child has
- * written is in the FIFO before it ends, and is read to the last byte when its end is known, whoever else may hold it.
+ * The output of the forked children of one slot, through two FIFOs in the scratch directory. The fork server creates
+ * them; this process opens them for reading, and until then a child blocks while opening them for writing. A child's
+ * output is in the FIFO before the child ends, and is read to the last byte when its end is known, even if another
+ * process holds the FIFO open.
  */
 import { closeSync, constants, openSync, rmSync } from "node:fs";
 import net from "node:net";
@@ -27,15 +28,15 @@ export class FifoPipes implements OutputPipes {
   }
 
   /**
-   * @param mayTakeLast - whether the last descriptors may be used for it
+   * @param mayTakeLast - whether the FIFOs may take the last descriptors
    *
-   * @throws when they cannot be opened; then none of them is open
+   * @throws when the FIFOs cannot be opened; then none of them is open
    */
   open(mayTakeLast: boolean): void {
     try {
       for (const fifo of this.#fifos) {
         if (fifo.isOpen) continue;
-        // Not after it was opened: the child is waiting for that, and would begin its item.
+        // Checked before the open, not after: the open releases the child, which then begins its item.
         holdDescriptors(FIFO_DESCRIPTORS)();
         if (!mayTakeLast && !hasDescriptors(FIFO_DESCRIPTORS)) throw TOO_FEW;
         fifo.open();
@@ -46,7 +47,7 @@ export class FifoPipes implements OutputPipes {
     }
   }
 
-  /** From now on a child has them. */
+  /** Called when a child gets the FIFOs. */
   attach(onOutput: OnOutput): void {
     this.#onOutput = onOutput;
   }
@@ -59,10 +60,10 @@ export class FifoPipes implements OutputPipes {
     for (const fifo of this.#fifos) fifo.hold(isHeld);
   }
 
-  /** The child has ended: hands on the rest. */
+  /** Called when the child has ended: passes on the rest. */
   release(): void {
     for (const fifo of this.#fifos) {
-      // What the child has left behind still writes to it: the next child gets another one.
+      // A process that the child left behind can still write to this FIFO: the next child gets a new one.
       if (fifo.isOpen && !fifo.release()) fifo.remove();
     }
     this.#onOutput = () => {};
@@ -73,7 +74,7 @@ export class FifoPipes implements OutputPipes {
   }
 }
 
-/** One to read it, one that keeps it from ending. */
+/** One to read the FIFO, one that keeps it from ending. */
 const FIFO_DESCRIPTORS = 2;
 const TOO_FEW = Object.assign(new Error("EMFILE: too many open files"), { code: "EMFILE" });
 
@@ -82,7 +83,7 @@ class Fifo {
   readonly #onBytes: (bytes: Buffer) => void;
   #socket: net.Socket | undefined;
   #fd = -1;
-  /** Our own end for writing. As long as it is open the other does not end when a child closes its own. */
+  /** This process's own write end. While it is open, the stream does not end when a child closes its write end. */
   #keeper = -1;
 
   constructor(file: string, onBytes: (bytes: Buffer) => void) {
@@ -95,7 +96,7 @@ class Fifo {
   }
 
   open(): void {
-    // Without O_NONBLOCK it would wait for a writer.
+    // Without O_NONBLOCK the open would wait for a writer.
     this.#fd = openSync(this.#file, O_RDONLY | O_NONBLOCK);
     try {
       this.#keeper = openSync(this.#file, O_WRONLY | O_NONBLOCK);
@@ -125,13 +126,13 @@ class Fifo {
     else this.#socket?.resume();
   }
 
-  /** Reads the rest; whether nobody writes to it any more. */
+  /** Reads the rest; returns whether no writer is left, so that the next child can use this FIFO. */
   release(): boolean {
     closeSync(this.#keeper);
     this.#keeper = -1;
     if (!readAll(this.#fd, this.#onBytes)) return false;
     try {
-      // Before the event loop can see that there was no writer.
+      // Before the event loop can notice that there was no writer.
       this.#keeper = openSync(this.#file, O_WRONLY | O_NONBLOCK);
     } catch {
       return false;

@@ -1,12 +1,12 @@
-/** What is known beforehand to keep children from being forked; the rest the fork server finds out. */
+/** What the parent knows in advance to prevent forking; the fork server finds the other obstacles. */
 import { createRequire } from "node:module";
 import type * as Inspector from "node:inspector";
 import { nameOfOther } from "../runtime.js";
 
-/** Not `--inspect-port`, which only says where one would be: `node --test` gives it to every file. */
+/** Not `--inspect-port`, which only sets the port of a debugger: `node --test` passes it to every file. */
 const DEBUGGER = /^--inspect(-brk|-wait)?(=|$)/;
 
-/** Why `fork` cannot be used here, or `undefined`. */
+/** Returns why `fork` cannot be used here, or `undefined`. */
 export function forkObstacle(execArgv: readonly string[]): string | undefined {
   const runtime = nameOfOther();
   if (runtime !== undefined) return `fork is for Node.js, this is ${runtime}`;

@@ -1,4 +1,4 @@
-/** The room of a pool whose children are forked. Those of a pool call at a socket in its scratch directory. */
+/** The room of a pool whose children are forked. Those with channels connect to a socket in the scratch directory. */
 import net from "node:net";
 import path from "node:path";
 import { Breach } from "../../wire/breach.js";
@@ -16,7 +16,7 @@ import { LedgerRoom } from "../ledger-room.js";
 import type { Guard } from "../scratch-room.js";
 
 interface ForkServers extends Guard {
-  /** Starts the children when they can be forked no more. */
+  /** Starts the children once they can no longer be forked. */
   readonly spawner: { start(request: StartRequest, events: ChildEvents): Child } | undefined;
   start(request: StartRequest, events: ForkedChildEvents): ForkedChildHandle;
 }
@@ -51,7 +51,7 @@ export class ForkRoom implements Room {
     }
   }
 
-  /** The socket of a child in a pool; what it prints through is looked after when it is opened. */
+  /** The socket of a child with a channel; `FifoPipes` checks the descriptors for output when it opens the FIFOs. */
   get descriptors(): number {
     return this.#listener ? 1 : 0;
   }
@@ -69,7 +69,8 @@ export class ForkRoom implements Room {
     if (spawner) return spawner.start(request, events);
     const { id, start } = request;
     const output = start.mark === undefined ? undefined : this.#pipes(start);
-    // Its socket is made when it calls, and what would be the last but one now may be the last by then.
+    // The child's socket is created when the child connects: a descriptor is held until then, before others take the
+    // last.
     const release = this.#listener ? holdDescriptors(1) : () => {};
     let problem: Error | undefined;
     if (events.onOutput) output?.attach(events.onOutput);
@@ -80,7 +81,7 @@ export class ForkRoom implements Room {
           if (output) this.#open(output);
         } catch (error) {
           problem = error as Error;
-          // It waits to be read.
+          // The child blocks until its FIFOs are opened for reading.
           child.kill("SIGKILL");
         }
       },
@@ -101,14 +102,14 @@ export class ForkRoom implements Room {
     return child;
   }
 
-  /** The last descriptors are only for one that is alone: those of others may be free again soon. */
+  /** Only a child that runs alone may take the last descriptors: those of other children may be free again soon. */
   #open(output: FifoPipes): void {
     const isAlone = this.#children.size === 1;
     try {
       output.open(isAlone);
     } catch (error) {
       if (!isAlone) throw error;
-      // They are kept for the next child of their slot, and that can wait.
+      // The FIFOs of other slots are only kept open for their next child, which can wait.
       for (const each of this.#outputs.values()) if (each !== output) each.close();
       output.open(isAlone);
     }
@@ -126,7 +127,7 @@ export class ForkRoom implements Room {
     await this.#scratch.remove();
   }
 
-  /** The first line says which child it is. The directory is only for this user, so is the socket. */
+  /** The first line names the child. Only this user has access to the directory, and so to the socket. */
   #greet(socket: net.Socket): void {
     let child: ForkedChildHandle | undefined;
     const reader = new MessageReader(
@@ -134,7 +135,7 @@ export class ForkRoom implements Room {
         if (child) return child.onAnswer(message);
         const { id, pid } = readChildGreeting(message);
         const caller = this.#children.get(id);
-        // One that speaks for another is not listened to.
+        // A process that claims to be another child is rejected.
         if (!caller || caller.isConnected) throw new Breach(`said that it is ${id}`);
         child = caller;
         child.onConnected(socket, pid);

@@ -1,4 +1,7 @@
-/** A forked child, seen from the parent: it is started, killed and reported by the fork server; one for many items has a socket too. */
+/**
+ * A forked child, seen from the parent. The fork server starts and kills the child and reports its end; a child for
+ * many items has a socket too.
+ */
 import { constants } from "node:os";
 import type { Socket } from "node:net";
 import { encodeLine } from "../../wire/lines.js";
@@ -12,7 +15,7 @@ interface Server {
 }
 
 export interface ForkedChildEvents extends ChildEvents {
-  /** What it prints through waits to be opened. */
+  /** The child's FIFOs exist and wait to be opened. */
   onPiped(): void;
 }
 
@@ -33,7 +36,7 @@ export class ForkedChildHandle implements Child {
   }
 
   send(message: ToChild | ToHost): void {
-    // A write to a child that has just ended; its end is told by the fork server.
+    // A write to a child that has just ended; the fork server reports its end.
     if (this.#socket?.writable) this.#socket.write(encodeLine(message));
   }
 
@@ -53,7 +56,7 @@ export class ForkedChildHandle implements Child {
     this.#events.onWaiting();
   }
 
-  /** It has called: now it can be given items. */
+  /** Called when the child has connected: it now accepts items. */
   onConnected(socket: Socket, pid: number): void {
     this.#socket = socket;
     this.pid = pid;

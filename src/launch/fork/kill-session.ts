@@ -1,9 +1,10 @@
-/** Ends what a fork server has left behind that is in nobody's process group. */
+/** Ends what a fork server left behind, in whatever process group. */
 import { readdirSync, readFileSync } from "node:fs";
 
 /**
- * Kills what is left of a session. The fork server leads one, and all its descendants are in it unless they have made
- * their own; nobody else can be, as a session keeps its number until its last member ends.
+ * Kills what is left of a session. The fork server leads one, and all its descendants are in it unless they have
+ * created their own. No other process can be in it: the kernel does not reuse a session's number before its last member
+ * has ended.
  */
 export function killSession(session: number): void {
   for (const pid of readdirSync("/proc").filter((name) => /^\d+$/.test(name))) {
@@ -13,7 +14,7 @@ export function killSession(session: number): void {
       const fields = stat.slice(stat.lastIndexOf(")") + 2).split(" ");
       if (Number(fields[3]) === session) process.kill(Number(pid), "SIGKILL");
     } catch {
-      // It has ended meanwhile.
+      // The process has ended meanwhile.
     }
   }
 }

@@ -1,6 +1,6 @@
 /**
- * What a program of a `CommandWorker` answers: one line of JSON, checked field by field. Whatever is not as docs/protocol.md
- * has it is a `Breach`, which says what came and what was expected.
+ * An answer of a `CommandWorker`'s program: one line of JSON, checked field by field. What docs/protocol.md does not
+ * allow is a `Breach`, whose message says what came and what was expected.
  */
 import { isUtf8 } from "node:buffer";
 import { Breach, excerpt } from "../../wire/breach.js";
@@ -9,31 +9,31 @@ import type { PayloadKind } from "../../wire/payload.js";
 import { MAX_DELAY_MS } from "../../wire/protocol.js";
 
 /**
- * A longer line is refused, and kept no further: what is so long is for a file. One of this length holds up this process for 85 ms
- * when it is one text, and for 320 when it is small objects (Node 20).
+ * A longer line is refused, and no more of it is buffered: a result of this length belongs in a file. Parsing a line of
+ * this length holds up this process for 85 ms when it is one string, and for 320 when it is small objects (Node 20).
  */
 export const MAX_ANSWER_BYTES = 16 * 1024 * 1024;
-/** When an answer that is throttled does not say. */
+/** For a "throttled" answer without "retry_after_secs". */
 const DEFAULT_RETRY_AFTER_SECS = 60;
 const EXCERPT_LENGTH = 100;
 
 export type ProgramAnswer = {
-  /** `undefined` when it was left out. */
+  /** `undefined` if the program left it out. */
   readonly id: string | undefined;
 } & (
   | { readonly status: "ok"; readonly result: unknown }
-  /** The result is in a file of its scratch directory. */
+  /** The result is in a file in the program's scratch directory. */
   | { readonly status: "ok"; readonly file: string; readonly kind: PayloadKind }
   | { readonly status: "error"; readonly error: ErrorRecord }
-  /** In ms. */
+  /** `retryAfter` is in ms. */
   | { readonly status: "throttled"; readonly retryAfter: number }
   | { readonly status: "progress" }
 );
 
-/** What is to be said of a line of more than `MAX_ANSWER_BYTES`. */
+/** Returns the breach for a line of more than `MAX_ANSWER_BYTES`. */
 export function tooLong(): Breach {
   return new Breach(
-    `wrote a line of more than ${MAX_ANSWER_BYTES / 1024 / 1024} MiB: put what is so long into a file and answer with "result_file"`,
+    `wrote a line of more than ${MAX_ANSWER_BYTES / 1024 / 1024} MiB: put a long result into a file and answer with "result_file"`,
   );
 }
 
@@ -57,7 +57,7 @@ export function readAnswer(line: Buffer): ProgramAnswer {
       return { id, status, retryAfter: retryAfterOf(answer) };
     case "progress":
       if (id === undefined) {
-        throw new Breach('wrote a line of "progress" without the "id" of the request it is of');
+        throw new Breach('wrote a line of "progress" without the "id" of its request');
       }
       return { id, status };
     case undefined:
@@ -87,7 +87,7 @@ function parse(line: Buffer): Fields {
 
 function fileOf({ result, result_file: file, result_type: type }: Fields) {
   if (file === undefined) {
-    throw new Breach('answered with a "result_type" and no "result_file" that it could be of');
+    throw new Breach('answered with a "result_type" and no "result_file"');
   }
   if (typeof file !== "string" || file === "" || file.includes("\0")) {
     throw new Breach(`answered with the "result_file" ${excerpt(file)}, which is no path`);
@@ -115,7 +115,7 @@ function errorOf(answer: Fields): ErrorRecord {
   return { error: { ...parts, props: withoutReserved(props) as never } };
 }
 
-/** An error has its own. */
+/** Removes the properties that every error has of its own. */
 function withoutReserved(props: Fields): Fields {
   const { name: _, cause: __, errors: ___, ...rest } = props;
   return rest;

@@ -1,4 +1,4 @@
-/** How the programs of a `CommandWorker` come to be: there is one way only, once it is sure that there is such a program. */
+/** Creates the launcher of a `CommandWorker`'s programs, once the program is known to exist. */
 import type { Command } from "../../worker/command-worker.js";
 import { ClosedError } from "../../errors.js";
 import { DEFAULT_FORCE_KILL_AFTER_MS, type ParallelOptions } from "../../options.js";
@@ -39,7 +39,7 @@ export class CommandChoice implements LaunchChoice {
     }
   }
 
-  /** Each time until there is such a program: it may be installed meanwhile. */
+  /** Runs again for each call until the program is found: the user may install it meanwhile. */
   async #open(): Promise<CommandLauncher> {
     assertRuns("program", undefined);
     assertAllowed("child", "starting processes");

@@ -1,4 +1,8 @@
-/** Start method `command`: each child is a program of the user's, in any language, which serves items over lines. */
+/**
+ * Start method `command`: each child is a program of the user, in any language, that receives items and answers them as
+ * lines. The folder holds the check that the program exists, its process, its requests, and how its answers and result
+ * files are read.
+ */
 import type { LongItems } from "../../wire/items.js";
 import type { Ledger } from "../../wire/ledger.js";
 import { processorCount } from "../../system/processor-count.js";
@@ -10,7 +14,7 @@ import { ProgramLedger } from "./program-ledger.js";
 import { ScratchRoom } from "../scratch-room.js";
 import { stringify } from "../../system/json.js";
 
-/** Longer items are in files. A program need not know of those as long as its items are shorter. */
+/** Longer items are passed in files, which a program need not support if all its items are shorter. */
 const LONGEST_LINE = 64 * 1024;
 
 export class CommandLauncher implements Launcher {
@@ -66,7 +70,7 @@ class CommandRoom implements Room {
     const { items } = scratch;
     this.items = {
       longerThan: LONGEST_LINE,
-      // What is in the file is what would have been in the line.
+      // The file holds the JSON that the line would have held.
       keep: (text, kind) => items.keep(kind === "text" ? stringify(text) : text, "json"),
       release: (item) => items.release(item),
     };

@@ -1,4 +1,7 @@
-/** Whether a program can be started at all, told before any item is: Node's own error does not say which of three things is missing. */
+/**
+ * Checks before the first item whether a program can be started: Node's own error does not say whether the program, its
+ * interpreter or the `cwd` is missing.
+ */
 import { accessSync, constants, statSync } from "node:fs";
 import path from "node:path";
 import { LaunchError } from "../../errors.js";
@@ -7,13 +10,13 @@ import type { ProgramCommand } from "./program-process.js";
 /** Where execvp(3) of glibc looks when there is no PATH. */
 const DEFAULT_PATH = "/bin:/usr/bin";
 
-/** @throws LaunchError that names the program or the directory which is not there */
+/** @throws LaunchError that names the program or the directory that is missing or cannot be used */
 export function checkProgram({ argv, env, cwd }: ProgramCommand): void {
   if (cwd !== undefined) checkDirectory(cwd);
-  // Its own rules: extensions, and where it looks first. There the start tells.
+  // Windows has its own rules for extensions and search order: there a failed start reports the problem.
   if (process.platform === "win32") return;
   const program = argv[0]!;
-  // A path is meant from where the program runs, as it is looked for there.
+  // A relative path is resolved from the program's `cwd`, as the system does at the start.
   const from = path.resolve(cwd ?? ".");
   if (program.includes("/")) {
     const problem = problemOf(path.resolve(from, program));

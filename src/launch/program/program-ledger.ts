@@ -1,19 +1,19 @@
 /**
- * The ledger of a slot whose child is a program, which knows nothing of ledgers: this process itself notes which requests it
+ * The ledger of a slot whose child is a program, which cannot write one: this process itself records which requests it
  * has written, and what the answers were.
  */
 import type { Entry, EntryHandler, Ledger } from "../../wire/ledger.js";
 import { monotonic } from "../../system/monotonic.js";
 
 export class ProgramLedger implements Ledger {
-  /** Start and end of each item, at its number modulo their count. */
+  /** Start and end of item s, at 2 * s and the place after it, modulo the length. */
   readonly #times: Float64Array;
   #begun = 0;
   #read = 0;
   #isRecalled = false;
   /** Number and entry of each answer that has not been taken. */
   #entries: [number, Entry][] = [];
-  /** What they took, in bytes. */
+  /** Bytes of these answers. */
   #bytes = 0;
 
   /** @param times - how many items a child may have at once */
@@ -40,25 +40,25 @@ export class ProgramLedger implements Ledger {
     this.#isRecalled = isRecalled;
   }
 
-  /** It has no result buffers. */
+  /** A program has no result buffers. */
   release(): void {}
 
   begun(): number {
     return this.#begun;
   }
 
-  /** An item is begun; the next in turn. */
+  /** Records that the next item is begun. */
   begin(seq: number): void {
     this.#begun = seq + 1;
     this.#times[this.#placeOf(seq)] = monotonic();
   }
 
-  /** The last one that was begun was not after all. */
+  /** Takes back the last `begin`: the program did not read the item. */
   unbegin(): void {
     this.#begun -= 1;
   }
 
-  /** What became of an item, and how many bytes that took. */
+  /** Records the outcome of an item, and how many bytes its answer had. */
   note(seq: number, entry: Entry, bytes: number): void {
     this.#times[this.#placeOf(seq) + 1] = monotonic();
     this.#entries.push([seq, entry]);

@@ -1,6 +1,6 @@
 /**
- * The process of a program: started without a shell, in a process group of its own, with lines to its stdin and lines from its
- * stdout. What the lines say is its owner's business.
+ * The process of a program: started without a shell, in a process group of its own, with lines to its stdin and lines
+ * from its stdout. The owner of this object interprets the lines.
  */
 import { type ChildProcess, spawn } from "node:child_process";
 import { readSync, writeSync } from "node:fs";
@@ -11,10 +11,10 @@ import { killGroup } from "../process-groups.js";
 import { fdOf, SocketPipes } from "../socket-pipes.js";
 import { setImmediate } from "../../system/timers.js";
 
-/** A program that has closed its stdin or stdout is mostly about to exit, and its exit code says more. */
+/** A program that has closed its stdin or stdout is usually about to exit, and its exit code says more. */
 export const EXIT_MS = 1000;
 
-/** What is added to the environment of a program. */
+/** Returns what is added to the environment of a program. */
 export function surroundingsOf(
   num: number,
   generation: number,
@@ -34,15 +34,15 @@ export interface ProgramCommand {
 }
 
 export interface ProgramEvents {
-  /** It has written lines; of the next one, so many bytes are there. */
+  /** The program has written `lines`, and `pending` bytes of the next one. */
   onLines(lines: readonly Buffer[], pending: number): void;
   /** @param bytes - only valid during the call */
   onStderr(bytes: Buffer): void;
-  /** All it was written is on its way: it can be written more. */
+  /** Everything written has left this process: more can be written. */
   onWritten(): void;
-  /** It has closed one of its ends, which a program that ends does as well. */
+  /** The program has closed a stream, as it also does when it ends. */
   onClosed(stream: "stdin" | "stdout"): void;
-  /** It is gone, and all it has said has been told. */
+  /** The program has ended, and all its output has been passed on. */
   onExit(exit: ProgramExit): void;
 }
 
@@ -53,7 +53,7 @@ export type ProgramExit =
 export class ProgramProcess {
   readonly #child: ChildProcess | undefined;
   readonly #stdin: Socket | undefined;
-  /** Of stdin. */
+  /** Descriptor of stdin. */
   readonly #fd: number | undefined;
   readonly #events: ProgramEvents;
   readonly #lines = new ByteLines();
@@ -62,7 +62,7 @@ export class ProgramProcess {
   #isInputClosed = false;
   #hasExited = false;
 
-  /** Told of its start or failure later, never at once. */
+  /** Events, also that of a failed start, follow later, never from inside the constructor. */
   constructor({ argv, env, cwd }: ProgramCommand, events: ProgramEvents) {
     this.#events = events;
     const [program, ...rest] = argv;
@@ -74,7 +74,8 @@ export class ProgramProcess {
         ...(cwd === undefined ? {} : { cwd }),
       });
     } catch (error) {
-      // Of what the kernel refuses, such as arguments that are too long, Node throws a part and tells the rest by an event.
+      // Node throws some of the kernel's errors, such as that of too long arguments, and reports the others by an
+      // event.
       setImmediate(() => events.onExit({ started: false, error: error as Error }));
       return;
     }
@@ -85,7 +86,7 @@ export class ProgramProcess {
     if (child.pid === undefined) return;
     child.unref();
     this.#stdin = child.stdin as Socket;
-    // Else Node would close it before it tells of the end: whether something is left unread in it would not be known.
+    // Else Node would close stdin before it reports the end, and `hasUnreadInput` could not be determined.
     child.stdin = null;
     this.#fd = fdOf(this.#stdin);
     this.#stdin.on("error", () => this.#inputClosed());
@@ -102,12 +103,12 @@ export class ProgramProcess {
     return this.#child?.pid;
   }
 
-  /** What it has written of a line that has no end yet; only valid until it writes more. */
+  /** What the program has written of an unfinished line; only valid until it writes more. */
   get unfinished(): Buffer {
     return this.#lines.rest;
   }
 
-  /** It has not yet read what it was written, or never will. */
+  /** Whether earlier input still waits for the program to read it, or the program has ended. */
   get isBackedUp(): boolean {
     return this.#hasExited || this.#stdin!.writableLength > 0;
   }
@@ -119,7 +120,8 @@ export class ProgramProcess {
       stdin.write(line);
       return;
     }
-    // At once where there is room, which is nearly always: a sixth less time for an item that does nothing than by a stream.
+    // Written directly if there is room, as nearly always: an item that does nothing takes a sixth less time than by a
+    // stream.
     let written = 0;
     try {
       written = writeSync(this.#fd, line);
@@ -129,12 +131,13 @@ export class ProgramProcess {
     if (written < Buffer.byteLength(line)) stdin.write(Buffer.from(line).subarray(written));
   }
 
-  /** Of what it was written; only once it has exited, and on Linux only. */
+  /** Whether the program left input unread; only known once it has exited, and only on Linux. */
   get hasUnreadInput(): boolean {
     if (this.#isInputClosed) return true;
     if (this.#fd === undefined || this.#stdin!.destroyed) return false;
     try {
-      // A socket whose other end was closed with something unread in it says so, once: unix_release_sock() in net/unix/af_unix.c.
+      // A socket reports, once, that its other end was closed with unread input: unix_release_sock() in
+      // net/unix/af_unix.c.
       readSync(this.#fd, Buffer.alloc(1));
       return false;
     } catch (error) {
@@ -161,7 +164,7 @@ export class ProgramProcess {
   }
 
   #exited(exitCode: number | null, signal: string | null): void {
-    // Its last answers may be read now, and whoever is told of them may have more for it.
+    // Set first: the last answers are read below, and may make the owner write more.
     this.#hasExited = true;
     this.#stdout!.close();
     this.stderr!.close();

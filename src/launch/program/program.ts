@@ -1,8 +1,8 @@
 /**
- * A child that is a program in any language, seen from the parent: its start, its end and what is to be done when it breaks the
- * protocol of docs/protocol.md. To a pool it is a child as any other, as its ledger is kept for it.
+ * A child that is a program in any language, seen from the parent: its start, its end, and what happens if it violates
+ * the protocol of docs/protocol.md. To a pool it is a child like any other, as this process keeps its ledger.
  *
- *   items ──▶ Requests: those that wait ── {"id","payload"} ──▶ stdin   at most `fibers` at a time
+ *   items ──▶ Requests: items that wait ── {"id","payload"} ──▶ stdin   at most `fibers` at a time
  *   ledger ◀── answers, checked ◀───────── {"id","status"} ──── stdout  else: a breach, and the program is killed
  */
 import { mkdirSync, rmdirSync } from "node:fs";
@@ -29,16 +29,16 @@ import { type Partner, Requests } from "./requests.js";
 import { ResultFiles } from "./result-files.js";
 import { clearTimeout, setImmediate, setTimeout } from "../../system/timers.js";
 
-/** To ask how much memory is held takes some 20 us. */
+/** Reading how much memory the program holds takes some 20 us. */
 const MEMORY_CHECK_MS = 5;
-/** Errors of no item in particular: no other would fare better. */
+/** Errors that do not depend on the item: every other one would fail as well. */
 const FATAL = new Set(["ENOENT", "EACCES", "ENOTDIR", "ENOEXEC", "EPERM", "E2BIG", "ELOOP"]);
 
 export interface ProgramSettings extends ProgramCommand {
   readonly killSignal: NodeJS.Signals;
   /** In ms. */
   readonly forceKillAfterDelay: number;
-  /** Whether it matters which item has written what to stderr. */
+  /** Whether the caller wants to know which item has written what to stderr. */
   readonly isAttributed: boolean;
 }
 
@@ -50,14 +50,14 @@ export class Program implements Child {
   readonly #events: ChildEvents;
   readonly #process: ProgramProcess | undefined;
   readonly #marks: MarkEncoder;
-  /** Where it puts its results. */
+  /** The program's own scratch directory, where it puts its result files. */
   readonly #directory: string;
   readonly #requests: Requests;
   /** Number of the item that was begun last, and of the one that stderr was last marked with. */
   #lastSeq = 0;
   #markedSeq = 0;
   #isEnding = false;
-  /** What it did that was not to be, or what keeps it from going on. */
+  /** The violation that the program is killed for: a wrong answer, or a stream that it closed. */
   #breach: string | undefined;
   #exitTimer: NodeJS.Timeout | undefined;
   #forceTimer: NodeJS.Timeout | undefined;
@@ -104,7 +104,7 @@ export class Program implements Child {
 
   get output(): OutputPipes | undefined {
     const stderr = this.#process?.stderr;
-    // To find that nothing is there takes longer than a short item.
+    // Finding that nothing was written takes longer than a short item.
     const drain = this.#settings.isAttributed ? () => stderr?.drain() : () => {};
     return stderr && { drain, hold: (isHeld) => stderr.hold(isHeld) };
   }
@@ -114,7 +114,7 @@ export class Program implements Child {
     else this.#requests.end();
   }
 
-  /** What it may yet answer counts; but it begins nothing more. */
+  /** Answers to requests in flight still count, but no further item is begun. */
   kill(signal: NodeJS.Signals): void {
     this.#requests.close();
     this.#process?.kill(signal);
@@ -147,12 +147,12 @@ export class Program implements Child {
   }
 
   #onBegin(seq: number): void {
-    // What is there was written before it.
+    // What is in the pipe was written before this item began.
     if (this.#settings.isAttributed) this.#process!.stderr!.drain();
     this.#lastSeq = seq;
   }
 
-  /** It is taken to be of the item that was begun last. */
+  /** Attributes output to the item that was begun last. */
   #onStderr(bytes: Buffer): void {
     if (this.#markedSeq !== this.#lastSeq) {
       this.#markedSeq = this.#lastSeq;
@@ -162,7 +162,7 @@ export class Program implements Child {
   }
 
   #onLines(lines: readonly Buffer[], pending: number): void {
-    // Nothing is asked of one that is to end, and nobody minds what it says.
+    // What a program writes while it is being ended is ignored.
     if (this.#breach !== undefined || this.#isEnding) return;
     try {
       this.#requests.read(lines, pending);
@@ -172,7 +172,7 @@ export class Program implements Child {
     }
   }
 
-  /** It is to end: there is nothing more to read, and it is asked to. */
+  /** Ends the program: closes its stdin and sends `killSignal`, later SIGKILL. */
   #end(): void {
     if (this.#isEnding) return;
     this.#isEnding = true;
@@ -183,12 +183,12 @@ export class Program implements Child {
     this.#forceTimer.unref();
   }
 
-  /** Nothing it says counts any more. */
+  /** Kills the program, and ignores its further answers. */
   #break(reason: string): void {
     this.#breach ??= reason;
     this.kill("SIGKILL");
     if (this.#requests.size > 0) return;
-    // There is no item that could fail.
+    // No item is in flight that could fail with this breach.
     process.emitWarning(`Between two items, ${reason} (num ${this.#start.num}, pid ${this.pid})`, {
       type: "ForkmapWarning",
       code: "FORKMAP_PROTOCOL",
@@ -205,7 +205,8 @@ export class Program implements Child {
   #onExit(exit: ProgramExit): void {
     clearTimeout(this.#exitTimer);
     clearTimeout(this.#forceTimer);
-    // Its last request was none if it ended by then: one that serves so many and leaves does so. But it has to do some.
+    // A program that ends after a number of items may leave a last request unread: its item was not begun. But only if
+    // the program has answered others before.
     const { size, answers } = this.#requests;
     const isUnread = size === 1 && this.#process!.hasUnreadInput;
     if (isUnread && answers > 0 && this.#breach === undefined) this.#ledger.unbegin();
@@ -232,7 +233,7 @@ export class Program implements Child {
       return { started: false, reason, isScarce: true, cause };
     }
     try {
-      // It was there once.
+      // The program existed when the launcher was created, and may have been removed since.
       checkProgram(this.#settings);
     } catch (error) {
       return { started: false, reason: (error as Error).message, fatal: error as Error };
@@ -244,12 +245,12 @@ export class Program implements Child {
     return { started: false, reason, fatal: new LaunchError(reason, { cause }) };
   }
 
-  /** Mostly empty. What is in it goes later: it may be much. */
+  /** Usually empty. What is left in it may be much, and is removed asynchronously. */
   #removeDirectory(): void {
     try {
       rmdirSync(this.#directory);
     } catch {
-      // With the scratch directory of the pool, at the latest.
+      // What cannot be removed now is removed with the scratch directory of the pool.
       void rm(this.#directory, { recursive: true, force: true }).catch(() => {});
     }
   }

@@ -1,6 +1,6 @@
 /**
- * The requests of a program: which items wait for it, which it has been written, and what its answers make of them, which is
- * noted in the ledger. What is no answer to one of them is a `Breach`; what comes of that is the program's business.
+ * The requests of a program: which items wait for it, which were written to it, and the outcomes that its answers give
+ * them, which are noted in the ledger. A line that answers none of them is a `Breach`, which `Program` handles.
  */
 import type { Entry } from "../../wire/ledger.js";
 import { monotonic } from "../../system/monotonic.js";
@@ -11,29 +11,33 @@ import type { ProgramLedger } from "./program-ledger.js";
 import type { ResultFiles } from "./result-files.js";
 import { stringify } from "../../system/json.js";
 
-/** Answers to a batch are told of so often; the pool looks for them by itself as well. */
-const TELL_MS = 5;
-/** What is shown of a line, in bytes, that is no answer at all. */
+/** How often answers to a batch are reported to the pool, which also checks the ledger by itself. */
+const REPORT_MS = 5;
+/** How many bytes a message shows of a line that answers no request. */
 const SHOWN_BYTES = 400;
 
 /**
- * Ids of requests, in turn: more than can be in flight, and few enough that V8, which keeps every short string that it reads in
- * JSON in a table, finds them there. With ever new ones an item takes this process a tenth longer.
+ * Ids of requests, used in rotation: more than can be in flight, and few enough that V8 finds them in the table where
+ * it keeps every short string that it reads in JSON. With ever new ids this process needs a tenth more time for an
+ * item.
  */
 const IDS = Array.from({ length: 4 * MAX_FIBERS }, (_, i) => String(i + 1));
 
-/** The program, as far as its requests are concerned. */
+/** What `Requests` needs of its program. */
 export interface Partner {
-  /** It has not yet read what it was written. */
+  /** Whether earlier input still waits for the program to read it. */
   isBackedUp(): boolean;
   write(line: string): void;
-  /** For another item. Only asked when it has done one: a program too large before that would be replaced for ever. */
+  /**
+   * Whether the program holds too much memory for another item. Asked only after its first answer: a program that is
+   * too large from the start would be replaced forever.
+   */
   holdsTooMuch(): boolean;
   /** An item is about to be written. */
   onBegin(seq: number): void;
-  /** Tells the pool. */
+  /** Reports to the pool. */
   say(answer: Answer): void;
-  /** It was to end when it has nothing to do, and now it has nothing. */
+  /** The program was to end once it has nothing to do, and now has nothing to do. */
   onDone(): void;
 }
 
@@ -53,7 +57,7 @@ export class Requests {
   readonly #program: Partner;
   readonly #ledger: ProgramLedger;
   readonly #files: ResultFiles;
-  /** It has no other items than these, and nobody to tell of them. */
+  /** The items of a program that gets no others: its end reports them, not `say`. */
   readonly #only: Payload | undefined;
   readonly #batches: Batch[] = [];
   /** By their ids. */
@@ -62,14 +66,14 @@ export class Requests {
   #answers = 0;
   #lastId = "";
   #isPumping = false;
-  /** The `stopOnError` of an item that has failed: none of those that have the same is begun. */
+  /** The `stopOnError` of an item that has failed: no item with the same value is begun. */
   #stopped: number | undefined;
-  /** It holds too much memory for another item. */
+  /** Whether the program holds too much memory for another item. */
   #isFull = false;
   #isEnding = false;
   #isClosed = false;
-  #toldAt = 0;
-  /** There is an error among what is to be told: other programs may have to begin nothing more. */
+  #reportedAt = 0;
+  /** Whether an error is still to be reported: other programs may have to begin nothing more. */
   #isUrgent = false;
 
   constructor(
@@ -84,7 +88,7 @@ export class Requests {
     this.#only = only;
   }
 
-  /** In flight. */
+  /** How many are in flight. */
   get size(): number {
     return this.#inFlight.size;
   }
@@ -100,20 +104,20 @@ export class Requests {
     this.pump();
   }
 
-  /** No item is begun any more. */
+  /** Begins no further item; the program ends once none is in flight. */
   end(): void {
     this.#isEnding = true;
     if (this.#inFlight.size === 0) this.#program.onDone();
   }
 
-  /** Nothing is written any more, and what was not is not given back: whoever ends the program sees to that. */
+  /** Stops writing. Unwritten items are not returned: the pool takes them back when the program has ended. */
   close(): void {
     this.#isClosed = true;
   }
 
-  /** Writes requests as long as there are any and the program may have one. */
+  /** Writes requests while items wait and the program may get one. */
   pump(): void {
-    // What is told of what was given back may bring more.
+    // The pool may add a batch from inside `say`, when items are returned to it.
     if (this.#isPumping || this.#isClosed) return;
     this.#isPumping = true;
     for (let batch = this.#batches[0]; batch !== undefined; batch = this.#batches[0]) {
@@ -136,9 +140,9 @@ export class Requests {
   }
 
   /**
-   * Takes what the program has written: whole lines, and of the next one the beginning.
+   * Handles what the program has written: whole lines, and `pending` bytes of the next one.
    *
-   * @throws Breach when that is not what it was asked for
+   * @throws Breach when a line does not answer a request in flight
    */
   read(lines: readonly Buffer[], pending: number): void {
     for (let i = 0; i < lines.length; i += 1) {
@@ -147,10 +151,10 @@ export class Requests {
     if (pending > MAX_ANSWER_BYTES) throw tooLong();
     if (pending > 0 && this.#inFlight.size === 0) throw new Breach("wrote without being asked");
     this.pump();
-    this.#tell();
+    this.#report();
   }
 
-  /** Not to a program that has not read what it has. */
+  /** Whether the program may get another request: only once it has read the earlier ones. */
   #mayWrite({ fibers }: Payload): boolean {
     return this.#inFlight.size < fibers && !this.#program.isBackedUp();
   }
@@ -181,7 +185,7 @@ export class Requests {
     this.#program.write(`{"id":"${id}",${item}}\n`);
   }
 
-  /** All that has not been begun; the first of it is `from`. */
+  /** Returns all items that were not begun to the pool; `from` is the number of the first. */
   #giveBack(from: number): void {
     const { seq, items } = this.#batches.at(-1)!.payload;
     this.#batches.length = 0;
@@ -190,7 +194,7 @@ export class Requests {
     this.#program.say({ id: this.#lastId, status: "returned", from, to, full: this.#takesNoMore });
   }
 
-  /** @throws Breach when it is not an answer to a request that is in flight, or `hasMore` comes where nothing is asked */
+  /** @throws Breach when the line answers no request in flight, or answers the last one and more follows (`hasMore`) */
   #take(line: Buffer, hasMore: boolean): void {
     if (line.length > MAX_ANSWER_BYTES) throw tooLong();
     if (this.#inFlight.size === 0) {
@@ -215,7 +219,7 @@ export class Requests {
     this.#ledger.note(seq, entry, line.length);
   }
 
-  /** @throws Breach when that is not of a request that is in flight */
+  /** @throws Breach when the id is not that of a request in flight */
   #idOf({ id }: ProgramAnswer): string {
     if (id !== undefined && this.#inFlight.has(id)) return id;
     const [first] = this.#inFlight.keys();
@@ -242,15 +246,15 @@ export class Requests {
     return [payload.results && "result" in answer ? answer.result : undefined];
   }
 
-  /** What it is done with, to the pool. */
-  #tell(): void {
+  /** Reports to the pool which items are done. */
+  #report(): void {
     if (this.#inFlight.size === 0 && this.#batches.length === 0) return this.#idle();
     if (this.#only || this.#answers === 0) return;
     const now = monotonic();
     const isBatch = this.#batches.length > 0;
-    if (isBatch && !this.#isUrgent && now - this.#toldAt < TELL_MS) return;
+    if (isBatch && !this.#isUrgent && now - this.#reportedAt < REPORT_MS) return;
     this.#isUrgent = false;
-    this.#toldAt = now;
+    this.#reportedAt = now;
     this.#say("progress");
   }
 
@@ -261,7 +265,7 @@ export class Requests {
     if (this.#isEnding && this.#inFlight.size === 0) this.#program.onDone();
   }
 
-  /** Of a batch, not of an item: the ledger says what became of those. */
+  /** Reports on a batch; the ledger holds the outcomes of its items. */
   #say(status: "ok" | "progress"): void {
     this.#program.say({ id: this.#lastId, status, full: this.#takesNoMore });
   }

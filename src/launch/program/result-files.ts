@@ -1,6 +1,7 @@
 /**
- * The files in which a program leaves results that are too long for a line: regular files in its own scratch directory and
- * nothing else, as a path from outside may be anybody's. Each is opened and removed when it is named, and read once.
+ * The files in which a program leaves results that are too long for a line. Only regular files in its own scratch
+ * directory are accepted, as a path outside may be any file. Each is opened and removed when an answer names it, and
+ * read once.
  */
 import { isUtf8 } from "node:buffer";
 import { closeSync, constants, fstatSync, openSync, realpathSync, rmSync } from "node:fs";
@@ -10,7 +11,7 @@ import type { ResultPlace } from "../../wire/protocol.js";
 import { Breach, excerpt } from "../../wire/breach.js";
 import { type Overflow, SYNC_LIMIT_BYTES } from "../overflow.js";
 
-/** Not through a link, and without waiting for the writer of a FIFO. */
+/** Does not follow a link, and does not wait for the writer of a FIFO. */
 const FLAGS = constants.O_RDONLY | constants.O_NOFOLLOW | constants.O_NONBLOCK;
 
 export class ResultFiles implements Overflow {
@@ -22,7 +23,7 @@ export class ResultFiles implements Overflow {
     this.#directory = directory;
   }
 
-  /** @throws Breach when it is not one that may be read */
+  /** @throws Breach when the file may not be read */
   open(seq: number, name: string, kind: PayloadKind): Written {
     const file = path.resolve(this.#directory, name);
     const refuse = (why: string) =>
@@ -49,7 +50,7 @@ export class ResultFiles implements Overflow {
       closeSync(fd);
       throw refuse(problem);
     }
-    // Now, as its program may take the same name for its next one before this is read.
+    // Removed now: the program may use the same name for its next result before this one is read.
     rmSync(file, { force: true });
     this.#files.set(seq, fd);
     return { kind, size: stats.size };
@@ -71,7 +72,7 @@ export class ResultFiles implements Overflow {
     }
   }
 
-  /** Its answers are lines; only results can be elsewhere. */
+  /** Never called: all but results comes in the lines of a program. */
   takeWord(): never {
     throw new Error("A program leaves results in files, and nothing else");
   }

@@ -1,4 +1,4 @@
-/** Start method `spawn`, seen from the parent: each child is a Node process started anew. Slower by far, and possible everywhere. */
+/** Start method `spawn`, seen from the parent: each child is a new Node process. Far slower; possible everywhere. */
 import { Breach } from "../../wire/breach.js";
 import { readFromSpawnedChild } from "../../wire/check-message.js";
 import { Deadline } from "../deadline.js";
@@ -61,7 +61,7 @@ export class SpawnLauncher implements Launcher, Guard {
   }
 
   async makeRoom({ scratchRoot, shape, hasChannels }: RoomOptions): Promise<Room> {
-    // Where children open theirs.
+    // A spawned child needs this permission to open its channel.
     if (hasChannels) assertAllowed("net", "a channel to a child of a pool");
     const room = new SpawnRoom(scratchRoot, shape, this);
     await room.open();
@@ -96,7 +96,7 @@ export class SpawnLauncher implements Launcher, Guard {
     await this.#groups.close();
   }
 
-  /** Node hangs while it boots when it gets some of its threads and not all. */
+  /** Gives up all children that are starting: Node hangs during startup when it gets only some of its threads. */
   #giveUpStarting(reason: string): void {
     for (const child of this.#starting) child.giveUp(reason);
   }
@@ -116,7 +116,7 @@ class SpawnRoom extends LedgerRoom implements Room {
   }
 }
 
-/** Its channel, stdout and stderr. */
+/** The channel, stdout and stderr of a child. */
 const SPAWNED_DESCRIPTORS = 3;
 
 class SpawnedChildHandle implements Child {
@@ -128,7 +128,7 @@ class SpawnedChildHandle implements Child {
   readonly #isLimited: boolean;
   #fatal: Error | undefined;
   #isReady = false;
-  /** Why it is ended before it is ready, for others to have what it holds. */
+  /** Why the child is killed before it is ready, to free what it holds for others. */
   #givenUp: string | undefined;
   #usage: Usage | undefined;
   readonly #startDeadline: Deadline;
@@ -150,7 +150,7 @@ class SpawnedChildHandle implements Child {
     if (readsOutput && this.pid !== undefined)
       this.output = new SocketPipes(this.#process.child, ["stdout", "stderr"], onOutput);
     this.#startDeadline = new Deadline(settings.startupTimeout, () => {
-      // Node waits for ever for a thread that it did not get.
+      // Node waits forever for a thread that it did not get.
       const shortage = fewProcesses();
       if (shortage !== undefined)
         return this.giveUp(`Node hung while it was starting: ${shortage}`);
@@ -203,7 +203,7 @@ class SpawnedChildHandle implements Child {
       this.#isReady = true;
       this.#events.onReady();
     } else if (message.hello === "failed") {
-      if (this.#isReady) throw new Breach("says that it has failed to start when it has started");
+      if (this.#isReady) throw new Breach("said that it failed to start after it had started");
       this.#fatal = loadError(this.#url, message.problem);
     }
   }
@@ -229,14 +229,14 @@ class SpawnedChildHandle implements Child {
   }
 }
 
-/** What Node ends by when it cannot have its threads. */
+/** Node ends by SIGABRT when it cannot create its threads. */
 function scarcityBy(signal: string | null): string | undefined {
   return signal === "SIGABRT"
     ? `Node ended by SIGABRT while it was starting${abortHint()}`
     : undefined;
 }
 
-/** When others end it may be otherwise. */
+/** After a shortage, a start may succeed once other children have ended. */
 function notStarted(error: Error): ChildEnd {
   const { message: reason, cause } = error;
   return isShortage(cause)
@@ -244,5 +244,5 @@ function notStarted(error: Error): ChildEnd {
     : { started: false, reason, fatal: error };
 }
 
-/** How V8 and native code end when they get no memory. */
+/** The signals by which V8 and native code end when they get no memory. */
 const CRASH_SIGNALS = new Set(["SIGILL", "SIGTRAP", "SIGABRT", "SIGBUS", "SIGSEGV"]);

@@ -1,4 +1,4 @@
-/** The process around some threads, seen from the parent: one at a time, started when there is a thread for it. */
+/** A host, which is a process that runs threads, seen from the parent: one process at a time, started when needed. */
 import { Breach } from "../../wire/breach.js";
 import { readFromHost } from "../../wire/check-message.js";
 import { LaunchError, WorkerModuleError } from "../../errors.js";
@@ -16,9 +16,9 @@ import type { Child, ChildEnd, ChildEvents, Room } from "../launcher.js";
 import { OverflowFiles } from "../overflow.js";
 import { clearTimeout, setImmediate, setTimeout } from "../../system/timers.js";
 
-/** A thread that is replaced is gone for a moment: its host is not to be started anew for that. */
+/** How long a process without threads is kept: a thread that is being replaced is gone for a moment. */
 const LINGER_MS = 100;
-/** A thread that does not end in this time is inside of a call that nothing can interrupt: its process goes, with all in it. */
+/** A thread that has not ended by then is in a call that nothing can interrupt: its process is killed. */
 const TERMINATE_MS = 1000;
 
 export class Host {
@@ -26,19 +26,19 @@ export class Host {
   readonly #startupTimeout: number;
   readonly #startOf: (generation: number) => Start;
   readonly #threads = new Map<string, HostedThread>();
-  /** For the next process: this one ends. */
+  /** Threads for the next process, while this one is ending. */
   readonly #waiting: HostedThread[] = [];
   #generation = 0;
   #state: "gone" | "starting" | "up" | "ending" = "gone";
   #process: Child | undefined;
-  /** Until it is up. */
+  /** Messages held back until the process is up. */
   readonly #unsent: ToHost[] = [];
   #lingerTimer: NodeJS.Timeout | undefined;
   #onGone: (() => void) | undefined;
-  /** What the process did that was not to be. */
+  /** How the process violated the protocol. */
   #breach: string | undefined;
 
-  /** @param startOf - what its next process begins with */
+  /** @param startOf - returns what the next process begins with */
   constructor(room: Room, startupTimeout: number, startOf: (generation: number) => Start) {
     this.#room = room;
     this.#startupTimeout = startupTimeout;
@@ -70,12 +70,12 @@ export class Host {
     setImmediate(() => thread.onEnd({ started: false, reason }));
   }
 
-  /** With all its threads. */
+  /** Kills the process with all its threads. */
   killProcess(): void {
     this.#process?.kill("SIGKILL");
   }
 
-  /** Ends the process; only when it has no thread. */
+  /** Ends the process; called only when it has no thread. */
   async close(): Promise<void> {
     clearTimeout(this.#lingerTimer);
     if (this.#state === "gone") return;
@@ -116,7 +116,7 @@ export class Host {
     for (const message of this.#unsent.splice(0)) this.#process!.send(message);
   }
 
-  /** A host speaks of its threads, and of nothing else. */
+  /** A host reports on its threads only; anything else is a breach. */
   #listen(message: unknown): void {
     try {
       this.#receive(readFromHost(message));
@@ -144,12 +144,12 @@ export class Host {
   }
 
   #end(): void {
-    // Told as soon as it is up.
+    // Sent as soon as the process is up.
     this.send({ do: "end" });
     this.#state = this.#state === "starting" ? "starting" : "ending";
   }
 
-  /** All its threads have ended with it, whichever of them is to blame. */
+  /** All threads have ended with the process, whichever of them is to blame. */
   #onEnd(end: ChildEnd): void {
     clearTimeout(this.#lingerTimer);
     this.#state = "gone";

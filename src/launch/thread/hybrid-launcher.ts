@@ -1,7 +1,8 @@
 /**
- * Threads inside processes: a launcher over that of the processes. Each thread is a slot of its own; slot n is thread
- * n % threads of process n / threads, its host. What it says and is told is passed on by its host; its ledger and what is
- * too long for that are files, as of a process. A host is started with its first thread and ended some time after its last.
+ * Threads inside processes: a launcher on top of the launcher of the processes. Each thread is a slot of its own; slot
+ * n is thread n % threads of process n / threads, its host. The host forwards messages both ways; the ledger and
+ * overflow of a thread are files, as those of a process. A host is started with its first thread and ended some time
+ * after its last.
  */
 import type { LongItems } from "../../wire/items.js";
 import type { Ledger } from "../../wire/ledger.js";
@@ -38,7 +39,7 @@ export class HybridLauncher implements Launcher {
   }
 
   async makeRoom(options: RoomOptions): Promise<Room> {
-    // Hosts have channels, also when each thread has one item only.
+    // Hosts have channels, even when each thread runs only one item.
     const room = await this.#processes.makeRoom({ ...options, hasChannels: true });
     return new HybridRoom(room, this.#threads, this.#startupTimeout);
   }

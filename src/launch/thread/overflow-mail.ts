@@ -1,7 +1,8 @@
 /**
- * What a thread left that is too long for its ledger: it has posted it to a port that nobody listens at, from which it is
- * taken when the ledger speaks of it. By then it is there, as a thread posts first and notes then. Measured against
- * files: 1 MiB of text takes half the time, 64 MiB of bytes too, text beyond Latin-1 a fifth and less.
+ * What a thread left that is too long for its ledger. The thread posts it to a port without a listener; the parent
+ * takes it when the ledger refers to it. It has arrived by then, as a thread posts first and writes its ledger
+ * afterwards. Measured against files: 1 MiB of text takes half the time, 64 MiB of bytes too, text beyond Latin-1 a
+ * fifth and less.
  */
 import { type MessagePort, receiveMessageOnPort } from "node:worker_threads";
 import { parsePayload } from "../../wire/payload.js";
@@ -10,7 +11,7 @@ import type { Overflow } from "../overflow.js";
 
 export class OverflowMail implements Overflow {
   readonly #port: MessagePort;
-  /** Those that came before the one that was asked for. */
+  /** Letters that came before the one that was requested. */
   readonly #letters = new Map<number, Letter["value"]>();
 
   constructor(port: MessagePort) {
@@ -31,7 +32,7 @@ export class OverflowMail implements Overflow {
     return textOf(this.#take(ENDING_LETTER));
   }
 
-  /** The port ends with its thread, and what nobody takes with it. */
+  /** A MessagePort closes with its thread and drops undelivered messages. */
   discard(): void {}
   rest(): void {}
   close(): void {}
@@ -44,7 +45,7 @@ export class OverflowMail implements Overflow {
     }
     for (;;) {
       const received: { message: Letter } | undefined = receiveMessageOnPort(this.#port);
-      if (!received) throw new Error("The thread has not posted what its ledger speaks of");
+      if (!received) throw new Error("The thread has not posted what its ledger refers to");
       const { about: found, value } = received.message;
       if (found === about) return value;
       this.#letters.set(found, value);
@@ -52,8 +53,8 @@ export class OverflowMail implements Overflow {
   }
 }
 
-/** The user's code in the thread has the port too, if it looks for it. */
+/** The user's code in the thread can reach the port too, and post anything to it. */
 function textOf(value: unknown): string {
   if (typeof value === "string") return value;
-  throw new Error("The thread has posted something else than its ledger speaks of");
+  throw new Error("The thread has posted a different message than its ledger refers to");
 }

@@ -1,4 +1,4 @@
-/** How the threads of a `Parallel` come to be: there is one way only, made when first needed. */
+/** Creates the launcher of the threads of a `Parallel` when it is first needed; there is only one kind. */
 import { ClosedError } from "../../errors.js";
 import { locateWorker } from "../../worker/locate-worker.js";
 import { DEFAULT_STARTUP_TIMEOUT_MS, type ParallelOptions } from "../../options.js";
@@ -48,7 +48,7 @@ export class ThreadChoice implements LaunchChoice {
   }
 }
 
-/** A thread would be given the text "undefined". */
+/** A thread would get an undefined variable as the text "undefined". */
 function definedOnly(env: NodeJS.ProcessEnv): NodeJS.ProcessEnv {
   return Object.fromEntries(Object.entries(env).filter(([, value]) => value !== undefined));
 }

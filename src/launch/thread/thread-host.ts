@@ -1,6 +1,7 @@
 /**
- * Threads inside a child process: starts them as the parent asks for, passes on what they say and are told, and tells how
- * each ended. To them it is the parent, so it has them by the launcher that a parent would use.
+ * Threads inside a child process, the host: starts them at the parent's request, forwards messages both ways, and
+ * reports how each ended. The host is the parent of its threads, and starts them with the same class as any parent of
+ * threads.
  */
 import { WorkerModuleError } from "../../errors.js";
 import { recordError } from "../../wire/error-record.js";
@@ -11,9 +12,9 @@ import type { WorkerSource } from "../../worker/worker-source.js";
 import type { Frame } from "../../worker/worker.js";
 
 export interface ThreadHostEvents {
-  /** Tells the parent. */
+  /** Sends a message to the parent. */
   say(message: FromHost): void;
-  /** No more threads are wanted, and none is left. */
+  /** The parent wants no more threads, and none is left. */
   done(): void;
 }
 
@@ -22,7 +23,7 @@ export class ThreadHost {
   readonly #events: ThreadHostEvents;
   readonly #threads = new Map<string, ThreadHandle>();
 
-  /** @param frame - of this process */
+  /** @param frame - the frame of this process */
   constructor(source: WorkerSource, frame: Frame, events: ThreadHostEvents) {
     this.#source = { ...source, context: [...source.context, frame] };
     this.#events = events;
@@ -44,7 +45,7 @@ export class ThreadHost {
       onReady: () => say({ ready: true }),
       onWaiting() {},
       onAnswer: (answer) => say({ answer: answer as Answer }),
-      // A thread has no lines that could be torn.
+      // A thread posts whole messages, which cannot be malformed as lines can.
       onBreach() {},
       onEnd: (end) => {
         this.#threads.delete(id);

@@ -1,6 +1,7 @@
 /**
- * Start method `thread`, seen from the parent: each child is a thread of this process, with memory shared for its ledger and
- * messages for all else. What happens inside is in child/thread-child.ts.
+ * Start method `thread`, seen from the parent: each child is a thread of this process, with shared memory for its
+ * ledger and messages for everything else. Inside the thread runs child/thread-child.ts. The folder also holds threads
+ * inside processes: hybrid-launcher.ts and host.ts in the parent, thread-host.ts in the process.
  */
 import { MessageChannel, type MessagePort, type ResourceLimits, Worker } from "node:worker_threads";
 import { readFromThread } from "../../wire/check-message.js";
@@ -32,7 +33,7 @@ import { setImmediate } from "../../system/timers.js";
 
 /** Where and how threads run: the options of `Parallel` that concern them. */
 export interface ThreadSettings {
-  /** `undefined`: as this program has them. */
+  /** `undefined`: the same as this program's. */
   readonly execArgv: readonly string[] | undefined;
   readonly env: NodeJS.ProcessEnv;
   /** In ms. */
@@ -64,7 +65,7 @@ export class ThreadLauncher implements Launcher {
   async close(): Promise<void> {}
 }
 
-/** Of its event loop; those it needs for a moment to load its modules are not counted. */
+/** Those of a thread's event loop; those that loading its modules takes for a moment are not counted. */
 const THREAD_DESCRIPTORS = 5;
 
 class ThreadRoom implements Room {
@@ -81,7 +82,7 @@ class ThreadRoom implements Room {
     this.#settings = settings;
   }
 
-  /** They go with their lines. */
+  /** Long items travel with their messages. */
   readonly items: LongItems = {
     longerThan: LONGEST_INLINE,
     keep: (text, kind) => ({ text, kind }),
@@ -110,7 +111,7 @@ export class ThreadHandle implements Child {
   readonly #mail: MessagePort | undefined;
   readonly #events: ChildEvents;
   readonly #url: string;
-  /** Not zero once the thread has somebody to tell that it is asked to end. */
+  /** Not zero once the worker has read `task.signal`, so that the thread can be asked to end. */
   readonly #heeds = new Int32Array(new SharedArrayBuffer(4));
   readonly #worker: Worker | undefined;
   readonly #startDeadline: Deadline;
@@ -120,7 +121,7 @@ export class ThreadHandle implements Child {
   #isOutOfMemory = false;
   #isTerminated = false;
 
-  /** @param ledger - none when its parent is another process: then that and what is too long for it are files */
+  /** @param ledger - undefined inside a host: the ledger and its overflow are then files */
   constructor(
     source: WorkerSource,
     request: StartRequest,
@@ -149,7 +150,7 @@ export class ThreadHandle implements Child {
     this.#worker.on("message", (message: unknown) => this.#receive(readFromThread(message)));
     this.#worker.once("error", (error: unknown) => this.#onError(error));
     this.#worker.once("exit", (code) => this.#end(code));
-    // Only now: a listener to its messages takes that back.
+    // After adding the "message" listener, which refs the worker again.
     this.#worker.unref();
   }
 
@@ -157,7 +158,7 @@ export class ThreadHandle implements Child {
     this.#post(message as ToChild);
   }
 
-  /** A thread has no signals: one that listens to `task.signal` is told, any other is ended as it is. */
+  /** Threads have no signals: asks a thread that has read `task.signal` to end; else, or on SIGKILL, terminates it. */
   kill(signal: NodeJS.Signals): void {
     if (signal !== "SIGKILL" && Atomics.load(this.#heeds, 0) !== 0) {
       this.#post({ do: "interrupt" });
@@ -165,11 +166,11 @@ export class ThreadHandle implements Child {
     }
     this.#isTerminated = true;
     void this.#worker?.terminate();
-    // `terminate` makes the program wait for it.
+    // `terminate` refs the worker again.
     this.#worker?.unref();
   }
 
-  /** As a line, so that items are the same JSON as everywhere; long ones, which are text, beside it. */
+  /** Posts a line, so that items are JSON as with any start method; long items, which are text, go beside the line. */
   #post(message: ToThread): void {
     if (!("payload" in message) || !message.payload.long) {
       this.#worker?.postMessage({ line: stringify(message) });
@@ -179,13 +180,13 @@ export class ThreadHandle implements Child {
     this.#worker?.postMessage({ line: stringify({ ...message, payload }), long });
   }
 
-  /** What the user's code posts to its parent is none of ours. */
+  /** Ignores what the user's code in the thread posts to its parent. */
   #receive(message: FromThread | undefined): void {
     if (!message) return;
     if ("status" in message) {
       this.#events.onAnswer(message);
     } else if (this.#isReady) {
-      // It has said so already.
+      // The thread has reported this already.
     } else if (message.hello === "ready") {
       this.#startDeadline.clear();
       this.#isReady = true;
@@ -195,7 +196,7 @@ export class ThreadHandle implements Child {
     }
   }
 
-  /** An error of the user's code has been noted by the thread itself. */
+  /** The thread itself has already noted an error of the user's code. */
   #onError(error: unknown): void {
     this.#thrown = { error };
     const code = error instanceof Error ? (error as NodeJS.ErrnoException).code : undefined;
@@ -209,13 +210,13 @@ export class ThreadHandle implements Child {
   }
 
   #endOf(exitCode: number): ChildEnd {
-    // It never got as far as to say so itself.
+    // The thread ended before it could report the error itself.
     if (this.#thrown && !this.#isReady) this.#fatal ??= launchError(this.#thrown.error);
     if (this.#fatal) return notStarted(this.#fatal);
     return {
       started: true,
       pid: this.pid,
-      // Node sometimes says 0 where a process would end with 1.
+      // Node sometimes reports 0 where a process would end with 1.
       exitCode: this.#thrown ? exitCode || 1 : exitCode,
       outOfMemory: this.#isOutOfMemory,
       reason: this.#isTerminated ? "its thread was ended" : undefined,
@@ -223,7 +224,7 @@ export class ThreadHandle implements Child {
   }
 }
 
-/** @throws when `execArgv` has what a thread cannot have */
+/** @throws when `execArgv` has a flag that threads do not allow */
 function startThread(data: ThreadData, { execArgv, env }: ThreadSettings): Worker {
   const { source, request, memory } = data;
   const own = execArgv ? inheritable(execArgv) : ownExecArgv();
@@ -237,7 +238,7 @@ function startThread(data: ThreadData, { execArgv, env }: ThreadSettings): Worke
   });
 }
 
-/** Nothing, so that it inherits; but one that is given a file refuses `--input-type`, which the program of `-e` had. */
+/** `undefined`: inherited. But a thread that runs a file refuses `--input-type`, which a program of `-e` may have. */
 function ownExecArgv(): string[] | undefined {
   return process.execArgv.some((flag) => flag.startsWith("--input-type")) ? [] : undefined;
 }
@@ -245,13 +246,13 @@ function ownExecArgv(): string[] | undefined {
 /** In MiB. */
 const HEAP_FLAG = /^--max[-_]old[-_]space[-_]size=(\d+)$/;
 
-/** V8's own options hold for the whole process; the size of the heap is one that a thread can have for itself. */
+/** V8's own options apply to the whole process; only the size of the heap can be set for one thread. */
 function resourceLimits(execArgv: readonly string[]): ResourceLimits {
   const size = execArgv.map((flag) => HEAP_FLAG.exec(flag)?.[1]).findLast((found) => found);
   return size === undefined ? {} : { maxOldGenerationSizeMb: Number(size) };
 }
 
-/** Where others end it may be otherwise, unless this one has none. */
+/** After a shortage, a start may succeed once other children have ended; any other error is fatal. */
 export function notStarted(fatal: Error): ChildEnd {
   const { message: reason, cause } = fatal;
   if (fatal instanceof LaunchError && isShortage(cause)) {
