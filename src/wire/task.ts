@@ -1,22 +1,22 @@
-/** A task: an item on its way. And what its owner, the call, is told of it by the slot it runs in. */
+/** A task: an item on its way. And the interface by which a slot reports to the call that owns the task. */
 import type { Usage } from "../errors.js";
 import type { ResolvedOptions } from "../options.js";
 import type { ChildLife } from "../observe/diagnostics.js";
 import type { LongItem } from "./protocol.js";
 
-/** Small, as there is one for every item: what few tasks have is only there when they do. */
+/** Kept small, as every item has one: rare fields are only set when needed. */
 export interface Task {
   readonly index: number;
   readonly item: unknown;
   /** 1 for the first try. */
   attempt: number;
-  /** Where it is when it is too long for a line. */
+  /** Where the item is stored if it is too long for a line. */
   long?: LongItem | undefined;
-  /** How often a child that had been given it has ended before it began it. */
+  /** How often a child that held the task ended before it began the item. */
   strays?: number;
-  /** Of its last attempt. */
+  /** The failure of the last attempt. */
   failure?: Failure;
-  /** By which it is known again, where that matters. */
+  /** Identifies the item for `dedupe` and `journal`. */
   key?: string;
 }
 
@@ -28,21 +28,21 @@ export interface Run {
   /** In ms on the monotonic clock. */
   readonly start: number;
   readonly end: number;
-  /** What the child cost, where it had this item only and the system could tell. */
+  /** Resources the child used; only if it ran this item alone and the system reports them. */
   readonly usage: Usage | undefined;
-  /** What it has printed, where that is read. */
+  /** What the item printed, if the parent reads the output. */
   readonly printed?: Printed | undefined;
 }
 
-/** What is left of an item's output once it has ended. */
+/** What is kept of an item's output once the item has ended. */
 export interface Printed {
-  /** Where it is collected. */
+  /** Only with `output: "collect"`. */
   readonly collected: { readonly stdout: string; readonly stderr: string } | undefined;
   /** The last lines on stderr; empty when there are none. */
   readonly lastWords: string;
 }
 
-/** Tells of runs to those who ask: most do not, and there are a million of them a second. */
+/** Creates the `Run` of an item on request: most callers need none, and there may be a million items a second. */
 export interface Runs {
   runOf(seq: number): Run;
 }
@@ -55,36 +55,36 @@ export interface Failure {
 
 /** The call, as a pool and its slots see it. */
 export interface TaskOwner {
-  /** Of whoever has made the call. */
+  /** The AsyncLocalStorage context in which the call was made. */
   readonly context: { run<T>(work: () => T): T };
   readonly options: ResolvedOptions;
-  /** Whether anybody wants the results. */
+  /** Whether the call keeps the results. */
   readonly wantsResults: boolean;
-  /** What `process` is to return, for errors. */
+  /** What `process` must return, for errors. */
   readonly expected: string;
-  /** Whether the first error ends it, so that a child need not wait to be told. */
+  /** Whether the first error ends the call: then a child stops at it without waiting for a message. */
   readonly endsAtError: boolean;
   /** Items per line. */
   readonly batchSize: number;
-  /** Whether a child may have a line while it is at another. */
+  /** Whether a child may receive a line before it has finished the one before. */
   readonly sendsAhead: boolean;
-  /** Whether nobody notices when a task is taken for a slot that is at another. */
+  /** Whether a busy slot may queue a batch ahead (no hook or generator would observe it). */
   readonly takesAhead: boolean;
-  /** How long one takes a slot, as of late; 0 as long as that is not known. */
+  /** Recent time a slot takes for an item, in ms; 0 until it is known. */
   readonly msPerItem: number;
-  /** Up to `limit` tasks; none when there is none now. */
+  /** Returns up to `limit` tasks; none if there are none now. */
   take(limit: number): Task[];
-  /** `runs` is to be asked about `seq` at once or never. */
+  /** @param runs - valid for `seq` only during the call */
   succeeded(task: Task, result: unknown, runs: Runs, seq: number): void;
   failed(task: Task, failure: Failure, run: Run): void;
-  /** It is to be taken again after so many ms; this was no attempt. `runs` as above. */
+  /** Called when the task is to be taken again after `ms`; this does not count as an attempt. `runs` as in `succeeded`. */
   throttled(task: Task, ms: number, runs: Runs, seq: number): void;
-  /** They have not been begun, and are to be taken again. */
+  /** Called when tasks have not been begun and are to be taken again. */
   returned(tasks: readonly Task[]): void;
-  /** So many items, with results of so many bytes (and items, where those are long), have taken a slot so long. */
+  /** Called when a slot has taken `ms` for `count` items; `bytes` is the size of their results and of long items. */
   paced(count: number, ms: number, bytes: number): void;
-  /** No item could be run. */
+  /** Called when no item can be run. */
   doomed(error: Error): void;
-  /** A child of the pool has ended. */
+  /** Called when a child of the pool has ended, or outlives the call. */
   childEnded(life: ChildLife): void;
 }
