@@ -25,14 +25,14 @@ export interface ItemFacts {
   readonly attempt: number;
   /** Time from the start of the attempt to its end, in ms. */
   readonly duration: number;
-  /** Resources the child used; only if it ended with this item and the system reports them. In a pool they cover all its items. */
+  /** Resources the child used, for all its items; only if it ended with this item and the system reports them. */
   readonly usage: Usage | undefined;
   /** What the item printed, with `output: "collect"`. */
   readonly stdout?: string | undefined;
   readonly stderr?: string | undefined;
 }
 
-/** The errors this library has created. Unlike `instanceof`, a lookup here runs no code of a proxy that the user throws. */
+/** The errors this library has created. Unlike `instanceof`, a lookup runs no code of a proxy that the user throws. */
 const ours = new WeakSet<object>();
 
 /** The base of all errors of this library; `code` is stable, the message is not. */
@@ -54,7 +54,7 @@ export class ParallelError extends Error {
   }
 }
 
-/** An item failed. This class itself means that `process` threw, with the thrown value as `cause`; other failures are subclasses. */
+/** An item failed. This class itself: `process` threw, and `cause` is the thrown value. Other failures are subclasses. */
 export class ItemError extends ParallelError implements ItemFacts {
   static {
     this.prototype.name = "ItemError";

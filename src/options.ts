@@ -89,9 +89,9 @@ export interface CallOptions<Item = unknown, Result = unknown> {
    */
   readonly dedupe?: boolean;
   /**
-   * A directory that outlives the call and records finished items: when the same call runs again, it skips them and calls
-   * no hooks for them. Failures are not recorded. Another worker cannot use the directory, nor another version of the same
-   * worker; the version is its `static version`, or else the text of its class and its own fields.
+   * A directory that outlives the call and records finished items: when the same call runs again, it skips them and
+   * calls no hooks for them. Failures are not recorded. Another worker cannot use the directory, nor another version of
+   * the same worker; the version is its `static version`, or else the text of its class and its own fields.
    */
   readonly journal?: string;
   /** Shows progress on stderr: a bar on a terminal, else a line every few seconds. A string is its title. @defaultValue false */
@@ -124,8 +124,8 @@ export interface ParallelOptions<Item = unknown, Result = unknown> extends CallO
    */
   readonly pool?: number | boolean;
   /**
-   * With `pool`: worker threads in each child process, each a slot of its own with its own items and its own copy of the
-   * worker's module. A thread that dies fails its item; its process lives on, unless only killing it can end the thread.
+   * With `pool`: worker threads in each child process, each a slot of its own with its own items and its own copy of
+   * the worker's module. A thread that dies fails its item; its process is only killed if nothing else ends the thread.
    * @defaultValue none
    */
   readonly threads?: number;
@@ -134,9 +134,9 @@ export interface ParallelOptions<Item = unknown, Result = unknown> extends CallO
   /** Replaces a child that holds more bytes of memory than this, between two items. For a thread, only its own heap and buffers count. @defaultValue none */
   readonly maxRss?: number;
   /**
-   * Where the output of children goes. `"inherit"`: to stdout and stderr of this program, as it arrives; `"tag"`: the same in
-   * whole lines, each prefixed with the index of its item; `"collect"`: to `onFinish` and to errors.
-   * Threads print to the streams of their process: they support `"inherit"` only.
+   * Where the output of children goes. `"inherit"`: to stdout and stderr of this program, as it arrives; `"tag"`: the
+   * same in whole lines, each prefixed with the index of its item; `"collect"`: to `onFinish` and to errors. Threads
+   * print to the streams of their process: they support `"inherit"` only.
    * @defaultValue "inherit"
    */
   readonly output?: OutputMode;
@@ -153,9 +153,9 @@ export interface ParallelOptions<Item = unknown, Result = unknown> extends CallO
   /** Time for the worker to load and to run `preload`, in ms. @defaultValue 30000 */
   readonly startupTimeout?: number;
   /**
-   * How long `close()` waits for children that have nothing left to do, in ms: for `teardown` and for "exit" listeners. Then
-   * it kills them, and a process warning (`FORKMAP_CLOSE`) says what it waited for. `close()` waits for running calls as
-   * long as they take. @defaultValue 30000
+   * How long `close()` waits for children that have nothing left to do, in ms: for `teardown` and for "exit" listeners.
+   * Then it kills them, and a process warning (`FORKMAP_CLOSE`) says what it waited for. `close()` waits for running
+   * calls as long as they take. @defaultValue 30000
    */
   readonly closeTimeout?: number;
 }
@@ -206,7 +206,7 @@ export function resolveOptions(base: CallOptions, own: CallOptions): ResolvedOpt
   };
 }
 
-/** @internal The options of a `Parallel` over a `CommandWorker`: by default it keeps a pool of programs and limits the time of an item. */
+/** @internal The options of a `Parallel` over a `CommandWorker`: defaults to a pool of programs and to a `timeout`. */
 export function withCommandDefaults<T extends ParallelOptions<never, never>>(options: T): T {
   return {
     pool: options.concurrency ?? true,

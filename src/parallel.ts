@@ -51,9 +51,9 @@ type Items<Item> = Iterable<Item> | AsyncIterable<Item>;
  * Runs a worker over many items, each in a process of its own, or in a pool of processes (option `pool`).
  *
  * @remarks
- * On Linux the children are forked from a fork server: a warm process that starts with the first item and stays for
- * later calls. It ends with this program, however the program ends, and never keeps it alive. Elsewhere, or where fork is
- * not possible (`stats().reason`), each child is a newly started Node process.
+ * On Linux the children are forked from a fork server: a warm process that starts with the first item and
+ * stays for later calls. It ends with this program, however the program ends, and never keeps it alive. Elsewhere, or
+ * where fork is not possible (`stats().reason`), each child is a newly started Node process.
  *
  * @typeParam Item - what the worker's `process` receives
  * @typeParam Result - what it returns
@@ -183,13 +183,13 @@ export class Parallel<Item, Result> {
    * As `mapProcesses`, in threads of this process (node:worker_threads).
    *
    * @remarks
-   * Threads are for work that needs no isolation: each has its own heap and its own copy of the module, and starts in some
-   * 50 ms. A native crash ends this process too, and processes that a thread has started outlive it. An endless loop can be
-   * stopped, a blocking call into native code (`execFileSync`) cannot. The threads are a pool: they start when there is
-   * work, stay for the next call and never keep the program alive. Their number is `pool` if it is a number, else
-   * `concurrency`, else `processorCount()`. A thread that throws outside `process` or calls `process.exit` fails the item
-   * it was running and is replaced. A thread that runs out of heap usually ends the same way, but V8 may end the whole
-   * program. `preload`, `setup` and `teardown` run once in each thread.
+   * Threads are for work that needs no isolation: each has its own heap and its own copy of the module, and
+   * starts in some 50 ms. A native crash ends this process too, and processes that a thread has started outlive it. An
+   * endless loop can be stopped, a blocking call into native code (`execFileSync`) cannot. The threads are a pool: they
+   * start when there is work, stay for the next call and never keep the program alive. Their number is `pool` if it is
+   * a number, else `concurrency`, else `processorCount()`. A thread that throws outside `process` or calls
+   * `process.exit` fails the item it was running and is replaced. A thread that runs out of heap usually ends the same
+   * way, but V8 may end the whole program. `preload`, `setup` and `teardown` run once in each thread.
    *
    * @param items - any Iterable or AsyncIterable; the next one is pulled when a thread is free
    * @param options - override those of the constructor
@@ -252,8 +252,8 @@ export class Parallel<Item, Result> {
   }
 
   /**
-   * Returns what became of every item, in the order of the items and in the form of `Promise.allSettled`. Runs all items:
-   * `stopOnError` and `halt` are ignored.
+   * Returns what became of every item, in the order of the items and in the form of `Promise.allSettled`. Runs all
+   * items: `stopOnError` and `halt` are ignored.
    *
    * @param items - any Iterable or AsyncIterable; pulled when a slot is free
    * @param options - override those of the constructor
@@ -306,8 +306,8 @@ export class Parallel<Item, Result> {
    * Yields results as they arrive, in the order of the items or (`ordered: false`) of their completion.
    *
    * @remarks
-   * Lazy on both sides: nothing starts before the first result is requested, at most `backpressure` items are pulled and
-   * not yet read, and leaving the loop kills the running children. Endless input therefore works.
+   * Lazy on both sides: nothing starts before the first result is requested, at most `backpressure` items are
+   * pulled and not yet read, and leaving the loop kills the running children. Endless input therefore works.
    *
    * @param items - any Iterable or AsyncIterable
    * @param options - override those of the constructor
@@ -475,7 +475,8 @@ export class Parallel<Item, Result> {
   }
 
   /**
-   * Returns whether `process` returns something truthy for all items. Stops the call as soon as it does not; see `some`.
+   * Returns whether `process` returns something truthy for all items. Stops the call as soon as it does not.
+   * See `some`.
    *
    * @param items - any Iterable or AsyncIterable
    * @param options - override those of the constructor
@@ -493,8 +494,8 @@ export class Parallel<Item, Result> {
   }
 
   /**
-   * Returns the first item, in the order of the input, for which `process` returns something truthy. After a match no item
-   * is pulled, and the call stops as soon as all items before the match are done; see `some`.
+   * Returns the first item, in the order of the input, for which `process` returns something truthy. After a match no
+   * item is pulled, and the call stops as soon as all items before the match are done; see `some`.
    *
    * @param items - any Iterable or AsyncIterable
    * @param options - override those of the constructor
@@ -553,7 +554,7 @@ export class Parallel<Item, Result> {
     return this.#run(Parallel.prototype.ready, {}, () => this.#calls.ready());
   }
 
-  /** Takes no more calls, waits for the running ones, ends the fork server and the threads. Calling it again is harmless. */
+  /** Takes no more calls, awaits the running ones, ends the fork server and the threads. Calling it again is harmless. */
   async close(): Promise<void> {
     await Promise.all([this.#calls.close(), this.#threadCalls?.close()]);
   }
@@ -699,7 +700,7 @@ interface Handlers<Result> {
   context?: CallerContext;
 }
 
-/** Fills the gap before `index`: batches arrive in any order, and a write far beyond the end makes V8 turn the array into a hash table. */
+/** Batches arrive in any order. Fills the gap before `index`: V8 would turn an array with a large one into a hash table. */
 function place<Result>(results: Result[], index: number, result: Result): void {
   while (results.length < index) results.push(undefined as Result);
   results[index] = result;

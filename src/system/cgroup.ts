@@ -2,7 +2,7 @@
 import { readFileSync } from "node:fs";
 import path from "node:path";
 
-/** Returns the directories of version 2, and of one controller of version 1, which may be mounted beside it; innermost first. */
+/** Returns the directories of version 2, and of one controller of version 1, which may coexist; innermost first. */
 export function cgroupsOf(controller: string, root = "/"): string[] {
   const lines = (readIn(root, "proc/self/cgroup") ?? "").split("\n");
   return lines.flatMap((line) => {

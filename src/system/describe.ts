@@ -1,4 +1,4 @@
-/** Describes a value for an error message: its type, and only the contents of short primitives; others may be long or secret. */
+/** Describes a value for an error message: short primitives as they are; else its type, as contents may be long or secret. */
 export function describe(value: unknown): string {
   if (value === null || value === undefined) return String(value);
   if (typeof value === "number" || typeof value === "boolean")

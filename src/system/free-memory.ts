@@ -3,8 +3,8 @@ import { freemem } from "node:os";
 import { cgroupsOf, readIn as read } from "./cgroup.js";
 
 /**
- * Returns the bytes that this process and its children can still get: what the system can provide without swapping, at most
- * what its cgroups allow.
+ * Returns the bytes that this process and its children can still get: what the system can provide without swapping, at
+ * most what its cgroups allow.
  *
  * @param root - directory that holds proc/ and sys/
  */

@@ -17,7 +17,7 @@ export function monotonic(): number {
   return now() + offset;
 }
 
-/** Returns hrtime minus `now()`. On a busy machine the process may be interrupted between readings: the closest pair counts. */
+/** Returns hrtime minus `now()`. A busy machine may interrupt the process between readings: the closest pair counts. */
 function measureOffset(): number {
   let closest = Infinity;
   let found = 0;

@@ -1,8 +1,8 @@
 /**
- * The owner of a file or directory: a mark in its name, from which another process can tell whether the owner still runs.
+ * The owner of a file or directory: a mark in its name shows other processes whether the owner still runs.
  *
- * The mark is `<pid>-<monotonic ns>-<start>-<place>`. Pid and monotonic time together never repeat while a system is up.
- * `start` and `place` show whether the owner still runs: a pid is reused, but not with the same start time.
+ * The mark is `<pid>-<monotonic ns>-<start>-<place>`. Pid and monotonic time together never repeat while a system is
+ * up. `start` and `place` show whether the owner still runs: a pid is reused, but not with the same start time.
  */
 import { createHash } from "node:crypto";
 import { readFileSync, readlinkSync } from "node:fs";

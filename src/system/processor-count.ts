@@ -31,8 +31,8 @@ export function processorCount(): number {
 }
 
 /**
- * Returns the processors granted by the cgroups of this process, which Node 20's libuv ignores. The quota of each cgroup, from
- * the innermost up, is shared by all cgroups below it.
+ * Returns the processors granted by the cgroups of this process, which Node 20's libuv ignores. The quota of each
+ * cgroup, from the innermost up, is shared by all cgroups below it.
  *
  * @internal
  *

@@ -1,6 +1,6 @@
 /**
- * Running out of file descriptors, processes, memory or disk space: describes what ran out, its limit and what to do. Also
- * keeps some descriptors of this process free for short uses.
+ * Running out of file descriptors, processes, memory or disk space: describes what ran out, its limit and what to do.
+ * Also keeps some descriptors of this process free for short uses.
  */
 import { closeSync, openSync } from "node:fs";
 import path from "node:path";
@@ -60,7 +60,7 @@ const SHORTAGES: Record<string, () => string> = {
   },
 };
 
-/** When a starting Node process has met the limit of a cgroup, at most this many processes and threads are still free there. */
+/** When Node fails to start at the limit of a cgroup, at most this many processes and threads are still free there. */
 const FEW_PROCESSES = 4;
 
 /** Returns the shortage if a cgroup has hardly any processes left; `undefined` if there are enough, or no limit. */
@@ -112,7 +112,7 @@ export function hasDescriptors(count: number): boolean {
   }
 }
 
-/** Reserves descriptors; the returned function releases them for code about to open its own. @throws if too few are free */
+/** Holds descriptors free for code about to open its own; the returned function releases them. @throws if too few are free */
 export function holdDescriptors(count: number): () => void {
   const held: number[] = [];
   const release = () => {

@@ -1,4 +1,4 @@
-/** Violations of the protocol by a child: the parent kills the child, and the items it was running fail with the reason. */
+/** Violations of the protocol by a child: the parent kills the child, and its running items fail with the reason. */
 import { stringify } from "../system/json.js";
 
 const EXCERPT_LENGTH = 100;

@@ -1,4 +1,4 @@
-/** Names of a child's files in the scratch directory of its pool, except its ledger: parent and child derive them from `Start`. */
+/** Names of a child's files in scratch, except its ledger: parent and child derive them from the `Start`. */
 import type { OutputName } from "./output-mark.js";
 import type { Start } from "./protocol.js";
 

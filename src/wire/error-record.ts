@@ -154,7 +154,7 @@ export function shortRecord(record: ErrorRecord, room: number): ErrorRecord {
   };
 }
 
-/** Recreates a thrown value: errors with their built-in class where there is one, most primitives unchanged. Never throws. */
+/** Recreates a thrown value: errors with their built-in class if there is one, a function as text. Never throws. */
 export function reviveError(record: ErrorRecord): unknown {
   try {
     return revive(record);

@@ -1,4 +1,4 @@
-/** Prepares items for their way to a child: checks that each is a JSON value, and packs tasks into the payload of a line. */
+/** Prepares items for a child: checks that each is a JSON value, and packs tasks into the payload of a line. */
 import { own } from "../errors.js";
 import { inWords, type JsonProblem, jsonProblem, problemOfThrown } from "./json-value.js";
 import type { LongItem, Payload } from "./protocol.js";
@@ -52,8 +52,8 @@ export interface LongItems {
 }
 
 /**
- * Packs tasks into a payload. A long item is stored once for all attempts; `task.long` says where. If one cannot be stored,
- * its task and all later ones are left out: `items.length` is the number of tasks packed.
+ * Packs tasks into a payload. A long item is stored once for all attempts; `task.long` says where. If one cannot be
+ * stored, its task and all later ones are left out: `items.length` is the number of tasks packed.
  *
  * @param seq - the number of the first task in its child
  * @throws TypeError when the first item is no longer a JSON value; another error when it cannot be stored

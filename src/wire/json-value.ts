@@ -1,4 +1,4 @@
-/** Checks whether JSON can carry a value: JSON silently turns NaN into `null` and a Map into `{}`; here that is an error. */
+/** Checks whether JSON can carry a value: JSON silently turns NaN into `null` and a Map into `{}`; we report both. */
 import { describe } from "../system/describe.js";
 
 /** Why a value would not survive JSON. */

@@ -39,7 +39,7 @@ export class LedgerReader implements Ledger {
   /** Bytes of text consumed, modulo 2 ** 32, and the position in the ring after them. */
   #read = 0;
   #at = 0;
-  /** End of the part of the ring that was ever read; and whether the last `take` succeeded, so that nothing lies beyond. */
+  /** End of the part of the ring ever read; and whether the last `take` succeeded, so that nothing lies beyond it. */
   #extent = 0;
   #isReadWhole = true;
   /** The item that the next entry belongs to, unless a number entry names another one. */
@@ -59,7 +59,7 @@ export class LedgerReader implements Ledger {
     return this.#read;
   }
 
-  /** Blanks the text too: if the next child corrupts its counter, the parent must not read results of the previous child. */
+  /** Blanks the text too: if the next child corrupts its counter, the parent must not read results of the last one. */
   reset(): void {
     const textEnd = this.#isReadWhole ? this.#extent : textBytes(this.#shape);
     this.#put(chunk(textStart(this.#shape) + textEnd).fill(0), 0);

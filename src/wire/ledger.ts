@@ -9,8 +9,8 @@
  *
  * A line of plain text (printable ASCII) is the result of the next item. Other lines begin with a mark and are JSON: a
  * string or an array of one (a result), an object (a `LastWord`), a number (the next line belongs to this item, out of
- * order), or `{"end": ...}` (how the child itself ends). Plain lines need no parser: V8's JSON parser looks up each short
- * string in a table, which took a third of the parent's time for tiny items.
+ * order), or `{"end": ...}` (how the child itself ends). Plain lines need no parser: V8's JSON parser looks up each
+ * short string in a table, which took a third of the parent's time for tiny items.
  */
 import type { Ending, LastWord, LedgerShape } from "./protocol.js";
 
@@ -25,7 +25,7 @@ export const RELEASED = 3;
 
 /** For children with one item: a single page, so that each child touches only one page. */
 export const ONE_ITEM: LedgerShape = { cellBytes: 4096, times: 1 };
-/** For children with many items: `reserveBytes` keeps half of the text free, the other half holds a batch of longer results. */
+/** For children with many items: `reserveBytes` keeps half of the text free, the rest holds a batch of longer results. */
 export const MANY_ITEMS: LedgerShape = { cellBytes: 640 * 1024, times: 4096 };
 
 /** Begins a line of JSON. */

@@ -1,6 +1,6 @@
 /**
- * Marks in the output of a child with many items: each names the item that the bytes after it belong to. Both ends. A mark
- * is an unguessable random number, new for every child, so no printed bytes are mistaken for a mark.
+ * Marks in the output of a child with many items: each names the item that the bytes after it belong to. Both ends. A
+ * mark is an unguessable random number, new for every child, so no printed bytes are mistaken for a mark.
  *
  *   bytes of item 3 ... | mark (16 bytes) | 4 as 32-bit word | bytes of item 4 ...
  */

@@ -1,6 +1,6 @@
 /**
- * Writes items and results into scratch files, and reads them; both ends. A file is created exclusively, never through a
- * link, and is complete before any message mentions it, so a half-written file is never read.
+ * Writes items and results into scratch files, and reads them; both ends. A file is created exclusively, never through
+ * a link, and is complete before any message mentions it, so a half-written file is never read.
  */
 import { isAscii } from "node:buffer";
 import { closeSync, openSync, read, readSync, unlinkSync, writeSync } from "node:fs";
@@ -22,7 +22,7 @@ export interface Written {
   readonly size: number;
 }
 
-/** Returns a text for writing: as UTF-8 if well formed, else as JSON, as half a surrogate pair only survives as an escape. */
+/** Returns a text for writing: as UTF-8, or as JSON if it has half a surrogate pair, which only survives as an escape. */
 export function payableText(text: string): Payable {
   return text.isWellFormed()
     ? { kind: "text", data: text }
@@ -111,8 +111,8 @@ function putBytes(fd: number, bytes: Uint8Array, position: number): number {
 }
 
 /**
- * A text is encoded to UTF-8 in pieces of this many characters, always in the same memory: 1 MiB takes 0.06 ms, and 0.5 ms
- * when Node allocates one buffer for the whole text (Node 20; 22 and 26 are alike).
+ * A text is encoded to UTF-8 in pieces of this many characters, always in the same memory: 1 MiB takes 0.06 ms, and 0.5
+ * ms when Node allocates one buffer for the whole text (Node 20; 22 and 26 are alike).
  */
 const PIECE_LENGTH = 128 * 1024;
 const encoder = new TextEncoder();
@@ -137,7 +137,7 @@ function encode(text: string): Uint8Array {
 const MOST_KEPT_BYTES = 1024 * 1024;
 let kept = Buffer.alloc(0);
 
-/** Returns a buffer that is valid until the next call. Reused, because allocating fresh memory costs more than filling it. */
+/** Returns a buffer that is valid until the next call. Reused, because fresh memory costs more than filling it. */
 function memory(bytes: number): Buffer {
   if (bytes > MOST_KEPT_BYTES) return Buffer.allocUnsafeSlow(bytes);
   if (kept.length < bytes) kept = Buffer.allocUnsafeSlow(bytes);

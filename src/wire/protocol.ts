@@ -1,6 +1,6 @@
 /**
- * The folder holds what parent and child share: messages, ledger, scratch files, errors as JSON. Here: the line protocol,
- * newline-delimited JSON over a channel of its own (never stdout).
+ * The folder holds what parent and child share: messages, ledger, scratch files, errors as JSON. Here: the line
+ * protocol, newline-delimited JSON over a channel of its own (never stdout).
  *
  *   -> {"id":"17","payload":{...}}          some items, for one child
  *   <- {"id":"17","status":"ok"}            all are done; the ledger holds their outcomes, see ledger.ts
@@ -8,8 +8,8 @@
  *   <- {"id":"17","status":"returned",...}  some will not be begun
  *   -> {"do":"end"}                         no more items
  *
- * A child for one item has no channel: it receives the item with its start, and its end means that the item is done. The
- * fork server receives requests to start children, and reports how each child ended, as the kernel reported it.
+ * A child for one item has no channel: it receives the item with its start, and its end means that the item is done.
+ * The fork server receives requests to start children, and reports how each child ended, as the kernel reported it.
  */
 import type { MessagePort } from "node:worker_threads";
 import type { ErrorRecord } from "./error-record.js";
@@ -20,7 +20,7 @@ import type { WorkerSource } from "../worker/worker-source.js";
 /** Environment variable of a process that has not reached our entry module yet. */
 export const ENTRY_MARK = "FORKMAP_ENTRY";
 
-/** An item of up to this many characters travels in its line; a longer one travels separately, so that lines stay short. */
+/** An item of up to this many characters travels in its line; a longer one separately, so that lines stay short. */
 export const LONGEST_INLINE = 8 * 1024;
 
 /** The longest delay of a Node timer (2 ** 31 - 1); with a longer delay it would fire at once. */
@@ -76,7 +76,7 @@ export interface LedgerShape {
 export interface Start {
   readonly num: number;
   readonly generation: number;
-  /** The scratch directory of the pool, with the child's ledger, channel and files of items. Empty for a thread of this process. */
+  /** The scratch directory of the pool, with the child's ledger, channel and files. Empty for a thread without a host. */
   readonly directory: string;
   readonly shape: LedgerShape;
   /** Position of the child's ledger in the ledger file, `num` unless given. */
@@ -88,7 +88,7 @@ export interface Start {
   readonly limits?: Limits | undefined;
   /** In bytes; a child that holds more memory takes no more items. */
   readonly maxRss?: number | undefined;
-  /** Given when the parent reads the child's output; a child with many items separates their output by it, see output-mark.ts. */
+  /** Given if the parent reads the child's output; separates the output of many items, see output-mark.ts. */
   readonly mark?: string | undefined;
   /** The items of a child that gets no others, and has no channel. */
   readonly payload?: Payload | undefined;
@@ -161,7 +161,7 @@ export type Answer = {
   readonly full?: true | undefined;
 } & (
   | { readonly status: "ok" | "progress" }
-  /** The items from `from` up to `to` will not be begun. */
+  /** The items from `from` up to, not including, `to` will not be begun. */
   | { readonly status: "returned"; readonly from: number; readonly to: number }
 );
 

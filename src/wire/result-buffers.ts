@@ -1,7 +1,7 @@
 /**
- * Result buffers: a file in which a child of a pool puts results too long for its ledger. The child reuses each buffer once
- * the parent has read it. Their pages already exist, which saves most of the time of a file per result (1 MiB: 0.03 ms
- * instead of 0.2), and the child need not wait for the parent while a buffer is free.
+ * Result buffers: a file in which a child of a pool puts results too long for its ledger. The child reuses each buffer
+ * once the parent has read it. Their pages already exist, which saves most of the time of a file per result (1 MiB:
+ * 0.03 ms instead of 0.2), and the child need not wait for the parent while a buffer is free.
  */
 /** One to write, one to read, and one spare. */
 export const RESULT_BUFFERS = 3;

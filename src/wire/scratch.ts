@@ -1,6 +1,6 @@
 /**
- * The scratch directory of one call or pool, where children write results: creates it, removes it, and removes those left
- * behind by killed owners. Its name is `forkmap-` and the mark of its owner.
+ * The scratch directory of one call or pool, where children write results: creates it, removes it, and removes those
+ * left behind by killed owners. Its name is `forkmap-` and the mark of its owner.
  */
 import { existsSync, realpathSync, rmSync } from "node:fs";
 import { readdir, rm } from "node:fs/promises";
@@ -78,8 +78,8 @@ export function scratchError(root: string, cause: unknown): LaunchError {
 const atHand = new Set<string>();
 
 /**
- * Removes the directories at exit if the program ends without closing their pools. The fork server or the reaper does so too,
- * but some ms later: too late for a process that waits for the program's end, in time for a child that was still writing.
+ * Removes the directories at exit if the program ends without closing their pools. The fork server or the reaper does
+ * so some ms later: too late for a process that waits for the program's end, but in time for what a child just wrote.
  */
 function atExit(directory: string): void {
   if (atHand.size === 0 && !isWatchingExit) {
@@ -101,7 +101,7 @@ let isWatchingExit = false;
 
 const swept = new Map<string, Promise<void>>();
 
-/** Sweeps once per process and root: only kill -9 of a program and of its fork server leaves a directory, which is rare. */
+/** Sweeps once per process and root: only kill -9 of both program and fork server leaves directories, which is rare. */
 function sweepOnce(root: string): Promise<void> {
   let done = swept.get(root);
   if (!done) swept.set(root, (done = sweep(root)));

@@ -1,4 +1,4 @@
-/** The Unix socket of a pool. The kernel limits its path to 107 bytes, and the path of a scratch directory may be longer. */
+/** The Unix socket of a pool. Its path may have 107 bytes at most; that of a scratch directory may be longer. */
 import { closeSync, openSync } from "node:fs";
 import net from "node:net";
 
@@ -23,7 +23,7 @@ export function listenIn(directory: string, server: net.Server): Promise<void> {
   );
 }
 
-/** Shortens a path that is too long by way of the directory's descriptor; connect and listen use the path before they return. */
+/** Shortens a long path through a descriptor of the directory. Connect and listen use the path before they return. */
 function withSocketPath<T>(directory: string, use: (path: string) => T): T {
   const path = `${directory}/${SOCKET_FILE}`;
   if (Buffer.byteLength(path) <= MAX_PATH_BYTES) return use(path);

@@ -13,7 +13,7 @@ const OWN_FRAME =
   OWN_FOLDER &&
   new RegExp(`\n    at [^\n]*${OWN_FOLDER.replaceAll(/[.*+?^${}()|[\]\\]/g, "\\$&")}[^\n]*`, "g");
 
-/** Returns the frames of `value.stack` as text, each preceded by a line break; empty if there are none or the stack is no string. */
+/** Returns the frames of `value.stack` as text, each after a line break; empty without frames or if it is no string. */
 export function framesOf(value: unknown): string {
   const stack = stackOf(value);
   if (typeof stack !== "string") return "";

@@ -77,7 +77,7 @@ export interface TaskOwner {
   /** @param runs - valid for `seq` only during the call */
   succeeded(task: Task, result: unknown, runs: Runs, seq: number): void;
   failed(task: Task, failure: Failure, run: Run): void;
-  /** Called when the task is to be taken again after `ms`; this does not count as an attempt. `runs` as in `succeeded`. */
+  /** Called when the task is to be taken again after `ms`, which is no attempt. `runs` as in `succeeded`. */
   throttled(task: Task, ms: number, runs: Runs, seq: number): void;
   /** Called when tasks have not been begun and are to be taken again. */
   returned(tasks: readonly Task[]): void;

@@ -1,7 +1,7 @@
 /**
- * One-file programs: when the class is not exported, the child runs the program again. There, `new Parallel(worker)` hands
- * over its worker and ends the program. Both sides use a global symbol, not an import, because the program may have
- * another copy of this package than the child.
+ * One-file programs: when the class is not exported, the child runs the program again. There, `new Parallel(worker)`
+ * hands over its worker and ends the program. Both sides use a global symbol, not an import, because the program may
+ * have another copy of this package than the child.
  */
 
 /** Receives a worker. Does not return if it is the one the child needs. */

@@ -1,6 +1,6 @@
 /**
- * Asks V8's inspector where a class comes from: its script, and the variables it uses of functions and blocks around it. A
- * class at the top level of a module uses none; in a bundle, the bundler may have wrapped its module in a function.
+ * Asks V8's inspector where a class comes from: its script, and the variables it uses of functions and blocks around
+ * it. A class at the top level of a module uses none; but a bundler may wrap the module in a function.
  */
 import { createRequire } from "node:module";
 import type * as Inspector from "node:inspector";
@@ -16,8 +16,8 @@ export interface ClassOrigin {
 }
 
 /**
- * Returns the origin of a class. The first time takes some 20 ms, once per class, while the fork server boots on another
- * processor. (Listing the scripts by coverage takes 5 ms, but omits scripts whose functions V8 has dropped.)
+ * Returns the origin of a class. The first time takes some 20 ms, once per class, while the fork server boots on
+ * another processor. (Listing the scripts by coverage takes 5 ms, but omits scripts whose functions V8 has dropped.)
  */
 export function originOf(type: Function): ClassOrigin {
   return withSession((session) => {
@@ -98,7 +98,7 @@ function usedOf(type: Function, scopes: readonly Scope[]): Omit<ClassOrigin, "ur
 
 /**
  * Returns the scopes that one run of the program may create more than once. A CommonJS module is itself a function: its
- * scope is the outermost closure. Blocks in it count only within another closure, as test runners wrap a module in a block.
+ * scope is the outermost closure. Blocks in it count only within another closure: test runners wrap modules in a block.
  */
 function innerScopes(scopes: readonly Scope[]): readonly Scope[] {
   const atModule = scopes.findIndex(({ kind }) => kind === "Module");
@@ -108,7 +108,7 @@ function innerScopes(scopes: readonly Scope[]): readonly Scope[] {
   return inner.some(({ kind }) => kind === "Closure") ? inner : [];
 }
 
-/** Returns the text of a value for which equal text means an equal value in any process; `undefined` for functions, symbols and instances of classes. */
+/** Returns a text that is equal for equal values in all processes; `undefined` for functions, symbols and instances. */
 function plainText(value: unknown, above: readonly unknown[] = []): string | undefined {
   if (typeof value === "string") return JSON.stringify(value);
   if (typeof value === "function" || typeof value === "symbol") return undefined;
@@ -167,8 +167,8 @@ function withSession<T>(ask: (session: Inspector.Session) => T): T {
 }
 
 /**
- * To hand an object to the inspector, we need an expression that evaluates to it in Node's main context. Our context may be
- * another one (a test runner's), whose globals are not visible there; the exports of Node's modules are the same in all.
+ * The inspector takes an object as an expression, which it evaluates in Node's main context. Our context may be another
+ * one (a test runner's), whose globals are not visible there; the exports of Node's modules are the same in all.
  */
 const KEY = "forkmap.handedOver";
 const HANDED_OVER = `process.getBuiltinModule("node:inspector")["${KEY}"]`;

@@ -19,16 +19,16 @@ export interface Command {
  * A worker that is a program in any language: it is kept warm and receives one item after the other as lines of JSON.
  *
  * @remarks
- * The program reads a request per line from stdin and writes an answer per line to stdout; docs/protocol.md specifies both.
- * `Parallel` keeps a pool of programs (`pool`: one for each processor by default; `pool: false` starts a new one for each
- * item), and limits an item to 10 minutes (`timeout`: 600000). Options that only apply to Node children are refused:
- * `threads`, `startMethod`, `module`, `execArgv`, `startupTimeout`, `limits`, and `pool: 0`.
+ * The program reads a request per line from stdin and writes an answer per line to stdout; docs/protocol.md
+ * specifies both. `Parallel` keeps a pool of programs (`pool`: one for each processor by default; `pool: false` starts
+ * a new one for each item), and limits an item to 10 minutes (`timeout`: 600000). Options that only apply to Node
+ * children are refused: `threads`, `startMethod`, `module`, `execArgv`, `startupTimeout`, `limits`, and `pool: 0`.
  *
  * @typeParam Item - what is sent as `payload`: any JSON value
  * @typeParam Result - what comes back as `result`: any JSON value, `null` when the program returns none; a string or
  * `Uint8Array` when the program names a file
  *
- * @throws TypeError when `argv` is empty or holds anything but strings, `env` or `cwd` has a wrong type, or a subclass has hooks
+ * @throws TypeError when `argv` is empty or not strings, `env` or `cwd` is invalid, or a subclass has hooks
  *
  * @example
  * ```ts

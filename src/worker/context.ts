@@ -1,2 +1,2 @@
-/** Key under which `globalThis` of a child holds the frames around it. A global symbol, as a process may have two copies of this package. */
+/** Key of `globalThis` for the frames around a child; a global symbol, as a process may have two copies of this package. */
 export const CONTEXT = Symbol.for("forkmap.context");

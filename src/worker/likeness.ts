@@ -1,7 +1,7 @@
 /**
- * Checks that a field that cannot travel has the same value in another process, where the class created it again: compares
- * both as text. A constructor with optional parameters runs there without arguments; a field made from an argument would
- * silently differ.
+ * Checks that a field that cannot travel has the same value in another process, where the class created it again:
+ * compares both as text. A constructor with optional parameters runs there without arguments; a field made from an
+ * argument would silently differ.
  */
 
 /** Below this depth, only the class name of a value is compared. */

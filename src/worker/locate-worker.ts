@@ -1,6 +1,6 @@
 /**
- * Describes a worker so that another process can recreate it: the file that defines its class, the variables of an enclosing
- * function that the class uses, and its own fields. Refuses a class that another process could confuse with another one.
+ * Describes a worker so that another process can recreate it: the file that defines its class, the variables of an
+ * enclosing function that the class uses, and its own fields. Refuses a class that another process could mistake.
  */
 import { existsSync, readFileSync } from "node:fs";
 import path from "node:path";

@@ -25,7 +25,7 @@ export interface WorkerSource {
   readonly isJson: boolean;
   /** The function or block whose variables the class uses; a bundler puts every module into one. */
   readonly maker?: string | undefined;
-  /** Variables that can be compared, as text: a class created by another call of the same function may have other values. */
+  /** Variables that can be compared, as text: a class created by another call of the function may have other values. */
   readonly variables: Readonly<Record<string, string>>;
   /** Own fields, serialised by structured clone, base64. */
   readonly fields: string;

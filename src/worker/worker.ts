@@ -1,14 +1,14 @@
 /**
  * The folder holds what users extend, and how another process finds a worker's class again. Here: the base classes. A
- * worker defines what is done to one item, and its hooks what is done around it; `Parallel` decides where and when they run.
+ * worker defines what is done to one item, its hooks what is done around it; `Parallel` decides where and when.
  */
 
 /** How a child process is started: `fork` is fork(2) of a warm process, `spawn` starts Node again. */
 export type StartMethod = "fork" | "spawn";
 
 /**
- * What an item runs in: a child process, by its start method (`command`: the program of a `CommandWorker`), a thread, or
- * this process itself (`inline`).
+ * What an item runs in: a child process, by its start method (`command`: the program of a `CommandWorker`), a thread,
+ * or this process itself (`inline`).
  */
 export type Kind = StartMethod | "command" | "thread" | "inline";
 
@@ -40,8 +40,9 @@ export interface TaskContext extends Instance {
    * within `forceKillAfterDelay`.
    *
    * @remarks
-   * Reading this property installs the signal handler; a worker that never reads it ends at once on SIGTERM. The handler
-   * does not keep the child alive: a child that only waits for this signal exits. A thread has no signals, but aborts too.
+   * Reading this property installs the signal handler; a worker that never reads it ends at once on SIGTERM.
+   * The handler does not keep the child alive: a child that only waits for it exits. In a thread, which has no signals,
+   * `signal` aborts too.
    */
   readonly signal: AbortSignal;
 }
@@ -52,10 +53,10 @@ export abstract class AnyWorker<Item, Result> {
    * Set this to `true` to fork children whatever the module and `preload` of the worker leave open, alive or pending.
    *
    * @remarks
-   * By default, children are spawned where a fork would share what must not be shared. With `true`, each forked child sees
-   * inherited connections and pipes as closed by their peer, before any of its code runs. Everything else that is open is
-   * shared, and operations pending when the fork server is ready never complete in a child. Threads still prevent fork:
-   * fork(2) does not copy them.
+   * By default, children are spawned where a fork would share what must not be shared. With `true`, each
+   * forked child sees inherited connections and pipes as closed by their peer, before any of its code runs. Everything
+   * else that is open is shared, and operations pending when the fork server is ready never complete in a child.
+   * Threads still prevent fork: fork(2) does not copy them.
    *
    * @defaultValue `false`
    */
@@ -80,8 +81,9 @@ export abstract class AnyWorker<Item, Result> {
  * The base of every worker whose results are text or bytes: extend it and override `process`.
  *
  * @remarks
- * Each item runs in a process of its own, unless there is a pool. Own fields of the instance travel there by structured
- * clone. A class that takes no constructor arguments is first constructed there, so private fields and functions start anew.
+ * Each item runs in a process of its own, unless there is a pool. Own fields of the instance travel there by
+ * structured clone. A class that takes no constructor arguments is first constructed there, so private fields and
+ * functions start anew.
  *
  * @typeParam Item - what `process` receives: any JSON value
  * @typeParam Result - `string` or `Uint8Array` (`void` for a worker that is only used with `eachProcess`)
