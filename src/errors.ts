@@ -237,5 +237,5 @@ export function throwIfAny(errors: readonly Error[], count: number): void {
   throw own(new AggregateError(inOrder, `${inOrder.length} of ${count} items failed`));
 }
 
-/** One start method cannot be used here; the message says why, and another method is tried. Never reaches the user. */
+/** One start method cannot be used here, but another can; the message gives the reason. Never reaches the user. */
 export class UnfitError extends Error {}

@@ -43,7 +43,7 @@ const SHORT = 16;
 
 /** Where long items are kept for their children. */
 export interface LongItems {
-  /** An item travels in its line up to so many characters; a longer one is kept. */
+  /** An item of up to this many characters travels in its line; a longer one is kept. */
   readonly longerThan: number;
   /** @throws when it cannot be stored, for example on a full disk */
   keep(text: string, kind: "text" | "json"): LongItem;

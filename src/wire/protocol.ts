@@ -59,7 +59,7 @@ export interface Payload {
   readonly fibers: number;
   /** Number of the call: after an error the child begins no other item of the payloads with the same number. */
   readonly stopOnError?: number | undefined;
-  /** The child ends after these. */
+  /** The child ends after these items. */
   readonly last?: boolean | undefined;
   /** Bytes of the ledger's text that the parent has read. */
   readonly read: number;

@@ -74,7 +74,7 @@ export interface TaskOwner {
   readonly msPerItem: number;
   /** Returns up to `limit` tasks; none if there are none now. */
   take(limit: number): Task[];
-  /** @param runs - valid for `seq` only during the call */
+  /** @param runs - knows the run of `seq` only until this method returns */
   succeeded(task: Task, result: unknown, runs: Runs, seq: number): void;
   failed(task: Task, failure: Failure, run: Run): void;
   /** Called when the task is to be taken again after `ms`, which is no attempt. `runs` as in `succeeded`. */

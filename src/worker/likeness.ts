@@ -1,5 +1,5 @@
 /**
- * Checks that a field that cannot travel has the same value in another process, where the class created it again:
+ * Checks that a field that cannot travel has the same value in another process, where its constructor sets it anew:
  * compares both as text. A constructor with optional parameters runs there without arguments; a field made from an
  * argument would silently differ.
  */
