@@ -1,4 +1,4 @@
-/** The rules that options have to follow, each with words for what was expected: all wrong ones are told here. */
+/** Checks options: a rule for each value, with the words for "expected", and the `TypeError`s that quote them. */
 import { constants } from "node:os";
 import { MAX_BATCH } from "./pool/pace.js";
 import { describe } from "./system/describe.js";
@@ -168,7 +168,7 @@ export function checkThreadOptions(base: ParallelOptions, own: CallOptions): voi
   checkOutputOfThreads(base);
 }
 
-/** Threads write to the streams of their process. */
+/** @throws TypeError for another mode than "inherit": threads write to the streams of their process */
 function checkOutputOfThreads({ output = "inherit" }: ParallelOptions): void {
   if (output === "inherit") return;
   throw new TypeError(
@@ -178,7 +178,7 @@ function checkOutputOfThreads({ output = "inherit" }: ParallelOptions): void {
 
 const NOT_FOR_THREADS = {
   limits: "the kernel enforces it on whole processes. Use mapProcesses, or `maxRss` between items",
-  cwd: "those of a process share its working directory",
+  cwd: "all threads of a process share its working directory",
 } satisfies Partial<Record<keyof ParallelOptions, string>>;
 
 /** @throws TypeError for an option that only children that run Node can have */
@@ -195,11 +195,13 @@ export function checkCommandOptions(options: ParallelOptions): void {
 }
 
 const NOT_FOR_PROGRAMS = {
-  threads: "a program has threads of its own, and `fibers` says how many items it is given at once",
-  startMethod: "its program is started as it is",
+  threads:
+    "a program manages its own threads, and `fibers` sets how many items it receives at once",
+  startMethod: "its program is always started directly",
   module: "its program is named by `argv`",
   execArgv: "options of its program are part of `argv`",
-  startupTimeout: "a program says nothing when it has started, so its first item has that time",
+  startupTimeout:
+    "a program does not report that it has started; its start counts towards the `timeout` of its first item",
   limits:
     'begin `argv` with "prlimit", such as ["prlimit", "--as=1073741824", "ruby", "worker.rb"]',
 } satisfies Partial<Record<keyof ParallelOptions, string>>;
@@ -209,7 +211,7 @@ export function checkStreamOptions(options: unknown): void {
   check(options, STREAM_RULES, "", ofCall);
 }
 
-/** @throws TypeError for anything but a number of slots */
+/** @throws TypeError for anything but a whole number from 1 to MAX_CONCURRENCY */
 export function checkConcurrency(count: unknown): number {
   checkOption("concurrency", count, CALL_RULES.concurrency as Rule);
   return count as number;
@@ -247,7 +249,7 @@ function check(
         `${unknownOption(prefix + name)}. There are: ${Object.keys(rules).join(", ")}`,
       );
     }
-    // `{ timeout: undefined }` is what code that passes its own options on produces.
+    // Code that passes on its own options produces `{ timeout: undefined }`.
     if (value === undefined) continue;
     if (isRule(rule)) {
       checkOption(prefix + name, value, rule);

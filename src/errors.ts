@@ -1,15 +1,15 @@
 /**
- * Every error this library throws, each with a stable `code`. A failed item is an `ItemError` of some kind and says
- * which item, slot, child and attempt it was; bad arguments are plain `TypeError`s.
+ * Every error this library throws, each with a stable `code`. A failed item is an `ItemError` or a subclass and names
+ * the item, slot, child and attempt; bad arguments are plain `TypeError`s.
  */
 
-/** What a child cost. */
+/** Resources a child used. */
 export interface Usage {
   /** CPU time in user code, in ms. */
   readonly userCpu: number;
   /** CPU time in the kernel, in ms. */
   readonly systemCpu: number;
-  /** Largest resident memory, in bytes; memory shared with the fork server counts. */
+  /** Largest resident memory, in bytes; includes memory shared with the fork server. */
   readonly peakMemory: number;
 }
 
@@ -25,14 +25,14 @@ export interface ItemFacts {
   readonly attempt: number;
   /** Time from the start of the attempt to its end, in ms. */
   readonly duration: number;
-  /** What the child cost, where it ended with this item and the system could tell; of a pool's, the whole child's. */
+  /** Resources the child used, for all its items; only if it ended with this item and the system reports them. */
   readonly usage: Usage | undefined;
   /** What the item printed, with `output: "collect"`. */
   readonly stdout?: string | undefined;
   readonly stderr?: string | undefined;
 }
 
-/** The errors that this library has made: unlike `instanceof`, a look at this runs no code of a proxy that a user throws. */
+/** The errors this library has created. Unlike `instanceof`, a lookup runs no code of a proxy that the user throws. */
 const ours = new WeakSet<object>();
 
 /** The base of all errors of this library; `code` is stable, the message is not. */
@@ -54,7 +54,7 @@ export class ParallelError extends Error {
   }
 }
 
-/** An item failed. Thrown as such when its `process` threw: `cause` is what it threw. The classes below say what else can happen. */
+/** An item failed. This class itself: `process` threw, and `cause` is the thrown value. Other failures are subclasses. */
 export class ItemError extends ParallelError implements ItemFacts {
   static {
     this.prototype.name = "ItemError";
@@ -105,7 +105,7 @@ export interface Death {
   readonly probablyOutOfMemory: boolean;
 }
 
-/** The child ended before it gave a result. `cause` is the uncaught error, if there was one. */
+/** The child ended before the item had a result. `cause` is the uncaught error, if there was one. */
 export class DeadChildError extends ItemError implements Death {
   static {
     this.prototype.name = "DeadChildError";
@@ -135,7 +135,7 @@ export class ItemTimeoutError extends ItemError {
   }
 }
 
-/** `process` returned something its worker cannot return. */
+/** `process` returned a value of a type that its worker cannot return. */
 export class ResultTypeError extends ItemError {
   static {
     this.prototype.name = "ResultTypeError";
@@ -145,12 +145,12 @@ export class ResultTypeError extends ItemError {
   }
 }
 
-/** The program of a `CommandWorker` did not keep to the line protocol, and was killed. */
+/** The program of a `CommandWorker` violated the line protocol and was killed. */
 export class ProtocolError extends ItemError {
   static {
     this.prototype.name = "ProtocolError";
   }
-  /** What it did, and what was expected. */
+  /** What the program did, and what was expected. */
   readonly reason: string;
   constructor(facts: ItemFacts, reason: string, more = "") {
     super(facts, `failed: ${reason}${more}`, {}, "ERR_PARALLEL_PROTOCOL");
@@ -168,7 +168,7 @@ export class StartError extends ItemError {
   }
 }
 
-/** The machinery that starts children could not be set up (a bad `cwd`, `startMethod: "fork"` where it cannot be). */
+/** Children cannot be started at all (a bad `cwd`, `startMethod: "fork"` where fork is not possible). */
 export class LaunchError extends ParallelError {
   static {
     this.prototype.name = "LaunchError";
@@ -191,7 +191,7 @@ export class WorkerModuleError extends ParallelError {
   }
 }
 
-/** The journal cannot be used: it is another run's, in use, damaged, or cannot be written. */
+/** The journal cannot be used: it belongs to another run, is in use, is damaged, or cannot be written. */
 export class JournalError extends ParallelError {
   static {
     this.prototype.name = "JournalError";
@@ -214,13 +214,13 @@ export class ClosedError extends ParallelError {
   }
 }
 
-/** @internal An error of this library that is no `ParallelError`. */
+/** @internal Marks an error that is not a `ParallelError` as created by this library. */
 export function own<E extends Error>(error: E): E {
   ours.add(error);
   return error;
 }
 
-/** @internal Whether it is an error that this library has made, and not the user's code. */
+/** @internal Whether this library created the error, not the user's code. */
 export function isOurs(error: unknown): error is Error {
   return ours.has(error as object);
 }
@@ -237,5 +237,5 @@ export function throwIfAny(errors: readonly Error[], count: number): void {
   throw own(new AggregateError(inOrder, `${inOrder.length} of ${count} items failed`));
 }
 
-/** A start method cannot be used here, for this reason; another can. Never reaches the user. */
+/** One start method cannot be used here, but another can; the message gives the reason. Never reaches the user. */
 export class UnfitError extends Error {}

@@ -1,4 +1,4 @@
-/** forkmap: `Parallel.map` with real processes. What is public, and nothing else. */
+/** forkmap: `Parallel.map` with real processes. Exports the public API, and nothing else. */
 export { type Command, CommandWorker } from "./worker/command-worker.js";
 export type { CallMessage, ChildMessage, ItemMessage } from "./observe/diagnostics.js";
 export {

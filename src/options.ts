@@ -1,4 +1,4 @@
-/** The options of `Parallel` and of its calls: types and defaults. What is accepted is in check-options.ts. */
+/** The options of `Parallel` and of its calls: types and defaults. check-options.ts holds the rules for their values. */
 import type { Usage } from "./errors.js";
 import type { StartMethod } from "./worker/worker.js";
 
@@ -12,16 +12,16 @@ export interface RetryDelay {
   readonly factor?: number;
 }
 
-/** What `onFinish` is told of the child that did the item. */
+/** What `onFinish` receives about the child that ran the item. */
 export interface FinishInfo {
   readonly num: number;
   readonly pid: number;
   readonly attempt: number;
   /** Time from the start of the attempt to its end, in ms. */
   readonly duration: number;
-  /** What the child cost, where it had this item only and the system could tell. */
+  /** Resources the child used; only if it ran this item alone and the system reports them. */
   readonly usage: Usage | undefined;
-  /** What the item printed on stdout, with `output: "collect"`: the last MiB of it, with a line before it that says how much was cut. */
+  /** What the item printed on stdout, with `output: "collect"`: the last MiB, after a line that says how much was cut. */
   readonly stdout?: string | undefined;
   /** The same of stderr. */
   readonly stderr?: string | undefined;
@@ -37,27 +37,27 @@ export interface Limits {
   readonly openFiles?: number;
 }
 
-/** When so many items have failed, no new one starts. */
+/** How many failed items stop the call: no new item starts then. */
 export interface Halt {
-  /** This many. */
+  /** Number of failed items. */
   readonly failures?: number;
-  /** This part of the items that are done, 0 to 1, once ten are. */
+  /** Failed items as a part of all finished ones, above 0 up to 1; checked once ten have finished. */
   readonly ratio?: number;
 }
 
 /** Options of one call, as second argument of all verbs; given to `new Parallel` they are the defaults of its calls. */
 export interface CallOptions<Item = unknown, Result = unknown> {
-  /** Children at work at once, at most 1024. @defaultValue 32 forked, `processorCount()` spawned or threads, all of a pool */
+  /** Children that run items at the same time, at most 1024. @defaultValue 32 forked, `processorCount()` spawned or threads, all of a pool */
   readonly concurrency?: number;
-  /** Items in flight at once in a pooled child, at most 1024: for work that mostly waits. @defaultValue 1 */
+  /** Items in flight at once in a pooled child, at most 1024: for work that waits more than it computes. @defaultValue 1 */
   readonly fibers?: number;
-  /** Items that go to a pooled child at once, at most 2048. `"auto"` makes it a few ms of work. @defaultValue "auto" */
+  /** Items sent to a pooled child at once, at most 2048. `"auto"` sends a few ms of work. @defaultValue "auto" */
   readonly batch?: "auto" | number;
-  /** Time for one attempt at one item, in ms; after it the child is killed, with all it has started, and the item fails. @defaultValue none; 600000 with a `CommandWorker` */
+  /** Time for one attempt at one item, in ms; then the child and all processes it has started are killed, and the item fails. @defaultValue none; 600000 with a `CommandWorker` */
   readonly timeout?: number;
-  /** Limits the kernel enforces on each child process; those of a pool are the ones of `new Parallel`. A thread cannot have any: `mapThreads` refuses them. @defaultValue none */
+  /** Limits the kernel enforces on each child process; a pool takes them from `new Parallel` only. Threads cannot have limits: `mapThreads` refuses them. @defaultValue none */
   readonly limits?: Limits;
-  /** How often an item whose `process` threw, whose child died or which timed out is tried again. @defaultValue 0 */
+  /** How often an item is tried again after its `process` threw, its child died or it timed out. @defaultValue 0 */
   readonly retries?: number;
   readonly retryDelay?: RetryDelay;
   /**
@@ -65,52 +65,52 @@ export interface CallOptions<Item = unknown, Result = unknown> {
    * `false`: all items run, then an `AggregateError` holds every error. @defaultValue true
    */
   readonly stopOnError?: boolean;
-  /** In place of `stopOnError`: how many errors are too many. */
+  /** Replaces `stopOnError`: how many failed items stop the call. */
   readonly halt?: Halt;
-  /** Ends the call: children are killed, and it rejects with the signal's reason once they are gone. */
+  /** Ends the call: children are killed, and the call rejects with the signal's reason once they are gone. */
   readonly signal?: AbortSignal;
-  /** What a child is killed with first. @defaultValue "SIGTERM" */
+  /** The first signal sent to a child that is killed. @defaultValue "SIGTERM" */
   readonly killSignal?: NodeJS.Signals;
   /** Time a child has to end after `killSignal` before it gets SIGKILL, in ms. @defaultValue 5000 */
   readonly forceKillAfterDelay?: number;
-  /** Called before an item starts (once, however often it is retried). Hooks run in this process, one at a time, and are awaited; one that throws stops the call. */
+  /** Called before an item starts (once, however often the item is retried). Hooks run in this process, one at a time, and are awaited; a hook that throws stops the call. */
   readonly onStart?: (item: Item, index: number) => unknown;
-  /** Called after an item has succeeded; not for items that an earlier run has recorded in `journal`. */
+  /** Called after an item has succeeded; not for items that an earlier run recorded in `journal`. */
   readonly onFinish?: (item: Item, index: number, result: Result, info: FinishInfo) => unknown;
   /** Calls `onFinish` in the order of the items. @defaultValue false */
   readonly finishInOrder?: boolean;
-  /** Where the scratch directory of a call is made. @defaultValue os.tmpdir() */
+  /** Directory in which the scratch directory of a call is created. @defaultValue os.tmpdir() */
   readonly scratchRoot?: string;
-  /** Bytes of memory that have to be free for a child to be started. @defaultValue none */
+  /** Bytes of memory that must be free before a child is started. @defaultValue none */
   readonly minFreeMemory?: number;
   /**
-   * Runs equal items (by their JSON, whatever the order of its keys) once; all of them get that result, or that error.
+   * Runs equal items (same JSON, in any order of keys) once; all of them get the same result, or the same error.
    * `onStart` is called for the first of them, `onFinish` for each. @defaultValue false
    */
   readonly dedupe?: boolean;
   /**
-   * A directory that outlives the call, in which finished items are recorded: the same call skips them when it is run
-   * again, and calls no hooks for them. Failures are not recorded. It is refused to another worker, or another version of
-   * it: that is its `static version`, or else the text of its class and its own fields.
+   * A directory that outlives the call and records finished items: when the same call runs again, it skips them and
+   * calls no hooks for them. Failures are not recorded. Another worker cannot use the directory, nor another version of
+   * the same worker; the version is its `static version`, or else the text of its class and its own fields.
    */
   readonly journal?: string;
-  /** Shows on stderr how far it is: a bar on a terminal, else a line every few seconds. A string is its title. @defaultValue false */
+  /** Shows progress on stderr: a bar on a terminal, else a line every few seconds. A string is its title. @defaultValue false */
   readonly progress?: boolean | string;
-  /** A file that gets a trace of the call in Chrome's format, for ui.perfetto.dev: one row for each num. */
+  /** File for a trace of the call in Chrome's format, for ui.perfetto.dev: one row for each num. */
   readonly trace?: string;
-  /** With `output: "tag"`: what stands before each line. @defaultValue the item's index */
+  /** With `output: "tag"`: returns the prefix of each line. @defaultValue the item's index */
   readonly tag?: (item: Item, index: number) => string;
 }
 
 /** Options of `stream`. */
 export interface StreamOptions<Item = unknown, Result = unknown> extends CallOptions<Item, Result> {
-  /** `false`: results come as they are done, not in the order of the items. @defaultValue true */
+  /** `false`: results come as they finish, not in the order of the items. @defaultValue true */
   readonly ordered?: boolean;
-  /** Items that may be pulled and not yet read, at most. @defaultValue three batches for each slot */
+  /** The most items pulled whose results have not been read yet. @defaultValue three batches for each slot */
   readonly backpressure?: number;
 }
 
-/** What becomes of what children print. */
+/** Where the output of children goes; see `ParallelOptions.output`. */
 export type OutputMode = "inherit" | "tag" | "collect";
 
 /** Options of `new Parallel`. */
@@ -119,48 +119,48 @@ export interface ParallelOptions<Item = unknown, Result = unknown> extends CallO
   Result
 > {
   /**
-   * Keeps children for many items: so many slots, each with a warm child, shared by all calls (`true`: one for each
+   * Keeps children for many items: the number of slots, each with a warm child, shared by all calls (`true`: one for each
    * processor). `0` runs all items in this process, one after the other. @defaultValue a child for each item; with a `CommandWorker` its `concurrency`, else `true`
    */
   readonly pool?: number | boolean;
   /**
-   * With `pool`: worker threads in each child process, each a slot of its own with its own items and its own copy of the
-   * worker's module. One that dies costs its item; its process lives on, unless nothing else ends the thread.
+   * With `pool`: worker threads in each child process, each a slot of its own with its own items and its own copy of
+   * the worker's module. A thread that dies fails its item; its process is only killed if nothing else ends the thread.
    * @defaultValue none
    */
   readonly threads?: number;
-  /** Replaces a child after so many items; its slot keeps its number. @defaultValue 1 without `pool`, unlimited with */
+  /** Replaces a child after this many items; its slot keeps its number. @defaultValue 1 without `pool`, unlimited with */
   readonly maxItemsPerChild?: number;
-  /** Replaces a child that holds more bytes of memory than this, between two items. Of a thread its own heap and buffers count. @defaultValue none */
+  /** Replaces a child that holds more bytes of memory than this, between two items. For a thread, only its own heap and buffers count. @defaultValue none */
   readonly maxRss?: number;
   /**
-   * What becomes of what children print. `"inherit"`: it goes to stdout and stderr of this program as it comes; `"tag"`: in
-   * whole lines, each with the index of its item before it; `"collect"`: it is given to `onFinish` and to errors.
-   * Threads print to the streams of their process: they have `"inherit"` only.
+   * Where the output of children goes. `"inherit"`: to stdout and stderr of this program, as it arrives; `"tag"`: the
+   * same in whole lines, each prefixed with the index of its item; `"collect"`: to `onFinish` and to errors. Threads
+   * print to the streams of their process: they support `"inherit"` only.
    * @defaultValue "inherit"
    */
   readonly output?: OutputMode;
-  /** How children come to be. @defaultValue "fork" where it can be, else "spawn" */
+  /** How children are started. @defaultValue "fork" where possible, else "spawn" */
   readonly startMethod?: StartMethod;
-  /** The module that defines the worker's class: a URL or a path. @defaultValue found by itself */
+  /** The module that defines the worker's class: a URL or a path. @defaultValue detected */
   readonly module?: string | URL;
-  /** Options of Node for the children. Of V8's own, a thread can have `--max-old-space-size` only. @defaultValue process.execArgv */
+  /** Node options of the children. Of V8's options, a thread accepts `--max-old-space-size` only. @defaultValue process.execArgv */
   readonly execArgv?: readonly string[];
   /** Environment of the children. @defaultValue process.env */
   readonly env?: Readonly<Record<string, string | undefined>>;
   /** Working directory of child processes; a thread has that of its process. @defaultValue process.cwd() */
   readonly cwd?: string;
-  /** Time for a worker to load and to `preload`, in ms. @defaultValue 30000 */
+  /** Time for the worker to load and to run `preload`, in ms. @defaultValue 30000 */
   readonly startupTimeout?: number;
   /**
-   * How long `close()` waits for children that have nothing left to do, in ms: for `teardown` and for "exit" listeners. Then they
-   * are killed, and a process warning (`FORKMAP_CLOSE`) says what was waited for. Calls under way are waited for as long as
-   * they take. @defaultValue 30000
+   * How long `close()` waits for children that have nothing left to do, in ms: for `teardown` and for "exit" listeners.
+   * Then it kills them, and a process warning (`FORKMAP_CLOSE`) says what it waited for. `close()` waits for running
+   * calls as long as they take. @defaultValue 30000
    */
   readonly closeTimeout?: number;
 }
 
-/** Call options with every default filled in, but for those that have none. */
+/** Call options with every default filled in; options without a default stay optional. */
 export type ResolvedOptions = Required<
   Pick<
     CallOptions,
@@ -196,7 +196,7 @@ export const DEFAULT_STARTUP_TIMEOUT_MS = 30_000;
 export const DEFAULT_CLOSE_TIMEOUT_MS = 30_000;
 export const DEFAULT_FORCE_KILL_AFTER_MS = 5000;
 
-/** The options of a call over those of its `Parallel` over the defaults. */
+/** Merges the options of a call over those of its `Parallel` over the defaults. */
 export function resolveOptions(base: CallOptions, own: CallOptions): ResolvedOptions {
   const given = { ...base, ...withoutUndefined(own) };
   return {
@@ -206,7 +206,7 @@ export function resolveOptions(base: CallOptions, own: CallOptions): ResolvedOpt
   };
 }
 
-/** @internal The options of a `Parallel` over a `CommandWorker`: its programs are kept, and a hanging one is not waited for for ever. */
+/** @internal The options of a `Parallel` over a `CommandWorker`: defaults to a pool of programs and to a `timeout`. */
 export function withCommandDefaults<T extends ParallelOptions<never, never>>(options: T): T {
   return {
     pool: options.concurrency ?? true,

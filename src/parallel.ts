@@ -1,12 +1,12 @@
 /**
- * class Parallel: the verbs. A worker over many items, in other processes:
+ * class Parallel: its public methods. A worker over many items, in other processes:
  *
  *    items (Iterable | AsyncIterable, pulled only when a slot is free)
  *      ▼
  *    Scheduler ── order, retries, hooks, journal ──▶ results in input order
  *      │ tasks                    ▲ outcomes
  *      ▼                          │
- *    Container ── slots by num: batches, timeouts ◀──────────────────┐
+ *    SlotPool ── slots by num: batches, timeouts ◀───────────────────┐
  *      │ Launcher (fork or spawn) ▲                                  │
  *      │ line: {"id","payload"}   │ line: {"id","status"}            │
  *      ▼                          │                                  │
@@ -51,9 +51,9 @@ type Items<Item> = Iterable<Item> | AsyncIterable<Item>;
  * Runs a worker over many items, each in a process of its own, or in a pool of processes (option `pool`).
  *
  * @remarks
- * On Linux the children are forked from a fork server: a warm process, started with the first item, kept between
- * calls, gone with this program however that ends. It never keeps the program alive. Elsewhere, or where fork is not
- * possible (`stats().reason`), each child is a Node process started anew.
+ * On Linux the children are forked from a fork server: a warm process that starts with the first item and
+ * stays for later calls. It ends with this program, however the program ends, and never keeps it alive. Elsewhere, or
+ * where fork is not possible (`stats().reason`), each child is a newly started Node process.
  *
  * @typeParam Item - what the worker's `process` receives
  * @typeParam Result - what it returns
@@ -76,16 +76,16 @@ type Items<Item> = Iterable<Item> | AsyncIterable<Item>;
 export class Parallel<Item, Result> {
   readonly #calls: Calls;
   readonly #options: ParallelOptions<Item, Result>;
-  /** Its options as its calls have them. */
+  /** The constructor's options; for a `CommandWorker` with its own defaults filled in. */
   readonly #defaults: ParallelOptions<never, never>;
   readonly #isCommand: boolean;
   readonly #makeThreadCalls: () => Calls;
-  /** Those that run in threads; once there has been one. */
+  /** The calls that run in worker threads; created by the first `mapThreads` or `eachThread`. */
   #threadCalls: Calls | undefined;
 
   /**
    * @param worker - an instance of a subclass of `ParallelWorker` or `JsonWorker`, whose own fields travel to the children; or a `CommandWorker`
-   * @param options - defaults of the calls, and how children come to be
+   * @param options - defaults of the calls, and how children are started
    *
    * @throws TypeError for a value that is not a worker, an unknown option or a wrong value, naming it
    */
@@ -119,18 +119,18 @@ export class Parallel<Item, Result> {
   }
 
   /**
-   * The results of `process` for all items, in the order of the items.
+   * Returns the results of `process` for all items, in the order of the items.
    *
    * @param items - any Iterable or AsyncIterable; pulled when a slot is free
    * @param options - override those of the constructor
    *
    * @throws ItemError (or a subclass) the first in time, once the items in flight are done
    * @throws AggregateError with every error in the order of the items, with `stopOnError: false`
-   * @throws WorkerModuleError when the worker cannot be had in another process
+   * @throws WorkerModuleError when the worker cannot be recreated in another process
    * @throws LaunchError when children cannot be started at all
    * @throws ClosedError after `close` or `destroy`
    * @throws TypeError for bad items or options
-   * @throws the reason of `signal` when that aborts
+   * @throws the reason of `signal` when it aborts
    *
    * @example
    * ```ts
@@ -183,14 +183,13 @@ export class Parallel<Item, Result> {
    * As `mapProcesses`, in threads of this process (node:worker_threads).
    *
    * @remarks
-   * Threads are for work that needs no isolation: each has its own heap and its own copy of the module, and starts in some
-   * 50 ms; a native crash takes this process along, and what a thread has started outlives it. A loop without end can be
-   * ended, a call into native code that blocks (`execFileSync`) cannot. They are a pool:
-   * started when there is work, kept for the next call, never keeping the program alive. There are `pool` of them when
-   * that is a number, else `concurrency`, else `processorCount()`. A thread that throws outside of `process`, calls
-   * `process.exit` costs the item it was running, and is replaced; one that runs out of its heap mostly does, but V8 may end
-   * the whole program. `preload`, `setup` and
-   * `teardown` run once in each thread.
+   * Threads are for work that needs no isolation: each has its own heap and its own copy of the module, and
+   * starts in some 50 ms. A native crash ends this process too, and processes that a thread has started outlive it. An
+   * endless loop can be stopped, a blocking call into native code (`execFileSync`) cannot. The threads are a pool: they
+   * start when there is work, stay for the next call and never keep the program alive. Their number is `pool` if it is
+   * a number, else `concurrency`, else `processorCount()`. A thread that throws outside `process` or calls
+   * `process.exit` fails the item it was running and is replaced. A thread that runs out of heap usually ends the same
+   * way, but V8 may end the whole program. `preload`, `setup` and `teardown` run once in each thread.
    *
    * @param items - any Iterable or AsyncIterable; the next one is pulled when a thread is free
    * @param options - override those of the constructor
@@ -253,13 +252,13 @@ export class Parallel<Item, Result> {
   }
 
   /**
-   * What became of every item, in the order of the items, as `Promise.allSettled` tells it. Runs all of them:
-   * `stopOnError` and `halt` have no say here.
+   * Returns what became of every item, in the order of the items and in the form of `Promise.allSettled`. Runs all
+   * items: `stopOnError` and `halt` are ignored.
    *
    * @param items - any Iterable or AsyncIterable; pulled when a slot is free
    * @param options - override those of the constructor
    *
-   * @throws as `mapProcesses`, but for `ItemError` and `AggregateError`: a `reason` is where those are
+   * @throws as `mapProcesses`, except `ItemError` and `AggregateError`: the error of an item is its `reason`
    *
    * @example
    * ```ts
@@ -304,17 +303,17 @@ export class Parallel<Item, Result> {
   }
 
   /**
-   * The results as they come, in the order of the items or (`ordered: false`) of their completion.
+   * Yields results as they arrive, in the order of the items or (`ordered: false`) of their completion.
    *
    * @remarks
-   * Lazy on both sides: nothing starts before the first result is asked for, no more items are pulled than may wait to
-   * be read (`backpressure`), and leaving the loop kills what runs. So it works with endless input.
+   * Lazy on both sides: nothing starts before the first result is requested, at most `backpressure` items are
+   * pulled and not yet read, and leaving the loop kills the running children. Endless input therefore works.
    *
    * @param items - any Iterable or AsyncIterable
    * @param options - override those of the constructor
    *
-   * @throws as `mapProcesses`, from the loop: an error comes once the results before it have been read; with
-   * `stopOnError: false` failed items are left out, and the AggregateError comes at the end
+   * @throws as `mapProcesses`, from the loop: an error is thrown once the results before it have been read; with
+   * `stopOnError: false` failed items are left out, and the AggregateError is thrown at the end
    *
    * @example
    * ```ts
@@ -355,7 +354,7 @@ export class Parallel<Item, Result> {
         onResult: (index, result) => stream.push(index, result),
         onError: (index, error) => {
           errors.push(error);
-          // Where the error stops the call nothing is read beyond it.
+          // An error that stops the call also ends the stream at its item; any other leaves a gap to skip.
           const { stopOnError, halt } = call.options;
           if (!stopOnError || halt) stream.skip(index);
         },
@@ -367,7 +366,7 @@ export class Parallel<Item, Result> {
           await this.#calls.run(call);
           site.check(() => throwIfAny(errors, call.pulled));
         },
-        cancel: () => call.end.halt(new Error("Nobody reads the stream any more")),
+        cancel: () => call.end.halt(new Error("The stream is no longer read")),
         get pulled() {
           return call.pulled;
         },
@@ -381,7 +380,7 @@ export class Parallel<Item, Result> {
   }
 
   /**
-   * The results, those that are arrays flattened by one level: `mapProcesses(...)` and then `flat()`.
+   * Returns the results flattened by one level: `mapProcesses(...)`, then `flat()`.
    *
    * @param items - any Iterable or AsyncIterable
    * @param options - override those of the constructor
@@ -414,7 +413,7 @@ export class Parallel<Item, Result> {
   }
 
   /**
-   * The results without those that are `null`.
+   * Returns the results that are neither `null` nor `undefined`.
    *
    * @param items - any Iterable or AsyncIterable
    * @param options - override those of the constructor
@@ -444,7 +443,7 @@ export class Parallel<Item, Result> {
   }
 
   /**
-   * Whether `process` gives something truthy for an item. Ends the rest as soon as it does.
+   * Returns whether `process` returns something truthy for at least one item. Stops the call as soon as it does.
    *
    * @param items - any Iterable or AsyncIterable
    * @param options - override those of the constructor
@@ -476,7 +475,8 @@ export class Parallel<Item, Result> {
   }
 
   /**
-   * Whether `process` gives something truthy for all items. Ends the rest as soon as it does not; see `some`.
+   * Returns whether `process` returns something truthy for all items. Stops the call as soon as it does not.
+   * See `some`.
    *
    * @param items - any Iterable or AsyncIterable
    * @param options - override those of the constructor
@@ -494,12 +494,12 @@ export class Parallel<Item, Result> {
   }
 
   /**
-   * The first item, in the order of the input, for which `process` gives something truthy. No item is pulled once there
-   * is one, and the rest ends as soon as those before it are done; see `some`.
+   * Returns the first item, in the order of the input, for which `process` returns something truthy. After a match no
+   * item is pulled, and the call stops as soon as all items before the match are done; see `some`.
    *
    * @param items - any Iterable or AsyncIterable
    * @param options - override those of the constructor
-   * @returns `undefined` when there is none
+   * @returns `undefined` when no item matches
    *
    * @throws as `mapProcesses`
    */
@@ -516,8 +516,8 @@ export class Parallel<Item, Result> {
   }
 
   /**
-   * How many children may be alive at once when each item has its own, and how many slots a pool has. Setting it holds
-   * for calls under way too: with fewer, those too many end once they have done what they have.
+   * The most children alive at once when each item has its own child; with a pool, its number of slots. Setting it also
+   * affects running calls: when it shrinks, surplus children end once they have finished their items.
    *
    * @throws TypeError for anything but a whole number from 1 to 1024
    *
@@ -546,7 +546,7 @@ export class Parallel<Item, Result> {
   }
 
   /**
-   * Starts what the first item would start: the fork server, with the worker loaded and preloaded in it.
+   * Starts ahead of the first item: launches the fork server, loads the worker in it and runs `preload`.
    *
    * @throws WorkerModuleError, LaunchError, ClosedError as `mapProcesses` would
    */
@@ -554,13 +554,13 @@ export class Parallel<Item, Result> {
     return this.#run(Parallel.prototype.ready, {}, () => this.#calls.ready());
   }
 
-  /** Takes no more calls, waits for those under way, ends the fork server and the threads. Calling it again is harmless. */
+  /** Takes no more calls, awaits the running ones, ends the fork server and the threads. Calling it again is harmless. */
   async close(): Promise<void> {
     await Promise.all([this.#calls.close(), this.#threadCalls?.close()]);
   }
 
   /**
-   * Kills all children, ends the fork server; calls under way reject with `reason`. Calling it again is harmless.
+   * Kills all children and ends the fork server; running calls reject with `reason`. Calling it again is harmless.
    *
    * @param reason - what the calls reject with; a `ClosedError` unless given
    */
@@ -573,7 +573,7 @@ export class Parallel<Item, Result> {
     await this.close();
   }
 
-  /** What this `Parallel` is doing right now. */
+  /** Returns what this `Parallel` is doing right now. */
   stats(): ParallelStats {
     const own = this.#calls.stats();
     const threads = this.#threadCalls?.stats();
@@ -611,7 +611,7 @@ export class Parallel<Item, Result> {
     return calls;
   }
 
-  /** Every call: what is wrong with its options, and what it ends with, is told with the stack of its caller. */
+  /** Runs a call: errors in its options, and the error it rejects with, carry the stack of its caller. */
   async #run<T>(
     verb: Function,
     options: CallOptions<Item, Result>,
@@ -639,7 +639,7 @@ export class Parallel<Item, Result> {
     });
   }
 
-  /** @param results - where they go, if anybody wants them */
+  /** @param results - receives the results; `undefined` when the call drops them */
   async #callOrThrow(
     site: CallSite,
     calls: Calls,
@@ -688,7 +688,7 @@ export class Parallel<Item, Result> {
   }
 }
 
-/** Ends the processes of those that nobody holds any more: nothing that children keep alive holds a `Parallel`. */
+/** Ends the processes of a `Parallel` that was garbage collected: nothing that children keep alive refers to it. */
 const dropped = new FinalizationRegistry((calls: Calls) => {
   calls.close().catch(() => {});
 });
@@ -700,7 +700,7 @@ interface Handlers<Result> {
   context?: CallerContext;
 }
 
-/** Far beyond its end, V8 would make a hash table of the array; batches come in any order. */
+/** Batches arrive in any order. Fills the gap before `index`: V8 would turn an array with a large one into a hash table. */
 function place<Result>(results: Result[], index: number, result: Result): void {
   while (results.length < index) results.push(undefined as Result);
   results[index] = result;
@@ -719,10 +719,10 @@ function attachSettled<Result>(
   attachRest(error, errors, results);
 }
 
-/** Not enumerable, or a thrown error would be printed with all the results. */
+/** Sets `errors` and `results`. Not enumerable: Node would print all results with an uncaught error. */
 function attachRest(error: Error, errors: readonly Error[], results: readonly unknown[]): void {
   const rest = { errors: errors.filter((each) => each !== error), results };
-  // That nothing could be started leaves nothing to tell.
+  // An error that ended the call before any item was done has nothing to attach.
   const isOfItems = error instanceof ItemError || error instanceof AggregateError;
   if (!isOfItems && rest.errors.length === 0 && results.length === 0) return;
   for (const [name, value] of Object.entries(rest)) {

@@ -5,27 +5,27 @@ import type { Failure, Run, Runs, Task } from "../wire/task.js";
 import type { Batching } from "./batching.js";
 
 export interface TaskOwner {
-  /** Of whoever has made the call. */
+  /** The AsyncLocalStorage context in which the call was made. */
   readonly context: { run<T>(work: () => T): T };
   readonly options: ResolvedOptions;
-  /** Whether anybody wants the results. */
+  /** Whether the call keeps the results. */
   readonly wantsResults: boolean;
-  /** What `process` is to return, for errors. */
+  /** What `process` must return, for errors. */
   readonly expected: string;
-  /** Whether the first error ends it, so that a child need not wait to be told. */
+  /** Whether the first error ends the call: then a child stops at it without waiting for a message. */
   readonly endsAtError: boolean;
   readonly batching: Batching;
-  /** Up to `limit` tasks; none when there is none now. */
+  /** Returns up to `limit` tasks; none if there are none now. */
   take(limit: number): Task[];
-  /** `runs` is to be asked about `seq` at once or never. */
+  /** @param runs - knows the run of `seq` only until this method returns */
   succeeded(task: Task, result: unknown, runs: Runs, seq: number): void;
   failed(task: Task, failure: Failure, run: Run): void;
-  /** It is to be taken again after so many ms; this was no attempt. `runs` as above. */
+  /** Called when the task is to be taken again after `ms`, which is no attempt. `runs` as in `succeeded`. */
   throttled(task: Task, ms: number, runs: Runs, seq: number): void;
-  /** They have not been begun, and are to be taken again. */
+  /** Called when tasks have not been begun and are to be taken again. */
   returned(tasks: readonly Task[]): void;
-  /** No item could be run. */
+  /** Called when no item can be run. */
   doomed(error: Error): void;
-  /** A child of the pool has ended. */
+  /** Called when a child of the pool has ended, or outlives the call. */
   childEnded(life: ChildLife): void;
 }

@@ -1,8 +1,8 @@
-/** The cgroups that hold this process: its own one and those above it, up to the root of what is mounted; see cgroups(7). */
+/** The cgroups of this process: its own and those above it, up to the mounted root; see cgroups(7). */
 import { readFileSync } from "node:fs";
 import path from "node:path";
 
-/** Of version 2, and of one controller of version 1, which may be mounted beside it; the innermost first. */
+/** Returns the directories of version 2, and of one controller of version 1, which may coexist; innermost first. */
 export function cgroupsOf(controller: string, root = "/"): string[] {
   const lines = (readIn(root, "proc/self/cgroup") ?? "").split("\n");
   return lines.flatMap((line) => {
@@ -16,8 +16,8 @@ export function cgroupsOf(controller: string, root = "/"): string[] {
 }
 
 /**
- * A path and all above it. In a container the path may be the host's, and then only the last of these is there: what is
- * mounted is the container's own cgroup.
+ * Returns a path and all paths above it. In a container the path may be the host's; then only the last of these exists,
+ * because the container's own cgroup is mounted as the root.
  */
 function upwards(own: string): string[] {
   const names = own.split("/").filter((name) => name !== "" && name !== "..");
@@ -26,7 +26,7 @@ function upwards(own: string): string[] {
   );
 }
 
-/** What a file says; `undefined` when it is not there. */
+/** Returns the trimmed text of a file; `undefined` if it cannot be read. */
 export function readIn(directory: string, name: string): string | undefined {
   try {
     return readFileSync(path.join(directory, name), "latin1").trim();

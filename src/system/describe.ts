@@ -1,4 +1,4 @@
-/** What a value is, in words, for an error message: never its contents, which may be long or secret. */
+/** Describes a value for an error message: short primitives as they are; else its type, as contents may be long or secret. */
 export function describe(value: unknown): string {
   if (value === null || value === undefined) return String(value);
   if (typeof value === "number" || typeof value === "boolean")
@@ -12,7 +12,7 @@ export function describe(value: unknown): string {
     : "an object";
 }
 
-/** Unknown where the value's own code throws. */
+/** Returns `undefined` if the value's own code throws. */
 function nameOfClass(value: object): unknown {
   try {
     return (value.constructor as { name?: unknown } | undefined)?.name;

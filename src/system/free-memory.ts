@@ -1,12 +1,12 @@
-/** How much memory this process could still get. */
+/** How much memory this process can still get. */
 import { freemem } from "node:os";
 import { cgroupsOf, readIn as read } from "./cgroup.js";
 
 /**
- * The bytes that this process, with its children, could still get: what the system can give without swapping, at most
- * what its cgroup and those above it leave.
+ * Returns the bytes that this process and its children can still get: what the system can provide without swapping, at
+ * most what its cgroups allow.
  *
- * @param root - where /proc and /sys are found
+ * @param root - directory that holds proc/ and sys/
  */
 export function freeMemory(root = "/"): number {
   const available = fieldOf(read(root, "proc/meminfo"), "MemAvailable:");
@@ -17,25 +17,25 @@ export function freeMemory(root = "/"): number {
 
 const KIB = 1024;
 
-/** Names in version 2 and in version 1. Above memory.high a process is not killed but hardly runs. */
+/** Names in version 2 and in version 1. Above memory.high a process is not killed but throttled. */
 const LIMITS = ["memory.max", "memory.high", "memory.limit_in_bytes"];
 const USAGES = ["memory.current", "memory.usage_in_bytes"];
-/** Where there are both, the first counts what is in cgroups below as well. */
+/** Where both exist, the first includes the cgroups below. */
 const INACTIVE_FILES = ["total_inactive_file", "inactive_file"];
 
 function leftBy(directory: string): number {
-  // A file that is not there gives NaN, and so does "max": no limit.
+  // A missing file and "max" both give NaN: no limit.
   const numbers = LIMITS.map((name) => Number(read(directory, name) ?? Number.NaN));
   const limit = Math.min(...numbers.filter((each) => each >= 0));
   if (limit === Infinity) return Infinity;
   const used = USAGES.map((name) => read(directory, name)).find((each) => each !== undefined) ?? 0;
   const stat = read(directory, "memory.stat");
   const inactive = INACTIVE_FILES.map((name) => fieldOf(stat, name));
-  // Cached files that nobody has used for a while count as usage, but are dropped as soon as memory is needed.
+  // Inactive page cache counts as usage, but the kernel drops it as soon as memory is needed.
   return limit - Number(used) + (inactive.find((each) => each !== undefined) ?? 0);
 }
 
-/** The number after a word that begins a line. */
+/** Returns the number after a word that begins a line. */
 function fieldOf(text: string | undefined, word: string): number | undefined {
   const line = text?.split("\n").find((each) => each.startsWith(`${word} `));
   return line === undefined ? undefined : Number.parseInt(line.slice(word.length), 10);

@@ -1,13 +1,13 @@
 /**
- * The monotonic clock in ms, the same in all processes of this machine: what one notes, another can compare.
- * `performance.now()` counts from the start of its process; `process.hrtime` would make an array or a BigInt each time.
+ * The monotonic clock in ms, the same in all processes of this machine, so that processes can compare times.
+ * `performance.now()` counts from the start of its process; `process.hrtime` creates an array or a BigInt at each call.
  */
-// The global of this name is a getter, which would cost an eighth of a look at the clock.
+// The global `performance` is a getter, which would take an eighth of the time of a reading.
 import { performance } from "node:perf_hooks";
 
-// As they were when this package was loaded: test runners replace them by a clock that stands still.
+// Taken when this package is loaded: test runners replace these functions by a clock that stands still.
 const now = performance.now.bind(performance);
-/** The same clock in ns: each look gives another number, in one process. */
+/** The same clock in ns: within one process, each reading is different. */
 export const monotonicNanoseconds = process.hrtime.bigint;
 
 const LOOKS = 5;
@@ -17,7 +17,7 @@ export function monotonic(): number {
   return now() + offset;
 }
 
-/** On a busy machine this process may be interrupted between two looks at the clock: the closest ones tell. */
+/** Returns hrtime minus `now()`. A busy machine may interrupt the process between readings: the closest pair counts. */
 function measureOffset(): number {
   let closest = Infinity;
   let found = 0;

@@ -1,8 +1,8 @@
 /**
- * Whose a file or directory is: a mark in its name, by which another process can tell whether its owner still lives.
+ * The owner of a file or directory: a mark in its name shows other processes whether the owner still runs.
  *
- * The mark is `<pid>-<monotonic ns>-<start>-<place>`: pid and monotonic time never repeat while a system is up, and
- * the last two tell whether the owner still lives: a pid is used again, but not with the same start time.
+ * The mark is `<pid>-<monotonic ns>-<start>-<place>`. Pid and monotonic time together never repeat while a system is
+ * up. `start` and `place` show whether the owner still runs: a pid is reused, but not with the same start time.
  */
 import { createHash } from "node:crypto";
 import { readFileSync, readlinkSync } from "node:fs";
@@ -11,15 +11,15 @@ import { monotonicNanoseconds } from "./monotonic.js";
 
 const MARK = /^(\d+)-\d+-(\w+)-([0-9a-f]{8})$/;
 
-/** Begins the names of directories that are swept once their owner is gone. */
+/** Prefix of directories that are swept once their owner has ended. */
 export const OWNED_PREFIX = "forkmap-";
 
-/** A new name for such a directory of this process. */
+/** Returns a new name for such a directory of this process. */
 export function ownedName(): string {
   return `${OWNED_PREFIX}${ownerMark()}`;
 }
 
-/** A new mark of this process. */
+/** Returns a new mark of this process. */
 export function ownerMark(): string {
   const start = look(process.pid)?.start ?? "unknown";
   return `${process.pid}-${monotonicNanoseconds()}-${start}-${place()}`;
@@ -27,35 +27,35 @@ export function ownerMark(): string {
 
 export interface Owner {
   readonly pid: number;
-  /** `elsewhere`: its pid means nothing here, it may live or not. */
+  /** `elsewhere`: the pid belongs to another host or pid namespace, so the owner may be alive or gone. */
   readonly state: "alive" | "gone" | "elsewhere";
 }
 
-/** What can be told of the owner of `mark`; `undefined` when that is no mark. */
+/** Returns the owner of `mark`; `undefined` if `mark` is no mark. */
 export function ownerOf(mark: string): Owner | undefined {
   const match = MARK.exec(mark);
   if (!match) return undefined;
   const [, digits, start, where] = match;
   const pid = Number(digits);
-  // A directory shared between hosts or containers.
+  // The directory is shared between hosts or containers.
   if (where !== place()) return { pid, state: "elsewhere" };
   const now = look(pid);
   const gone = now
     ? now.ended || (start !== "unknown" && start !== now.start)
-    : // Not Linux, or hidden.
+    : // Not Linux, or /proc hides the process.
       !isAlive(pid);
   return { pid, state: gone ? "gone" : "alive" };
 }
 
-/** From /proc/<pid>/stat, see proc_pid_stat(5): Linux only. */
+/** Reads /proc/<pid>/stat, see proc_pid_stat(5): Linux only. */
 function look(pid: number): { start: string; ended: boolean } | undefined {
   try {
     const stat = readFileSync(`/proc/${pid}/stat`, "latin1");
-    // The name in parentheses may hold spaces and parentheses itself.
+    // The name, in parentheses, may itself contain spaces and parentheses.
     const fields = stat.slice(stat.lastIndexOf(")") + 2).split(" ");
     // Clock ticks since boot, field 22.
     const start = fields[19]!;
-    // A zombie, which may never be reaped (in a container without an init); it may still have other threads, field 20.
+    // A zombie, which may never be reaped (in a container without an init), unless it has other threads (field 20).
     const ended = (fields[0] === "Z" || fields[0] === "X") && fields[17] === "1";
     return { start, ended };
   } catch {
@@ -74,7 +74,7 @@ function isAlive(pid: number): boolean {
 
 let cachedPlace: string | undefined;
 
-/** Where a pid has its meaning: this boot of this host, in this pid namespace. */
+/** Returns a hash of where a pid is valid: this boot of this host, in this pid namespace. */
 function place(): string {
   if (cachedPlace) return cachedPlace;
   const parts = [hostname()];
@@ -82,7 +82,7 @@ function place(): string {
     parts.push(readFileSync("/proc/sys/kernel/random/boot_id", "latin1"));
     parts.push(readlinkSync("/proc/self/ns/pid"));
   } catch {
-    // Not Linux: the host name has to do.
+    // Not Linux: only the host name is known.
   }
   cachedPlace = createHash("sha256").update(parts.join("\n")).digest("hex").slice(0, 8);
   return cachedPlace;

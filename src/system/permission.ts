@@ -1,7 +1,7 @@
-/** Node's permission model (`--permission`): what is not allowed is said beforehand, with the flag that allows it. */
+/** Node's permission model (`--permission`): fails early with an error that names the missing flag. */
 import { LaunchError } from "../errors.js";
 
-/** By the names that `process.permission.has` knows, the flags. */
+/** Flags, by the scope names of `process.permission.has`. */
 const FLAGS = {
   child: "--allow-child-process",
   worker: "--allow-worker",
@@ -9,19 +9,19 @@ const FLAGS = {
   "fs.write": "--allow-fs-write",
 } as const;
 
-/** @throws LaunchError when this program runs without it */
+/** @throws LaunchError if this program runs without the permission */
 export function assertAllowed(what: keyof typeof FLAGS, wanted: string, path?: string): void {
   const { permission } = process as {
     permission?: { has(scope: string, reference?: string): boolean };
   };
   const flag = FLAGS[what];
-  // Not every version keeps watch over all of them.
+  // Not every Node version restricts every scope.
   if (!permission || !process.allowedNodeEnvironmentFlags.has(flag)) return;
   if (permission.has(what, path)) return;
   throw denied(wanted, path === undefined ? flag : `${flag}=${path}`);
 }
 
-/** @throws LaunchError in place of the error that the inspector gives; any other as it is */
+/** @throws LaunchError if the permission model denied the inspector; any other error unchanged */
 export function throwInspectorDenial(error: unknown): never {
   if (!isInspectorDenial(error)) throw error;
   const flag = "--allow-inspector";

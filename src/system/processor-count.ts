@@ -3,14 +3,14 @@ import { availableParallelism } from "node:os";
 import { cgroupsOf, readIn } from "./cgroup.js";
 
 /**
- * The number of processors this process may use: those it is bound to, at most what its cgroup allows.
+ * Returns the number of processors this process may use: its CPU affinity, at most what its cgroups allow.
  *
  * @remarks
  * The environment variable `PARALLEL_PROCESSOR_COUNT` overrides it, as in Ruby's parallel gem.
  *
  * @returns a whole number, at least 1
  *
- * @throws TypeError when `PARALLEL_PROCESSOR_COUNT` is set to something else than a whole number of at least 1
+ * @throws TypeError when `PARALLEL_PROCESSOR_COUNT` is set to anything but a whole number of at least 1
  *
  * @example
  * ```ts
@@ -31,18 +31,18 @@ export function processorCount(): number {
 }
 
 /**
- * Processors granted by the cgroups of this process, which Node 20's libuv does not look at: what each of them grants, from
- * its own one up, is shared by all below it.
+ * Returns the processors granted by the cgroups of this process, which Node 20's libuv ignores. The quota of each
+ * cgroup, from the innermost up, is shared by all cgroups below it.
  *
  * @internal
  *
- * @param root - where /proc and /sys are found
+ * @param root - directory that holds proc/ and sys/
  */
 export function cgroupQuota(root = "/"): number {
   return Math.min(...cgroupsOf("cpu", root).map(quotaOf), Infinity);
 }
 
-/** Version 2 says "max" for none, version 1 says -1. */
+/** Returns the quota in processors. No quota is "max" in version 2, and -1 in version 1. */
 function quotaOf(directory: string): number {
   const both = readIn(directory, "cpu.max")?.split(" ") ?? [
     readIn(directory, "cpu.cfs_quota_us"),

@@ -1,7 +1,7 @@
 /** How much memory a process holds. */
 import { readFileSync } from "node:fs";
 
-/** VmRSS of proc_pid_status(5), in bytes; `undefined` where that cannot be had. */
+/** Returns VmRSS of proc_pid_status(5), in bytes; `undefined` if it cannot be read. */
 export function residentMemory(pid: number): number | undefined {
   try {
     const status = readFileSync(`/proc/${pid}/status`, "latin1");

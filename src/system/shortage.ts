@@ -1,37 +1,37 @@
 /**
- * Out of descriptors, processes, memory or disk: says in words what ran out, what its limit is and what to do. Also keeps
- * some descriptors of this process free for what it only needs for a moment.
+ * Running out of file descriptors, processes, memory or disk space: describes what ran out, its limit and what to do.
+ * Also keeps some descriptors of this process free for short uses.
  */
 import { closeSync, openSync } from "node:fs";
 import path from "node:path";
 import { cgroupsOf, readIn } from "./cgroup.js";
 
-/** Results, long items and files of /proc are read through descriptors that are open for a moment. */
+/** Descriptors kept free for short uses: to read results, long items and files of /proc. */
 const RESERVE = 16;
-/** A program that may have few of them needs most for itself. */
+/** Largest part of the limit to keep free: with a low limit, the program needs most descriptors itself. */
 const MOST_OF_LIMIT = 0.25;
 
-/** Read at once: when descriptors have run out there is none to read it with. */
+/** Read when the module is loaded: once descriptors have run out, none is left to read this file. */
 const LIMITS = readIn("/", "proc/self/limits") ?? "";
 
-/** Whether it is one of those that pass when something else ends: no descriptor, no process, no memory. */
+/** Whether the error is a shortage that may pass when other work ends: of descriptors, processes or memory. */
 export function isShortage(error: unknown): boolean {
   return Object.hasOwn(SHORTAGES, codeOf(error));
 }
 
-/** What ran out and its limit, for an error that says so; `undefined` for any other. */
+/** Returns what ran out, its limit and what to do; `undefined` if the error is no shortage. */
 export function shortageOf(error: unknown): string | undefined {
   return shortageInWords(codeOf(error));
 }
 
-/** The same by the name of an errno. */
+/** Returns the same for the name of an errno. */
 export function shortageInWords(code: string): string | undefined {
   return SHORTAGES[code]?.();
 }
 
 function codeOf(error: unknown): string {
   const { code, message = "" } = (error ?? {}) as Partial<NodeJS.ErrnoException>;
-  // Of a thread, and of a package.json that cannot be opened, Node has codes of its own.
+  // Node does not set the errno as `code` for a thread that cannot start and a package.json that cannot be opened.
   if (code === "ERR_WORKER_INIT_FAILED") return /\bE[A-Z]+$/.exec(message)?.[0] ?? code;
   return /too many open files\.?$/.test(message) ? "EMFILE" : String(code);
 }
@@ -40,30 +40,30 @@ const SHORTAGES: Record<string, () => string> = {
   EMFILE: () => {
     const limit = limitOf("open files");
     const what = limit === undefined ? "" : `: the limit is ${limit} (ulimit -n)`;
-    return `no file descriptor is left${what}; lower \`concurrency\` or raise it`;
+    return `no file descriptor is left${what}; lower \`concurrency\` or raise the limit`;
   },
   ENFILE: () =>
-    "no file descriptor is left in the whole system (fs.file-max); lower `concurrency` or raise it",
+    "no file descriptor is left in the whole system (fs.file-max); lower `concurrency` or raise the limit",
   EAGAIN: () => {
     const limit = lower(
       [limitOf("processes"), "processes and threads of this user (ulimit -u)"],
       [lowest("pids", ["pids.max"]), "processes and threads of the cgroup (pids.max)"],
     );
-    return `no process or thread could be made${limit}; lower \`concurrency\` or raise it`;
+    return `no process or thread could be made${limit}; lower \`concurrency\` or raise the limit`;
   },
   ENOMEM: () => {
     const limit = lower(
       [limitOf("address space"), "bytes of addresses (ulimit -v)"],
       [lowest("memory", ["memory.max", "memory.limit_in_bytes"]), "bytes of the cgroup"],
     );
-    return `no memory is left for a process${limit}; lower \`concurrency\` or raise it`;
+    return `no memory is left for a process${limit}; lower \`concurrency\` or raise the limit`;
   },
 };
 
-/** What of a cgroup's processes and threads may be left where a Node process that was starting has met its limit. */
+/** When Node fails to start at the limit of a cgroup, at most this many processes and threads are still free there. */
 const FEW_PROCESSES = 4;
 
-/** That the cgroup has hardly any processes left, and its limit; `undefined` where there are some, or no limit. */
+/** Returns the shortage if a cgroup has hardly any processes left; `undefined` if there are enough, or no limit. */
 export function fewProcesses(): string | undefined {
   const isFew = cgroupsOf("pids").some((directory) => {
     const limit = Number(readIn(directory, "pids.max") ?? Number.NaN);
@@ -74,13 +74,13 @@ export function fewProcesses(): string | undefined {
 
 type Limit = readonly [value: number | undefined, what: string];
 
-/** The one that is met first, of those there are. */
+/** Returns the lower of two limits in words; an unknown limit is ignored. */
 function lower(...limits: readonly [Limit, Limit]): string {
   const [[value, what]] = limits.toSorted(([a = Infinity], [b = Infinity]) => a - b) as [Limit];
   return value === undefined ? "" : `: the limit is ${value} ${what}`;
 }
 
-/** The soft limit of this process, and so of its children; `undefined` where there is none, or it cannot be known. */
+/** Returns a soft limit of this process, which its children inherit; `undefined` if there is none or it is unknown. */
 function limitOf(name: string): number | undefined {
   const found = new RegExp(`^Max ${name} +(\\d+)`, "m").exec(LIMITS)?.[1];
   return found === undefined ? undefined : Number(found);
@@ -90,18 +90,18 @@ function lowest(controller: string, files: readonly string[]): number | undefine
   const limits = cgroupsOf(controller).flatMap((directory) =>
     files.map((file) => Number(readIn(directory, file) ?? Number.NaN)),
   );
-  // Version 1 says "none" with a number near 2 ** 63.
+  // In version 1, a number near 2 ** 63 means no limit.
   const limit = Math.min(...limits.filter((each) => each < Number.MAX_SAFE_INTEGER));
   return limit === Infinity ? undefined : limit;
 }
 
-/** Whether a descriptor that is to stay open is one of the last: the kernel gives the lowest that is free. */
+/** Whether a descriptor falls into the reserve. Its number shows it: the kernel assigns the lowest free one. */
 function isAmongLast(fd: number): boolean {
   const limit = limitOf("open files");
   return limit !== undefined && fd >= limit - Math.min(RESERVE, limit * MOST_OF_LIMIT);
 }
 
-/** Whether so many more may be opened to stay open. */
+/** Whether `count` more descriptors may be opened and stay open without touching the reserve. */
 export function hasDescriptors(count: number): boolean {
   try {
     const fd = openSync("/", "r");
@@ -112,7 +112,7 @@ export function hasDescriptors(count: number): boolean {
   }
 }
 
-/** Holds so many until it is called: for what takes them a moment later. @throws when they are not to be had */
+/** Holds descriptors free for code about to open its own; the returned function releases them. @throws if too few are free */
 export function holdDescriptors(count: number): () => void {
   const held: number[] = [];
   const release = () => {
@@ -127,7 +127,7 @@ export function holdDescriptors(count: number): () => void {
   return release;
 }
 
-/** Of an error of a scratch directory that has no room, in words that name it. */
+/** Describes the error of a full disk or quota and names the scratch root; `undefined` for any other error. */
 export function noRoomIn(directory: string, error: unknown): string | undefined {
   if (codeOf(error) !== "ENOSPC" && codeOf(error) !== "EDQUOT") return undefined;
   const { message } = error as Error;

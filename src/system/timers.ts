@@ -1,6 +1,6 @@
 /**
- * Node's timers as they were when this package was loaded. Test runners replace the global ones, and some those of
- * `node:timers` as well, but other processes keep real time: a call in a test with a fake clock must end all the same.
+ * Node's timers as they were when this package was loaded. Test runners replace the global timers, and some also those
+ * of `node:timers`; but child processes run in real time, so a call must still end in a test with a fake clock.
  */
 import timers from "node:timers";
 

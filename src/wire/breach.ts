@@ -1,12 +1,12 @@
-/** What a child does that the protocol does not know: it is killed for that, and what it was running fails with the reason. */
+/** Violations of the protocol by a child: the parent kills the child, and its running items fail with the reason. */
 import { stringify } from "../system/json.js";
 
 const EXCERPT_LENGTH = 100;
 
-/** The child has not kept to the protocol; the message goes on from "its program" or "its child". */
+/** The child violated the protocol; the message continues "its program ..." or "its child ...". */
 export class Breach extends Error {}
 
-/** The beginning of what a child has written, for a message. */
+/** Returns the beginning of a value that a child has written, for a message. */
 export function excerpt(value: unknown): string {
   const shown = Buffer.isBuffer(value) ? value.toString() : value;
   const text = (stringify(shown) as string | undefined) ?? "undefined";

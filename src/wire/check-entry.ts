@@ -1,4 +1,4 @@
-/** What a child has noted in its ledger, checked before it is believed: that is memory which any code in the child can overwrite. */
+/** Checks the entries that a child wrote into its ledger: any code in the child can overwrite that memory. */
 import { Breach, excerpt } from "./breach.js";
 import { parse } from "../system/json.js";
 import type { Ending, LastWord } from "./protocol.js";
@@ -6,10 +6,10 @@ import { RESULT_BUFFERS } from "./result-buffers.js";
 
 type Fields = Readonly<Record<string, unknown>>;
 
-/** What a marked line holds: which item is next, how the child ends, or what became of an item. */
+/** A marked line of the ledger: the number of the next item, how the child ends, or the outcome of an item. */
 export type Noted = number | { readonly end: Ending } | string | readonly [unknown] | LastWord;
 
-/** @throws Breach when it is none of these */
+/** @throws Breach when the line is no `Noted` */
 export function readNoted(json: string): Noted {
   let value: unknown;
   try {
@@ -23,21 +23,21 @@ export function readNoted(json: string): Noted {
   throw new Breach(`noted ${excerpt(value)} in its ledger where a result or an error is expected`);
 }
 
-/** What became of an item, where that is in a file. @throws Breach */
+/** Reads the outcome of an item that was written to a file. @throws Breach */
 export function readWord(json: string): LastWord {
   const value = readNoted(json);
   if (typeof value === "object" && "status" in value && value.status !== "elsewhere") return value;
   throw new Breach(`left ${excerpt(value)} where an error is expected`);
 }
 
-/** How the child ends, where that is in a file. @throws Breach */
+/** Reads how the child ends, when that was written to a file. @throws Breach */
 export function readEnding(json: string): Ending {
   const value: unknown = parse(json);
   if (isEnding(value)) return value;
   throw new Breach(`left ${excerpt(value)} where its ending is expected`);
 }
 
-/** None is throttled that is not a program's. */
+/** Does not accept `throttled`: only programs report it, and they have no ledger in shared memory. */
 function isWord(value: unknown): value is LastWord {
   if (!isObject(value)) return false;
   const { status, kind, size, buffer, error, got } = value;

@@ -1,6 +1,6 @@
 /**
- * What children say, checked before it is believed: a worker may have written into its own channel, or replaced what its
- * child speaks with. What is not as protocol.ts has it is a `Breach`.
+ * Checks the messages of children: a worker may have written into its own channel, or replaced the functions that its
+ * child writes with. Any message that protocol.ts does not define is a `Breach`.
  */
 import { Breach, excerpt } from "./breach.js";
 import { parse } from "../system/json.js";
@@ -14,19 +14,19 @@ import type {
   FromThread,
 } from "./protocol.js";
 
-/** A longer one is kept no further. */
+/** An unfinished line longer than this is a `Breach`, so that it does not fill the parent's memory. */
 const MAX_LINE_BYTES = 16 * 1024 * 1024;
 
 type Fields = Readonly<Record<string, unknown>>;
 
-/** Cuts what a child writes into messages. After the first that is none, nothing of it is read any more. */
+/** Splits the output of a child's channel into messages. After the first `Breach`, everything else is ignored. */
 export class MessageReader {
   readonly #lines = new LineSplitter();
   readonly #onMessage: (message: unknown) => void;
   readonly #onBreach: (reason: string) => void;
   #isBroken = false;
 
-  /** @param onMessage - may throw a `Breach` as well */
+  /** @param onMessage - may also throw a `Breach` */
   constructor(onMessage: (message: unknown) => void, onBreach: (reason: string) => void) {
     this.#onMessage = onMessage;
     this.#onBreach = onBreach;
@@ -71,12 +71,12 @@ export function readFromSpawnedChild(message: unknown): FromSpawnedChild {
   if (isGreeting(fields) || isAnswer(message) || isUsage(fields["usage"])) {
     return message as FromSpawnedChild;
   }
-  // Of the threads that it hosts.
+  // About a thread that the child hosts; checked by `readFromHost`.
   if (fields["status"] === "thread") return message as FromSpawnedChild;
   throw unexpected(message, "an answer");
 }
 
-/** `undefined` for what is none: the user's code may post to its parent what it likes. */
+/** Returns `undefined` for any other message: the user's code may post messages of its own to the parent. */
 export function readFromThread(message: unknown): FromThread | undefined {
   return isGreeting(fieldsOf(message)) || isAnswer(message) ? (message as FromThread) : undefined;
 }

@@ -1,12 +1,12 @@
-/** Names of the files of a child in the scratch directory of its pool, its ledger apart: both ends know them by its start. */
+/** Names of a child's files in scratch, except its ledger: parent and child derive them from the `Start`. */
 import type { OutputName } from "./output-mark.js";
 import type { Start } from "./protocol.js";
 
-/** Where a child puts what is too long for the ledger. */
+/** File of a result that is too long for the ledger and lies in no result buffer. */
 export function resultFile({ directory, name }: Start, seq: number): string {
   return `${directory}/${name}-${seq}.result`;
 }
-/** With its result buffers, see result-buffers.ts. */
+/** File with the child's result buffers, see result-buffers.ts. */
 export function buffersFile({ directory, name }: Start): string {
   return `${directory}/${name}.results`;
 }

@@ -1,6 +1,6 @@
 /**
- * A thrown value on its way between processes: what a child threw, as JSON, and the way back. Must survive anything:
- * cycles, getters that throw, functions, a hostile toJSON, causes of causes, and values that are not errors at all.
+ * Converts a value thrown in a child to JSON, and back to a thrown value in the parent. Must survive anything: cycles,
+ * getters that throw, functions, a hostile toJSON, causes of causes, and values that are not errors at all.
  */
 import { withoutOwnFrames } from "./stack-frames.js";
 
@@ -14,7 +14,7 @@ interface ErrorParts {
   name: string;
   message: string;
   stack: string;
-  /** Name of its class, which may differ from `name`. */
+  /** Name of the error's class, which may differ from `name`. */
   kind: string;
   props: { [key: string]: Json };
   cause?: ErrorRecord;
@@ -138,7 +138,7 @@ function safely<T>(read: () => T): T | undefined {
   }
 }
 
-/** The same record with everything long cut away, for where there is room for few bytes only. */
+/** Returns the record with long texts cut and details dropped, for a place with little room. */
 export function shortRecord(record: ErrorRecord, room: number): ErrorRecord {
   if (!("error" in record)) return { value: "(a thrown value too long to keep)" };
   const { name, message, stack, kind, props } = record.error;
@@ -154,12 +154,12 @@ export function shortRecord(record: ErrorRecord, room: number): ErrorRecord {
   };
 }
 
-/** Makes a thrown value of its record: the built-in error class where there is one, primitives as they were. Never throws. */
+/** Recreates a thrown value: errors with their built-in class if there is one, a function as text. Never throws. */
 export function reviveError(record: ErrorRecord): unknown {
   try {
     return revive(record);
   } catch {
-    // A child can write what it likes.
+    // A child can write any JSON.
     return new Error("(an error whose record could not be read)");
   }
 }

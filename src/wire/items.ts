@@ -1,4 +1,4 @@
-/** Items as they travel: each is checked to be a JSON value, and tasks are packed into the payload of a line. */
+/** Prepares items for a child: checks that each is a JSON value, and packs tasks into the payload of a line. */
 import { own } from "../errors.js";
 import { inWords, type JsonProblem, jsonProblem, problemOfThrown } from "./json-value.js";
 import type { LongItem, Payload } from "./protocol.js";
@@ -12,7 +12,7 @@ export function checkItem(item: unknown, index: number): void {
   if (problem) throw notJson(index, problem);
 }
 
-/** What `make` gives, which is made of the item: its own code may throw this time, or it may be too deep for that. */
+/** Runs `make`, which derives a value from the item: code of the item may throw, or the item may be nested too deeply. */
 export function ofItem<T>(index: number, make: () => T): T {
   try {
     return make();
@@ -32,35 +32,35 @@ function notJson(index: number, problem: JsonProblem): TypeError {
   );
 }
 
-/** The part of a payload that says which items there are. */
+/** The part of a payload that describes its items. */
 export type PackedItems = Pick<
   Payload,
   "seq" | "index" | "indexes" | "attempts" | "items" | "long"
 >;
 
-/** An array grows by so many elements at first. */
+/** V8 gives a growing array room for about this many elements at first. */
 const SHORT = 16;
 
 /** Where long items are kept for their children. */
 export interface LongItems {
-  /** An item travels in its line up to so many characters; a longer one is kept. */
+  /** An item of up to this many characters travels in its line; a longer one is kept. */
   readonly longerThan: number;
-  /** @throws when there is no room for it */
+  /** @throws when it cannot be stored, for example on a full disk */
   keep(text: string, kind: "text" | "json"): LongItem;
-  /** It will not be read any more. */
+  /** Called when no child will read the item again. */
   release(item: LongItem): void;
 }
 
 /**
- * Puts tasks into a payload; where a long item is kept is in `task.long`, for every attempt. Those from the first on that
- * cannot be kept are left out: as many are in it as it has items.
+ * Packs tasks into a payload. A long item is stored once for all attempts; `task.long` says where. If one cannot be
+ * stored, its task and all later ones are left out: `items.length` is the number of tasks packed.
  *
- * @param seq - the number of the first in its child
- * @throws TypeError when the very first is no JSON value any more; another error when it cannot be kept
+ * @param seq - the number of the first task in its child
+ * @throws TypeError when the first item is no longer a JSON value; another error when it cannot be stored
  */
 export function packItems(tasks: readonly Task[], seq: number, longItems: LongItems): PackedItems {
   const { index } = tasks[0]!;
-  // Of its length at once: one that grows is copied again and again. A short one costs less than this.
+  // Sized at once: a growing array is copied repeatedly. For a short one, growing is cheaper.
   const items: unknown[] = [];
   if (tasks.length > SHORT) items.length = tasks.length;
   let indexes: number[] | undefined;
@@ -97,7 +97,7 @@ function keptIfLong({ item, index }: Task, longItems: LongItems): LongItem | und
   return json.length > longerThan ? longItems.keep(json, "json") : undefined;
 }
 
-/** It has been checked, and may be another by now. */
+/** Returns the JSON of an item. The item has been checked, but user code may have changed it since. */
 function jsonOf(item: object, index: number): string {
   const json = ofItem(index, () => stringify(item) as string | undefined);
   if (json === undefined) throw notJson(index, { at: "", what: "is undefined by now" });

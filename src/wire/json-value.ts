@@ -1,17 +1,17 @@
-/** What JSON can carry: it makes `null` of NaN and `{}` of a Map without a word, and that must not happen silently. */
+/** Checks whether JSON can carry a value: JSON silently turns NaN into `null` and a Map into `{}`; we report both. */
 import { describe } from "../system/describe.js";
 
-/** Why a value is not the same after JSON. */
+/** Why a value would not survive JSON. */
 export interface JsonProblem {
-  /** Where in the value: `a.0.b`, empty for the value itself. */
+  /** Path inside the value: `a.0.b`, empty for the value itself. */
   readonly at: string;
   /** Completes "it ...". */
   readonly what: string;
-  /** What code of the value itself has thrown. */
+  /** What the value's own code threw. */
   readonly thrown?: { readonly error: unknown };
 }
 
-/** What keeps a value from being the same after JSON, or `undefined`. Never throws, whatever the value's own code does. */
+/** Returns why a value would not survive JSON, or `undefined`. Never throws, whatever the value's own code does. */
 export function jsonProblem(value: unknown): JsonProblem | undefined {
   try {
     return problemOf(value, "", []);
@@ -20,9 +20,9 @@ export function jsonProblem(value: unknown): JsonProblem | undefined {
   }
 }
 
-/** What keeps a value from becoming JSON at all, told by what was thrown when it was tried. */
+/** Returns why a value cannot become JSON at all, from what was thrown by the attempt. */
 export function problemOfThrown(error: unknown): JsonProblem {
-  // Of the stack, which a value of some thousand levels fills; JSON.stringify throws the same.
+  // A stack overflow: some thousand levels of nesting fill the stack. JSON.stringify throws the same error.
   if (error instanceof RangeError) return { at: "", what: "is nested too deeply" };
   return { at: "", what: `threw ${shown(error)} when it was read`, thrown: { error } };
 }
@@ -31,7 +31,7 @@ export function inWords({ at, what }: JsonProblem): string {
   return `${at === "" ? "it" : `\`${at}\``} ${what}`;
 }
 
-/** What a value with this problem is: a Map in an array is told as "an array: `0` is an instance of Map". */
+/** Describes a value with its problem: for a Map in an array, "an array: `0` is an instance of Map". */
 export function describeWith(value: unknown, problem: JsonProblem): string {
   const { at, what } = problem;
   const own = `is ${describe(value)}`;
@@ -39,7 +39,7 @@ export function describeWith(value: unknown, problem: JsonProblem): string {
   return `${describe(value)}: ${inWords(problem)}`;
 }
 
-/** @param above - the objects it is in, from the outermost */
+/** @param above - the objects that contain the value, from the outermost */
 function problemOf(
   value: unknown,
   key: string | number,
@@ -82,11 +82,11 @@ function inObject(value: object, above: object[]): JsonProblem | undefined {
   }
   const keys = Object.keys(value);
   if (keys.length === 0 && isInstance(value)) {
-    return { at: "", what: `is ${describe(value)}, of which JSON keeps nothing` };
+    return { at: "", what: `is ${describe(value)}, which JSON would turn into {}` };
   }
   for (const key of keys) {
     const member = (value as Record<string, unknown>)[key];
-    // JSON leaves such a property out, which is what code that sets it means.
+    // JSON omits such a property, as code that sets one to undefined expects.
     if (member === undefined) continue;
     const problem = problemOf(member, key, above);
     if (problem) return within(key, problem);
@@ -94,7 +94,7 @@ function inObject(value: object, above: object[]): JsonProblem | undefined {
   return undefined;
 }
 
-/** A value with `toJSON` says itself what it is; that has to be something. */
+/** Checks what a value's `toJSON` returns: JSON carries that in place of the value. */
 function problemOfMade(
   value: { toJSON(key: string): unknown },
   key: string | number,
@@ -105,7 +105,7 @@ function problemOfMade(
     return { at: "", what: "is an invalid Date" };
   }
   const made = value.toJSON(String(key));
-  if (made === undefined) return { at: "", what: "has a `toJSON` that gives undefined" };
+  if (made === undefined) return { at: "", what: "has a `toJSON` that returns undefined" };
   return problemOf(made, key, above, true);
 }
 
@@ -113,7 +113,7 @@ function within(key: string | number, problem: JsonProblem): JsonProblem {
   return { ...problem, at: problem.at === "" ? String(key) : `${key}.${problem.at}` };
 }
 
-/** Of a class, a generator: not what `{}` makes, here or in another realm. */
+/** Whether a value is an instance of a class or a generator, and not a plain object of this or another realm. */
 function isInstance(value: object): boolean {
   const prototype = Object.getPrototypeOf(value) as object | null;
   return prototype !== null && Object.getPrototypeOf(prototype) !== null;
@@ -123,7 +123,7 @@ function isNoJson(value: object): boolean {
   return NOT_JSON.some((type) => value instanceof type) || ArrayBuffer.isView(value);
 }
 
-/** JSON makes `{}` of these without a word, and a box is none for `fast-json-stable-stringify` either. */
+/** JSON silently turns collections into `{}`, and `fast-json-stable-stringify` does not unwrap boxes. */
 const COLLECTIONS = [Map, Set, WeakMap, WeakSet, Promise, RegExp, Error, ArrayBuffer];
 const BOXES = [Number, String, Boolean, BigInt, Symbol];
 const NOT_JSON = [...COLLECTIONS, ...BOXES];

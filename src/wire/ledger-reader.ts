@@ -1,4 +1,4 @@
-/** The parent's end of the ledger (see ledger.ts): reads what the child has noted, and believes none of it unchecked. */
+/** The parent's end of the ledger (see ledger.ts): reads the child's entries and checks each of them. */
 import { isUtf8 } from "node:buffer";
 import { readSync, writeSync } from "node:fs";
 import { Breach } from "./breach.js";
@@ -20,7 +20,7 @@ import {
 import type { LedgerShape } from "./protocol.js";
 import { RESULT_BUFFERS } from "./result-buffers.js";
 
-/** Where this process reads it: a file that the child has mapped, or memory shared with a thread. */
+/** Where the parent reads the ledger: a file that the child has mapped, or memory shared with a thread. */
 export type LedgerPlace =
   | { readonly fd: number; readonly offset: number }
   | { readonly memory: Uint8Array };
@@ -29,23 +29,22 @@ const MARK_CODE = 1;
 const BLANK_CODE = 2;
 const BLANKS = new RegExp(`^${BLANK}+`);
 
-/** This process's end of one that its child writes. */
 export class LedgerReader implements Ledger {
   readonly #place: LedgerPlace;
   readonly #shape: LedgerShape;
   readonly #header = Buffer.alloc(HEADER_BYTES);
   #times: Float64Array;
-  /** The item whose times are the first of them. */
+  /** The item whose times come first in `#times`. */
   #timesFrom = 0;
-  /** Bytes of text consumed, modulo 2 ** 32, and the place in the ring behind them. */
+  /** Bytes of text consumed, modulo 2 ** 32, and the position in the ring after them. */
   #read = 0;
   #at = 0;
-  /** How far the ring has been read at all, and whether nothing in it is left unread. */
+  /** End of the part of the ring ever read; and whether the last `take` succeeded, so that nothing lies beyond it. */
   #extent = 0;
   #isReadWhole = true;
-  /** The item whose entry comes next, unless a number says otherwise. */
+  /** The item that the next entry belongs to, unless a number entry names another one. */
   #next = 0;
-  /** Of those that may be noted. */
+  /** Range of items that may have entries now: `#from` up to, not including, `#to`. */
   #from = 0;
   #to = 0;
   readonly #released = new Int32Array(RESULT_BUFFERS);
@@ -60,7 +59,7 @@ export class LedgerReader implements Ledger {
     return this.#read;
   }
 
-  /** With the text: else results of the child before could be taken for the next one's, should that one's counter be spoilt. */
+  /** Blanks the text too: if the next child corrupts its counter, the parent must not read results of the last one. */
   reset(): void {
     const textEnd = this.#isReadWhole ? this.#extent : textBytes(this.#shape);
     this.#put(chunk(textStart(this.#shape) + textEnd).fill(0), 0);
@@ -106,7 +105,7 @@ export class LedgerReader implements Ledger {
   #takeUpTo(written: number, from: number, to: number, handler: EntryHandler): void {
     const fresh = (written - this.#read) >>> 0;
     if (fresh > textBytes(this.#shape)) {
-      throw new Breach(`claims to have noted ${fresh} bytes more in its ledger than that can hold`);
+      throw new Breach(`claims to have noted ${fresh} bytes more in its ledger than it can hold`);
     }
     const lines = this.#text(fresh).split("\n");
     if (lines.at(-1) !== "") throw new Breach("left a line without end in its ledger");
@@ -115,7 +114,7 @@ export class LedgerReader implements Ledger {
     this.#timesFrom = from;
     this.#from = from;
     this.#to = to;
-    // What comes after the last newline is nothing.
+    // The part after the last newline is empty.
     for (let i = 0; i < lines.length - 1; i += 1) {
       const line = lines[i]!;
       if (line.charCodeAt(0) <= BLANK_CODE) this.#takeMarked(line, handler);
@@ -151,7 +150,7 @@ export class LedgerReader implements Ledger {
 
   #written(): number {
     if ("fd" in this.#place) return this.#get(this.#header, 0).readUInt32LE(WRITTEN * 4);
-    // Not read ahead of what it counts.
+    // Atomic: the reads of the text that it counts must not move ahead of it.
     return Atomics.load(this.#words(this.#place.memory), WRITTEN) >>> 0;
   }
 
@@ -177,7 +176,7 @@ export class LedgerReader implements Ledger {
     return text.toString("utf8");
   }
 
-  /** Into `#times`, from its start. */
+  /** Reads the times of items into the beginning of `#times`. */
   #readTimes(from: number, to: number): void {
     const { times } = this.#shape;
     if (this.#times.length < 2 * (to - from)) this.#times = new Float64Array(2 * (to - from));
@@ -194,7 +193,7 @@ export class LedgerReader implements Ledger {
     }
   }
 
-  /** Fills `target` from the slot's bytes. */
+  /** Fills `target` with bytes of this slot's ledger. */
   #get(target: Buffer, position: number): Buffer {
     if ("memory" in this.#place) {
       target.set(this.#place.memory.subarray(position, position + target.length));
@@ -218,7 +217,7 @@ function strange(seq: number): Breach {
   );
 }
 
-/** One for all ledgers: what is read into it is a string before the next is read. */
+/** One buffer for all ledgers: its contents are decoded or written before the next use. */
 let shared = Buffer.alloc(0);
 
 function chunk(bytes: number): Buffer {

@@ -1,16 +1,16 @@
 /**
- * The ledger of a slot: memory its child and this process share, where the child notes which items it has begun and
- * what became of each. It outlives the child, costs no system call per item, and is never torn: what is written
- * counts once the counter behind it says so. What both ends know; theirs are child/ledger-writer.ts and ledger-reader.ts.
+ * The ledger of a slot: memory shared by parent and child, in which the child records which items it began and how each
+ * ended. It outlives the child, costs no system call per item, and is never torn: text counts only once the `written`
+ * counter includes it. Here: what both ends know; child/items/ledger-writer.ts and ledger-reader.ts use it.
  *
  *   header  begun | written | recalled | released ... (32-bit words)
  *   times   start, end of item s at s % times         (64-bit floats, ms on the monotonic clock)
  *   text    a ring of lines                           (written bytes, counted from the child's start)
  *
- * A line is the result of the next item in turn when it is plain text: printable ASCII. Others begin with a mark and are
- * JSON: a string or an array of one (a result), an object (a `LastWord`), a number (which item is next, when that is
- * another one), or `{"end": ...}` (how the child itself ends). Plain lines because they need no parser: V8's looks up each
- * short string in a table, which for tiny items took a third of this process's time.
+ * A line of plain text (printable ASCII) is the result of the next item. Other lines begin with a mark and are JSON: a
+ * string or an array of one (a result), an object (a `LastWord`), a number (the next line belongs to this item, out of
+ * order), or `{"end": ...}` (how the child itself ends). Plain lines need no parser: V8's JSON parser looks up each
+ * short string in a table, which took a third of the parent's time for tiny items.
  */
 import type { Ending, LastWord, LedgerShape } from "./protocol.js";
 
@@ -18,22 +18,22 @@ export const HEADER_BYTES = 64;
 export const TIME_BYTES = 16;
 export const BEGUN = 0;
 export const WRITTEN = 1;
-/** Not zero: no other item is to be begun. This word and those after it are the parent's to write. */
+/** Not zero: the child must begin no other item. The parent writes this word and those after it. */
 export const RECALLED = 2;
-/** How often each of the child's result buffers has been read. */
+/** First of the counters, one for each result buffer of the child: how often the parent has read it. */
 export const RELEASED = 3;
 
-/** For children with one item: one page, so that each has one page to copy. */
+/** For children with one item: a single page, so that each child touches only one page. */
 export const ONE_ITEM: LedgerShape = { cellBytes: 4096, times: 1 };
-/** For children with many: half of the text is what `reserveBytes` keeps, the other half serves a batch of longer results. */
+/** For children with many items: `reserveBytes` keeps half of the text free, the rest holds a batch of longer results. */
 export const MANY_ITEMS: LedgerShape = { cellBytes: 640 * 1024, times: 4096 };
 
-/** Before JSON. */
+/** Begins a line of JSON. */
 export const MARK = "\u0001";
-/** Fills the ring to its end where a line did not fit. */
+/** Fills the end of the ring when the next line does not fit there. */
 export const BLANK = "\u0002";
 
-/** However many results the ledger is full of, each item in the child can still have so many bytes: enough to name a file. */
+/** Bytes that stay available for each item in the child, however full the ledger is: enough to name a file. */
 export const ENTRY_BYTES = 64;
 
 /** Name of the file in a pool's scratch directory. */
@@ -47,12 +47,12 @@ export function textBytes(shape: LedgerShape): number {
   return shape.cellBytes - textStart(shape);
 }
 
-/** What longer entries have to leave free. */
+/** Returns how many bytes of text longer entries must leave free. */
 export function reserveBytes({ times }: LedgerShape): number {
   return ENTRY_BYTES * (times + 1);
 }
 
-/** What was found for one item. */
+/** The outcome of one item, as found in the ledger. */
 export type Entry = string | readonly [unknown] | LastWord;
 
 export interface EntryHandler {
@@ -60,26 +60,26 @@ export interface EntryHandler {
   ending(ending: Ending): void;
 }
 
-/** What a pool needs of the ledger of a slot, whoever keeps it. */
+/** What a pool needs of the ledger of a slot. Each start method keeps it in its own way. */
 export interface Ledger {
-  /** Bytes of text that need not be kept; counted modulo 2 ** 32. */
+  /** Bytes of text that the parent has consumed, so that the child may overwrite them; counted modulo 2 ** 32. */
   readonly read: number;
-  /** Blanks it for a new child; before that has started. */
+  /** Blanks the ledger; called before a new child starts. */
   reset(): void;
-  /** Whether the child is to begin no other item. */
+  /** Sets whether the child must begin no other item. */
   recall(isRecalled: boolean): void;
-  /** One of the child's result buffers has been read. */
+  /** Notes that one of the child's result buffers has been read, so that the child may use it again. */
   release(buffer: number): void;
-  /** How many items the child has begun. */
+  /** Returns how many items the child has begun. */
   begun(): number;
-  /** When an item was begun that has not been taken, in ms on the monotonic clock. */
+  /** Returns when the child began an item that has not been taken yet, in ms on the monotonic clock. */
   beginningOf(seq: number): number;
   /**
-   * Hands on what has been noted since the last time; meanwhile, the times of these items can be asked for.
+   * Passes the entries added since the last call to `handler`. During the call, `startOf` and `endOf` know these items.
    *
-   * @param from - the oldest item that may be among them
+   * @param from - the oldest item that may have an entry
    * @param to - one more than the youngest
-   * @throws Breach when it is not what a child writes; what came before that has been handed on
+   * @throws Breach at an entry that no child writes; entries before it have been passed on
    */
   take(from: number, to: number, handler: EntryHandler): void;
   startOf(seq: number): number;

@@ -1,4 +1,4 @@
-/** Newline-delimited JSON, both ends: how the messages of protocol.ts become bytes, and bytes lines. */
+/** Newline-delimited JSON, both ends: encodes the messages of protocol.ts, and splits bytes into lines. */
 import { stringify } from "../system/json.js";
 
 export function encodeLine(message: unknown): string {
@@ -7,24 +7,24 @@ export function encodeLine(message: unknown): string {
 
 /** Cuts a byte stream into lines. */
 export class ByteLines {
-  /** The beginning of a line; more room than that mostly, so that a line in many pieces is copied few times. */
+  /** The beginning of an unfinished line. Its capacity doubles, so that a line in many pieces is copied few times. */
   #rest = Buffer.alloc(0);
   #length = 0;
 
-  /** Bytes of the line that has no end yet. */
+  /** Length of the unfinished line in bytes. */
   get pending(): number {
     return this.#length;
   }
 
-  /** What there is of that line; only valid until the next `push`. */
+  /** The unfinished line so far; only valid until the next `push`. */
   get rest(): Buffer {
     return this.#rest.subarray(0, this.#length);
   }
 
   /**
-   * The lines that `chunk` completes, without their ends.
+   * Returns the lines that `chunk` completes, without their newlines.
    *
-   * @param chunk - the lines refer to it
+   * @param chunk - the returned lines may share its memory
    */
   push(chunk: Buffer): Buffer[] {
     const lines: Buffer[] = [];
@@ -58,16 +58,16 @@ export class ByteLines {
   }
 }
 
-/** The same, into lines of text. */
+/** Cuts a byte stream into lines of text. */
 export class LineSplitter {
   readonly #lines = new ByteLines();
 
-  /** Bytes of the line that has no end yet. */
+  /** Length of the unfinished line in bytes. */
   get pending(): number {
     return this.#lines.pending;
   }
 
-  /** The lines that `chunk` completes. */
+  /** Returns the lines that `chunk` completes. */
   push(chunk: Buffer): string[] {
     return this.#lines.push(chunk).map((line) => line.toString());
   }

@@ -1,6 +1,6 @@
 /**
- * Whose output it is: marks in what a child for many items prints, each of which says which item the bytes after it are
- * of. Both ends. A mark is a number nobody can guess, made anew for every child, so nothing printed is taken for one.
+ * Marks in the output of a child with many items: each names the item that the bytes after it belong to. Both ends. A
+ * mark is an unguessable random number, new for every child, so no printed bytes are mistaken for a mark.
  *
  *   bytes of item 3 ... | mark (16 bytes) | 4 as 32-bit word | bytes of item 4 ...
  */
@@ -10,17 +10,17 @@ export type OutputName = "stdout" | "stderr";
 
 const MARK_BYTES = 16;
 const SEQ_BYTES = 4;
-/** Never part of UTF-8: of what is text, nothing has to be held back because a mark may begin there. */
+/** Never part of UTF-8, so no byte of a text looks like the beginning of a mark and has to be held back. */
 const FIRST_BYTE = 0xff;
 
-/** A new mark, as it goes to the child. */
+/** Returns a new mark in hexadecimal, as the child receives it. */
 export function newMark(): string {
   const mark = randomBytes(MARK_BYTES);
   mark[0] = FIRST_BYTE;
   return mark.toString("hex");
 }
 
-/** Writes marks into a buffer of its own, the same each time. */
+/** Encodes marks, always in the same buffer. */
 export class MarkEncoder {
   readonly #bytes = Buffer.alloc(MARK_BYTES + SEQ_BYTES);
 
@@ -35,17 +35,17 @@ export class MarkEncoder {
 }
 
 export interface MarkHandler {
-  /** What follows is of this item. */
+  /** The bytes that follow belong to this item. */
   mark(seq: number): void;
-  /** Only valid during the call. */
+  /** @param piece - only valid during the call */
   bytes(piece: Buffer): void;
 }
 
-/** Takes the marks out of a byte stream. */
+/** Separates the marks of a byte stream from its other bytes. */
 export class MarkSplitter {
   readonly #mark: Buffer;
   readonly #handler: MarkHandler;
-  /** What may be the beginning of a mark. */
+  /** The last bytes received, when a mark may begin there. */
   #rest: Buffer | undefined;
 
   constructor(mark: string, handler: MarkHandler) {
@@ -69,7 +69,7 @@ export class MarkSplitter {
     if (at < bytes.length) this.#keep(bytes, at);
   }
 
-  /** Nothing more comes. */
+  /** Called at the end of the stream: bytes held back were no mark. */
   end(): void {
     if (this.#rest) this.#handler.bytes(this.#rest);
     this.#rest = undefined;
@@ -79,12 +79,12 @@ export class MarkSplitter {
     if (end > start) this.#handler.bytes(bytes.subarray(start, end));
   }
 
-  /** A copy: the caller may fill the same buffer again. */
+  /** Copies the bytes: the caller may reuse its buffer. */
   #keep(bytes: Buffer, from: number): void {
     this.#rest = Buffer.from(bytes.subarray(from));
   }
 
-  /** Where a mark may begin that is not whole yet; the end where none does. */
+  /** Returns where an incomplete mark may begin, or the length of `bytes`. */
   #beginning(bytes: Buffer, start: number): number {
     const { length } = bytes;
     let at = Math.max(start, length - MARK_BYTES + 1);

@@ -1,13 +1,13 @@
 /**
- * Where a child of a pool puts results that are too long for its ledger: a file with a few places, each of which is written
- * again once the parent has read it. Its pages are there already, which saves most of the time of a file per result (1 MiB: 0.03
- * ms in place of 0.2), and the child need not wait for the parent as long as one is free.
+ * Result buffers: a file in which a child of a pool puts results too long for its ledger. The child reuses each buffer
+ * once the parent has read it. Their pages already exist, which saves most of the time of a file per result (1 MiB:
+ * 0.03 ms instead of 0.2), and the child need not wait for the parent while a buffer is free.
  */
-/** One to write while another is read, and one to spare. */
+/** One to write, one to read, and one spare. */
 export const RESULT_BUFFERS = 3;
-/** A text may have so many characters, others so many bytes; for longer ones there are files. */
+/** The longest result of a buffer: characters of a text, else bytes. Longer results go to files of their own. */
 export const RESULT_BUFFER_LENGTH = 64 * 1024 * 1024;
-/** What nobody has written to takes no room. */
+/** Distance of the buffers in the file, which is sparse: parts never written take no space. */
 const STRIDE = 3 * RESULT_BUFFER_LENGTH;
 
 export function positionOf(buffer: number): number {

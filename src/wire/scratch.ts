@@ -1,6 +1,6 @@
 /**
- * The directory of one call, where children write results: made, removed, and swept when its owner was killed.
- * Its name is `forkmap-` and the mark of its owner.
+ * The scratch directory of one call or pool, where children write results: creates it, removes it, and removes those
+ * left behind by killed owners. Its name is `forkmap-` and the mark of its owner.
  */
 import { existsSync, realpathSync, rmSync } from "node:fs";
 import { readdir, rm } from "node:fs/promises";
@@ -12,7 +12,7 @@ import { shortageOf } from "../system/shortage.js";
 import { OWNED_PREFIX, ownedName, ownerOf } from "../system/owner.js";
 
 export class Scratch {
-  /** Known before the directory exists, so that whoever must remove it after us can be told first. */
+  /** Known before the directory exists, so that the process that removes it if we are killed can be informed first. */
   readonly directory: string;
   #cleanup: (() => Promise<void>) | undefined;
 
@@ -20,7 +20,7 @@ export class Scratch {
     this.directory = path.join(path.resolve(root), ownedName());
   }
 
-  /** Makes the directory, only this user's (0700), and fails if there is one. */
+  /** Creates the directory, accessible to this user only (0700); fails if it exists. */
   async open(): Promise<void> {
     const root = path.dirname(this.directory);
     assertAllowed("fs.write", "writing to the scratch directory", root);
@@ -47,13 +47,13 @@ export class Scratch {
     try {
       await cleanup?.();
     } catch (error) {
-      // Somebody has tidied up before us.
+      // Another process or the user has removed the directory already.
       if ((error as NodeJS.ErrnoException).code !== "ENOENT") throw error;
     }
   }
 }
 
-/** When it is loaded it looks for the system's temporary directory, which need not be there for one that is given. */
+/** Loads tmp-promise. It resolves TMPDIR when it is loaded; with `scratchRoot` that directory need not exist. */
 async function loadTmp(root: string) {
   const { TMPDIR } = process.env;
   if (TMPDIR === undefined || existsSync(TMPDIR)) return await import("tmp-promise");
@@ -65,21 +65,21 @@ async function loadTmp(root: string) {
   }
 }
 
-/** What keeps a scratch directory from being made, or from being filled with what each has. */
+/** Returns the error for a scratch directory that cannot be created, or in which a pool cannot create its files. */
 export function scratchError(root: string, cause: unknown): LaunchError {
   const { message } = cause as Error;
   const why =
     shortageOf(cause) ??
-    `${message}. Give another one by \`scratchRoot\`${root === tmpdir() ? " or TMPDIR" : ""}`;
+    `${message}. Choose another directory with \`scratchRoot\`${root === tmpdir() ? " or TMPDIR" : ""}`;
   return new LaunchError(`The scratch directory could not be made in ${root}: ${why}`, { cause });
 }
 
-/** Those of this process that are there. */
+/** The existing scratch directories of this process. */
 const atHand = new Set<string>();
 
 /**
- * The last thing this program does is to remove them, if it ends without having closed what they belong to. Who cleans up
- * after it gets to it some ms later, too late for whoever waits for its end; but also when a child has just written something.
+ * Removes the directories at exit if the program ends without closing their pools. The fork server or the reaper does
+ * so some ms later: too late for a process that waits for the program's end, but in time for what a child just wrote.
  */
 function atExit(directory: string): void {
   if (atHand.size === 0 && !isWatchingExit) {
@@ -89,7 +89,7 @@ function atExit(directory: string): void {
         try {
           rmSync(each, { recursive: true, force: true });
         } catch {
-          // See above.
+          // A child is still writing: the fork server or the reaper removes the rest.
         }
       }
     });
@@ -101,19 +101,19 @@ let isWatchingExit = false;
 
 const swept = new Map<string, Promise<void>>();
 
-/** Once per process and root: directories are left behind by kill -9 of both ends only, which is rare. */
+/** Sweeps once per process and root: only kill -9 of both program and fork server leaves directories, which is rare. */
 function sweepOnce(root: string): Promise<void> {
   let done = swept.get(root);
   if (!done) swept.set(root, (done = sweep(root)));
   return done;
 }
 
-/** Removes what runs whose owner is certainly gone have left below `root`. */
+/** Removes the scratch directories in `root` whose owner has certainly ended. */
 export async function sweep(root: string): Promise<void> {
   const names = await readdir(root).catch(() => []);
   await Promise.all(
     names.filter(isOrphan).map((name) =>
-      // Another run may be sweeping too, or it may belong to another user: neither is our concern.
+      // Ignored: another run may sweep at the same time, or the directory belongs to another user.
       rm(path.join(root, name), { recursive: true, force: true }).catch(() => {}),
     ),
   );

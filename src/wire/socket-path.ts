@@ -1,12 +1,12 @@
-/** The socket of a pool, by a path the kernel takes: one of a Unix socket has at most 107 bytes, a scratch directory's may be longer. */
+/** The Unix socket of a pool. Its path may have 107 bytes at most; that of a scratch directory may be longer. */
 import { closeSync, openSync } from "node:fs";
 import net from "node:net";
 
 const SOCKET_FILE = "socket";
-/** sun_path of unix(7) has 108 bytes, the last of them a zero. */
+/** `sun_path` of unix(7) has 108 bytes, including the final NUL. */
 const MAX_PATH_BYTES = 107;
 
-/** A connection to the socket in this directory. */
+/** Connects to the socket in this directory. */
 export function connectTo(directory: string): net.Socket {
   return withSocketPath(directory, (path) => net.connect({ path }));
 }
@@ -23,7 +23,7 @@ export function listenIn(directory: string, server: net.Server): Promise<void> {
   );
 }
 
-/** Through the descriptor of its directory when it is too long; both calls are done with it when they return. */
+/** Shortens a long path through a descriptor of the directory. Connect and listen use the path before they return. */
 function withSocketPath<T>(directory: string, use: (path: string) => T): T {
   const path = `${directory}/${SOCKET_FILE}`;
   if (Buffer.byteLength(path) <= MAX_PATH_BYTES) return use(path);

@@ -1,8 +1,8 @@
-/** JSON with sorted keys: the same value is always the same bytes, also in a worker that has replaced `JSON`. */
+/** JSON with sorted keys: equal values give equal bytes, even in a worker that has replaced `JSON`. */
 import stable from "fast-json-stable-stringify";
 import { parse, stringify } from "../system/json.js";
 
-/** What the library looks up when it is called. */
+/** fast-json-stable-stringify reads the global `JSON` at each call; this is the original. */
 const OURS = Object.freeze({ parse, stringify }) as JSON;
 
 /** @throws TypeError for a value that contains itself */

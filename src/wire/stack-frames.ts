@@ -1,6 +1,6 @@
-/** The frames of a stack, without those of this library that are below the user's code. */
+/** The frames of a stack, without those of this library. */
 
-/** A bundler makes one file of this module and the user's code, and may put anything in place of `import.meta.url`. */
+/** A bundler merges this module with the user's code, and may replace `import.meta.url` with anything. */
 const OWN_URL: string | undefined = import.meta.url;
 const OWN_PLACE = "wire/stack-frames.js";
 
@@ -13,7 +13,7 @@ const OWN_FRAME =
   OWN_FOLDER &&
   new RegExp(`\n    at [^\n]*${OWN_FOLDER.replaceAll(/[.*+?^${}()|[\]\\]/g, "\\$&")}[^\n]*`, "g");
 
-/** As text, each on a line of its own that begins with a line break. Empty where there are none, or they are no text. */
+/** Returns the frames of `value.stack` as text, each after a line break; empty without frames or if it is no string. */
 export function framesOf(value: unknown): string {
   const stack = stackOf(value);
   if (typeof stack !== "string") return "";
@@ -21,7 +21,7 @@ export function framesOf(value: unknown): string {
   return start === -1 ? "" : withoutOwnFrames(stack.slice(start));
 }
 
-/** What is thrown may be a proxy, or have a getter: that its own code throws is no second error. */
+/** A thrown value may be a proxy or have a getter; an error in that code is ignored. */
 function stackOf(value: unknown): unknown {
   try {
     return (value as { readonly stack?: unknown } | undefined)?.stack;

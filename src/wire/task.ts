@@ -2,19 +2,19 @@
 import type { Usage } from "../errors.js";
 import type { LongItem } from "./protocol.js";
 
-/** Small, as there is one for every item: what few tasks have is only there when they do. */
+/** Kept small, as every item has one: rare fields are only set when needed. */
 export interface Task {
   readonly index: number;
   readonly item: unknown;
   /** 1 for the first try. */
   attempt: number;
-  /** Where it is when it is too long for a line. */
+  /** Where the item is stored if it is too long for a line. */
   long?: LongItem | undefined;
-  /** How often a child that had been given it has ended before it began it. */
+  /** How often a child that held the task ended before it began the item. */
   strays?: number;
-  /** Of its last attempt. */
+  /** The failure of the last attempt. */
   failure?: Failure;
-  /** By which it is known again, where that matters. */
+  /** Identifies the item for `dedupe` and `journal`. */
   key?: string;
 }
 
@@ -26,21 +26,21 @@ export interface Run {
   /** In ms on the monotonic clock. */
   readonly start: number;
   readonly end: number;
-  /** What the child cost, where it had this item only and the system could tell. */
+  /** Resources the child used; only if it ran this item alone and the system reports them. */
   readonly usage: Usage | undefined;
-  /** What it has printed, where that is read. */
+  /** What the item printed, if the parent reads the output. */
   readonly printed?: Printed | undefined;
 }
 
-/** What is left of an item's output once it has ended. */
+/** What is kept of an item's output once the item has ended. */
 export interface Printed {
-  /** Where it is collected. */
+  /** Only with `output: "collect"`. */
   readonly collected: { readonly stdout: string; readonly stderr: string } | undefined;
   /** The last lines on stderr; empty when there are none. */
   readonly lastWords: string;
 }
 
-/** Tells of runs to those who ask: most do not, and there are a million of them a second. */
+/** Creates the `Run` of an item on request: most callers need none, and there may be a million items a second. */
 export interface Runs {
   runOf(seq: number): Run;
 }

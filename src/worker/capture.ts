@@ -1,16 +1,16 @@
 /**
- * The one-file way: when the class is not exported, the child runs the program again, and there `new Parallel(worker)`
- * hands its worker over and the program goes no further. Both ends meet at a symbol, not at an import, because the
- * program may have another copy of this package than the child.
+ * One-file programs: when the class is not exported, the child runs the program again. There, `new Parallel(worker)`
+ * hands over its worker and ends the program. Both sides use a global symbol, not an import, because the program may
+ * have another copy of this package than the child.
  */
 
-/** Takes a worker. Does not return when it is the one looked for; says so when it is another one. */
+/** Receives a worker. Does not return if it is the one the child needs. */
 type Capture = (worker: object) => void;
 
 const CAPTURE = Symbol.for("forkmap.capture");
 const globals = globalThis as { [CAPTURE]?: Capture | undefined };
 
-/** Whether the program is only being run to find a worker; does not return when `worker` is the one. */
+/** Returns whether the program only runs to find a worker. Does not return if `worker` is the one the child needs. */
 export function offerWorker(worker: object): boolean {
   const capture = globals[CAPTURE];
   if (!capture) return false;

@@ -1,8 +1,8 @@
-/** What a worker has to be and to return, in words that say what to write instead. */
+/** Checks the worker given to `Parallel`, and describes what its `process` must return. */
 import { describe } from "../system/describe.js";
 import { AnyWorker } from "./worker.js";
 
-/** @throws TypeError unless it is an instance of a class that has `process` */
+/** @throws TypeError unless `worker` is an instance of a class that has `process` */
 export function checkWorker(worker: unknown): void {
   const isObject = typeof worker === "object" && worker !== null;
   if (isObject && typeof (worker as { process?: unknown }).process === "function") {
@@ -28,12 +28,12 @@ export function checkWorker(worker: unknown): void {
   );
 }
 
-/** By what its class says, not by `instanceof`: the worker's module may have a copy of this package of its own. */
+/** Reads `resultFormat`, not `instanceof`: the worker's module may have its own copy of this package. */
 export function isJsonWorker(worker: object): boolean {
   return (worker.constructor as { resultFormat?: unknown }).resultFormat === "json";
 }
 
-/** What `process` of a worker is to return, for an error. */
+/** Returns what `process` must return, in words for an error message. */
 export function expectedResult(worker: object): string {
   return isJsonWorker(worker)
     ? "a JSON value"

@@ -1,6 +1,6 @@
 /**
- * Where a class comes from, as V8 tells it: its script, and the variables of functions and blocks that it uses. A class at
- * the top level of a module has none; one within a bundle's module has those of the function that the bundler has put around it.
+ * Asks V8's inspector where a class comes from: its script, and the variables it uses of functions and blocks around
+ * it. A class at the top level of a module uses none; but a bundler may wrap the module in a function.
  */
 import { createRequire } from "node:module";
 import type * as Inspector from "node:inspector";
@@ -9,15 +9,15 @@ export interface ClassOrigin {
   readonly url: string | undefined;
   /** The function or block whose variables the class uses, if there is one. */
   readonly maker: string | undefined;
-  /** Those of the variables that are plain data, as text: made with others, the class is another one. */
+  /** Variables that are plain data, as text: a class created with other values is a different class. */
   readonly variables: Readonly<Record<string, string>>;
-  /** Whether there are others, such as functions, which cannot be compared. */
+  /** Whether the class also uses variables that cannot be compared, such as functions. */
   readonly hasMore: boolean;
 }
 
 /**
- * Takes some 20 ms the first time, once per class, while the fork server boots on another processor. (Listing the scripts
- * by coverage takes 5, but leaves out those whose functions V8 has dropped.)
+ * Returns the origin of a class. The first time takes some 20 ms, once per class, while the fork server boots on
+ * another processor. (Listing the scripts by coverage takes 5 ms, but omits scripts whose functions V8 has dropped.)
  */
 export function originOf(type: Function): ClassOrigin {
   return withSession((session) => {
@@ -29,7 +29,7 @@ export function originOf(type: Function): ClassOrigin {
   });
 }
 
-/** As the variables of `originOf`, without looking for the script. */
+/** Returns the `variables` of `originOf` without looking for the script. */
 export function variablesOf(type: Function): Readonly<Record<string, string>> {
   return withSession((session) => {
     const { internalProperties = [] } = properties(session, handle(session, type));
@@ -38,18 +38,18 @@ export function variablesOf(type: Function): Readonly<Record<string, string>> {
   });
 }
 
-/** Counts the classes with this text that are alive. Collects all garbage first: 0.1 s and more. */
+/** Counts the living classes with this name and text. V8 collects all garbage first: 0.1 s and more. */
 export function countAlive(type: Function): number {
   let root: object = type;
   for (let above = type as object | null; above !== null; above = Object.getPrototypeOf(above)) {
-    // The one before `Object.prototype`: the `Function.prototype` of the class's own realm.
+    // Ends at the one before `Object.prototype`: the `Function.prototype` of the class's own realm.
     if (Object.getPrototypeOf(above) !== null) root = above;
   }
   return withSession((session) => {
     const found = post<Inspector.Runtime.QueryObjectsReturnType>(session, "Runtime.queryObjects", {
       prototypeObjectId: handle(session, root),
     });
-    // With objects that have a function as their prototype.
+    // Includes objects that are not functions but have one as their prototype.
     const inheriting = valueOf(session, found.objects.objectId!) as unknown[];
     const text = String(type);
     return inheriting.filter(
@@ -60,7 +60,7 @@ export function countAlive(type: Function): number {
 
 interface Scope {
   readonly kind: string;
-  /** The function around it. */
+  /** Name of the function that the scope belongs to. */
   readonly name: string | undefined;
   readonly variables: () => Readonly<Record<string, unknown>>;
 }
@@ -83,7 +83,7 @@ function usedOf(type: Function, scopes: readonly Scope[]): Omit<ClassOrigin, "ur
   let maker: string | undefined;
   let hasMore = false;
   const named = new Set(String(type).match(/[\p{ID_Continue}$]+/gu));
-  // Inner ones last: theirs hide those of the same name.
+  // Inner scopes last: their variables hide outer ones of the same name.
   for (const scope of innerScopes(scopes).toReversed()) {
     for (const [name, value] of Object.entries(scope.variables())) {
       if (!named.has(name) || value === type) continue;
@@ -97,8 +97,8 @@ function usedOf(type: Function, scopes: readonly Scope[]): Omit<ClassOrigin, "ur
 }
 
 /**
- * Those that may be there more than once in a run of the program. A CommonJS module is itself a function: its scope is the
- * outermost closure. Blocks within it do not count without another one, as test runners put a module into a block.
+ * Returns the scopes that one run of the program may create more than once. A CommonJS module is itself a function: its
+ * scope is the outermost closure. Blocks in it count only within another closure: test runners wrap modules in a block.
  */
 function innerScopes(scopes: readonly Scope[]): readonly Scope[] {
   const atModule = scopes.findIndex(({ kind }) => kind === "Module");
@@ -108,7 +108,7 @@ function innerScopes(scopes: readonly Scope[]): readonly Scope[] {
   return inner.some(({ kind }) => kind === "Closure") ? inner : [];
 }
 
-/** Of what is the same in another process when its text is: `undefined` of functions, and of objects with a class. */
+/** Returns a text that is equal for equal values in all processes; `undefined` for functions, symbols and instances. */
 function plainText(value: unknown, above: readonly unknown[] = []): string | undefined {
   if (typeof value === "string") return JSON.stringify(value);
   if (typeof value === "function" || typeof value === "symbol") return undefined;
@@ -130,7 +130,7 @@ function plainText(value: unknown, above: readonly unknown[] = []): string | und
 
 const MAX_DEPTH = 20;
 
-/** Of any realm. */
+/** Whether the object is a plain one, of any realm. */
 function isPlain(value: object): boolean {
   const prototype = Object.getPrototypeOf(value) as object | null;
   return (
@@ -167,8 +167,8 @@ function withSession<T>(ask: (session: Inspector.Session) => T): T {
 }
 
 /**
- * The inspector takes an object by a name that it can evaluate, and evaluates in Node's own context. Ours may be another
- * one (of a test runner), whose globals it does not see; the exports of Node's modules are the same in all.
+ * The inspector takes an object as an expression, which it evaluates in Node's main context. Our context may be another
+ * one (a test runner's), whose globals are not visible there; the exports of Node's modules are the same in all.
  */
 const KEY = "forkmap.handedOver";
 const HANDED_OVER = `process.getBuiltinModule("node:inspector")["${KEY}"]`;
@@ -211,7 +211,7 @@ function properties(session: Inspector.Session, objectId: string | undefined) {
   });
 }
 
-/** In process, the inspector answers before `post` returns. */
+/** Sends a command and returns its answer: an inspector of the same process answers before `session.post` returns. */
 function post<Answer>(session: Inspector.Session, method: string, parameters: object): Answer {
   let answer: Answer | undefined;
   session.post(method, parameters, (error: Error | null, result?: unknown) => {

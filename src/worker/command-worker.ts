@@ -1,6 +1,6 @@
 /**
- * CommandWorker: a worker that is a program in any language. It says which program; how that is talked to is in
- * launch/program/, and for those who write one in docs/protocol.md.
+ * CommandWorker: a worker that is a program in any language. It names the program; launch/program/ talks to it, and
+ * docs/protocol.md describes the protocol for authors of programs.
  */
 import { describe } from "../system/describe.js";
 import { AnyWorker, type TaskContext } from "./worker.js";
@@ -9,26 +9,26 @@ import { AnyWorker, type TaskContext } from "./worker.js";
 export interface Command {
   /** The program and its arguments, not empty. No shell is involved. */
   readonly argv: readonly string[];
-  /** Its whole environment, to which `FORKMAP_NUM`, `FORKMAP_GENERATION` and `FORKMAP_SCRATCH` are added. @defaultValue the option `env` of `Parallel` */
+  /** The program's whole environment, to which `FORKMAP_NUM`, `FORKMAP_GENERATION` and `FORKMAP_SCRATCH` are added. @defaultValue the option `env` of `Parallel` */
   readonly env?: Readonly<Record<string, string | undefined>> | undefined;
-  /** Its working directory; a program given by a relative path is looked for from there. @defaultValue the option `cwd` of `Parallel` */
+  /** The program's working directory; a relative path of the program starts there. @defaultValue the option `cwd` of `Parallel` */
   readonly cwd?: string | undefined;
 }
 
 /**
- * A worker that is a program in any language: it is kept warm, and given one item after the other in lines of JSON.
+ * A worker that is a program in any language: it is kept warm and receives one item after the other as lines of JSON.
  *
  * @remarks
- * The program reads a request per line from stdin and writes an answer per line to stdout; docs/protocol.md has all of it.
- * `Parallel` keeps a pool of it (`pool`: one for each processor unless said otherwise; `pool: false` starts it anew for each
- * item), and gives an item 10 minutes (`timeout`: 600000). Options that are about Node in children are refused: `threads`,
- * `startMethod`, `module`, `execArgv`, `startupTimeout`, `limits`, and `pool: 0`.
+ * The program reads a request per line from stdin and writes an answer per line to stdout; docs/protocol.md
+ * specifies both. `Parallel` keeps a pool of programs (`pool`: one for each processor by default; `pool: false` starts
+ * a new one for each item), and limits an item to 10 minutes (`timeout`: 600000). Options that only apply to Node
+ * children are refused: `threads`, `startMethod`, `module`, `execArgv`, `startupTimeout`, `limits`, and `pool: 0`.
  *
  * @typeParam Item - what is sent as `payload`: any JSON value
- * @typeParam Result - what comes back as `result`: any JSON value, `null` when the program gives none; a string or
- * `Uint8Array` when it names a file
+ * @typeParam Result - what comes back as `result`: any JSON value, `null` when the program returns none; a string or
+ * `Uint8Array` when the program names a file
  *
- * @throws TypeError when `argv` is empty or not strings, `env` or `cwd` is not what it has to be, or a subclass has hooks
+ * @throws TypeError when `argv` is empty or not strings, `env` or `cwd` is invalid, or a subclass has hooks
  *
  * @example
  * ```ts
@@ -69,25 +69,25 @@ export class CommandWorker<Item = unknown, Result = unknown>
     if (cwd !== undefined) this.cwd = cwd;
   }
 
-  /** They would never be called. */
+  /** @throws TypeError when a subclass overrides a hook, which would never be called */
   #checkHooks(): void {
     for (const name of ["preload", "setup", "process", "teardown"] as const) {
       if (this[name] === CommandWorker.prototype[name]) continue;
       throw new TypeError(
-        `${this.constructor.name} cannot have ${name}(): a CommandWorker runs a program, which has to do that itself`,
+        `${this.constructor.name} cannot have ${name}(): a CommandWorker runs a program, which must do this work itself`,
       );
     }
   }
 
-  /** The program does it, not this process. @throws TypeError always */
+  /** Never called by `Parallel`: the program processes the items. @throws TypeError always */
   override process(_item: Item, _task: TaskContext): Result {
     throw new TypeError(
-      `The items of ${this.argv[0]} are for new Parallel(worker).mapProcesses(items)`,
+      `process() of a CommandWorker cannot be called directly: run ${this.argv[0]} with new Parallel(worker).mapProcesses(items)`,
     );
   }
 }
 
-/** The program of a worker that is one. */
+/** Returns the program of a `CommandWorker`; `undefined` for any other worker. */
 export function commandOf(worker: object): Command | undefined {
   const isCommand = (worker.constructor as { isCommand?: unknown }).isCommand === true;
   return isCommand ? (worker as unknown as Command) : undefined;

@@ -1,2 +1,2 @@
-/** Where a `Parallel` that is used inside a child finds the frames around it; a symbol, as there may be two copies of us. */
+/** Key of `globalThis` for the frames around a child; a global symbol, as a process may have two copies of this package. */
 export const CONTEXT = Symbol.for("forkmap.context");

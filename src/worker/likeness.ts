@@ -1,17 +1,18 @@
 /**
- * Whether a field that cannot travel has been made the same by the class in another process: by what it looks like, as a text.
- * A constructor with optional parameters runs there without arguments, and what it made of those would be lost without a word.
+ * Checks that a field that cannot travel has the same value in another process, where its constructor sets it anew:
+ * compares both as text. A constructor with optional parameters runs there without arguments; a field made from an
+ * argument would silently differ.
  */
 
-/** Deeper, only what kind of a thing it is. */
+/** Below this depth, only the class name of a value is compared. */
 const MAX_DEPTH = 5;
 
-/** @param isDeep - also into instances of classes, which may be what they are by an argument */
+/** @param isDeep - whether to look into instances of classes too: their contents may depend on a constructor argument */
 export function likenessOf(value: unknown, isDeep: boolean): string {
   try {
     return look(value, isDeep, []);
   } catch {
-    // Code of its own, a getter or a proxy.
+    // A getter or a proxy threw.
     return "not to be looked at";
   }
 }
@@ -37,7 +38,7 @@ function membersOf(value: object): [string, unknown][] {
   return Object.entries(value).toSorted(([a], [b]) => (a < b ? -1 : 1));
 }
 
-/** Whether its constructor, or the one that it inherits, has any parameter, be it one that may be left out. */
+/** Whether the constructor of `type`, or the inherited one, has any parameter, even an optional one. */
 export function takesArguments(type: Function): boolean {
   for (let each: unknown = type; typeof each === "function"; each = Object.getPrototypeOf(each)) {
     const text = Function.prototype.toString.call(each);
@@ -47,7 +48,7 @@ export function takesArguments(type: Function): boolean {
   return false;
 }
 
-/** Whether it gives private fields their values by itself, as far as its text tells. */
+/** Whether the constructor assigns private fields, judging by the text of the class. */
 export function setsPrivateFields(text: string): boolean {
   const start = CONSTRUCTOR.exec(text)?.index;
   if (start === undefined) return false;
@@ -57,5 +58,5 @@ export function setsPrivateFields(text: string): boolean {
   return /\bthis\.#\w+\s*=[^=]/.test(end === -1 ? body : body.slice(0, end));
 }
 
-/** With the first character after the parenthesis, or after a comment there. */
+/** Captures the first non-blank character after the parenthesis, or after a comment there. */
 const CONSTRUCTOR = /\bconstructor\s*\(\s*(?:\/\*.*?\*\/\s*)?(\S)/s;

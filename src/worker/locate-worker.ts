@@ -1,6 +1,6 @@
 /**
- * Describes a worker so that another process can have it: the file that defines its class, the variables that the class uses
- * where a function has made it, and its own fields. Refuses a class that another process could take for another one.
+ * Describes a worker so that another process can recreate it: the file that defines its class, the variables of an
+ * enclosing function that the class uses, and its own fields. Refuses a class that another process could mistake.
  */
 import { existsSync, readFileSync } from "node:fs";
 import path from "node:path";
@@ -16,9 +16,9 @@ import { DEFINE_AT_TOP, type Unsendable, type WorkerSource } from "./worker-sour
 
 /**
  * @param worker - the instance given to `Parallel`
- * @param module - where its class is, when the user says so
+ * @param module - the option `module`: where the class is defined
  * @param execArgv - options of Node for the children
- * @throws WorkerModuleError when no other process could have the class
+ * @throws WorkerModuleError when no other process could load the class
  */
 export function locateWorker(
   worker: object,
@@ -98,12 +98,12 @@ function askInspector(type: Function): ClassOrigin {
   }
 }
 
-/** Then the first that another process comes to may be another one. */
+/** Whether several such classes exist: another process would take the first it meets, which may be the wrong one. */
 function isOneOfSeveral(type: Function): boolean {
   return (given.get(String(type)) ?? 1) > 1 || countAlive(type) > 1;
 }
 
-/** Not what came from `node -e`, a prompt or a vm context. */
+/** Whether another process can import the module; not code from `node -e`, a prompt or a vm context. */
 function canLoad(href: string): boolean {
   return href.startsWith("data:") || (href.startsWith("file:") && existsSync(new URL(href)));
 }
@@ -116,7 +116,7 @@ function fileHolds(url: string, text: string): boolean {
   }
 }
 
-/** Own fields by structured clone, and those it cannot carry or would silently flatten. */
+/** Returns own fields serialized by structured clone, and the fields that it cannot carry or would silently flatten. */
 function ownFields(
   worker: object,
   hasArguments: boolean,
@@ -155,7 +155,7 @@ function unsendableReason(value: unknown, above: readonly unknown[] = []): strin
   return undefined;
 }
 
-/** The built-in types that structured clone keeps whole; Maps and Sets are taken as they are. */
+/** Whether structured clone preserves this built-in type; members of Maps and Sets are not checked. */
 function isCloneable(value: object): boolean {
   if (ArrayBuffer.isView(value) && !Buffer.isBuffer(value)) return true;
   return CLONEABLE.has(Object.getPrototypeOf(value) as object);

@@ -1,8 +1,8 @@
-/** A worker's class that is in the program's own file: that is run a second time to have it, and what goes wrong then. */
+/** A worker's class in the program's own file: the child runs the program a second time to get it, which may fail. */
 import { realpathSync } from "node:fs";
 import { fileURLToPath } from "node:url";
 
-/** Whether this module is the program that `argv` has started. */
+/** Whether the module is the program that `argv` started. */
 export function isProgram(url: string, argv: readonly string[]): boolean {
   try {
     return argv[1] !== undefined && realpathSync(argv[1]) === realpathSync(fileURLToPath(url));
@@ -11,7 +11,7 @@ export function isProgram(url: string, argv: readonly string[]): boolean {
   }
 }
 
-/** What to do when the second run fails: what was there already, or is not there, is the commonest reason. */
+/** Advice when the second run fails, most often because something already exists (a file, a port) or is missing there. */
 export const RERUN_ADVICE =
   "The program is run a second time, up to `new Parallel`, as the worker's class is in it: move `new Parallel` right below " +
-  "the class, above all that opens, reads or prints something, or export the class from a module of its own";
+  "the class, above everything that opens, reads or prints something, or export the class from a module of its own";

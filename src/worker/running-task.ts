@@ -1,4 +1,4 @@
-/** What `process` is told of its item, in a child and inline. */
+/** The second argument of `process`, in a child and inline. */
 import type { Frame, Instance, Kind, TaskContext } from "./worker.js";
 
 export class RunningTask implements TaskContext {

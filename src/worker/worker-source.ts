@@ -1,31 +1,31 @@
-/** What another process is told of a worker, to find its class again and to fill in its fields. */
+/** The description of a worker that another process receives, to find its class again and to fill in its fields. */
 import type { Frame } from "./worker.js";
 
 export interface Unsendable {
   /** Why it cannot travel. */
   readonly reason: string;
-  /** What it looks like (likeness.ts). */
+  /** Its value as text, for comparison (likeness.ts). */
   readonly likeness: string;
 }
 
-/** Everything needed to have the worker in another process. */
+/** Everything needed to recreate the worker in another process. */
 export interface WorkerSource {
   /** Name of the class, for finding its export. */
   readonly name: string;
   /** Source text of the class: two classes may share a name. */
   readonly text: string;
-  /** Names of its methods, which survive transpiling when `text` does not. */
+  /** Names of the class's methods, which survive transpiling when `text` does not. */
   readonly members: readonly string[];
   readonly url: string;
-  /** Whether the file holds `text` to the letter; false when a loader has transpiled it. */
+  /** Whether the file contains `text` verbatim; false when a loader has transpiled it. */
   readonly verbatim: boolean;
   /** Whether the user named the module, so that the name of the class is enough. */
   readonly explicit: boolean;
-  /** Whether it returns JSON values. */
+  /** Whether the worker returns JSON values. */
   readonly isJson: boolean;
   /** The function or block whose variables the class uses; a bundler puts every module into one. */
   readonly maker?: string | undefined;
-  /** Those of the variables that can be compared, as text: a class that another call has made may have others. */
+  /** Variables that can be compared, as text: a class created by another call of the function may have other values. */
   readonly variables: Readonly<Record<string, string>>;
   /** Own fields, serialised by structured clone, base64. */
   readonly fields: string;
@@ -38,6 +38,6 @@ export interface WorkerSource {
   readonly context: readonly Frame[];
 }
 
-/** What to do with a class that a function makes. */
+/** Advice for a class that is defined inside a function. */
 export const DEFINE_AT_TOP =
   "Define it at the top level of a module and pass what it needs as fields (`new Worker({ ... })`) or with the items";

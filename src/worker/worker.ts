@@ -1,14 +1,14 @@
 /**
- * What users extend: a worker says what is done to one item, and its hooks say what is done around it.
- * A worker holds no machinery; where and when its methods run is the business of `Parallel`.
+ * The folder holds what users extend, and how another process finds a worker's class again. Here: the base classes. A
+ * worker defines what is done to one item, its hooks what is done around it; `Parallel` decides where and when.
  */
 
-/** How a child process comes to be: `fork` is fork(2) of a warm process, `spawn` starts Node again. */
+/** How a child process is started: `fork` is fork(2) of a warm process, `spawn` starts Node again. */
 export type StartMethod = "fork" | "spawn";
 
 /**
- * What an item runs in: a child process, by how it came to be (`command`: the program of a `CommandWorker`), a thread, or this
- * process itself (`inline`).
+ * What an item runs in: a child process, by its start method (`command`: the program of a `CommandWorker`), a thread,
+ * or this process itself (`inline`).
  */
 export type Kind = StartMethod | "command" | "thread" | "inline";
 
@@ -19,7 +19,7 @@ export interface Frame {
   readonly name: string;
 }
 
-/** The child a worker finds itself in. */
+/** The child that a worker runs in. */
 export interface Instance extends Frame {
   /** How many children the slot has had, this one included: 1 for the first. `num` and `generation` together never repeat. */
   readonly generation: number;
@@ -29,7 +29,7 @@ export interface Instance extends Frame {
   readonly context: readonly Frame[];
 }
 
-/** What `process` is told about its item. */
+/** What `process` receives with its item. */
 export interface TaskContext extends Instance {
   /** Position of the item in the input. */
   readonly index: number;
@@ -40,8 +40,9 @@ export interface TaskContext extends Instance {
    * within `forceKillAfterDelay`.
    *
    * @remarks
-   * Reading it is what installs the signal handler; a worker that never does ends at once on SIGTERM. It does not keep
-   * the child alive: one that waits for nothing else has nothing to wait for. A thread has no signals; it is told all the same.
+   * Reading this property installs the signal handler; a worker that never reads it ends at once on SIGTERM.
+   * The handler does not keep the child alive: a child that only waits for it exits. In a thread, which has no signals,
+   * `signal` aborts too.
    */
   readonly signal: AbortSignal;
 }
@@ -49,17 +50,18 @@ export interface TaskContext extends Instance {
 /** What `Parallel` takes; extend `ParallelWorker` or `JsonWorker`, not this. */
 export abstract class AnyWorker<Item, Result> {
   /**
-   * Set to `true` by a worker whose children may be forked whatever its module and `preload` leave open, alive or under way.
+   * Set this to `true` to fork children whatever the module and `preload` of the worker leave open, alive or pending.
    *
    * @remarks
-   * Without it, children are spawned where a fork would share what must not be shared. With it, each forked child sees
-   * inherited connections and pipes as closed by their peer, before any of its code runs; all else that is open is shared, and
-   * what is under way when the fork server is ready never ends in a child. Threads are no matter of opinion: they are not copied.
+   * By default, children are spawned where a fork would share what must not be shared. With `true`, each
+   * forked child sees inherited connections and pipes as closed by their peer, before any of its code runs. Everything
+   * else that is open is shared, and operations pending when the fork server is ready never complete in a child.
+   * Threads still prevent fork: fork(2) does not copy them.
    *
    * @defaultValue `false`
    */
   static readonly forkSafe?: boolean;
-  /** Runs once in the fork server, before any fork: what it loads is shared by all children. A spawned child or a thread runs it itself. */
+  /** Runs once in the fork server, before any fork: all children share what it loads. A spawned child or a thread runs it itself. */
   preload?(): void | Promise<void>;
   /** Runs once in each child, before its first item. */
   setup?(instance: Instance): void | Promise<void>;
@@ -79,8 +81,9 @@ export abstract class AnyWorker<Item, Result> {
  * The base of every worker whose results are text or bytes: extend it and override `process`.
  *
  * @remarks
- * Each item runs in a process of its own, unless there is a pool. Own fields of the instance travel to it by structured clone; a class that
- * takes no constructor arguments is constructed there first, so private fields and functions start anew.
+ * Each item runs in a process of its own, unless there is a pool. Own fields of the instance travel there by
+ * structured clone. A class that takes no constructor arguments is first constructed there, so private fields and
+ * functions start anew.
  *
  * @typeParam Item - what `process` receives: any JSON value
  * @typeParam Result - `string` or `Uint8Array` (`void` for a worker that is only used with `eachProcess`)

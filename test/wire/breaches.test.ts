@@ -17,7 +17,7 @@ const WAYS: readonly (readonly [string, Partial<ParallelOptions>])[] = [
 const REASONS: Readonly<Record<string, string>> = {
   "a time": "noted a time in its ledger",
   "a count of begun items": "claims in its ledger to have begun",
-  "a count of bytes": "bytes more in its ledger than that can hold",
+  "a count of bytes": "bytes more in its ledger than it can hold",
   "an unknown item": "what became of item number 4000, which it does not have",
   "no JSON": "noted something in its ledger that is not JSON",
   "no entry": "where a result or an error is expected",

@@ -15,13 +15,13 @@ function deep(): unknown {
 }
 
 const ITEMS: Record<string, [() => unknown, string]> = {
-  "whose toJSON gives undefined": [
+  "whose toJSON returns undefined": [
     () => ({ toJSON() {} }),
-    "it has a `toJSON` that gives undefined",
+    "it has a `toJSON` that returns undefined",
   ],
   "with such a value in it": [
     () => ({ a: [{ toJSON() {} }] }),
-    "`a.0` has a `toJSON` that gives undefined",
+    "`a.0` has a `toJSON` that returns undefined",
   ],
   "whose toJSON gives a Map": [() => ({ toJSON: () => new Map() }), "it is an instance of Map"],
   "whose toJSON throws": [
@@ -160,15 +160,15 @@ describe.each(["fork", "spawn", "inline"] as const)("a result by %s", (method) =
     method === "inline" ? { pool: 0 } : { startMethod: method };
 
   it.each([
-    ["undefinedMade", "an object: it has a `toJSON` that gives undefined"],
-    ["undefinedWithin", "an object: `a` has a `toJSON` that gives undefined"],
+    ["undefinedMade", "an object: it has a `toJSON` that returns undefined"],
+    ["undefinedWithin", "an object: `a` has a `toJSON` that returns undefined"],
     ["deep", "an array: it is nested too deeply"],
     ["invalidDate", "an array: `0` is an invalid Date"],
     ["boxed", "an array: `0` is an instance of Number"],
     ["map", "an instance of Map"],
-    ["response", "an instance of Response, of which JSON keeps nothing"],
-    ["generator", "an object, of which JSON keeps nothing"],
-    ["within", "an object: `headers` is an instance of Headers, of which JSON keeps nothing"],
+    ["response", "an instance of Response, which JSON would turn into {}"],
+    ["generator", "an object, which JSON would turn into {}"],
+    ["within", "an object: `headers` is an instance of Headers, which JSON would turn into {}"],
   ])("that is no JSON is told as what it is: %s", async (name, got) => {
     const error = await rejection(opened(new ReturnsOdd(), options).mapProcesses([name]));
     expect(error).toBeInstanceOf(ResultTypeError);

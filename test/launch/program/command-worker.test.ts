@@ -120,7 +120,7 @@ describe("a CommandWorker refuses", () => {
       "`limits`",
     );
     expect(() => new CommandWorker({ argv: ["ruby"] }).process("a", {} as never)).toThrow(
-      "The items of ruby are for",
+      "process() of a CommandWorker cannot be called directly: run ruby with",
     );
   });
 });
