@@ -1,7 +1,7 @@
 /** The pool in which the tasks of a call run, from the first item until the call has ended. */
 import type { Pool } from "../pool/pool.js";
 import type { TaskOwner } from "../pool/task-owner.js";
-import type { LongItem } from "../wire/protocol.js";
+import type { LongItem } from "../wire/payload.js";
 import type { Call } from "./call.js";
 
 export class PoolLease {

@@ -4,7 +4,8 @@
  */
 import { rmSync, truncateSync } from "node:fs";
 import { type Payable, payableText, writePayload } from "../wire/payload.js";
-import { LONGEST_INLINE, type LongItem } from "../wire/protocol.js";
+import { LONGEST_INLINE } from "../wire/protocol.js";
+import type { LongItem } from "../wire/payload.js";
 
 /** While no file is in use, only files up to this size are kept, and at most this many. */
 const IDLE_BYTES = 1024 * 1024;

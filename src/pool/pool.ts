@@ -1,5 +1,5 @@
 /** What a call needs of the place where its tasks run. */
-import type { LongItem } from "../wire/protocol.js";
+import type { LongItem } from "../wire/payload.js";
 import type { TaskOwner } from "./task-owner.js";
 
 export interface Pool {

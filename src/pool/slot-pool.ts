@@ -13,7 +13,7 @@ import { outside } from "../launch/outside.js";
 import { ChildOutput } from "./output/child-output.js";
 import { newMark } from "../wire/output-mark.js";
 import { isBackedUp, onceDrained } from "./output/printer.js";
-import type { LongItem } from "../wire/protocol.js";
+import type { LongItem } from "../wire/payload.js";
 import type { Limits } from "../options.js";
 import type { Meter } from "../observe/stats.js";
 import type { TaskOwner } from "./task-owner.js";

@@ -22,6 +22,12 @@ export interface Written {
   readonly size: number;
 }
 
+/** An item too long for a line. */
+export type LongItem =
+  | ({ readonly file: string } & Written)
+  /** For a thread, which receives it in the same message as the line. */
+  | { readonly text: string; readonly kind: "text" | "json" };
+
 /** Returns a text for writing: as UTF-8, or as JSON if it has half a surrogate pair, which only survives as an escape. */
 export function payableText(text: string): Payable {
   return text.isWellFormed()
@@ -32,6 +38,11 @@ export function payableText(text: string): Payable {
 /** Returns the value that a text of this kind encodes. */
 export function parsePayload(text: string, kind: PayloadKind): unknown {
   return kind === "json" ? parse(text) : text;
+}
+
+/** Returns the item, wherever it is. */
+export function readLongItem(long: LongItem): unknown {
+  return "file" in long ? readPayload(long.file, long) : parsePayload(long.text, long.kind);
 }
 
 /**

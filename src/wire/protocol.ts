@@ -13,7 +13,7 @@
  */
 import type { MessagePort } from "node:worker_threads";
 import type { ErrorRecord } from "./error-record.js";
-import type { Written } from "./payload.js";
+import type { LongItem, Written } from "./payload.js";
 import type { Limits } from "../options.js";
 import type { WorkerSource } from "../worker/worker-source.js";
 
@@ -34,12 +34,6 @@ export const MAX_FIBERS = 1024;
 
 /** File descriptor of the channel in the fork server and in spawned children. */
 export const CHANNEL_FD = 3;
-
-/** An item too long for a line. */
-export type LongItem =
-  | ({ readonly file: string } & Written)
-  /** For a thread, which receives it in the same message as the line. */
-  | { readonly text: string; readonly kind: "text" | "json" };
 
 /** Some items for one child. */
 export interface Payload {

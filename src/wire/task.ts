@@ -1,6 +1,6 @@
 /** A task: an item on its way, and where it has run. */
 import type { Usage } from "../errors.js";
-import type { LongItem } from "./protocol.js";
+import type { LongItem } from "./payload.js";
 
 /** Kept small, as every item has one: rare fields are only set when needed. */
 export interface Task {

@@ -1,7 +1,9 @@
 /** The frames around the running code: those of this child process, and those of workers that run inline in it. */
 import { AsyncLocalStorage } from "node:async_hooks";
-import { CONTEXT } from "./context.js";
 import type { Frame } from "./worker.js";
+
+/** Key of `globalThis` for the frames around a child; a global symbol, as a process may have two copies of this package. */
+export const CONTEXT = Symbol.for("forkmap.context");
 
 const inline = new AsyncLocalStorage<readonly Frame[]>();
 

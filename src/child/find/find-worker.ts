@@ -16,7 +16,7 @@ import type { LoadProblem } from "../../wire/protocol.js";
 import { DEFINE_AT_TOP, type WorkerSource } from "../../worker/worker-source.js";
 import { likenessOf, setsPrivateFields, takesArguments } from "../../worker/likeness.js";
 import { isProgram, RERUN_ADVICE } from "../../worker/rerun.js";
-import type { LoadedWorker } from "../items/runner.js";
+import type { LoadedWorker } from "../items/runner-events.js";
 
 /** The worker cannot be had; says why in a sentence for the user. */
 export class LoadFailure extends Error {

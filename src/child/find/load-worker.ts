@@ -6,7 +6,7 @@ import type { WorkerSource } from "../../worker/worker-source.js";
 import { isProgram, RERUN_ADVICE } from "../../worker/rerun.js";
 import { findWorker, LoadFailure } from "./find-worker.js";
 import { prepareForJson } from "../items/notes.js";
-import type { LoadedWorker } from "../items/runner.js";
+import type { LoadedWorker } from "../items/runner-events.js";
 import type { Ending } from "../items/watch-exit.js";
 
 /** Its module is loaded, and `preload` has been called. */

@@ -26,7 +26,7 @@ import type { LedgerMemory } from "../items/ledger-writer.js";
 import { type Libc, RUSAGE_BYTES, SIGKILL } from "../libc.js";
 import { SpareDescriptors } from "./spare-descriptors.js";
 import { Ledgers } from "../items/ledgers.js";
-import type { LoadedWorker } from "../items/runner.js";
+import type { LoadedWorker } from "../items/runner-events.js";
 import { parse } from "../../system/json.js";
 
 interface Running {

@@ -25,7 +25,7 @@ import { packCHeap } from "./pack-c-heap.js";
 import { letHeapSpread } from "./pack-heap.js";
 import { makeRandomRenewable } from "./renew.js";
 import { rehearse } from "./rehearse.js";
-import type { LoadedWorker } from "../items/runner.js";
+import type { LoadedWorker } from "../items/runner-events.js";
 import { warmUp } from "./warm-up.js";
 import { takeOverStdio } from "../items/stdio.js";
 import { hideV8Threads } from "./v8-threads.js";

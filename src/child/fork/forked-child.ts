@@ -32,7 +32,8 @@ import {
 } from "../items/process-child.js";
 import { OutputMarks } from "../items/output-marks.js";
 import { renewRandom } from "./renew.js";
-import { type LoadedWorker, Runner, type Surroundings } from "../items/runner.js";
+import { Runner } from "../items/runner.js";
+import type { LoadedWorker, Surroundings } from "../items/runner-events.js";
 import { writeFully } from "../items/stdio.js";
 import { atEnd, type Ending, exitBy, isExitAwaited } from "../items/watch-exit.js";
 

@@ -12,7 +12,7 @@ import type { Payload, Start } from "../../wire/protocol.js";
 import type { WorkerSource } from "../../worker/worker-source.js";
 import { ForkedChild } from "./forked-child.js";
 import type { Libc } from "../libc.js";
-import type { LoadedWorker } from "../items/runner.js";
+import type { LoadedWorker } from "../items/runner-events.js";
 import { exitBy, withOwnEmit } from "../items/watch-exit.js";
 
 /** Items that come back as they are, one of them too long for the ledger: by then V8 has compiled it all and knows its types. */

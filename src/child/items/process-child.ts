@@ -4,7 +4,7 @@ import type { WorkerSource } from "../../worker/worker-source.js";
 import type { Frame } from "../../worker/worker.js";
 import type { ItemChannel } from "./item-channel.js";
 import type { OutputMarks } from "./output-marks.js";
-import type { RunnerEvents } from "./runner.js";
+import type { RunnerEvents } from "./runner-events.js";
 
 /** In the list of processes. */
 export function titleOf(name: string, { num, payload }: Start): string {

@@ -4,51 +4,19 @@
  *
  * An item whose `process` returns no promise is begun, run and noted without a turn of the event loop.
  */
-import { CONTEXT } from "../../worker/context.js";
-import { recordError } from "../../wire/error-record.js";
 import { monotonic } from "../../system/monotonic.js";
-import { parsePayload, readPayload } from "../../wire/payload.js";
-import type { Answer, LongItem, Payload, Start, ToChild } from "../../wire/protocol.js";
-import type { Frame, Instance, JsonWorker, Kind, ParallelWorker } from "../../worker/worker.js";
+import { recordError } from "../../wire/error-record.js";
+import { readLongItem } from "../../wire/payload.js";
+import type { Payload, Start, ToChild } from "../../wire/protocol.js";
+import { CONTEXT } from "../../worker/current-context.js";
+import { RunningTask } from "../../worker/running-task.js";
+import type { Instance } from "../../worker/worker.js";
+import { Interruption } from "./interruption.js";
 import type { LedgerWriter } from "./ledger-writer.js";
+import { MemoryLimit } from "./memory-limit.js";
 import { Notes } from "./notes.js";
 import type { OverflowWriter } from "./overflow.js";
-import type { OutputMarks } from "./output-marks.js";
-import { RunningTask } from "../../worker/running-task.js";
-
-export type LoadedWorker =
-  | ParallelWorker<unknown, string | Uint8Array>
-  | JsonWorker<unknown, unknown>;
-
-/** Where the items run: what all children of one worker have in common. */
-export interface Surroundings {
-  readonly kind: Kind;
-  readonly name: string;
-  readonly context: readonly Frame[];
-  /** Bytes that count as held by the child. */
-  readonly heldMemory?: () => number;
-}
-
-export interface RunnerEvents {
-  /** Tells the parent. */
-  say(answer: Answer): void;
-  /** Whether an item is being run. */
-  busy(isBusy: boolean): void;
-  /** Calls `interrupt` when the child is asked to end. */
-  onInterrupt(interrupt: () => void): void;
-  /**
-   * Of a child with one item, whose process is through: has Node tell rejections that nobody has handled, and calls `then`
-   * unless that ends the process.
-   */
-  tellRejections?(then: () => void): void;
-  /** All is done that will ever be: the child can end. */
-  done(): void;
-  /** Where it is to be seen in what the child prints which item has printed it. */
-  readonly marks?: OutputMarks | undefined;
-}
-
-/** To ask how much memory is held takes some 10 us. */
-const MEMORY_CHECK_MS = 5;
+import type { LoadedWorker, RunnerEvents, Surroundings } from "./runner-events.js";
 
 interface Batch {
   readonly id: string;
@@ -64,7 +32,8 @@ export class Runner {
   readonly #notes: Notes;
   readonly #events: RunnerEvents;
   readonly #instance: Instance;
-  readonly #heldMemory: () => number;
+  readonly #memory: MemoryLimit;
+  readonly #interruption: Interruption;
   readonly #batches: Batch[] = [];
   #inFlight = 0;
   #lastId = "";
@@ -82,8 +51,6 @@ export class Runner {
   #isFinishing = false;
   #isBusy = false;
   #isProgressDue = false;
-  #memoryCheckedAt = 0;
-  #controller: AbortController | undefined;
 
   constructor(
     worker: LoadedWorker,
@@ -98,7 +65,8 @@ export class Runner {
     this.#ledger = ledger;
     this.#notes = new Notes(ledger, overflow, worker);
     this.#events = events;
-    this.#heldMemory = heldMemory;
+    this.#memory = new MemoryLimit(start.maxRss, heldMemory);
+    this.#interruption = new Interruption(() => events.onInterrupt(() => this.interrupt()));
     this.#isSetUp = worker.setup === undefined;
     const { num, generation } = start;
     this.#instance = {
@@ -193,11 +161,7 @@ export class Runner {
   }
 
   #holdsTooMuch(now: number): boolean {
-    const { maxRss } = this.#start;
-    if (maxRss === undefined || !this.#hasRun) return false;
-    if (now - this.#memoryCheckedAt < MEMORY_CHECK_MS) return false;
-    this.#memoryCheckedAt = now;
-    return this.#heldMemory() > maxRss;
+    return this.#hasRun && this.#memory.isExceeded(now);
   }
 
   /** Returns the time at which it came back. */
@@ -206,10 +170,10 @@ export class Runner {
     this.#events.marks?.begin(seq);
     try {
       const long = payload.long?.[place];
-      const item = long ? readLong(long) : payload.items[place];
+      const item = long ? readLongItem(long) : payload.items[place];
       const index = payload.indexes === undefined ? payload.index + place : payload.indexes[place]!;
       const attempt = payload.attempts === undefined ? 1 : payload.attempts[place]!;
-      const task = new RunningTask(index, attempt, this.#instance, this.#signal);
+      const task = new RunningTask(index, attempt, this.#instance, this.#interruption.signal);
       const result = this.#process(payload, seq, item, task);
       if (isThenable(result) || this.#tearsDown) {
         this.#inFlight += 1;
@@ -333,24 +297,11 @@ export class Runner {
     return this.#start.payload !== undefined && this.#worker.teardown !== undefined;
   }
 
-  /** Made on first use: the handler it needs would keep SIGTERM from ending a worker that loops for ever. */
-  readonly #signal = (): AbortSignal => {
-    if (!this.#controller) {
-      this.#controller = new AbortController();
-      this.#events.onInterrupt(() => this.interrupt());
-    }
-    return this.#controller.signal;
-  };
-
   /** The child is asked to end: what runs is told, and may finish. */
   interrupt(): void {
-    this.#controller?.abort(new Error("The child was asked to end (SIGTERM)"));
+    this.#interruption.abort();
     if (!this.#start.payload) this.end();
   }
-}
-
-function readLong(long: LongItem): unknown {
-  return "file" in long ? readPayload(long.file, long) : parsePayload(long.text, long.kind);
 }
 
 function isThenable(value: unknown): value is PromiseLike<unknown> {

@@ -1,0 +1,22 @@
+/** Whether a child holds more memory than `maxRss`. */
+
+/** The kernel is asked at most this often, as an answer takes about 10 us. */
+const INTERVAL_MS = 5;
+
+export class MemoryLimit {
+  readonly #maxRss: number | undefined;
+  readonly #heldMemory: () => number;
+  #checkedAt = 0;
+
+  /** @param maxRss - in bytes, `undefined` for no limit */
+  constructor(maxRss: number | undefined, heldMemory: () => number) {
+    this.#maxRss = maxRss;
+    this.#heldMemory = heldMemory;
+  }
+
+  isExceeded(now: number): boolean {
+    if (this.#maxRss === undefined || now - this.#checkedAt < INTERVAL_MS) return false;
+    this.#checkedAt = now;
+    return this.#heldMemory() > this.#maxRss;
+  }
+}
