@@ -89,7 +89,7 @@ describe.each(["fork", "spawn"] as const)("an error of the worker by %s", (start
   });
 
   it.each(["proxy", "function"])(
-    "whose properties cannot be read still fails the item as thrown: %s",
+    "that reveals nothing about itself still fails the item as thrown: %s",
     async (name) => {
       expect(await thrownBy(name)).toMatchObject({ code: "ERR_PARALLEL_ITEM", index: 0 });
     },

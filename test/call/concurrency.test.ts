@@ -101,7 +101,7 @@ describe.each([
     all();
   });
 
-  it("can be lowered during a call: surplus slots end after their current item", async () => {
+  it("can be lowered during a call: surplus slots end once they have done their items", async () => {
     const parallel = opened(new Does(), sized(3));
     const directory = temporaryDirectory();
     const log = path.join(directory, "log");

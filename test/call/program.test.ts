@@ -38,7 +38,7 @@ describe.each(["fork", "spawn"] as const)("a program with children by %s", (star
   });
 });
 
-it("a program that makes many calls does not accumulate memory", async () => {
+it("a program that makes many calls keeps no memory, listeners or descriptors of them", async () => {
   const { code, stdout } = await program("many-calls.mjs", [], ["--expose-gc"]).ended;
   expect(code).toBe(0);
   const more = JSON.parse(stdout) as Record<string, number>;

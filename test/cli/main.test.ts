@@ -80,7 +80,7 @@ describe("forkmap conform, stopped while it waits for an answer", { timeout: 60_
     const ended = outputOf(cli);
     let stderr = "";
     cli.stderr!.on("data", (bytes: Buffer) => (stderr += bytes));
-    // The second request comes after the processes that test the start have ended; its process waits for 600 s.
+    // The second request comes after the processes that test the start have ended; its answer is awaited for up to 600 s.
     await vi.waitFor(() => expect(stderr.match(/^-> /gm)).toHaveLength(2), SOON);
     const last = () => Number(/.*^pid (\d+)\n/ms.exec(stderr)?.[1]);
     await vi.waitFor(() => expect(isAlive(last())).toBe(true), SOON);

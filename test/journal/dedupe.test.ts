@@ -22,7 +22,7 @@ describe.each([
   { pool: 0 },
 ] as const)("dedupe, %j", (given) => {
   const options = { ...given, dedupe: true };
-  /** An item that others wait for while it runs, and one whose result is usually known when its equals arrive. */
+  /** An item that others wait for while it runs, and one whose equals arrive when its result is known. */
   const a = () => ({ log, ms: 20, gives: "a" });
   const b = () => ({ log, gives: "b" });
 

@@ -96,7 +96,7 @@ describe("a journal", () => {
     ];
     const results = [
       ...texts,
-      // Still in its line, at the limit.
+      // Some of these still fit in their line, others do not.
       ...texts.flatMap((text) => [text.repeat(9000), text.repeat(100_000)]),
       ...[64 * 1024, 64 * 1024 + 1].flatMap((length) => [
         "\0".repeat(length),

@@ -65,7 +65,7 @@ describe.each(WAYS)("a journaled call, %j", (options) => {
     }
   });
 
-  it("runs what is missing, with new and different items", async () => {
+  it("runs only the missing items of a different input", async () => {
     const parallel = opened(new Journaled(), { ...options, journal });
     const onFinish = vi.fn();
     const first = await parallel.mapProcesses([1, 2, 2]);

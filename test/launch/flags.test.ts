@@ -9,7 +9,7 @@ async function outcomes(...execArgv: string[]): Promise<Record<string, unknown>>
   const env = { NODE_NO_WARNINGS: "1" };
   const ran = await runScript(fixture("flags.mjs"), { execArgv, env });
   expect(ran.code, ran.stderr).toBe(0);
-  // V8 prints to stdout which other flags --jitless changes.
+  // V8 may print to stdout which flags --jitless disables.
   return JSON.parse(ran.stdout.trimEnd().split("\n").at(-1)!) as Record<string, unknown>;
 }
 

@@ -1,4 +1,4 @@
-/** A fork server that holds much memory moves it (child/huge-pages.ts), and every child sees the same. */
+/** A fork server that holds much memory moves it (child/fork/huge-pages.ts), and every child sees the same. */
 import { createHash } from "node:crypto";
 import { expect, test } from "vitest";
 import { LargePreload } from "../fixtures/large-preload.mjs";

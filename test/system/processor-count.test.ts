@@ -50,7 +50,7 @@ function rootWith(files: Record<string, string>): string {
 describe("cgroupQuota", () => {
   const V2 = { "proc/self/cgroup": "0::/app.slice/one.service" };
 
-  it("is undefined if no cgroup has one", () => {
+  it("is Infinity if no cgroup has one", () => {
     expect(cgroupQuota(rootWith({}))).toBe(Infinity);
     const cpu = { "sys/fs/cgroup/app.slice/one.service/cpu.max": "max 100000" };
     expect(cgroupQuota(rootWith({ ...V2, ...cpu }))).toBe(Infinity);

@@ -121,7 +121,7 @@ describe.each(["fork", "spawn"] as const)(
         const { reason } = settled[1] as PromiseRejectedResult;
         expect(reason).toBeInstanceOf(ItemError);
         expect(reason).toMatchObject({ index: 1, cause: { code: "ENOSPC" } });
-        // The fork server has the ledger of the call mapped until it is notified to unmap it.
+        // The fork server has the ledger of the call mapped until it receives the request to release it.
         await parallel.close();
       });
     });

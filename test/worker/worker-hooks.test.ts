@@ -69,7 +69,7 @@ describe.each(["fork", "spawn"] as const)("a worker in children by %s", (startMe
     expect(error.cause).toBeInstanceOf(RangeError);
   });
 
-  it("causes a WorkerModuleError when preload throws, with no item's index", async () => {
+  it("causes a WorkerModuleError when preload throws, as an error of the call and not of an item", async () => {
     const parallel = opened(new BadHooks("preload"), { startMethod });
     for (const call of ["mapProcesses", "mapSettled"] as const) {
       const error = await rejection(parallel[call](["a", "b"]));

@@ -238,7 +238,7 @@ describe("an item that fails in a thread", () => {
     expect(error.message).toContain(`Item 0 ${message}`);
   });
 
-  // From Node 24 on, V8 sometimes ends the whole process instead, as documented.
+  // From Node 24 on, V8 sometimes ends the whole process instead, as V8 says it may.
   it.skipIf(NODE >= 24)("because the thread runs out of its memory is a dead child", async () => {
     const parallel = opened(new Ends(), { pool: 1, execArgv: ["--max-old-space-size=60"] });
     const error = await rejection(parallel.mapThreads(["memory"]));
