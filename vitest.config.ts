@@ -1,7 +1,7 @@
 import { defineConfig } from "vitest/config";
 import { BaseSequencer, type TestSpecification } from "vitest/node";
 
-/** The longest files first: on a new machine nothing is known of their durations, and one that comes last is waited for. */
+/** Runs the longest files first: a new machine has no recorded durations, and a long file that starts last delays the end. */
 class LongestFirst extends BaseSequencer {
   override async sort(files: TestSpecification[]): Promise<TestSpecification[]> {
     const sorted = await super.sort(files);
@@ -18,11 +18,11 @@ export default defineConfig({
     include: ["test/**/*.test.ts"],
     testTimeout: 30_000,
     hookTimeout: 30_000,
-    // Most tests wait for processes of their own; more files at a time would make them time each other out.
+    // Most tests wait for processes of their own; more test files at a time would make each other time out.
     maxWorkers: 3,
     sequence: { sequencer: LongestFirst },
     pool: "forks",
-    // Workers are loaded as Node loads them, here and in the children: what is tested is what ships.
+    // Workers are loaded by Node itself, here and in the children, so the tests run the published code.
     server: { deps: { external: [/\/dist\//, /\/fixtures\//] } },
   },
 });

@@ -1,4 +1,4 @@
-/** Bundles of a program, made by bundlers with this package kept out, find the class as the program itself does. */
+/** Bundles of a program, with this package kept out, find the worker's class as the program itself does. */
 import { execFile } from "node:child_process";
 import { cpSync, mkdirSync, mkdtempSync, rmSync, symlinkSync, writeFileSync } from "node:fs";
 import { createRequire } from "node:module";
@@ -16,7 +16,7 @@ import { runScript } from "./support/run-script.js";
 const REPOSITORY = fileURLToPath(new URL("..", import.meta.url));
 const NCC = createRequire(import.meta.url).resolve("@vercel/ncc/dist/ncc/cli.js");
 
-/** The class uses variables of its module, as a function of it does, which a bundler makes those of a function. */
+/** The class and a function that it calls use variables of the module, which a bundler moves into a function. */
 const WORKER = (head: string, tail: string) => `
 ${head}
 const factor = 2;
@@ -76,7 +76,7 @@ beforeAll(() => {
 
 afterAll(() => rmSync(directory, { recursive: true }));
 
-// Its types say `export default`, and it is the function itself under Node.
+// Its types declare a default export; under Node the import is the function itself.
 const commonjs = rollupCommonjs as unknown as typeof rollupCommonjs.default;
 const external = ["forkmap", /^node:/];
 
@@ -177,15 +177,15 @@ describe.each<[name: string, way: Way, sources: readonly Source[]]>([
   });
 });
 
-test("webpack's eval is an error that says what to set", async () => {
+test("webpack's eval is an error that says which setting to use", async () => {
   const file = path.join(directory, "eval.cjs");
   await byWebpack("main.cjs", file, { mode: "development" });
   const { stdout } = await runScript(file);
   expect(stdout).toMatch(/^"WorkerModuleError: Double is defined in webpack.* set `devtool`/);
 });
 
-test("a bundle with this package in it says in a sentence to keep it out", async () => {
-  // As deployed: without the package, whose address webpack writes into the bundle.
+test("a bundle that contains this package is refused with advice to keep it external", async () => {
+  // As deployed: without the package, whose path webpack writes into the bundle.
   const copy = path.join(directory, "forkmap-copy");
   cpSync(path.join(REPOSITORY, "dist"), copy, { recursive: true });
   symlinkSync(path.join(REPOSITORY, "node_modules"), path.join(copy, "node_modules"));
@@ -214,7 +214,7 @@ test("a bundle with this package in it says in a sentence to keep it out", async
   }
 });
 
-test("decorators that tsc has compiled put the class into a function: its export is taken", async () => {
+test("decorators compiled by tsc put the class into a function: its export is used", async () => {
   writeFileSync(path.join(directory, "package.json"), '{ "type": "module" }');
   const worker = `import { JsonWorker } from "forkmap";
     const seen: string[] = [];

@@ -1,4 +1,4 @@
-/** The stack of an error of a call: it begins in the caller's code, ends in the worker's, and has nothing of the library. */
+/** The stack of a call's error begins in the caller's code, ends in the worker's, and has no line of the library. */
 import { fileURLToPath } from "node:url";
 import { ItemError, JsonWorker, LaunchError, Parallel, WorkerModuleError } from "forkmap";
 import { describe, expect, it } from "vitest";
@@ -47,7 +47,7 @@ describe.each([
   { pool: 1 },
   { pool: 0 },
 ] as const)("with %j", (options) => {
-  it("an item's error begins where the call was made, and ends where `process` threw", async () => {
+  it("an item's error begins at the call, and ends where `process` threw", async () => {
     const parallel = opened(new ThrowsBelowZero(), options) as Parallel<number, unknown>;
     for (const [verb, call] of Object.entries(VERBS)) {
       const error = await rejection<ItemError>(call(parallel));
@@ -66,7 +66,7 @@ describe.each([
   });
 });
 
-it("so does every other error of a call", async () => {
+it("every other error of a call begins there too", async () => {
   const cases: [unknown, () => Promise<unknown>][] = [
     [LaunchError, () => opened(new ThrowsBelowZero(), { cwd: "/nowhere" }).mapProcesses([1])],
     [LaunchError, () => opened(new ThrowsBelowZero(), { cwd: "/nowhere" }).ready()],
@@ -85,7 +85,7 @@ it("so does every other error of a call", async () => {
   }
 });
 
-it("a module that cannot be loaded is told with both ends", async () => {
+it("a module that cannot be loaded is reported with both ends", async () => {
   const env = { ...process.env, FORKMAP_TEST_BREAK: "throws" };
   const error = await rejection(
     opened(new Broken() as never, { env }).mapProcesses(["a"] as never),
@@ -95,7 +95,7 @@ it("a module that cannot be loaded is told with both ends", async () => {
   expect(error.stack).toMatch(/\n {2}thrown in the worker:\n {4}at .*broken\.mjs/);
 });
 
-it("what the user's code throws stays as it is", async () => {
+it("errors thrown by the user's code stay unchanged", async () => {
   class Own extends JsonWorker<number, number> {
     process(n: number): number {
       return n;
@@ -113,7 +113,7 @@ it("what the user's code throws stays as it is", async () => {
   expect(reason.stack).toBe(stack);
 });
 
-it("there are no frames where the program wants none", async () => {
+it("there are no frames if the program disables them", async () => {
   const { stackTraceLimit } = Error;
   Error.stackTraceLimit = 0;
   try {
@@ -126,7 +126,7 @@ it("there are no frames where the program wants none", async () => {
 });
 
 describe("in a program", () => {
-  it("an uncaught one shows the caller, its callers and the line in `process`, and no line of the library", async () => {
+  it("an uncaught error shows the caller, its callers and the line in `process`, and no line of the library", async () => {
     const { code, stderr } = await runScript(fixture("uncaught.mjs"));
     expect(code).toBe(1);
     expect(stderr).toMatch(/ItemError: Item 1 failed: .*\n {4}at caller .*uncaught\.mjs:7/);
@@ -135,7 +135,7 @@ describe("in a program", () => {
     expect(stderr).not.toContain(OWN_FILES);
   });
 
-  it("`stack` alone has all of that", async () => {
+  it("`stack` alone contains all of that", async () => {
     const { stdout } = await runScript(fixture("uncaught.mjs"), { args: ["print"] });
     expect(stdout).toMatch(/\n {4}at caller .*uncaught\.mjs:7/);
     expect(stdout).toMatch(/\n {2}thrown in the worker:\n {4}at .*throws\.mjs/);

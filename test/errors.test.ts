@@ -36,7 +36,7 @@ describe.each(["fork", "spawn"] as const)("an error of the worker by %s", (start
     expect(cause.stack).toContain("hard-errors.mjs");
   });
 
-  it("is of the built-in class it was, causes of causes included", async () => {
+  it("has the same built-in class, and so have nested causes", async () => {
     const { cause } = await thrownBy("builtIn");
     expect(cause).toBeInstanceOf(TypeError);
     expect(cause.cause).toBeInstanceOf(RangeError);
@@ -55,7 +55,7 @@ describe.each(["fork", "spawn"] as const)("an error of the worker by %s", (start
     expect(cause).toMatchObject({ name: "AbortError", message: "stop", code: 20 });
   });
 
-  it("stays the worker's though its code is EPIPE or ERR_IPC_CHANNEL_CLOSED", async () => {
+  it("remains the worker's even if its code is EPIPE or ERR_IPC_CHANNEL_CLOSED", async () => {
     for (const [name, code] of [
       ["epipe", "EPIPE"],
       ["ipc", "ERR_IPC_CHANNEL_CLOSED"],
@@ -74,7 +74,7 @@ describe.each(["fork", "spawn"] as const)("an error of the worker by %s", (start
     ["badMessage", { name: "Error" }],
     ["toJson", { message: "with a hostile toJSON" }],
     ["cause", { message: "with a bad cause", cause: { left: 3, big: "4" } }],
-  ])("that cannot be serialised arrives as far as it can be: %s", async (name, parts) => {
+  ])("that cannot be serialised completely arrives in part: %s", async (name, parts) => {
     const error = await thrownBy(name);
     expect(error.code).toBe("ERR_PARALLEL_ITEM");
     expect(error.cause).toBeInstanceOf(Error);
@@ -84,18 +84,18 @@ describe.each(["fork", "spawn"] as const)("an error of the worker by %s", (start
   it.each([
     ["hostileObject", { b: 1 }],
     ["nullObject", { a: 1 }],
-  ])("that is no error but an object arrives as far as it can be: %s", async (name, cause) => {
+  ])("that is an object but not an Error arrives in part: %s", async (name, cause) => {
     expect(await thrownBy(name)).toMatchObject({ code: "ERR_PARALLEL_ITEM", cause });
   });
 
   it.each(["proxy", "function"])(
-    "that tells nothing of itself still fails the item as thrown: %s",
+    "that reveals nothing about itself still fails the item as thrown: %s",
     async (name) => {
       expect(await thrownBy(name)).toMatchObject({ code: "ERR_PARALLEL_ITEM", index: 0 });
     },
   );
 
-  it("keeps a long message whole", async () => {
+  it("keeps a long message complete", async () => {
     const { cause } = await thrownBy("long");
     expect(cause.message.length).toBe(100_000);
   });
@@ -114,12 +114,12 @@ describe.each(["fork", "spawn"] as const)("a thrown value by %s", (startMethod) 
         reason: { code: "ERR_PARALLEL_ITEM", index },
       });
       expect(Object.hasOwn(each.reason, "cause"), name).toBe(true);
-      // Objects come as copies; -0 and NaN are told apart from 0 and null.
+      // Objects arrive as copies; -0 and NaN are distinguished from 0 and null.
       expect(each.reason.cause, name).toStrictEqual((VALUES as any)[name]);
     }
   });
 
-  it("is a symbol of the same description where it was a symbol", async () => {
+  it("is a symbol with the same description if it was a symbol", async () => {
     const { cause } = await rejection(
       opened(new ThrowsValue(), { startMethod }).mapProcesses(["symbol"]),
     );

@@ -1,4 +1,4 @@
-/** Every example as a user runs it: the compiled program, in a process of its own, judged by output and exit code. */
+/** Runs every example as a user does: the compiled program, in a process of its own, judged by its output and exit code. */
 import { spawn, spawnSync } from "node:child_process";
 import { createHash } from "node:crypto";
 import { once } from "node:events";
@@ -21,7 +21,7 @@ import { afterAll, beforeAll, describe, expect, test } from "vitest";
 
 const ROOT = fileURLToPath(new URL("..", import.meta.url));
 const hasSha256sum = spawnSync("sha256sum", ["--version"]).status === 0;
-/** util-linux's; runs a command on a terminal of its own. */
+/** Part of util-linux; runs a command on a terminal of its own. */
 const hasScript = spawnSync("script", ["--version"]).status === 0;
 
 interface Run {
@@ -33,7 +33,7 @@ interface Run {
 /** Node 22.18 and later run TypeScript by erasing its types. */
 const stripsTypes = Boolean((process.features as { typescript?: unknown }).typescript);
 
-/** A folder that is the temporary folder of all programs run here, so that what they leave behind is seen. */
+/** The temporary folder of all programs that run here, so that leftovers are detected. */
 let folder: string;
 let server: Server;
 let base: string;
@@ -75,7 +75,7 @@ async function run(example: string, args: readonly string[], input = ""): Promis
   return { stdout, stderr, code: code as number | null };
 }
 
-/** What the probe prints on a terminal. */
+/** The probe's output on a terminal. */
 async function onTerminal(noColor: string): Promise<string> {
   const program = path.join(ROOT, "build/examples/health-probe.js");
   const words = [process.execPath, program, `${base}/ok`, `${base}/no`];
@@ -87,7 +87,7 @@ async function onTerminal(noColor: string): Promise<string> {
   return output;
 }
 
-/** What sha256sum would print of a file in the tree. */
+/** Returns the output of sha256sum for a file in the tree. */
 function lineOf(name: string): string {
   const content = readFileSync(path.join(folder, "tree", name));
   return `${createHash("sha256").update(content).digest("hex")}  tree/${name}\n`;
@@ -108,7 +108,7 @@ describe("health-probe", () => {
     expect({ stderr, code }).toEqual({ stderr: "", code: 0 });
   });
 
-  test("exits 1 when one is not, with one JSON object per line if asked", async () => {
+  test("exits 1 when one service is not healthy, with one JSON object per line on request", async () => {
     const { stdout, stderr, code } = await run("health-probe", [
       "--json",
       "--retries",
@@ -139,7 +139,7 @@ describe("health-probe", () => {
     expect(code).toBe(0);
   });
 
-  test("reads URLs from a file, beside those given", async () => {
+  test("reads URLs from a file, in addition to its arguments", async () => {
     writeFileSync(path.join(folder, "urls.txt"), `${base}/ok\n# no more\n`);
     const { stdout, code } = await run("health-probe", [
       "--file",
@@ -183,7 +183,7 @@ describe("health-probe", () => {
       "",
       "--file could not be read: ENOENT: no such file or directory, open 'none.txt'",
     ],
-  ])("says in one line what is wrong with %s", async (_, args, input, message) => {
+  ])("explains in one line what is wrong with %s", async (_, args, input, message) => {
     expect(await run("health-probe", args, input)).toEqual(usageError(`health-probe: ${message}`));
   });
 
@@ -208,7 +208,7 @@ describe("health-probe", () => {
     expect({ stderr: help.stderr, code: help.code }).toEqual({ stderr: "", code: 0 });
   });
 
-  test("ends quietly when nobody reads its output", async () => {
+  test("ends silently when its reader has gone", async () => {
     const child = start("health-probe", [`${base}/ok`]);
     child.stdin.end();
     child.stdout.destroy();
@@ -246,7 +246,7 @@ describe("digest", () => {
     writeFileSync(path.join(tree, "large"), Buffer.alloc(5_000_000, 7));
   });
 
-  test("gives every file below a folder with its SHA-256", async () => {
+  test("prints every file below a folder with its SHA-256", async () => {
     const { stdout, stderr, code } = await run("digest", ["tree/sub", "tree/a.txt"]);
     expect(stdout).toBe(lineOf("sub/d") + lineOf("sub/deep/c") + lineOf("a.txt"));
     expect({ stderr, code }).toEqual({ stderr: "", code: 0 });
@@ -261,11 +261,11 @@ describe("digest", () => {
     expect(check.status).toBe(0);
   });
 
-  test("goes on after a file that cannot be read, and exits 1", async () => {
+  test("continues after a file that cannot be read, and exits 1", async () => {
     const secret = path.join(folder, "secret");
     writeFileSync(secret, "x");
     chmodSync(secret, 0);
-    // The super-user can read any file, but there is no folder that nobody has made.
+    // Root can read any file, so the test uses a folder that does not exist.
     const [bad, why] =
       process.getuid?.() === 0
         ? ["none", "ENOENT: no such file or directory"]
@@ -296,7 +296,7 @@ describe("digest", () => {
       ["--concurrency", "0", "x"],
       '--concurrency must be a whole number from 1 to 1024, got "0"',
     ],
-  ])("says in one line what is wrong with %s", async (_, args, message) => {
+  ])("explains in one line what is wrong with %s", async (_, args, message) => {
     expect(await run("digest", args)).toEqual(usageError(`digest: ${message}`));
   });
 
@@ -307,13 +307,13 @@ describe("digest", () => {
   });
 });
 
-test("the demo finds every service reported as it is", async () => {
+test("the demo reports every service correctly", async () => {
   const { stdout, stderr, code } = await run("demo", []);
   expect(stdout).toContain("9 of 9 are as expected\n");
   expect({ stderr, code }).toEqual({ stderr: "", code: 0 });
 }, 60_000);
 
-test.skipIf(!stripsTypes)("the sources of the examples run as they are", async () => {
+test.skipIf(!stripsTypes)("the sources of the examples run without compilation", async () => {
   const program = path.join(ROOT, "examples/digest.ts");
   const child = spawn(process.execPath, [program, "tree/a.txt"], {
     cwd: folder,
@@ -323,6 +323,6 @@ test.skipIf(!stripsTypes)("the sources of the examples run as they are", async (
   expect({ stdout, code: code as number }).toEqual({ stdout: lineOf("a.txt"), code: 0 });
 });
 
-test("no example leaves anything in the temporary folder", () => {
+test("no example leaves a file in the temporary folder", () => {
   expect(readdirSync(path.join(folder, "tmp"))).toEqual([]);
 });

@@ -13,7 +13,7 @@ import { SOON } from "./support/soon.js";
 import { temporaryDirectory } from "./support/temporary.js";
 
 describe.each(["fork", "spawn"] as const)("mapProcesses by %s", (startMethod) => {
-  it("gives results in the order of the items, from distinct processes", async () => {
+  it("returns results in the order of the items, from distinct processes", async () => {
     const results = await opened(new Pid(), { startMethod }).mapProcesses(["a", "b", "c", "d"]);
     expect(results.map((each) => each.split(":")[0])).toEqual(["a", "b", "c", "d"]);
     const pids = new Set(results.map((each) => each.split(":")[1]));
@@ -21,7 +21,7 @@ describe.each(["fork", "spawn"] as const)("mapProcesses by %s", (startMethod) =>
     expect(pids).not.toContain(String(process.pid));
   });
 
-  it("keeps the order when later items are done first", async () => {
+  it("keeps the order when later items finish first", async () => {
     const parallel = opened(new Spans(), { startMethod, concurrency: 3 });
     const [first, second, third] = await parallel.mapProcesses([400, 200, 1]);
     expect(first.to - first.from).toBeGreaterThanOrEqual(399);
@@ -29,7 +29,7 @@ describe.each(["fork", "spawn"] as const)("mapProcesses by %s", (startMethod) =>
     expect(third.num).toBe(2);
   });
 
-  it("uses the start method asked for", async () => {
+  it("uses the requested start method", async () => {
     const parallel = opened(new Pid(), { startMethod });
     await parallel.mapProcesses(["a"]);
     expect(parallel.stats()).toMatchObject({
@@ -40,7 +40,7 @@ describe.each(["fork", "spawn"] as const)("mapProcesses by %s", (startMethod) =>
     });
   });
 
-  it("hides what a child changes from the parent and from the next item", async () => {
+  it("isolates a child's changes from the parent and from the next item", async () => {
     const cwd = process.cwd();
     const found = await opened(new ChangesState(), { startMethod, concurrency: 1 }).mapProcesses([
       "a",
@@ -52,7 +52,7 @@ describe.each(["fork", "spawn"] as const)("mapProcesses by %s", (startMethod) =>
     expect(process.cwd()).toBe(cwd);
   });
 
-  it("starts nothing and makes no directory for an empty input", async () => {
+  it("starts nothing and creates no directory for an empty input", async () => {
     const scratchRoot = path.join(temporaryDirectory(), "missing");
     const parallel = opened(new Pid(), { startMethod, scratchRoot });
     expect(await parallel.mapProcesses([])).toEqual([]);
@@ -63,7 +63,7 @@ describe.each(["fork", "spawn"] as const)("mapProcesses by %s", (startMethod) =>
     expect(parallel.stats().pids).toEqual([]);
   });
 
-  it("opens no descriptor of one child in another", async () => {
+  it("shares no child's descriptors with another child", async () => {
     const inherited = descriptors(process.pid);
     const parallel = opened(new Descriptors(), { startMethod, concurrency: 4 });
     const call = parallel.mapProcesses([1, 2, 3, 4], {
@@ -71,7 +71,7 @@ describe.each(["fork", "spawn"] as const)("mapProcesses by %s", (startMethod) =>
     });
     let parents: string[] = [];
     const lists = await call;
-    // What the fork server had before is in all of its children, and nothing of theirs in it.
+    // All children have the fork server's earlier descriptors, and the fork server has none of the children's.
     const shared = startMethod === "fork" ? descriptors(parallel.stats().pids[0]) : [];
     const own = lists.map((list) =>
       [...new Set(list)].filter((each) => ![...inherited, ...shared].includes(each)),
@@ -82,7 +82,7 @@ describe.each(["fork", "spawn"] as const)("mapProcesses by %s", (startMethod) =>
     expect(own.flat().filter((each) => each.includes("pidfd"))).toEqual([]);
   });
 
-  it("collects finished children while others still run", async () => {
+  it("reaps finished children while others still run", async () => {
     const directory = temporaryDirectory();
     const gate = { begun: `${directory}/begun`, go: `${directory}/go` };
     const done: number[] = [];
@@ -102,7 +102,7 @@ describe.each(["fork", "spawn"] as const)("mapProcesses by %s", (startMethod) =>
     await call;
   });
 
-  it("leaves no child and no directory when it ends, though the Parallel stays open", async () => {
+  it("leaves no child and no directory when it ends, even if the Parallel stays open", async () => {
     const parallel = opened(new LateEcho(), { startMethod });
     await parallel.mapProcesses(["a", "b"]);
     expect(children(parallel.stats().pids)).toEqual([]);
@@ -110,13 +110,13 @@ describe.each(["fork", "spawn"] as const)("mapProcesses by %s", (startMethod) =>
     expect(scratchDirectories()).toEqual([]);
   });
 
-  it("runs several calls at once, each with its own results", async () => {
+  it("runs several calls at the same time, each with its own results", async () => {
     const parallel = opened(new Echo(), { startMethod, concurrency: 2 });
     const inputs = [["a", "b"], ["c"], ["d", "e", "f"]];
     expect(await Promise.all(inputs.map((items) => parallel.mapProcesses(items)))).toEqual(inputs);
   });
 
-  it("is named in the list of processes by class, slot and item", async () => {
+  it("shows class, slot and item in the list of processes", async () => {
     const directory = temporaryDirectory();
     const gate = { begun: `${directory}/begun`, go: `${directory}/go` };
     const call = opened(new Gate(), { startMethod }).mapProcesses([gate]);
@@ -128,7 +128,7 @@ describe.each(["fork", "spawn"] as const)("mapProcesses by %s", (startMethod) =>
   });
 });
 
-/** What the descriptors of a process beyond the standard three are. */
+/** Returns the descriptors of a process beyond the standard three. */
 function descriptors(pid: number | undefined): string[] {
   return readdirSync(`/proc/${pid}/fd`)
     .filter((fd) => Number(fd) > 2)

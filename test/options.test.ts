@@ -53,7 +53,7 @@ const WRONG_OF_CONSTRUCTOR: typeof WRONG_OF_CALLS = [
   ["startupTimeout", 0, "a number of ms from 1", "0 (a number)"],
 ];
 
-/** The message that names an option, what was expected and what came. */
+/** The message that names an option, the expected value and the actual value. */
 function wrong([name, value, expected, got]: (typeof WRONG_OF_CALLS)[number]): RegExp {
   const inner =
     typeof value === "object" && /^(limits|retryDelay)$/.test(name)
@@ -89,7 +89,7 @@ describe("a wrong value", () => {
 });
 
 describe("an unknown option", () => {
-  it("is a TypeError that names it and those there are", () => {
+  it("is a TypeError that names it and lists the valid ones", () => {
     expect(() => new Parallel(new Echo(), { concurency: 2 } as never)).toThrow(TypeError);
     expect(() => new Parallel(new Echo(), { concurency: 2 } as never)).toThrow(
       /`concurency`.*There are: concurrency, /,
@@ -114,7 +114,7 @@ describe("an unknown option", () => {
     );
   });
 
-  it("is one of the constructor in a call, and the error says so", async () => {
+  it("of the constructor is refused in a call, and the error says so", async () => {
     const error = await rejection(
       opened(new Echo()).mapProcesses(["a"], { startMethod: "fork" } as never),
     );
@@ -125,7 +125,7 @@ describe("an unknown option", () => {
 
 describe("options", () => {
   it.each([[null], [[]], [5], ["fork"], [() => {}]])(
-    "that are no object are a TypeError: %s",
+    "that are not an object are a TypeError: %s",
     async (options) => {
       expect(() => new Parallel(new Echo(), options as never)).toThrow(TypeError);
       for (const verb of ["mapProcesses", "eachProcess", "mapSettled"] as const) {
@@ -151,7 +151,7 @@ describe("options", () => {
     expect(await parallel.mapSettled(Object.freeze(["a"]), own)).toHaveLength(1);
   });
 
-  it("that are undefined are as good as absent", async () => {
+  it("that are undefined are treated as absent", async () => {
     const none = {
       concurrency: undefined,
       timeout: undefined,
@@ -165,7 +165,7 @@ describe("options", () => {
     ).toEqual(["a"]);
   });
 
-  it("of a call go before those of the constructor, unless undefined", async () => {
+  it("of a call override those of the constructor, unless undefined", async () => {
     const seen: string[] = [];
     const parallel = opened(new Echo(), { onStart: () => seen.push("constructor") });
     await parallel.mapProcesses(["a"]);
@@ -174,7 +174,7 @@ describe("options", () => {
     expect(seen).toEqual(["constructor", "call", "constructor"]);
   });
 
-  it("changed after the constructor change nothing", async () => {
+  it("changed after construction have no effect", async () => {
     const options = { startMethod: "spawn" as "fork" | "spawn" };
     const parallel = opened(new Pid(), options);
     options.startMethod = "fork";
@@ -182,7 +182,7 @@ describe("options", () => {
     expect(parallel.stats().startMethod).toBe("spawn");
   });
 
-  it("make forked children unless they say otherwise", async () => {
+  it("create forked children by default", async () => {
     const parallel = opened(new Pid());
     await parallel.mapProcesses(["a"]);
     expect(parallel.stats()).toMatchObject({ startMethod: "fork", reason: undefined });
@@ -190,7 +190,7 @@ describe("options", () => {
 });
 
 describe.each(["fork", "spawn"] as const)("children by %s", (startMethod) => {
-  it("inherit environment, directory and options of Node", async () => {
+  it("inherit the environment, directory and options of Node", async () => {
     const [found] = await opened(new Surroundings(), { startMethod }).mapProcesses(["HOME"]);
     expect(found.cwd).toBe(process.cwd());
     expect(found.variable).toBe(process.env["HOME"] ?? null);
@@ -198,7 +198,7 @@ describe.each(["fork", "spawn"] as const)("children by %s", (startMethod) => {
     expect(found.argv).toEqual(process.argv);
   });
 
-  it("get those they are given instead", async () => {
+  it("get the configured ones instead", async () => {
     const cwd = temporaryDirectory();
     const env = { FORKMAP_GIVEN: "yes" };
     const parallel = opened(new Surroundings(), {
@@ -217,7 +217,7 @@ describe.each(["fork", "spawn"] as const)("children by %s", (startMethod) => {
     });
   });
 
-  it("that cannot be started in a missing directory are a LaunchError that names it", async () => {
+  it("with a working directory that does not exist are a LaunchError that names it", async () => {
     const cwd = path.join(temporaryDirectory(), "missing");
     const error = await rejection(opened(new Echo(), { startMethod, cwd }).mapProcesses(["a"]));
     expect(error).toBeInstanceOf(LaunchError);

@@ -1,4 +1,4 @@
-/** What is published: packed, installed into an empty folder, and used from JavaScript and TypeScript. */
+/** The published package: packed, installed into an empty folder, and used from JavaScript and TypeScript. */
 import { execFile } from "node:child_process";
 import { mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
@@ -90,7 +90,7 @@ const TSCONFIG = {
 describe("the packed package", { timeout: 180_000 }, () => {
   let root: string;
   let tarball: string;
-  /** What is in it. */
+  /** The files that it contains. */
   let files: string[];
 
   beforeAll(async () => {
@@ -124,7 +124,7 @@ describe("the packed package", { timeout: 180_000 }, () => {
     return { printed: JSON.parse(stdout) as Record<string, unknown>, stderr };
   }
 
-  test("holds the build and nothing of the repository", () => {
+  test("contains the build and no other files of the repository", () => {
     expect(files).toContain("dist/index.js");
     expect(files).toContain("dist/index.d.ts");
     expect(files).toContain("dist/child/fork-server.js");
@@ -133,7 +133,7 @@ describe("the packed package", { timeout: 180_000 }, () => {
     expect(files.filter((each) => !own.test(each))).toEqual([]);
   });
 
-  test("has what its documents link to", () => {
+  test("contains the files that its documents link to", () => {
     const documents = files.filter((each) => each.endsWith(".md"));
     expect(documents.length).toBeGreaterThan(5);
     for (const document of documents) {
@@ -168,7 +168,7 @@ describe("the packed package", { timeout: 180_000 }, () => {
         expect(esm).toEqual({ printed: expected, stderr: "" });
         const commonJs = await output(directory, "program.cjs", COMMON_JS);
         expect(commonJs.printed).toEqual(expected);
-        // Node 20 can only say that require() of an ES module is experimental.
+        // On Node 20, require() of an ES module only causes an experimental warning.
         if (!process.version.startsWith("v20.")) expect(commonJs.stderr).toBe("");
       },
     );
@@ -199,7 +199,7 @@ describe("the packed package", { timeout: 180_000 }, () => {
     });
   });
 
-  test("spawns where the optional dependency is missing, and says why", async () => {
+  test("spawns without the optional dependency, and gives the reason", async () => {
     const directory = await install("--omit=optional");
     expect(readdirSync(path.join(directory, "node_modules"))).not.toContain("koffi");
     const { printed, stderr } = await output(directory, "program.mjs", ESM);

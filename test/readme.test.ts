@@ -1,6 +1,6 @@
 /**
  * Runs every example of the documentation: the ts and js blocks of README.md, docs/ and the @example tags in src. Each is
- * a complete program, and what it prints stands behind its `console.log`s. CONTRIBUTING.md has the rule.
+ * a complete program; comments behind its `console.log`s state its output. CONTRIBUTING.md has the rule.
  */
 import { execFileSync, spawn, spawnSync } from "node:child_process";
 import { once } from "node:events";
@@ -25,9 +25,9 @@ const ROOT = fileURLToPath(new URL("..", import.meta.url));
 const hasPython = spawnSync("python3", ["--version"]).status === 0;
 
 interface Block {
-  /** File and line, for a human. */
+  /** File and line, for a human reader. */
   readonly place: string;
-  /** Folder the blocks of one document share, so that one can import another. */
+  /** Folder that the blocks of one document share, so that one can import another. */
   readonly folder: string;
   /** Name of the program before it is compiled. */
   readonly file: string;
@@ -36,7 +36,7 @@ interface Block {
 
 const blocks = ["README.md", ...files("docs", ".md"), ...files("src", ".ts")].flatMap(blocksOf);
 let folder: string;
-/** What the compiler had to say; nothing if all is well. */
+/** The compiler's messages; empty if there are none. */
 let complaints: string;
 
 function files(folder: string, extension: string): string[] {
@@ -48,7 +48,7 @@ function files(folder: string, extension: string): string[] {
 
 function blocksOf(document: string): Block[] {
   const content = readFileSync(path.join(ROOT, document), "utf8");
-  // Of sources the TSDoc comments only, without the stars in front.
+  // In sources only the TSDoc comments, without the leading stars.
   const lines = content
     .split("\n")
     .map((line) => (document.endsWith(".ts") ? (/^\s*\* ?(.*)/.exec(line)?.[1] ?? "") : line));
@@ -72,7 +72,7 @@ function blocksOf(document: string): Block[] {
   return found;
 }
 
-/** One line for each `console.log(...); // what it prints`, in the order of the text. */
+/** One line for each `console.log(...); // output`, in the order of the text. */
 function expectedOutput(code: string): string {
   return [...code.matchAll(/^ *console\.log\(.*\); \/\/ (.*)$/gm)]
     .map((match) => `${match[1]}\n`)
@@ -108,7 +108,7 @@ beforeAll(() => {
 afterAll(() => rmSync(folder, { recursive: true, force: true }));
 
 describe("the examples of the documentation", () => {
-  test("are there", () => {
+  test("exist", () => {
     const documents = new Set(blocks.map(({ place }) => place.replace(/[/:].*/, "")));
     expect([...documents]).toEqual(["README.md", "docs", "src"]);
   });
@@ -117,7 +117,7 @@ describe("the examples of the documentation", () => {
     expect(complaints).toBe("");
   });
 
-  test.for(blocks)("$place does what it says", async ({ folder: inside, file, code }, { skip }) => {
+  test.for(blocks)("$place prints as stated", async ({ folder: inside, file, code }, { skip }) => {
     skip(code.includes('"python3"') && !hasPython, "python3 is not installed");
     const child = spawn(process.execPath, [file.replace(/\.ts$/, ".js")], {
       cwd: path.join(folder, inside),
@@ -136,12 +136,12 @@ describe("the examples of the documentation", () => {
     });
   });
 
-  test("leave nothing in the temporary folder", () => {
+  test("leave no file in the temporary folder", () => {
     expect(readdirSync(path.join(folder, "tmp"))).toEqual([]);
   });
 });
 
-/** Compiles all blocks in one go. */
+/** Compiles all blocks together. */
 function compile(): string {
   const tsc = path.join(ROOT, "node_modules/typescript/bin/tsc");
   try {
@@ -154,7 +154,7 @@ function compile(): string {
 
 describe("the README", () => {
   const readme = readFileSync(path.join(ROOT, "README.md"), "utf8");
-  /** The first cells of all tables, without arguments: `onStart(item, index)` is onStart. */
+  /** The first cells of all tables, without arguments: `onStart(item, index)` becomes onStart. */
   const named = new Set(Array.from(readme.matchAll(/^\| `(\w+)/gm), (match) => match[1]));
 
   test("lists every option", () => {

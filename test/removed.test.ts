@@ -1,4 +1,4 @@
-/** An update, or a clean-up, takes the package's files from under a program that runs. */
+/** An update or a clean-up removes the package's files while a program runs. */
 import { cpSync, mkdirSync, symlinkSync } from "node:fs";
 import { createRequire } from "node:module";
 import path from "node:path";

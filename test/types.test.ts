@@ -1,4 +1,4 @@
-/** What TypeScript infers of a worker and its results: looked at by `npm run types`; nothing is called here. */
+/** The types that TypeScript infers for a worker and its results, checked by `npm run types`; no call is made here. */
 import { CommandWorker, JsonWorker, Parallel, ParallelWorker } from "forkmap";
 import { describe, expectTypeOf, test } from "vitest";
 
@@ -42,7 +42,7 @@ test("a Parallel has the items and results of its worker", () => {
   >();
 });
 
-test("so it is with a program", () => {
+test("a Parallel has the items and results of its program", () => {
   const argv = ["split"];
   const options = { pool: 2 };
   type Expected = Parallel<string, string[]>;
@@ -80,7 +80,7 @@ describe("the calls", () => {
     >();
   });
 
-  test("take the items of the worker, from any source, and hooks that know them", () => {
+  test("accept the items of the worker, from any source, and hooks with their types", () => {
     type Items = Iterable<{ word: string }> | AsyncIterable<{ word: string }>;
     expectTypeOf(measure.mapProcesses).parameter(0).toEqualTypeOf<Items>();
     expectTypeOf(measure.stream).parameter(0).toEqualTypeOf<Items>();
@@ -94,7 +94,7 @@ describe("the calls", () => {
     expectTypeOf<Parameters<NonNullable<Options["onFinish"]>>[2]>().toEqualTypeOf<Size | null>();
   });
 
-  test("refuse what is not an item of the worker", () => {
+  test("reject an item of another type", () => {
     const refused = () => [
       // @ts-expect-error -- its items are texts
       new Parallel(new CommandWorker<string, string[]>({ argv: ["x"] })).mapProcesses([{ a: 1 }]),

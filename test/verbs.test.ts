@@ -25,7 +25,7 @@ const ALL = [
 const FOR_EVER = 120_000;
 
 let log: string;
-/** A file that one item makes and another waits for. */
+/** A file that one item creates and another waits for. */
 let sign: string;
 beforeEach(() => {
   const directory = temporaryDirectory();
@@ -33,7 +33,7 @@ beforeEach(() => {
   sign = path.join(directory, "sign");
 });
 
-/** These items and then others without end, and what became of their generator. */
+/** Generates these items and then others endlessly; records the last one and whether the generator was closed. */
 function endless(...items: object[]) {
   const source = { last: 0, isClosed: false, items: generate() };
   function* generate(): Generator<object> {
@@ -47,7 +47,7 @@ function endless(...items: object[]) {
 }
 
 describe.each(FORKED)("verbs, %j", (options) => {
-  it("give what mapProcesses gives, flattened by one level or without null; or answer", async () => {
+  it("return the results of mapProcesses, flattened by one level or without null; or an answer", async () => {
     const parallel = opened(new EchoJson(), options);
     const lists = [[1, [2]], [], "ab", null];
     expect(await parallel.flatMap(lists)).toEqual([1, [2], "ab", null]);
@@ -61,7 +61,7 @@ describe.each(FORKED)("verbs, %j", (options) => {
     expect(await parallel.find([0, null])).toBe(undefined);
   });
 
-  it("start nothing for no items", async () => {
+  it("start nothing without items", async () => {
     const parallel = opened(new EchoJson(), options);
     expect(await parallel.some([])).toBe(false);
     expect(await parallel.every([])).toBe(true);
@@ -73,7 +73,7 @@ describe.each(FORKED)("verbs, %j", (options) => {
 });
 
 describe.each(ALL)("an answer, %j", (options) => {
-  it("ends the rest at once; later calls work", async () => {
+  it("ends the rest immediately; later calls work", async () => {
     const parallel = opened(new Does(), options);
     for (const [verb, gives] of [
       ["some", true],
@@ -91,7 +91,7 @@ describe.each(ALL)("an answer, %j", (options) => {
     expect(await parallel.mapProcesses([{ gives: 1 }, { gives: 2 }])).toEqual([1, 2]);
   });
 
-  it("of find ends the rest at once when those before it are done", async () => {
+  it("of find ends the rest immediately once the items before it are done", async () => {
     const parallel = opened(new Does(), threeOf(options));
     makesAfter(1, sign);
     const first = { log, until: sign, gives: 0 };
@@ -101,7 +101,7 @@ describe.each(ALL)("an answer, %j", (options) => {
     expect(await parallel.find(source.items)).toBe(found);
     expect(source).toMatchObject({ last: 2, isClosed: true });
     expectGone(2);
-    // Another one that is known sooner is not the first in the order of the items.
+    // A later item whose answer is known sooner is not the first in the order of the items.
     rmSync(sign);
     const slow = { until: sign, gives: 1 };
     expect(await parallel.find([slow, { gives: 2 }])).toBe(slow);
@@ -126,7 +126,7 @@ describe.each(METHODS)("an error, %j", (options) => {
     }
   });
 
-  it("that is put up with is no answer", async () => {
+  it("is not an answer with stopOnError: false", async () => {
     const parallel = opened(new Does(), { ...options, concurrency: 2, stopOnError: false });
     expect(await parallel.some([fails(), fails(), { gives: 1 }, never])).toBe(true);
     expect(await parallel.every([fails(), { gives: 0 }, never])).toBe(false);
@@ -137,7 +137,7 @@ describe.each(METHODS)("an error, %j", (options) => {
     expect(await rejection(parallel.find([fails(), { gives: 0 }]))).toBeInstanceOf(AggregateError);
   });
 
-  it("of an item before the one that was found: it ends the call, or the other is the answer", async () => {
+  it("of an item before the one that was found ends the call unless stopOnError is false", async () => {
     const items = () => [
       fails({ log, until: sign, ms: 50 }),
       { makes: sign, gives: 1 },
@@ -150,7 +150,7 @@ describe.each(METHODS)("an error, %j", (options) => {
     expect(await rejection(stopped)).toMatchObject({ index: 0, cause: { message: "failed" } });
   });
 
-  it("is tried again where that was asked for", async () => {
+  it("is retried on request", async () => {
     const parallel = opened(new Does(), { ...options, retries: 1, retryDelay: { min: 0, max: 0 } });
     const item = fails({ times: 1, gives: 1 });
     expect(await parallel.find([{ gives: 0 }, item])).toBe(item);
@@ -158,7 +158,7 @@ describe.each(METHODS)("an error, %j", (options) => {
 });
 
 describe.each(METHODS)("searches, %j", (options) => {
-  it("await onFinish of the answer, and end with what it throws", async () => {
+  it("await onFinish of the answer, and reject with its error", async () => {
     const parallel = opened(new Does(), options);
     let isDone = false;
     const onFinish = async () => {
@@ -174,7 +174,7 @@ describe.each(METHODS)("searches, %j", (options) => {
     expect(await rejection(bad)).toBe(reason);
   });
 
-  it("tell of no item that was not looked at", async () => {
+  it("report only items that have finished", async () => {
     const onFinish = vi.fn();
     const parallel = opened(new Does(), { ...options, concurrency: 2, finishInOrder: true });
     const long = { makes: sign, ms: FOR_EVER };
@@ -182,7 +182,7 @@ describe.each(METHODS)("searches, %j", (options) => {
     expect(onFinish.mock.calls.map(([, index]) => index)).toEqual([1]);
   });
 
-  it("end with the reason of an abort", async () => {
+  it("reject with the reason of an abort", async () => {
     const parallel = opened(new Does(), options);
     const signal = AbortSignal.timeout(300);
     const call = parallel.find([{ log, ms: FOR_EVER }], { signal });
@@ -190,13 +190,13 @@ describe.each(METHODS)("searches, %j", (options) => {
     expectGone(0);
   });
 
-  it("take async items, one that waits for ever too", async () => {
+  it("accept async items, even if one is never delivered", async () => {
     const parallel = opened(new Does(), options);
     const answer = { until: sign, gives: 1 };
     async function* items() {
       yield { gives: 0 };
       yield answer;
-      // It is asked for another before it has the answer.
+      // The next item is requested before the answer is known.
       writeFileSync(sign, "");
       await new Promise(() => {});
     }
@@ -204,13 +204,13 @@ describe.each(METHODS)("searches, %j", (options) => {
   });
 });
 
-it("an answer of text is one that is not empty", async () => {
+it("a text answers yes unless it is empty", async () => {
   const parallel = opened(new Echo(), { pool: 1 });
   expect(await parallel.some(["", ""])).toBe(false);
   expect(await parallel.find(["", "0"])).toBe("0");
 });
 
-/** The children that began these items. */
+/** Expects that the children which began these items have ended. */
 function expectGone(...indexes: number[]): void {
   const pids = begun(log).filter(({ index }) => indexes.includes(index));
   expect(pids.filter(({ pid }) => isAlive(pid))).toEqual([]);

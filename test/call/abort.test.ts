@@ -11,7 +11,7 @@ import { temporaryDirectory } from "../support/temporary.js";
 const HANGS = new URL("../fixtures/hangs-while-loading.mjs", import.meta.url);
 
 describe.each(["fork", "spawn"] as const)("an abort by %s", (startMethod) => {
-  it("before the call starts nothing and rejects with the reason", async () => {
+  it("before the call starts no child and rejects with the reason", async () => {
     const pull = vi.fn(() => ({ done: false, value: "a" }) as const);
     const parallel = opened(new Pid(), { startMethod });
     const items = { [Symbol.iterator]: () => ({ next: pull }) };
@@ -23,7 +23,7 @@ describe.each(["fork", "spawn"] as const)("an abort by %s", (startMethod) => {
     expect(children()).toEqual([]);
   });
 
-  it("during the call kills the children and rejects with the reason once they are gone", async () => {
+  it("during the call kills the children and rejects with the reason once they have ended", async () => {
     const directory = temporaryDirectory();
     const items = [0, 1].map((i) => ({ begun: `${directory}/${i}` }));
     const controller = new AbortController();
@@ -62,7 +62,7 @@ describe.each(["fork", "spawn"] as const)("an abort by %s", (startMethod) => {
     expect(await call).toBe("loop");
   });
 
-  it("while the items keep the call waiting ends it, and closes them", async () => {
+  it("while the source of the items is awaited ends the call and closes the source", async () => {
     const close = vi.fn(() => Promise.resolve({ done: true, value: undefined } as const));
     const items = {
       [Symbol.asyncIterator]: () => ({
@@ -86,7 +86,7 @@ describe.each(["fork", "spawn"] as const)("an abort by %s", (startMethod) => {
     expect(children(parallel.stats().pids)).toEqual([]);
   });
 
-  it("in a pause between two attempts ends the call", async () => {
+  it("during the pause between two attempts ends the call", async () => {
     const parallel = opened(new Loops(), {
       startMethod,
       timeout: 300,
@@ -112,7 +112,7 @@ describe.each(["fork", "spawn"] as const)("an abort by %s", (startMethod) => {
     expect(isAlive(Number(readFileSync(begun, "utf8")))).toBe(false);
   });
 
-  it("is told to the worker by task.signal", async () => {
+  it("reaches the worker as task.signal", async () => {
     const directory = temporaryDirectory();
     const item = { begun: `${directory}/begun`, wound: `${directory}/wound` };
     const controller = new AbortController();
@@ -125,7 +125,7 @@ describe.each(["fork", "spawn"] as const)("an abort by %s", (startMethod) => {
     expect(readFileSync(item.wound, "utf8")).toContain("SIGTERM");
   });
 
-  it("leaves the Parallel as good as new, and no listener on the signal", async () => {
+  it("leaves the Parallel usable, and no listener on the signal", async () => {
     const begun = `${temporaryDirectory()}/begun`;
     const controller = new AbortController();
     const { signal } = controller;

@@ -1,4 +1,4 @@
-/** Hooks and iterators run in the AsyncLocalStorage context of the call they belong to, whoever has started what. */
+/** Hooks and iterators run in the AsyncLocalStorage context of their own call, whichever call started the work. */
 import { AsyncLocalStorage } from "node:async_hooks";
 import { setTimeout as sleep } from "node:timers/promises";
 import { CommandWorker, type AnyWorker, type ParallelOptions } from "forkmap";
@@ -34,7 +34,7 @@ describe.each(WAYS)("with $name", ({ name, options }) => {
     return { parallel, seen, note };
   }
 
-  it("hooks and iterators see what the caller sees, in the first call and in later ones", async () => {
+  it("hooks and iterators see the caller's context, in the first call and in later ones", async () => {
     const { parallel, seen, note } = open();
     const handle = (call: string) =>
       request.run(call, async () => {
@@ -57,7 +57,7 @@ describe.each(WAYS)("with $name", ({ name, options }) => {
     }
   });
 
-  it("so do they without hooks to wait for, and when another one aborts the call", async () => {
+  it("they see it also without hooks, and when the call is aborted from another context", async () => {
     const { parallel, seen, note } = open();
     const controller = new AbortController();
     const call = request.run("A", () =>
@@ -70,7 +70,7 @@ describe.each(WAYS)("with $name", ({ name, options }) => {
     expect([...seen["A"]!].toSorted()).toEqual(["next: A", "return: A"]);
   });
 
-  it.runIf(verb === "mapProcesses")("a reader of a stream keeps its own", async () => {
+  it.runIf(verb === "mapProcesses")("a reader of a stream keeps its own context", async () => {
     const { parallel, seen, note } = open();
     const stream = request.run("A", () =>
       parallel.stream(numbers("A", note), { onFinish: () => note("A", "onFinish") }),
@@ -122,7 +122,7 @@ function* endless(call: string, note: Note) {
   }
 }
 
-it("`tag` runs in it, and what waits when a call has ended holds none of its values", async () => {
+it("`tag` runs in the caller's context, and a finished call holds none of its values", async () => {
   const { code, stdout, stderr } = await program("contexts.mjs", [], ["--expose-gc"]).ended;
   expect({ code, stderr }).toEqual({ code: 0, stderr: "" });
   const lines = stdout.trim().split("\n");

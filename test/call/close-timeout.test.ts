@@ -1,4 +1,4 @@
-/** `close()` has an end, whatever children do at theirs. */
+/** `close()` ends, whatever its children do when they end. */
 import { Parallel } from "forkmap";
 import { expect, onTestFinished, test } from "vitest";
 import { Hangs } from "../fixtures/hangs-while-booting.mjs";
@@ -33,7 +33,7 @@ test.each([
   expect(heard[0]!.message).toContain(`of NeverEnds (num 0, pid ${pid})`);
 });
 
-test("a thread whose teardown never ends is ended, with a warning", async () => {
+test("a thread whose teardown never ends is terminated, with a warning", async () => {
   const heard = warnings();
   const parallel = new Parallel(new NeverEnds(), OPTIONS);
   await parallel.mapThreads(["teardown"]);
@@ -42,7 +42,7 @@ test("a thread whose teardown never ends is ended, with a warning", async () => 
   expect(heard[0]!.message).toContain("teardown()");
 });
 
-test("no warning when all ends in time", async () => {
+test("no warning is emitted when every child ends in time", async () => {
   const heard = warnings();
   const parallel = new Parallel(new NeverEnds(), { ...OPTIONS, closeTimeout: STALLED_MS });
   await parallel.mapProcesses(["at once"]);
@@ -56,7 +56,7 @@ test.each([
   ["spawned", { pool: 2, startMethod: "spawn" }],
   ["spawned, with one item each", { concurrency: 2, startMethod: "spawn" }],
 ] as const)(
-  "children that hang while they boot, %s, end as soon as nobody needs them",
+  "children that hang while they boot, %s, end as soon as no call needs them",
   async (_, more) => {
     const parallel = new Parallel(new Hangs(), { ...more, startupTimeout: 600_000 });
     const controller = new AbortController();

@@ -13,7 +13,7 @@ import { temporaryDirectory } from "../support/temporary.js";
 const HANGS = new URL("../fixtures/hangs-while-loading.mjs", import.meta.url);
 
 describe.each(["fork", "spawn"] as const)("a Parallel by %s", (startMethod) => {
-  it("lets its calls finish when it is closed, and starts their items still", async () => {
+  it("finishes its calls when it is closed, and still starts their items", async () => {
     const begun = `${temporaryDirectory()}/begun`;
     const parallel = opened(new Stays(), { startMethod, concurrency: 1 });
     const call = parallel.mapProcesses([{ begun, ms: 300 }, { ms: 1 }]);
@@ -42,7 +42,7 @@ describe.each(["fork", "spawn"] as const)("a Parallel by %s", (startMethod) => {
     expect(scratchDirectories()).toEqual([]);
   });
 
-  it("has its calls reject with the reason it is destroyed for", async () => {
+  it("rejects its calls with the reason that destroy() was given", async () => {
     const begun = `${temporaryDirectory()}/begun`;
     const parallel = opened(new Stays(), { startMethod });
     const call = rejection(parallel.mapProcesses([{ begun }]));
@@ -52,7 +52,7 @@ describe.each(["fork", "spawn"] as const)("a Parallel by %s", (startMethod) => {
     expect(await call).toBe(reason);
   });
 
-  it("takes no more calls after that", async () => {
+  it("accepts no more calls after that", async () => {
     for (const end of ["close", "destroy"] as const) {
       const parallel = opened(new Pid(), { startMethod });
       await parallel[end]();
@@ -68,7 +68,7 @@ describe.each(["fork", "spawn"] as const)("a Parallel by %s", (startMethod) => {
     expect(descendants()).toEqual([]);
   });
 
-  it("can be closed and destroyed as often as you like", async () => {
+  it("can be closed and destroyed repeatedly", async () => {
     const parallel = opened(new Pid(), { startMethod });
     await parallel.mapProcesses(["a"]);
     await Promise.all([parallel.close(), parallel.close(), parallel.destroy()]);
@@ -77,7 +77,7 @@ describe.each(["fork", "spawn"] as const)("a Parallel by %s", (startMethod) => {
     expect(descendants()).toEqual([]);
   });
 
-  it("stops draining when it is destroyed while it closes", async () => {
+  it("stops draining when it is destroyed while closing", async () => {
     const begun = `${temporaryDirectory()}/begun`;
     const parallel = opened(new Stays(), { startMethod });
     const call = rejection(parallel.mapProcesses([{ begun }]));
@@ -97,7 +97,7 @@ describe.each(["fork", "spawn"] as const)("a Parallel by %s", (startMethod) => {
     expect(descendants()).toEqual([]);
   });
 
-  it("ends with its block under `await using`", async () => {
+  it("is closed at the end of its block under `await using`", async () => {
     {
       await using parallel = opened(new Echo(), { startMethod });
       expect(await parallel.mapProcesses(["a"])).toEqual(["a"]);
@@ -106,7 +106,7 @@ describe.each(["fork", "spawn"] as const)("a Parallel by %s", (startMethod) => {
     expect(descendants()).toEqual([]);
   });
 
-  it("starts what is warm when it is made ready, once", async () => {
+  it("has its start method, and under fork its fork server, once ready() resolves", async () => {
     const parallel = opened(new Pid(), { startMethod });
     expect(parallel.stats()).toMatchObject({ startMethod: undefined, pids: [] });
     await Promise.all([parallel.ready(), parallel.ready()]);
@@ -118,7 +118,7 @@ describe.each(["fork", "spawn"] as const)("a Parallel by %s", (startMethod) => {
     if (startMethod === "fork") expect(parallel.stats().pids).toEqual(pids);
   });
 
-  it("leaves no listener on the process, not even while a call runs for the signals", async () => {
+  it("leaves no listener on the process, nor adds one for signals during a call", async () => {
     const before = listeners();
     const beforeSignals = signalListeners();
     const parallel = opened(new Pid(), { startMethod });

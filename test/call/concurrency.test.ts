@@ -10,11 +10,11 @@ import { SOON } from "../support/soon.js";
 import { temporaryDirectory } from "../support/temporary.js";
 
 describe.each(["fork", "spawn"] as const)("a call by %s", (startMethod) => {
-  it("gives a free slot the next item at once", async () => {
+  it("gives a free slot the next item immediately", async () => {
     const directory = temporaryDirectory();
     const [log, sign] = [path.join(directory, "log"), path.join(directory, "sign")];
     const finished: number[] = [];
-    // The long one ends after all others: were one of them assigned to its slot beforehand, it would be for ever.
+    // The long item ends after all others: if one of them were assigned to its slot in advance, it would never end.
     await opened(new Does(), { startMethod, concurrency: 2 }).mapProcesses(
       [{ log, until: sign }, { log }, { log }, { log }],
       {
@@ -45,7 +45,7 @@ describe.each(["fork", "spawn"] as const)("a call by %s", (startMethod) => {
     expect(new Set(spans.map((each) => each.num))).toEqual(new Set([0, 1]));
   });
 
-  it("numbers the slots from 0, and tells how many children each has had", async () => {
+  it("numbers the slots from 0, and counts the children of each", async () => {
     const spans = await opened(new Spans(), { startMethod, concurrency: 2 }).mapProcesses(
       Array(6).fill(30),
     );
@@ -91,7 +91,7 @@ describe.each([
         if (index === 1) parallel.concurrency = 3;
       },
     });
-    // The others wait until all are there.
+    // The others wait until all have begun.
     const all = () => expect(nums(begun(log))).toEqual([0, 1, 2]);
     await vi.waitFor(all, SOON);
     expect(parallel.concurrency).toBe(3);
@@ -101,7 +101,7 @@ describe.each([
     all();
   });
 
-  it("can be lowered during a call: what is too many ends once it has done what it has", async () => {
+  it("can be lowered during a call: surplus slots end once they have done their items", async () => {
     const parallel = opened(new Does(), sized(3));
     const directory = temporaryDirectory();
     const log = path.join(directory, "log");
@@ -123,7 +123,7 @@ describe.each([
       const { slots } = parallel.stats();
       expect(slots.slice(1).map(({ pid }) => pid)).toEqual([undefined, undefined]);
     });
-    // And raised again: the slots have their numbers still.
+    // Raised again: the slots still have their numbers.
     parallel.concurrency = 2;
     const both = ["d", "e"].map((name) => path.join(directory, name));
     const later = path.join(directory, "later");
@@ -131,7 +131,7 @@ describe.each([
     expect(nums(begun(later))).toEqual([0, 1]);
   });
 
-  it("holds for a call whose children are only being prepared", async () => {
+  it("applies to a call whose children are still being prepared", async () => {
     const parallel = opened(new Spans(), sized(3));
     const call = parallel.mapProcesses([20, 20, 20]);
     parallel.concurrency = 1;

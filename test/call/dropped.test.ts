@@ -1,4 +1,4 @@
-/** A `Parallel` that nobody holds any more ends its processes, however it was used; one in the middle of a call does not. */
+/** A `Parallel` without references ends its processes, however it was used; one with a call under way does not. */
 import { expect, it } from "vitest";
 import { fixture, runScript } from "../support/run-script.js";
 

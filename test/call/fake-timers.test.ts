@@ -1,4 +1,4 @@
-/** A test with a fake clock calls the library: its children keep real time. */
+/** A test with a fake clock calls the library: its children still use real time. */
 import { afterEach, beforeEach, describe, expect, it, vi } from "vitest";
 import { Ignores, Stays } from "../fixtures/stays.mjs";
 import { opened } from "../support/opened.js";
@@ -12,7 +12,7 @@ describe.each([
   ["fork in a pool", { pool: 2 }],
   ["spawn", { startMethod: "spawn" }],
 ] as const)("%s", (_, options) => {
-  it("runs two calls at once", async () => {
+  it("runs two calls at the same time", async () => {
     const parallel = opened(new Stays(), options);
     const calls = [1, 2].map((ms) => parallel.mapProcesses([{ ms }]));
     expect(await Promise.all(calls)).toEqual([["stayed"], ["stayed"]]);
@@ -41,7 +41,7 @@ it("waits between two attempts, and times out in this process", async () => {
   expect(settled).toMatchObject({ reason: { code: "ERR_PARALLEL_TIMEOUT", attempt: 2 } });
 });
 
-it("does not wait for ever for a journal that another call has open", async () => {
+it("does not wait forever for a journal that another call has open", async () => {
   const parallel = opened(new Stays(), { journal: temporaryDirectory() });
   const outcomes = await Promise.allSettled(
     [1, 2].map((ms) => parallel.mapProcesses([{ ms: 2000 * ms }])),
@@ -52,7 +52,7 @@ it("does not wait for ever for a journal that another call has open", async () =
   ]);
 });
 
-it("needs nothing of what a global setTimeout gives", async () => {
+it("does not use the return value of the global setTimeout", async () => {
   vi.stubGlobal("setTimeout", () => 1);
   vi.stubGlobal("setImmediate", () => 1);
   const parallel = opened(new Stays(), { pool: 1, threads: 2 });

@@ -13,7 +13,7 @@ import { temporaryDirectory } from "../support/temporary.js";
 const fails = { throws: "failed" };
 const works = { gives: 1 };
 
-/** Items of which those with these indexes fail, and how many have been pulled. */
+/** Items of which those with the given indexes fail, and a count of those pulled. */
 function some(count: number, isFailure: (index: number) => boolean) {
   const source = { pulled: 0, items: generate() };
   function* generate(): Generator<object> {
@@ -27,7 +27,7 @@ function some(count: number, isFailure: (index: number) => boolean) {
 describe.each([{ concurrency: 1 }, { pool: 1 }, { pool: 0 }])("halt, %j", (given) => {
   const options = { startMethod: "fork", ...given } as const;
 
-  it("failures: so many end the call, with the first of them", async () => {
+  it("failures: that many end the call, with the first of them", async () => {
     const parallel = opened(new Does(), { ...options, halt: { failures: 3 } });
     const source = some(60, (index) => index % 2 === 1);
     const error = await rejection(parallel.mapProcesses(source.items, { batch: 1 }));
@@ -37,7 +37,7 @@ describe.each([{ concurrency: 1 }, { pool: 1 }, { pool: 0 }])("halt, %j", (given
     expect(source.pulled).toBeLessThan(12);
   });
 
-  it("failures: fewer are told at the end, whatever stopOnError says", async () => {
+  it("failures: fewer are reported at the end, whatever stopOnError says", async () => {
     const parallel = opened(new Does(), { ...options, halt: { failures: 3 }, stopOnError: true });
     const error = await rejection(parallel.mapProcesses([fails, works, fails, works]));
     expect(error).toBeInstanceOf(AggregateError);
@@ -45,7 +45,7 @@ describe.each([{ concurrency: 1 }, { pool: 1 }, { pool: 0 }])("halt, %j", (given
     expect(error.results).toEqual([undefined, 1, undefined, 1]);
   });
 
-  it("ratio: of those that are done, once there are ten", async () => {
+  it("ratio: applies to the finished items, once there are ten", async () => {
     const parallel = opened(new Does(), { ...options, halt: { ratio: 0.5 }, batch: 1 });
     const early = await rejection(parallel.mapProcesses(some(9, () => true).items));
     expect(early.errors).toHaveLength(9);
@@ -61,14 +61,14 @@ describe.each([{ concurrency: 1 }, { pool: 1 }, { pool: 0 }])("halt, %j", (given
     );
   });
 
-  it("has no say in mapSettled", async () => {
+  it("does not apply to mapSettled", async () => {
     const parallel = opened(new Does(), { ...options, halt: { failures: 1 } });
     const settled = await parallel.mapSettled([fails, works, fails]);
     expect(settled.map(({ status }) => status)).toEqual(["rejected", "fulfilled", "rejected"]);
   });
 });
 
-it("halt counts what an earlier run has done", async () => {
+it("halt counts the recorded results of an earlier run", async () => {
   const journal = path.join(temporaryDirectory(), "journal");
   const parallel = opened(new Does(), { pool: 0, journal, halt: { ratio: 0.5 } });
   const good = Array.from({ length: 30 }, (_, gives) => ({ gives }));
@@ -91,7 +91,7 @@ it.each([
 });
 
 describe.each([{ concurrency: 3 }, { pool: 3 }])("an error that ends a call, %j", (options) => {
-  it("carries the others and the results so far, where nobody prints them", async () => {
+  it("carries the other errors and the results so far, as non-enumerable properties", async () => {
     const directory = temporaryDirectory();
     const [first, third, end] = ["first", "third", "end"].map((name) => path.join(directory, name));
     makesAfter(1, end!);
@@ -117,12 +117,12 @@ describe.each([{ concurrency: 2 }, { pool: 2 }])("minFreeMemory, %j", (given) =>
   const options = { startMethod: "fork", ...given } as const;
   const log = () => path.join(temporaryDirectory(), "log");
 
-  it("that is there is no hindrance", async () => {
+  it("does not delay a call when that much is free", async () => {
     const parallel = opened(new Does(), { ...options, minFreeMemory: 1 });
     expect(await parallel.mapProcesses([works, works])).toEqual([1, 1]);
   });
 
-  it("that is not there starts no child; an abort ends the wait", async () => {
+  it("starts no child while less is free; an abort ends the wait", async () => {
     const file = log();
     const controller = new AbortController();
     const parallel = opened(new Does(), options);
@@ -139,7 +139,7 @@ describe.each([{ concurrency: 2 }, { pool: 2 }])("minFreeMemory, %j", (given) =>
   });
 });
 
-it("children of a pool that are there already are used, however little memory is free", async () => {
+it("existing children of a pool are used, however little memory is free", async () => {
   const parallel = opened(new Does(), { startMethod: "fork", pool: 2 });
   await parallel.mapProcesses([works]);
   const minFreeMemory = Number.MAX_SAFE_INTEGER;

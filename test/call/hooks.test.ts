@@ -12,7 +12,7 @@ import { rejection } from "../support/rejection.js";
 import { temporaryDirectory } from "../support/temporary.js";
 
 describe.each(["fork", "spawn"] as const)("hooks by %s", (startMethod) => {
-  it("are told of an item before it starts and after it has succeeded", async () => {
+  it("are called for an item before it starts and after it has succeeded", async () => {
     const calls: unknown[] = [];
     await opened(new Echo(), { startMethod, concurrency: 1 }).mapProcesses(["a", "b"], {
       onStart: (item, index) => calls.push(["start", item, index]),
@@ -29,7 +29,7 @@ describe.each(["fork", "spawn"] as const)("hooks by %s", (startMethod) => {
     ]);
   });
 
-  it("are told what the child was and cost", async () => {
+  it("receive the child's facts and costs", async () => {
     const infos: any[] = [];
     await opened(new Echo(), { startMethod }).mapProcesses(["a"], {
       onFinish: (_i, _n, _r, info) => infos.push(info),
@@ -51,7 +51,7 @@ describe.each(["fork", "spawn"] as const)("hooks by %s", (startMethod) => {
     expect(infos[0].usage.peakMemory).toBeGreaterThan(1024 * 1024);
   });
 
-  it("run before the item does: it starts once onStart is done", async () => {
+  it("run before the item: it starts once onStart has finished", async () => {
     const startedAt: number[] = [];
     const [span] = await opened(new Spans(), { startMethod }).mapProcesses([1], {
       onStart: async () => {
@@ -62,14 +62,14 @@ describe.each(["fork", "spawn"] as const)("hooks by %s", (startMethod) => {
     expect(span.from).toBeGreaterThanOrEqual(startedAt[0]);
   });
 
-  it("hear nothing of success when an item failed", async () => {
+  it("are not called on success of an item that failed", async () => {
     const onFinish = vi.fn();
     const parallel = opened(new ThrowsBelowZero(), { startMethod, stopOnError: false });
     await rejection(parallel.mapProcesses([1, -1, 2], { onFinish }));
     expect(new Set(onFinish.mock.calls.map(([item]) => item))).toEqual(new Set([1, 2]));
   });
 
-  it("never run two at a time, and the call waits for them", async () => {
+  it("never run concurrently, and the call waits for them", async () => {
     let running = 0;
     let most = 0;
     let count = 0;
@@ -87,7 +87,7 @@ describe.each(["fork", "spawn"] as const)("hooks by %s", (startMethod) => {
     expect([most, count, running]).toEqual([1, 8, 0]);
   });
 
-  it("finish in the order of completion, or of the items when asked", async () => {
+  it("run in the order of completion, or in the order of the items on request", async () => {
     const orders: number[][] = [];
     for (const finishInOrder of [false, true]) {
       const order: number[] = [];
@@ -107,7 +107,7 @@ describe.each(["fork", "spawn"] as const)("hooks by %s", (startMethod) => {
     ]);
   });
 
-  it("finish in order past an item that failed", async () => {
+  it("in order of the items continue past an item that failed", async () => {
     const order: number[] = [];
     const parallel = opened(new ThrowsBelowZero(), {
       startMethod,
@@ -149,7 +149,7 @@ describe.each(["fork", "spawn"] as const)("hooks by %s", (startMethod) => {
     expect(started.length).toBeLessThan(5);
   });
 
-  it("that throw undefined stop the call with just that", async () => {
+  it("that throw undefined stop the call with undefined", async () => {
     const call = opened(new Echo(), { startMethod }).mapProcesses(["a"], {
       onStart: () => Promise.reject(),
     });
@@ -164,7 +164,7 @@ describe.each(["fork", "spawn"] as const)("hooks by %s", (startMethod) => {
     expect(await rejection(call)).toBe(reason);
   });
 
-  it("that never end do not outlive an abort", async () => {
+  it("that never settle do not outlive an abort", async () => {
     const controller = new AbortController();
     const onStart = () => new Promise(() => setTimeout(() => controller.abort("hook"), 50));
     const call = opened(new Echo(), { startMethod }).mapProcesses(["a", "b"], {
@@ -176,7 +176,7 @@ describe.each(["fork", "spawn"] as const)("hooks by %s", (startMethod) => {
     ).toBe("hook");
   });
 
-  it("that never end after an item do not either", async () => {
+  it("that never settle after an item do not either", async () => {
     const controller = new AbortController();
     const onFinish = () => new Promise(() => setTimeout(() => controller.abort("hook"), 50));
     const call = opened(new Echo(), { startMethod }).mapProcesses(["a", "b"], {

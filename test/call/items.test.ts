@@ -33,7 +33,7 @@ describe.each(["fork", "spawn"] as const)("items by %s", (startMethod) => {
       expect(await parallel.mapProcesses(items as Iterable<string>)).toEqual(letters);
   });
 
-  it("are any JSON value", async () => {
+  it("may be any JSON value", async () => {
     const items = [
       null,
       true,
@@ -51,13 +51,13 @@ describe.each(["fork", "spawn"] as const)("items by %s", (startMethod) => {
     expect(await opened(new EchoJson(), { startMethod }).mapProcesses(items)).toEqual(items);
   });
 
-  it("are what toJSON makes of them, and leave undefined properties out", async () => {
+  it("are serialised by toJSON, without undefined properties", async () => {
     const items = [new Date(0), { at: new Date(1), gone: undefined }];
     const expected = ["1970-01-01T00:00:00.000Z", { at: "1970-01-01T00:00:00.001Z" }];
     expect(await opened(new EchoJson(), { startMethod }).mapProcesses(items)).toEqual(expected);
   });
 
-  it("that are equal but not circular are fine", async () => {
+  it("that repeat a reference without a cycle are accepted", async () => {
     const shared = { a: 1 };
     const items = [[shared, shared]];
     expect(await opened(new EchoJson(), { startMethod }).mapProcesses(items)).toEqual(items);
@@ -102,12 +102,12 @@ describe.each(["fork", "spawn"] as const)("items by %s", (startMethod) => {
       finished += 1;
     };
     await opened(new Spans(), { startMethod, concurrency: 2 }).mapProcesses(source(), { onFinish });
-    // Two in their slots, and two whose slots have come free but whose onFinish was not yet called.
+    // Two in their slots, and two whose slots are free again but whose onFinish has not yet been called.
     expect(Math.max(...ahead)).toBeLessThanOrEqual(4);
     expect(pulled).toBe(12);
   });
 
-  it("are never asked for the next one while the last is awaited", async () => {
+  it("are never requested while the previous request is pending", async () => {
     let asked = 0;
     let most = 0;
     const source = {
@@ -136,7 +136,7 @@ describe.each(["fork", "spawn"] as const)("items by %s", (startMethod) => {
     expect(most).toBe(1);
   });
 
-  it("are closed when the call ends before they do, and not when they have ended", async () => {
+  it("have their source closed when the call ends early, and not when they are exhausted", async () => {
     const closed = vi.fn();
     const source = function* (...values: number[]) {
       try {
@@ -155,7 +155,7 @@ describe.each(["fork", "spawn"] as const)("items by %s", (startMethod) => {
     expect(finish).not.toHaveBeenCalled();
   });
 
-  it("whose source throws end the call with its error, once those in flight are done", async () => {
+  it("whose source throws end the call with its error, once the items in flight are done", async () => {
     const reason = new Error("from the source");
     const finished: string[] = [];
     const source = function* () {
@@ -175,7 +175,7 @@ describe.each(["fork", "spawn"] as const)("items by %s", (startMethod) => {
     );
   });
 
-  it("whose source cannot even begin end the call with its error", async () => {
+  it("whose iterator cannot be created end the call with that error", async () => {
     const source = {
       [Symbol.iterator]: () => {
         throw new RangeError("no iterator");
@@ -186,7 +186,7 @@ describe.each(["fork", "spawn"] as const)("items by %s", (startMethod) => {
     ).toBeInstanceOf(RangeError);
   });
 
-  it("whose source cannot be closed end the call with what ended it, once no child is alive", async () => {
+  it("whose source cannot be closed end the call with the first error, once no child is alive", async () => {
     const source = {
       [Symbol.iterator]: () => ({
         ...countdown(400, -1, 5, 5, 5),
@@ -228,7 +228,7 @@ it.each<[string, () => unknown]>([
       return it;
     },
   ],
-])("items that JSON cannot carry are refused by index: %s", async (_, make) => {
+])("items that JSON cannot represent are refused by index: %s", async (_, make) => {
   const error = await rejection(
     opened(new EchoJson(), { concurrency: 1 }).mapProcesses([1, make()]),
   );

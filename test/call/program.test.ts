@@ -4,18 +4,18 @@ import { program } from "../support/program.js";
 import { SOON } from "../support/soon.js";
 
 describe.each(["fork", "spawn"] as const)("a program with children by %s", (startMethod) => {
-  it("ends by itself though its Parallel was never closed", async () => {
+  it("ends by itself if its Parallel was never closed", async () => {
     const end = await program("unclosed.mjs", [startMethod]).ended;
     expect(end).toMatchObject({ code: 0, stdout: "[ 'a', 'b' ]\n", stderr: "" });
     await vi.waitFor(() => expect(descendants()).toEqual([]), SOON);
   });
 
-  it("stays while a child of its pool is replaced", async () => {
+  it("stays alive while a child of its pool is replaced", async () => {
     const end = await program("replaces.mjs", [startMethod]).ended;
     expect(end).toMatchObject({ code: 0, stdout: "a,b,c,d,e\na,b,c,d,e,f\nclosed\n" });
   });
 
-  it("may hold the class of its worker, and runs its own top level once", async () => {
+  it("may contain the class of its worker, and runs its own top level once", async () => {
     const started = program("one-file.mjs", [startMethod]);
     const { code, stdout } = await started.ended;
     expect(code).toBe(0);
@@ -25,7 +25,7 @@ describe.each(["fork", "spawn"] as const)("a program with children by %s", (star
     expect(lines.at(-1)).toBe("[ 'A!', 'B!', 'C!' ]");
   });
 
-  it("may wait for nothing but its Parallels to be closed", { timeout: 120_000 }, async () => {
+  it("may wait only for its Parallels to close", { timeout: 120_000 }, async () => {
     const ends = await Promise.all(
       Array.from({ length: 4 }, () => program("closes-many.mjs", [startMethod]).ended),
     );
@@ -38,11 +38,11 @@ describe.each(["fork", "spawn"] as const)("a program with children by %s", (star
   });
 });
 
-it("a program that makes many calls holds no more for it", async () => {
+it("a program that makes many calls keeps no memory, listeners or descriptors of them", async () => {
   const { code, stdout } = await program("many-calls.mjs", [], ["--expose-gc"]).ended;
   expect(code).toBe(0);
   const more = JSON.parse(stdout) as Record<string, number>;
   expect(more).toMatchObject({ listeners: 0, descriptors: 0 });
-  // 150 calls that each kept 2 KiB would be seen.
+  // 150 calls that each kept 2 KiB would be detected.
   expect(more["heap"]).toBeLessThan(300 * 1024);
 });

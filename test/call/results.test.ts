@@ -22,10 +22,10 @@ describe.each(["fork", "spawn"] as const)("results by %s", (startMethod) => {
     expect(await opened(new LateEcho(), { startMethod }).mapProcesses(texts)).toEqual(texts);
   });
 
-  it("keep a text of 10 MiB, and one with half a surrogate pair in it", async () => {
+  it("keep a text of 10 MiB, and one that contains half a surrogate pair", async () => {
     const texts = ["aß\0".repeat((10 * MIB) / 3), `${"x".repeat(2 * MIB)}\ud800`];
     const results = await opened(new Echo(), { startMethod }).mapProcesses(texts);
-    // Not toEqual, which would print them.
+    // Not toEqual, which would print both texts.
     expect(results.map((each, i) => each === texts[i])).toEqual([true, true]);
   });
 
@@ -56,7 +56,7 @@ describe.each(["fork", "spawn"] as const)("results by %s", (startMethod) => {
     expect(await opened(new EchoJson(), { startMethod }).mapProcesses(values)).toEqual(values);
   });
 
-  it("have their keys sorted by a JsonWorker, so that the same value is the same bytes", async () => {
+  it("of a JsonWorker have sorted keys, so that equal values are equal bytes", async () => {
     const results = await opened(new Shuffled(), { startMethod }).mapProcesses([0, 1]);
     expect(results.map((each) => JSON.stringify(each))).toEqual(
       Array(2).fill('{"a":1,"b":{"c":2,"d":3},"e":4}'),
@@ -87,7 +87,7 @@ describe.each(["fork", "spawn"] as const)("results by %s", (startMethod) => {
     }
   });
 
-  it("of a JsonWorker that are no JSON fail, naming item and type", async () => {
+  it("of a JsonWorker that are not JSON values fail, naming item and type", async () => {
     const expected = {
       undefined: "undefined",
       function: "a function",
@@ -104,7 +104,7 @@ describe.each(["fork", "spawn"] as const)("results by %s", (startMethod) => {
     }
   });
 
-  it("of a JsonWorker that JSON refuses fail, naming the item", async () => {
+  it("of a JsonWorker that JSON rejects fail, naming the item", async () => {
     const errors = await failures(
       opened(new ReturnsNoJson(), { startMethod }).mapSettled(["bigint", "cycle", "hostile"]),
     );
@@ -121,7 +121,7 @@ describe.each(["fork", "spawn"] as const)("results by %s", (startMethod) => {
     expect(settled.map((each) => each.status)).toEqual(Array(3).fill("rejected"));
   });
 
-  it("of any type do for eachProcess, which drops them", async () => {
+  it("may be of any type for eachProcess, which discards them", async () => {
     const parallel = opened(new ReturnsNoText(), { startMethod });
     expect(await parallel.eachProcess(["undefined", "number", "function"])).toBe(0);
   });

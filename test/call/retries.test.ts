@@ -27,7 +27,7 @@ describe.each(["fork", "spawn"] as const)("retries by %s", (startMethod) => {
     ]);
   });
 
-  it("are not made unasked", async () => {
+  it("are not made by default", async () => {
     const notes = `${temporaryDirectory()}/notes`;
     const error = await rejection(
       opened(new ThirdTime(), { startMethod }).mapProcesses([{ notes, way: "die" }]),
@@ -44,7 +44,7 @@ describe.each(["fork", "spawn"] as const)("retries by %s", (startMethod) => {
     expect(error.message).toContain("attempt 2)");
   });
 
-  it("wait longer each time, between half and all of the delay", async () => {
+  it("wait longer each time, between half of the delay and all of it", async () => {
     const notes = `${temporaryDirectory()}/notes`;
     const retryDelay = { min: 400, factor: 3, max: 800 };
     const parallel = opened(new ThirdTime(), { startMethod, retries: 2, retryDelay });
@@ -55,14 +55,14 @@ describe.each(["fork", "spawn"] as const)("retries by %s", (startMethod) => {
     expect(third - second).toBeGreaterThanOrEqual(399);
   });
 
-  it("are not made for a result of the wrong type, which would come again", async () => {
+  it("are not made for a result of the wrong type, which would recur", async () => {
     const notes = `${temporaryDirectory()}/notes`;
     const parallel = opened(new ThirdTime(), { startMethod, retries: 2, retryDelay: AT_ONCE });
     const error = await rejection(parallel.mapProcesses([{ notes, way: "mistype" }]));
     expect(error).toMatchObject({ code: "ERR_PARALLEL_RESULT_TYPE", attempt: 1 });
   });
 
-  it("leave the slot to other items meanwhile", async () => {
+  it("leave the slot to other items between attempts", async () => {
     const directory = temporaryDirectory();
     const items = ["throw", "throw"].map((way, i) => ({ notes: `${directory}/${i}`, way }));
     const parallel = opened(new ThirdTime(), {

@@ -28,7 +28,7 @@ describe.each(["fork", "spawn"] as const)("after an error by %s", (startMethod) 
     expect(finished).toEqual([900]);
   });
 
-  it("the first one in time is thrown, not the first of the items", async () => {
+  it("the first error in time is thrown, not the first of the items", async () => {
     const failed = path.join(temporaryDirectory(), "failed");
     makesAfter(1, failed);
     const parallel = opened(new Does(), { startMethod, concurrency: 2 });
@@ -45,7 +45,7 @@ describe.each(["fork", "spawn"] as const)("after an error by %s", (startMethod) 
     expect(await parallel.eachProcess([1, 2])).toBe(0);
   });
 
-  it("all items run with stopOnError: false, and every error comes in the order of the items", async () => {
+  it("all items run with stopOnError: false, and all errors are reported in the order of the items", async () => {
     const finished: number[] = [];
     const parallel = opened(new ThrowsBelowZero(), {
       startMethod,
@@ -62,7 +62,7 @@ describe.each(["fork", "spawn"] as const)("after an error by %s", (startMethod) 
     expect(new Set(finished)).toEqual(new Set([1, 2]));
   });
 
-  it("a single one is in an AggregateError too with stopOnError: false", async () => {
+  it("a single error is also in an AggregateError with stopOnError: false", async () => {
     const error = await rejection(
       opened(new ThrowsBelowZero(), { startMethod, stopOnError: false }).mapProcesses([-1]),
     );
@@ -70,7 +70,7 @@ describe.each(["fork", "spawn"] as const)("after an error by %s", (startMethod) 
     expect(error.errors).toHaveLength(1);
   });
 
-  it("mapSettled goes on, whatever stopOnError says", async () => {
+  it("mapSettled continues, whatever stopOnError says", async () => {
     const parallel = opened(new ThrowsBelowZero(), {
       startMethod,
       concurrency: 1,

@@ -1,4 +1,4 @@
-/** stream(): lazy on both sides, bounded, in the order of the items or of their completion. */
+/** stream(): pulls and starts items lazily, is bounded, in the order of the items or of their completion. */
 import { writeFileSync } from "node:fs";
 import path from "node:path";
 import { setImmediate as turn, setTimeout as sleep } from "node:timers/promises";
@@ -19,7 +19,7 @@ function times<T>(count: number, item: (index: number) => T): T[] {
   return Array.from({ length: count }, (_, index) => item(index));
 }
 
-/** A source that tells how far it has been pulled, and whether it was closed. */
+/** A source that counts the items pulled and records whether it was closed. */
 function counted<T>(item: (index: number) => T, count = Infinity) {
   const source = {
     pulled: 0,
@@ -48,7 +48,7 @@ async function all<T>(stream: AsyncIterable<T>): Promise<T[]> {
   return found;
 }
 
-/** What was read before the error, and the error. */
+/** Returns the results read before the error, and the error. */
 async function untilError(stream: AsyncIterable<Told>): Promise<{ read: number[]; error: Told }> {
   const read: number[] = [];
   const error = await rejection(
@@ -86,7 +86,7 @@ describe.each([
     expect(await all(parallel.stream([]))).toEqual([]);
   });
 
-  it("starts nothing and pulls nothing before it is asked", async () => {
+  it("starts and pulls nothing before the first read", async () => {
     const parallel = open();
     const source = counted(() => ({}), 3);
     const stream = parallel.stream(source);
@@ -96,7 +96,7 @@ describe.each([
     expect(source.closed).toBe(1);
   });
 
-  it("takes endless input; leaving early ends the work and closes the source", async () => {
+  it("accepts endless input; leaving early ends the work and closes the source", async () => {
     const parallel = open();
     const source = counted(() => ({}));
     const read: number[] = [];
@@ -109,7 +109,7 @@ describe.each([
     const { pulled } = source;
     await sleep(30);
     expect(source.pulled).toBe(pulled);
-    // What ran was killed: it would have taken a minute.
+    // The running items were killed: they would have taken a minute.
     const busy = parallel.stream(
       counted((i) => (i === 0 ? {} : { ms: 60_000 })),
     ) as AsyncIterableIterator<Told>;
@@ -119,7 +119,7 @@ describe.each([
     expect(await parallel.mapProcesses([{}, {}])).toHaveLength(2);
   });
 
-  it("pulls no more items ahead of its reader than it may", async () => {
+  it("pulls no more items ahead of its reader than `backpressure` allows", async () => {
     const parallel = open();
     for (const [backpressure, ordered] of [
       [1, true],
@@ -141,12 +141,12 @@ describe.each([
     }
   });
 
-  it("rejects with the error that stopped it, once what came before it has been read", async () => {
+  it("rejects with the error that stopped it, once the earlier results have been read", async () => {
     const parallel = open();
     const items = times(40, (i) => (i === 7 ? { fate: "rejects" } : { ms: 1 }));
     const source = counted((i) => items[i], 40);
     const { read, error } = await untilError(parallel.stream(source));
-    // Those before it that had begun.
+    // The earlier items that had begun.
     expect(read).toEqual(times(read.length, (i) => i));
     expect(read.length).toBeLessThanOrEqual(7);
     expect(error).toMatchObject({ index: 7, code: "ERR_PARALLEL_ITEM" });
@@ -160,7 +160,7 @@ describe.each([
     "leaves failed items out with stopOnError: false (ordered: %s)",
     async (ordered) => {
       const parallel = open();
-      // More in a row than may wait to be read.
+      // More consecutive failures than results that may wait to be read.
       const items = times(60, (i) => (i % 3 === 0 || i > 40 ? { fate: "throws" } : {}));
       const options: StreamOptions = { stopOnError: false, backpressure: 4, ordered };
       const { read, error } = await untilError(parallel.stream(items, options));
@@ -172,7 +172,7 @@ describe.each([
     },
   );
 
-  it("takes async iterables, and closes them", async () => {
+  it("accepts async iterables, and closes them", async () => {
     const parallel = open();
     const found = await all<Told>(
       parallel.stream(
@@ -195,7 +195,7 @@ describe.each([
     await vi.waitFor(() => expect(closed).toBe(true), SOON);
   });
 
-  it("tells the error of its source once what came before has been read", async () => {
+  it("reports the error of its source once the earlier results have been read", async () => {
     const parallel = open();
     await parallel.ready();
     const reason = new Error("no more");
@@ -213,7 +213,7 @@ describe.each([
 });
 
 describe("a stream", () => {
-  it("answers many readers at once in their order", async () => {
+  it("answers concurrent reads in order", async () => {
     const parallel = opened(new Echo(), { pool: 2 });
     const stream = parallel.stream(times(6, String));
     const read = await Promise.all(times(8, () => stream.next()));
@@ -249,7 +249,7 @@ describe("a stream", () => {
     expect(await rejection(all(stream))).toBe("enough");
   });
 
-  it("is settled by destroy(), also while nobody reads", async () => {
+  it("is settled by destroy(), even without a pending read", async () => {
     const parallel = opened(new Pooled(), { pool: 2 });
     const stream = parallel.stream(counted(() => ({})));
     await stream.next();
@@ -258,7 +258,7 @@ describe("a stream", () => {
   });
 
   it(
-    "keeps no more for a slow reader than for a fast one, and loses nothing",
+    "buffers no more for a slow reader than for a fast one, and loses nothing",
     { timeout: 20_000 },
     async () => {
       const parallel = opened(new Echo(), { pool: 2 });
@@ -278,8 +278,8 @@ describe("a stream", () => {
     },
   );
 
-  it("never waits for a reader that is there", async () => {
-    // Every order of results and reads of a few items, without processes.
+  it("never keeps a pending read waiting", async () => {
+    // Tries every order of results and reads for a few items, without processes.
     for (const ordered of [true, false]) {
       for (let order = 0; order < 720; order += 1) {
         const left = ["p0", "p1", "f2", "r", "r", "r"];

@@ -1,4 +1,4 @@
-/** `forkmap conform`, with a program that keeps to the protocol and with many that make one mistake each. */
+/** `forkmap conform`, with a program that follows the protocol and with many that make one mistake each. */
 import { spawnSync } from "node:child_process";
 import { chmodSync, writeFileSync } from "node:fs";
 import path from "node:path";
@@ -11,7 +11,7 @@ const hasPython = spawnSync("python3", ["--version"]).status === 0;
 const hasScript = spawnSync("script", ["--version"]).status === 0;
 const PROGRAM = fixture("conform/program.sh");
 const ITEM = ["--item", '"a"'];
-/** Some of what is checked here is that nothing comes for 5 s, several times. */
+/** Several of these checks wait 5 s for silence. */
 const LONG = { timeout: 120_000 };
 
 async function conform(mode: string, options: readonly string[] = ITEM): Promise<Ran> {
@@ -27,8 +27,8 @@ function linesOf({ stdout }: Ran, label: string): string[] {
   return stdout.split("\n").filter((line) => line.startsWith(label));
 }
 
-describe.concurrent("a program that keeps to the protocol", LONG, () => {
-  it("has a line for each check, and a last one", async () => {
+describe.concurrent("a program that follows the protocol", LONG, () => {
+  it("gets a line for each check, and a summary", async () => {
     const ran = await conform("", [...ITEM, "--item", '{"b":[null,"ä🙂"]}', "--fibers"]);
     expect(ran).toMatchObject({ code: 0, stderr: "" });
     expect(ran.stdout).toBe(`ok    can be started
@@ -49,7 +49,7 @@ sh ${PROGRAM} "" keeps to the protocol
 `);
   });
 
-  it("is tried with JSON values of every kind unless it is given others", async () => {
+  it("is tried with JSON values of every kind by default", async () => {
     const { code, stdout } = await conform("conforms", []);
     expect(code).toBe(0);
     for (const item of [
@@ -82,7 +82,7 @@ sh ${PROGRAM} "" keeps to the protocol
     ],
     ["ignores-sigterm", "note  ends on SIGTERM: it went on for 5 s, until its stdin was closed"],
     ["fails-at-end", "note  ends when its stdin ends: it ended with exit code 1, which does not"],
-  ])("may be like this: %s", async (mode, line) => {
+  ])("may behave like this: %s", async (mode, line) => {
     const ran = await conform(mode);
     expect(ran.stdout).toContain(`\n${line}`);
     expect(linesOf(ran, "wrong")).toEqual([]);
@@ -96,7 +96,7 @@ describe.concurrent("a program that makes a mistake", LONG, () => {
   const toStdout = "stdout is for answers only, all else goes to stderr";
 
   it.each<[string, string]>([
-    // Where it takes a while to start, its banner is seen with its first answer, and so is its prompt.
+    // After a slow start the banner is seen only with the first answer, and so is the prompt.
     ["banner", `${quiet}printed "Ready to serve" to stdout b`],
     ["late-banner", `${quiet}printed "Ready to serve" to stdout besides its answer: ${toStdout}`],
     ["prompt", '"> '],
@@ -165,7 +165,7 @@ describe.concurrent("a program that makes a mistake", LONG, () => {
     );
   });
 
-  // 3 s are enough of a silence: there would never be an answer.
+  // A silence of 3 s is sufficient: no answer would ever come.
   it.each<[string, string]>([
     [
       "hangs",
@@ -197,7 +197,7 @@ describe.concurrent("a program that makes a mistake", LONG, () => {
     expect(ran.code).toBe(1);
   });
 
-  it.runIf(hasPython)("with fibers: takes the first line of what it has read", async () => {
+  it.runIf(hasPython)("with fibers: takes only the first line of a chunk", async () => {
     const ran = await python("first_of_chunk.py", [...ITEM, "--fibers", "--timeout", "8"]);
     expect(linesOf(ran, "wrong").join("\n")).toMatch(
       /^wrong answers 3 requests at once: it answered [12] of 3 requests within 8 s, when they came at once/,
@@ -213,18 +213,18 @@ describe.concurrent("a program that makes a mistake", LONG, () => {
     expect(ran.code).toBe(1);
   });
 
-  it("is shown with the last lines of its stderr", async () => {
+  it("is reported with the last lines of its stderr", async () => {
     const { stdout, stderr } = await conform("exits");
     expect(stdout).toContain("\n      | Traceback: no such table\n");
     expect(stderr).toBe("");
   });
 
-  it("gets the same sentence once", async () => {
+  it("is reported once per kind of mistake", async () => {
     const ran = await conform("debugs", [...ITEM, "--item", '"b"']);
     expect(linesOf(ran, "wrong")[1]).toBe('wrong answers "b": in the same way as "a"');
   });
 
-  it("is checked in all else, its banner aside", async () => {
+  it("is checked for everything else despite its banner", async () => {
     const ran = await conform("banner");
     expect(linesOf(ran, "wrong")).toHaveLength(1);
     expect(linesOf(ran, "note")).toEqual([]);
@@ -247,7 +247,7 @@ describe("a program that cannot be started", () => {
     return file;
   }
 
-  it("is not there", async () => {
+  it("does not exist", async () => {
     expect(await problem(["no-such-program"])).toMatch(
       /^wrong can be started: The program "no-such-program" was not found in PATH \(.+\): install it, or give its path$/,
     );
@@ -256,7 +256,7 @@ describe("a program that cannot be started", () => {
     );
   });
 
-  it.runIf(process.platform === "linux")("is looked for in a directory that is gone", async () => {
+  it.runIf(process.platform === "linux")("is looked up in a removed directory", async () => {
     const script = 'd=$(mktemp -d) && cd "$d" && rmdir "$d" && exec "$0" "$@"';
     const { status, stdout } = spawnSync(
       "sh",
@@ -267,7 +267,7 @@ describe("a program that cannot be started", () => {
     expect(status).toBe(1);
   });
 
-  it("may not be executed", async () => {
+  it("is not executable", async () => {
     const file = script("#!/bin/sh\n", 0o644);
     expect(await problem([file])).toBe(
       `wrong can be started: The program ${file} may not be executed: \`chmod +x\` it, or name its interpreter first`,
@@ -281,8 +281,8 @@ describe("a program that cannot be started", () => {
   });
 });
 
-describe("what is shown", () => {
-  it("is the talk and the program's stderr, on stderr, with --verbose", async () => {
+describe("the output", () => {
+  it("contains the messages and the program's stderr, on stderr, with --verbose", async () => {
     const { code, stdout, stderr } = await conform("exits", [...ITEM, "--verbose"]);
     expect(stderr).toContain('-> {"id":"1","payload":"a"}\n');
     expect(stderr).toContain("\nTraceback: no such table\n");

@@ -1,4 +1,4 @@
-/** The manners of the command line: help, errors of usage, signals, a reader that goes away. */
+/** The conventions of the command line: help, usage errors, signals, a closed pipe. */
 import { once } from "node:events";
 import { readdirSync, readFileSync } from "node:fs";
 import { text } from "node:stream/consumers";
@@ -11,7 +11,7 @@ import { runCli, startCli, TEMPORARY } from "./run-cli.js";
 const PROGRAM = fixture("conform/program.sh");
 
 describe("forkmap", () => {
-  it("says what there is", async () => {
+  it("prints its version and its help", async () => {
     const { version } = JSON.parse(readFileSync("package.json", "utf8")) as { version: string };
     expect(await runCli(["--version"])).toMatchObject({
       code: 0,
@@ -56,7 +56,7 @@ describe("forkmap", () => {
       ["conform", "--timeout", "9e9", "--", "cat"],
       "forkmap conform: --timeout 9e9 is no number of",
     ],
-  ])("says in one line what is wrong with %j", async (args, line) => {
+  ])("explains in one line what is wrong with %j", async (args, line) => {
     const { code, stdout, stderr } = await runCli(args);
     expect(stderr).toContain(line);
     expect(stderr.split("\n")).toHaveLength(2);
@@ -65,7 +65,7 @@ describe("forkmap", () => {
 });
 
 describe("forkmap conform, stopped while it waits for an answer", { timeout: 60_000 }, () => {
-  /** With a program that never answers. */
+  /** Starts it with a program that never answers. */
   async function waiting() {
     const cli = startCli([
       "conform",
@@ -80,7 +80,7 @@ describe("forkmap conform, stopped while it waits for an answer", { timeout: 60_
     const ended = outputOf(cli);
     let stderr = "";
     cli.stderr!.on("data", (bytes: Buffer) => (stderr += bytes));
-    // It is asked for the second time when those processes are gone that show how it begins; this one is waited for at leisure.
+    // The second request comes after the processes that test the start have ended; its answer is awaited for up to 600 s.
     await vi.waitFor(() => expect(stderr.match(/^-> /gm)).toHaveLength(2), SOON);
     const last = () => Number(/.*^pid (\d+)\n/ms.exec(stderr)?.[1]);
     await vi.waitFor(() => expect(isAlive(last())).toBe(true), SOON);
@@ -93,7 +93,7 @@ describe("forkmap conform, stopped while it waits for an answer", { timeout: 60_
     return readdirSync(TEMPORARY).filter((name) => name.startsWith(`forkmap-${pid}-`));
   }
 
-  it.each(["SIGINT", "SIGTERM", "SIGHUP"] as const)("by %s: nothing is left", async (signal) => {
+  it.each(["SIGINT", "SIGTERM", "SIGHUP"] as const)("by %s: nothing remains", async (signal) => {
     const { cli, pid, ended } = await waiting();
     cli.kill(signal);
     const { stdout, ...end } = await ended;
@@ -103,7 +103,7 @@ describe("forkmap conform, stopped while it waits for an answer", { timeout: 60_
     await vi.waitFor(() => expect(isAlive(pid)).toBe(false), PROMISED);
   });
 
-  it("by SIGKILL: nothing is left after 2 s", async () => {
+  it("by SIGKILL: nothing remains after 2 s", async () => {
     const { cli, pid, ended } = await waiting();
     cli.kill("SIGKILL");
     await vi.waitFor(() => expect(isAlive(pid)).toBe(false), PROMISED);
@@ -112,7 +112,7 @@ describe("forkmap conform, stopped while it waits for an answer", { timeout: 60_
   });
 });
 
-it("ends without a word when nobody reads what it prints", { timeout: 60_000 }, async () => {
+it("ends silently when its reader has gone", { timeout: 60_000 }, async () => {
   const cli = startCli(["conform", "--", "sh", PROGRAM]);
   const stderr = text(cli.stderr!);
   await once(cli.stdout!, "data");

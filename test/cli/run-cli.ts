@@ -1,4 +1,4 @@
-/** Runs the command `forkmap`, with temporary files of its own; what it leaves of them, or running, fails the test file. */
+/** Runs the command `forkmap` with its own temporary folder; a file or process that it leaves fails the test file. */
 import type { ChildProcess } from "node:child_process";
 import { mkdtempSync, readdirSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
@@ -29,7 +29,7 @@ afterAll(async () => {
       try {
         process.kill(pid, "SIGKILL");
       } catch {
-        // It has ended meanwhile.
+        // It has ended in the meantime.
       }
     }
     rmSync(TEMPORARY, { recursive: true, force: true });

@@ -22,23 +22,23 @@ describe.each([
   { pool: 0 },
 ] as const)("dedupe, %j", (given) => {
   const options = { ...given, dedupe: true };
-  /** One that others follow while it runs, and one that comes when all is known. */
+  /** An item that others wait for while it runs, and one whose equals arrive when its result is known. */
   const a = () => ({ log, ms: 20, gives: "a" });
   const b = () => ({ log, gives: "b" });
 
-  it("runs equal items once, in whatever order their keys are", async () => {
+  it("runs equal items once, whatever the order of their keys", async () => {
     const parallel = opened(new Does(), options);
     const items = [a(), { gives: "a", ms: 20, log }, b(), a(), b(), { log, gives: "c" }, a()];
     const results = await parallel.mapProcesses(items);
     expect(results).toEqual(["a", "a", "b", "a", "b", "c", "a"]);
     expect(runs(log)).toBe(3);
     expect(parallel.stats().items).toEqual({ succeeded: 7, failed: 0 });
-    // Each call for itself.
+    // Equal items of separate calls run separately.
     expect(await parallel.mapProcesses([b(), b()])).toEqual(["b", "b"]);
     expect(runs(log)).toBe(4);
   });
 
-  it("tells apart what JSON tells apart", async () => {
+  it("distinguishes what JSON distinguishes", async () => {
     const items = [1, "1", true, "true", null, "null", [1], ["1"], { a: 1 }, { a: "1" }, {}, []];
     const parallel = opened(new EchoJson(), options);
     expect(await parallel.mapProcesses([...items, ...items])).toEqual([...items, ...items]);
@@ -46,7 +46,7 @@ describe.each([
     expect(parallel.stats().slots.reduce(sum, 0)).toBe(items.length);
   });
 
-  it("shares a failure as well, with those that come after it too", async () => {
+  it("shares a failure too, also with items that arrive after it", async () => {
     const fails = () => ({ log, throws: "failed" });
     const parallel = opened(new Does(), { ...options, stopOnError: false });
     const items = [
@@ -67,7 +67,7 @@ describe.each([
     expect((await rejection(parallel.mapProcesses(items, { stopOnError: true }))).index).toBe(0);
   });
 
-  it("tries again for all of them", async () => {
+  it("retries once for all of them", async () => {
     const item = { log, throws: "failed", times: 1, gives: 1 };
     const parallel = opened(new Does(), { ...options, retries: 1, retryDelay: { min: 0, max: 0 } });
     const attempts: number[] = [];
@@ -97,7 +97,7 @@ describe.each([
     expect(onFinish.mock.calls.map(([, index]) => index)).toEqual([0, 1, 2, 3, 4, 5]);
   });
 
-  it("streams, in both orders", async () => {
+  it("streams in both orders", async () => {
     const parallel = opened(new Does(), options);
     for (const ordered of [true, false]) {
       const results: unknown[] = [];
@@ -112,8 +112,8 @@ describe.each([
   });
 });
 
-it("an answer that is known already does not end what may come before it", async () => {
-  // Pulled asynchronously, the first is still on its way when the last is known.
+it("a known answer does not end the items before it", async () => {
+  // Pulled asynchronously, the earlier item is still in flight when the later answer is known.
   async function* items() {
     yield { gives: 0 };
     yield { log, makes: sign, gives: 1 };

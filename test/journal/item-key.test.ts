@@ -11,7 +11,7 @@ describe("itemKey", () => {
     expect(itemKey({ b: [1, null], a: "x" })).toBe(sha256('{"a":"x","b":[1,null]}'));
   });
 
-  it("is the same for items that are the same to a worker", () => {
+  it("is the same for items that a worker cannot distinguish", () => {
     const same = [
       [
         { a: 1, b: { c: 2, d: 3 } },
@@ -35,7 +35,7 @@ describe("itemKey", () => {
 });
 
 describe("KeyCounter", () => {
-  it("tells equal items apart by their occurrence, whatever comes between them", () => {
+  it("distinguishes equal items by their occurrence, whatever comes between them", () => {
     const keysOf = (items: string[]) => {
       const counter = new KeyCounter();
       return items.map((item) => counter.next(itemKey(item)));
@@ -48,7 +48,7 @@ describe("KeyCounter", () => {
 });
 
 describe("KeyTable", () => {
-  it("holds what a Map would", () => {
+  it("holds the same entries as a Map", () => {
     const table = new KeyTable();
     const map = new Map<string, number>();
     const random = pseudorandom();
@@ -63,7 +63,7 @@ describe("KeyTable", () => {
     expect(table.get(itemKey("none"))).toBeUndefined();
   });
 
-  it("tells keys apart that differ in one character only", () => {
+  it("distinguishes keys that differ in one character", () => {
     const table = new KeyTable();
     const key = itemKey("a");
     const keys = Array.from(key, (char, i) => {
@@ -75,12 +75,12 @@ describe("KeyTable", () => {
   });
 
   it.each(["", "short", "x".repeat(44), `${"x".repeat(42)}/`, `${"x".repeat(42)}š`])(
-    "refuses %j, which is no key",
+    "refuses %j, which is not a key",
     (key) => expect(() => new KeyTable().set(key, 1)).toThrow(TypeError),
   );
 });
 
-/** Numbers from 0 to 1, the same in every run. */
+/** Returns numbers from 0 to 1, the same in every run. */
 function pseudorandom(): () => number {
   let state = 1;
   return () => (state = (state * 48_271) % 2_147_483_647) / 2_147_483_647;

@@ -30,7 +30,7 @@ import { fixture } from "../support/run-script.js";
 import { SOON } from "../support/soon.js";
 import { temporaryDirectory } from "../support/temporary.js";
 
-// Real time, but where a test has it go faster.
+// Real time, except in tests that speed it up.
 vi.mock("../../src/system/monotonic.js", { spy: true });
 vi.mock("../../src/system/timers.js", { spy: true });
 
@@ -54,7 +54,7 @@ async function record(directory: string, results: readonly unknown[]): Promise<v
   await journal.close();
 }
 
-/** What a journal holds for the items 0, 1, ... up to the first that is not there. */
+/** Returns the results in a journal of the items 0, 1, ... up to the first that is missing. */
 async function recorded(directory: string): Promise<unknown[]> {
   const journal = await open(directory);
   const results: unknown[] = [];
@@ -70,7 +70,7 @@ async function recorded(directory: string): Promise<unknown[]> {
 const log = (directory: string) => path.join(directory, "journal");
 
 describe("a journal", () => {
-  it("is made with what is above it, for this user only", async () => {
+  it("is created with missing parent directories, for this user only", async () => {
     const above = path.join(temporaryDirectory(), "runs");
     const directory = path.join(above, "one");
     const umask = process.umask(0);
@@ -96,7 +96,7 @@ describe("a journal", () => {
     ];
     const results = [
       ...texts,
-      // In its line still, and no more.
+      // Some of these still fit in their line, others do not.
       ...texts.flatMap((text) => [text.repeat(9000), text.repeat(100_000)]),
       ...[64 * 1024, 64 * 1024 + 1].flatMap((length) => [
         "\0".repeat(length),
@@ -114,7 +114,7 @@ describe("a journal", () => {
     for (const [i, result] of found.entries()) expect(isSame(result, results[i])).toBe(true);
   });
 
-  it("holds JSON values as they are, and that there is none", async () => {
+  it("holds JSON values unchanged, and undefined results", async () => {
     const simple = [null, true, 0, -1.5, 1e300, "", "\ud800", [], {}];
     const results = [
       ...simple,
@@ -130,7 +130,7 @@ describe("a journal", () => {
     expect(JSON.stringify(found)).toBe(JSON.stringify(results));
   });
 
-  it("gives results in any order, and none of an item it does not know", async () => {
+  it("returns results in any order, and none for an unknown item", async () => {
     const directory = temporaryDirectory();
     const results = Array.from({ length: 3000 }, (_, i) => resultOf(i));
     await record(directory, results);
@@ -142,7 +142,7 @@ describe("a journal", () => {
     expect(journal.find(itemKey(3000))).toBeUndefined();
   });
 
-  it("takes more at each run, and the later result of an item", async () => {
+  it("grows with each run, and keeps the later result of an item", async () => {
     const directory = temporaryDirectory();
     const long = "x".repeat(100_000);
     await record(directory, ["a", long]);
@@ -150,7 +150,7 @@ describe("a journal", () => {
     expect(await recorded(directory)).toEqual(["b", `${long}y`, "c"]);
   });
 
-  it("takes batches that are longer than one write", async () => {
+  it("accepts batches that are longer than one write", async () => {
     const directory = temporaryDirectory();
     const results = Array.from({ length: 400 }, (_, i) => `${i}${"x".repeat(50_000)}`);
     await record(directory, results);
@@ -159,7 +159,7 @@ describe("a journal", () => {
     expect(found.length).toBe(400);
   });
 
-  it("reports each item as done once it is recorded, before it is closed", async () => {
+  it("reports each item as done once it is recorded, before close()", async () => {
     const directory = temporaryDirectory();
     const journal = await open(directory);
     journal.add([{ key: itemKey(0), result: "zero" }]);
@@ -167,7 +167,7 @@ describe("a journal", () => {
     expect(readFileSync(log(directory), "utf8")).toMatch(/"zero"\n$/);
   });
 
-  it("is closed once however often, and then no longer used", async () => {
+  it("can be closed repeatedly, and then no longer be used", async () => {
     const directory = temporaryDirectory();
     const journal = await open(directory);
     await Promise.all([journal.close(), journal.close()]);
@@ -193,7 +193,7 @@ describe("a run that was killed", () => {
       for (let round = 0; round < 10; round += 1) {
         const { size = 0 } = statSync(log(directory), { throwIfNoEntry: false }) ?? {};
         const run = program("journals.mjs", [directory, String(reported)]);
-        // While it writes, or before that.
+        // While it writes, or earlier.
         if (round % 4 !== 3)
           await vi.waitUntil(() => isBigger(log(directory), size), { ...SOON, interval: 1 });
         await new Promise((resolve) => setTimeout(resolve, Math.random() * 40));
@@ -211,7 +211,7 @@ describe("a run that was killed", () => {
     },
   );
 
-  it("loses the line it was killed in, wherever in it that was", { timeout: 120_000 }, async () => {
+  it("loses only the line in which it was killed", { timeout: 120_000 }, async () => {
     const directory = temporaryDirectory();
     await record(directory, ["one", "two"]);
     const { size } = statSync(log(directory));
@@ -231,7 +231,7 @@ describe("a run that was killed", () => {
     expect(await recorded(directory)).toEqual(["one", "two", "three"]);
   });
 
-  it("leaves files whose lines were not written, which go with the next run", async () => {
+  it("leaves files whose lines were not written; the next run removes them", async () => {
     const directory = temporaryDirectory();
     await record(directory, ["x".repeat(100_000)]);
     const left = [`${itemKey(1)}.tmp`, `${itemKey(1)}.result`, `${itemKey(0)}.tmp`];
@@ -243,7 +243,7 @@ describe("a run that was killed", () => {
     );
   });
 
-  it("may have been killed while it made the journal", async () => {
+  it("may have been killed while it created the journal", async () => {
     const directory = temporaryDirectory();
     writeFileSync(path.join(directory, "journal.tmp"), '{"forkm');
     await record(directory, ["a"]);
@@ -251,7 +251,7 @@ describe("a run that was killed", () => {
   });
 });
 
-/** Whether a file is there and longer than that. */
+/** Whether a file exists and is longer than `size`. */
 function isBigger(file: string, size: number): boolean {
   return (statSync(file, { throwIfNoEntry: false })?.size ?? 0) > size;
 }
@@ -263,7 +263,7 @@ describe("a result in a file of its own", () => {
     renameSync(file, `${file}.moved`);
     symlinkSync(`${file}.moved`, file);
   };
-  it.each([rmSync, cut, zeroed, linked])("is to be made again after %o", async (change) => {
+  it.each([rmSync, cut, zeroed, linked])("is created again after %o", async (change) => {
     const directory = temporaryDirectory();
     await record(directory, ["x".repeat(100_000)]);
     change(path.join(directory, `${itemKey(0)}.result`));
@@ -272,7 +272,7 @@ describe("a result in a file of its own", () => {
     expect(await recorded(directory)).toEqual(["y".repeat(100_000)]);
   });
 
-  it("does not go where a link points", async () => {
+  it("is not written through a link", async () => {
     const directory = temporaryDirectory();
     const precious = path.join(temporaryDirectory(), "precious");
     writeFileSync(precious, "precious");
@@ -288,7 +288,7 @@ describe("a result in a file of its own", () => {
   });
 });
 
-describe("is refused in a sentence that says what to do:", () => {
+describe("is refused with an error that says what to do:", () => {
   async function refusal(directory: string, identity: object = {}): Promise<JournalError> {
     const error = await rejection(open(directory, { ...IDENTITY, ...identity }));
     expect(error).toBeInstanceOf(JournalError);
@@ -304,7 +304,7 @@ describe("is refused in a sentence that says what to do:", () => {
     [{ worker: "Other" }, 'was made by the worker "Any", not by "Other"'],
     [{ version: "2" }, 'was made by version "1" of Any, which is now "2"'],
     [{ results: "json" }, 'holds results of kind "text" where this call has "json"'],
-  ])("a journal of others, %j", async (identity, what) => {
+  ])("a journal of another worker or version, %j", async (identity, what) => {
     const directory = temporaryDirectory();
     await record(directory, ["a"]);
     const before = readFileSync(log(directory));
@@ -314,7 +314,7 @@ describe("is refused in a sentence that says what to do:", () => {
     expect(await recorded(directory)).toEqual(["a"]);
   });
 
-  it("one of another version of forkmap", async () => {
+  it("a journal of another version of forkmap", async () => {
     const directory = temporaryDirectory();
     await record(directory, []);
     const text = readFileSync(log(directory), "utf8");
@@ -325,7 +325,7 @@ describe("is refused in a sentence that says what to do:", () => {
   });
 
   it.each(["", "\n", "mine\n", "null\n", "{}", "x".repeat(2 * MIB)])(
-    "a file of that name that is something else, %#",
+    "a file of that name with other content, %#",
     async (text) => {
       const directory = temporaryDirectory();
       writeFileSync(log(directory), text);
@@ -335,7 +335,7 @@ describe("is refused in a sentence that says what to do:", () => {
     },
   );
 
-  it("a directory with other things in it, which stays as it is", async () => {
+  it("a directory with other files in it, which stays unchanged", async () => {
     const directory = temporaryDirectory();
     writeFileSync(path.join(directory, "thesis.txt"), "");
     const { message } = await refusal(directory);
@@ -360,7 +360,7 @@ describe("is refused in a sentence that says what to do:", () => {
     expect((await refusal(directory)).message).toContain("ELOOP");
   });
 
-  it("a damaged line, wherever the damage", async () => {
+  it("a damaged line, wherever the damage is", async () => {
     const directory = temporaryDirectory();
     await record(directory, ["one", "two", "three"]);
     const whole = readFileSync(log(directory));
@@ -374,12 +374,12 @@ describe("is refused in a sentence that says what to do:", () => {
         `Line 3 of ${log(directory)} is damaged: remove that line to have its item run again, or the directory to begin anew`,
       );
     }
-    // As it says.
+    // Follows the advice of the error.
     writeFileSync(log(directory), [lines[0], lines[1], lines[3], ""].join("\n"));
     expect(await recorded(directory)).toEqual(["one"]);
   });
 
-  it("a line that never ends", async () => {
+  it("a line without an end", async () => {
     const directory = temporaryDirectory();
     await record(directory, ["one"]);
     appendFileSync(log(directory), Buffer.alloc(2 * MIB));
@@ -389,16 +389,16 @@ describe("is refused in a sentence that says what to do:", () => {
 
 describe("a journal that is in use", () => {
   afterEach(() => hurry(1));
-  /** Has time pass so many times as fast for those that wait for a lock. */
+  /** Makes time pass `factor` times as fast for calls that wait for a lock. */
   const hurry = (factor: number) => {
     vi.mocked(monotonic).mockImplementation(() => performance.now() * factor);
   };
-  /** For those that wait for a lock which is sure to be let go. */
+  /** For calls that wait for a lock which is certain to be released. */
   const standStill = () => {
     hurry(0);
   };
 
-  it("by this process is refused, and can be had afterwards", async () => {
+  it("by this process is refused, and can be opened afterwards", async () => {
     hurry(4);
     const directory = temporaryDirectory();
     const journal = await open(directory);
@@ -411,18 +411,18 @@ describe("a journal that is in use", () => {
     await late;
   });
 
-  it("by another process is refused, until that is killed", async () => {
+  it("by another process is refused until that process is killed", async () => {
     const directory = temporaryDirectory();
     const run = program("journals.mjs", [directory, "0", "stays"]);
     await vi.waitUntil(() => existsSync(log(directory)), SOON);
     expect((await rejection(open(directory))).message).toContain(`in use by process ${run.pid}:`);
     run.kill("SIGKILL");
-    // Not waited for: it may be ending still, however long that takes.
+    // Its end is not awaited: it may still be ending, for an unknown time.
     standStill();
     await open(directory);
   });
 
-  it("is not by a process that was killed and that nobody reaps", async () => {
+  it("can be opened if its process was killed but not reaped", async () => {
     const directory = temporaryDirectory();
     const script = '"$0" "$1" "$2" 0 stays >/dev/null & echo $!; exec sleep 60';
     const args = [process.execPath, fixture("programs/journals.mjs"), directory];
@@ -441,14 +441,14 @@ describe("a journal that is in use", () => {
     }
   });
 
-  it("is had by one of many that want it at the same time", async () => {
+  it("is opened by one of many calls that try at the same time", async () => {
     hurry(4);
     const directory = temporaryDirectory();
     const all = await Promise.allSettled(Array.from({ length: 5 }, () => open(directory)));
     expect(all.filter(({ status }) => status === "fulfilled").length).toBe(1);
   });
 
-  it("by a process of another machine is refused while that touches its lock", async () => {
+  it("by a process of another machine is refused while that process touches its lock", async () => {
     const directory = temporaryDirectory();
     const lock = path.join(directory, `lock-${ownerMark().replace(/\w+$/, "00000000")}`);
     writeFileSync(lock, "");
@@ -461,7 +461,7 @@ describe("a journal that is in use", () => {
     expect(existsSync(lock)).toBe(true);
   });
 
-  it("by a process of another machine can be had once that has been silent for long", async () => {
+  it("by a process of another machine can be opened once its lock has been untouched for long", async () => {
     const directory = temporaryDirectory();
     const lock = path.join(directory, `lock-${ownerMark().replace(/\w+$/, "00000000")}`);
     writeFileSync(lock, "");
@@ -470,7 +470,7 @@ describe("a journal that is in use", () => {
     expect(existsSync(lock)).toBe(false);
   });
 
-  it("is touched all the while", async () => {
+  it("has its lock touched regularly", async () => {
     vi.useFakeTimers({ toFake: ["setInterval", "clearInterval"] });
     vi.mocked(setInterval).mockImplementationOnce(globalThis.setInterval as never);
     const directory = temporaryDirectory();
@@ -484,7 +484,7 @@ describe("a journal that is in use", () => {
 });
 
 describe("a journal that cannot be written", () => {
-  it("for a full disk says so, and holds what it held", async (context) => {
+  it("because the disk is full is reported, and keeps its content", async (context) => {
     const root = temporaryDirectory();
     if (spawnSync("mount", ["-t", "tmpfs", "-o", "size=256k", "none", root]).status !== 0)
       context.skip();
@@ -512,7 +512,7 @@ describe("a journal that cannot be written", () => {
     }
   });
 
-  it("since another process has written to it says so, and adds nothing", async () => {
+  it("because another process has written to it is reported, and adds nothing", async () => {
     const directory = temporaryDirectory();
     const journal = await open(directory);
     appendFileSync(log(directory), "x");
@@ -524,7 +524,7 @@ describe("a journal that cannot be written", () => {
     expect(readFileSync(log(directory))).toEqual(before);
   });
 
-  it("for want of rights says so", async (context) => {
+  it("because permission is missing is reported", async (context) => {
     if (process.getuid?.() === 0) context.skip();
     const directory = path.join(temporaryDirectory(), "journal");
     mkdirSync(directory);

@@ -31,7 +31,7 @@ beforeEach(() => {
 });
 afterEach(() => void delete process.env["FORKMAP_TEST_LOG"]);
 
-/** The items that have been run, by now. */
+/** Returns the items that have been run so far. */
 function ran(): unknown[] {
   if (!existsSync(log)) return [];
   return readFileSync(log, "utf8")
@@ -41,7 +41,7 @@ function ran(): unknown[] {
 }
 
 describe.each(WAYS)("a journaled call, %j", (options) => {
-  it("gives the same bytes when it is run again, and runs nothing", async () => {
+  it("returns the same bytes when it is run again, and runs nothing", async () => {
     // 5 and 102 are bytes, 7 a text in a file of its own.
     const items = [0, 5, 7, 102, 3, 3];
     for (const worker of [new Journaled(), new JournaledJson()]) {
@@ -65,7 +65,7 @@ describe.each(WAYS)("a journaled call, %j", (options) => {
     }
   });
 
-  it("runs what is missing, more and other items among them", async () => {
+  it("runs only the missing items of a different input", async () => {
     const parallel = opened(new Journaled(), { ...options, journal });
     const onFinish = vi.fn();
     const first = await parallel.mapProcesses([1, 2, 2]);
@@ -109,7 +109,7 @@ describe.each(WAYS)("a journaled call, %j", (options) => {
     ).toEqual([0, 1, 1, 2]);
   });
 
-  it("goes with dedupe: each of the equal items is known the next time", async () => {
+  it("works with dedupe: each of the equal items is known the next time", async () => {
     const item = { log, gives: 1 };
     const parallel = opened(new Does(), { ...options, journal, dedupe: true });
     expect(await parallel.mapProcesses([item, item])).toEqual([1, 1]);
@@ -120,7 +120,7 @@ describe.each(WAYS)("a journaled call, %j", (options) => {
     expect(runs(log)).toBe(2);
   });
 
-  it("streams, from where it was left", async () => {
+  it("streams, and continues where the reader stopped", async () => {
     const parallel = opened(new Does(), { ...options, journal });
     const items = Array.from({ length: 40 }, (_, gives) => ({ log, gives }));
     const seen: unknown[] = [];
@@ -131,7 +131,7 @@ describe.each(WAYS)("a journaled call, %j", (options) => {
     const all: unknown[] = [];
     for await (const each of parallel.stream(items, { backpressure: 4 })) all.push(each);
     expect(all).toEqual(items.map(({ gives }) => gives));
-    // In flight when the reader left.
+    // Those in flight when the reader stopped.
     expect(runs(log) - before).toBeGreaterThanOrEqual(40 - before);
     expect(runs(log)).toBeLessThanOrEqual(44);
     const indexes: unknown[] = [];
@@ -140,7 +140,7 @@ describe.each(WAYS)("a journaled call, %j", (options) => {
     expect(runs(log)).toBeLessThanOrEqual(44);
   });
 
-  it("lets go of its journal after an abort", async () => {
+  it("releases its journal after an abort", async () => {
     const parallel = opened(new Does(), { ...options, journal });
     const controller = new AbortController();
     const { signal } = controller;
@@ -159,14 +159,14 @@ describe.each(WAYS)("a journaled call, %j", (options) => {
     expect(begun(log).filter(({ index }) => index === 0).length).toBe(1);
   });
 
-  it("answers from what is known, and ends the rest", async () => {
+  it("answers from known results, and ends the rest", async () => {
     const parallel = opened(new Does(), { ...options, journal });
     const found = { log, gives: 1 };
     expect(await parallel.find([{ gives: 0 }, found])).toBe(found);
     const onStart = () => {};
     for (const more of [{}, { onStart }]) {
       expect(await parallel.some([{ gives: 0 }, found, { ms: FOR_EVER }], more)).toBe(true);
-      // One before it that is not known may be it.
+      // An unknown item before the known answer may be the answer itself.
       const first = { log, ms: 20, gives: 2, more: Object.keys(more) };
       expect(await parallel.find([first, found, { ms: FOR_EVER }], more)).toBe(first);
     }
@@ -177,7 +177,7 @@ describe.each(WAYS)("a journaled call, %j", (options) => {
 });
 
 describe("a journal is refused", () => {
-  /** A class of the same name each time. */
+  /** Returns a class of the same name each time. */
   function worker(version: string | number | undefined, work: (n: number) => string, field = 1) {
     class Same extends ParallelWorker<number> {
       static readonly version = version;
@@ -202,14 +202,14 @@ describe("a journal is refused", () => {
     expect(error.message).not.toContain("\n");
   });
 
-  it("to another version of it", async () => {
+  it("to another version of the worker", async () => {
     expect(await run(worker("1.0", (n) => `first ${n}`))).toEqual(["first 1"]);
     expect(await rejection(run(worker("1.1", (n) => `first ${n}`)))).toMatchObject(refusal);
     expect(await rejection(run(worker(undefined, (n) => `first ${n}`)))).toMatchObject(refusal);
     expect(await run(worker("1.0", (n) => `first ${n}`, 2))).toEqual(["first 1"]);
   });
 
-  it("without one, when its class or its fields are others", async () => {
+  it("to a worker without a version whose class or fields differ", async () => {
     const none = () => worker(undefined, (n) => `first ${n}`);
     expect(await run(none())).toEqual(["first 1"]);
     expect(await run(none())).toEqual(["first 1"]);
@@ -223,7 +223,7 @@ describe("a journal is refused", () => {
     expect(await rejection(run(new Same()))).toMatchObject(refusal);
   });
 
-  it("while another call has it", async () => {
+  it("while another call has it open", async () => {
     const parallel = opened(new Does(), { pool: 0, journal });
     const first = parallel.mapProcesses([{ until: sign, gives: 1 }]);
     const error = await rejection(parallel.mapProcesses([{ gives: 2 }]));
@@ -234,7 +234,7 @@ describe("a journal is refused", () => {
     expect(await parallel.mapProcesses([{ until: sign, gives: 1 }])).toEqual([1]);
   });
 
-  it("when it is a directory with something else in it", async () => {
+  it("when it is a directory with other files in it", async () => {
     const items = { pulled: 0 };
     function* generate() {
       items.pulled += 1;

@@ -1,4 +1,4 @@
-/** Flags of Node that take something away: children are made another way, or the error says which flag to add. */
+/** Flags of Node that disable features: children are made in another way, or the error names the flag to add. */
 import { describe, expect, test } from "vitest";
 import { fixture, runScript } from "../support/run-script.js";
 
@@ -9,15 +9,15 @@ async function outcomes(...execArgv: string[]): Promise<Record<string, unknown>>
   const env = { NODE_NO_WARNINGS: "1" };
   const ran = await runScript(fixture("flags.mjs"), { execArgv, env });
   expect(ran.code, ran.stderr).toBe(0);
-  // V8 says on stdout what --jitless takes along.
+  // V8 may print to stdout which flags --jitless disables.
   return JSON.parse(ran.stdout.trimEnd().split("\n").at(-1)!) as Record<string, unknown>;
 }
 
-test("--jitless: without WebAssembly children are forked as well", async () => {
+test("--jitless: children are forked without WebAssembly too", async () => {
   expect(await outcomes("--jitless")).toMatchObject({ found: [2, "fork"], pool: [2, "fork"] });
 });
 
-test("--frozen-intrinsics: children are spawned, as Math.random cannot be replaced", async () => {
+test("--frozen-intrinsics: children are spawned, because Math.random cannot be replaced", async () => {
   const reason = expect.stringContaining("what a child must not share cannot be replaced");
   expect(await outcomes("--frozen-intrinsics")).toMatchObject({
     found: [2, "spawn", reason],
@@ -33,7 +33,7 @@ describe.runIf(HAS_PERMISSION)("--permission", () => {
       new RegExp(`^LaunchError: Node's permission model .* forbids ${what}.*: add .*${flag}`),
     );
 
-  test("without processes and threads there are items in this process", async () => {
+  test("without processes and threads, items can run in this process", async () => {
     expect(await outcomes(...all)).toMatchObject({
       found: forbidden("starting processes", "--allow-child-process"),
       named: forbidden("starting processes", "--allow-child-process"),
@@ -42,7 +42,7 @@ describe.runIf(HAS_PERMISSION)("--permission", () => {
     });
   });
 
-  test("without the inspector a class has to be named by its module", async () => {
+  test("without the inspector, a class must be named by its module", async () => {
     const reason = expect.stringContaining("addons is disabled");
     const got = await outcomes(...all, "--allow-child-process", "--allow-worker");
     expect(got).toMatchObject({
@@ -55,7 +55,7 @@ describe.runIf(HAS_PERMISSION)("--permission", () => {
     });
   });
 
-  test("without the right to write, the directory is named", async () => {
+  test("without write permission, the error names the directory", async () => {
     const [permission, read] = all;
     const got = await outcomes(permission!, read!, "--allow-child-process");
     expect(got["named"]).toEqual(
@@ -64,7 +64,7 @@ describe.runIf(HAS_PERMISSION)("--permission", () => {
   });
 
   test.runIf(KNOWS("--allow-inspector"))(
-    "with all that it takes, children are forked",
+    "with all permissions that fork needs, children are forked",
     async () => {
       const more = ["--allow-child-process", "--allow-inspector", "--allow-addons"];
       expect(await outcomes(...all, ...more)).toMatchObject({ found: [2, "fork"] });

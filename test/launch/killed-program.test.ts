@@ -23,7 +23,7 @@ describe.each(["fork", "spawn"] as const)("a program with children by %s", (star
     },
   );
 
-  it("ends on Ctrl-C, and its children with it", async () => {
+  it("ends on Ctrl-C together with its children", async () => {
     const root = temporaryDirectory();
     const started = program("holds.mjs", ["Loops", startMethod, root]);
     const pids = await begun(root);
@@ -35,7 +35,7 @@ describe.each(["fork", "spawn"] as const)("a program with children by %s", (star
     }, PROMISED);
   });
 
-  it("has its own handler of Ctrl-C called, and its children end with it", async () => {
+  it("can handle Ctrl-C itself, and its children end with it", async () => {
     const root = temporaryDirectory();
     const started = program("holds.mjs", ["Stays", startMethod, root, "handles"]);
     const pids = await begun(root);
@@ -48,7 +48,7 @@ describe.each(["fork", "spawn"] as const)("a program with children by %s", (star
   });
 });
 
-/** Resolves once both children run, with what they note: pids. */
+/** Resolves once both children run, with the pids that they record. */
 async function begun(root: string): Promise<number[]> {
   const files = [0, 1].map((i) => `${root}/begun-${i}`);
   await vi.waitUntil(

@@ -1,4 +1,4 @@
-/** Errors that an item leaves behind: of a child with one item they are its own, in a pool an earlier item's perhaps. */
+/** Errors that an item leaves behind: with one item per child the item's own, in a pool possibly an earlier item's. */
 import { DeadChildError } from "forkmap";
 import { describe, expect, it } from "vitest";
 import { Leaves } from "../fixtures/leaves.mjs";
@@ -17,12 +17,12 @@ describe.each(["fork", "spawn"] as const)("by %s", (startMethod) => {
     },
   );
 
-  it("one that is handled in time, or listened to, costs nothing", async () => {
+  it("an error that is handled in time, or has a listener, does not fail the item", async () => {
     const items = ["handled", "async handled a moment later", "listened to", "plain", "async"];
     expect(await opened(new Leaves(), { startMethod }).mapProcesses(items)).toEqual(items);
   });
 
-  it("Node's own option says what becomes of it", async () => {
+  it("Node's option decides how a rejection is handled", async () => {
     const execArgv = ["--unhandled-rejections=none"];
     const parallel = opened(new Leaves(), { startMethod, execArgv });
     expect(await parallel.mapProcesses(["rejection"])).toEqual(["rejection"]);
@@ -33,7 +33,7 @@ describe.each(["fork", "spawn"] as const)("by %s", (startMethod) => {
     ["late throw", "ended by an uncaught error, its own or one that an earlier item"],
     ["late exit", "called process.exit(3) before it had a result, or what an earlier item"],
   ])(
-    "%s in a pool: the item that is hit is told that it need not be its own",
+    "%s in a pool: the failed item's error says that an earlier item may be the cause",
     async (what, words) => {
       const parallel = opened(new Leaves(), { startMethod, pool: 1 });
       const [first, second] = await parallel.mapSettled([what, "waits"]);

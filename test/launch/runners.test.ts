@@ -26,7 +26,7 @@ export class Double extends JsonWorker<number, number> {
   }
 }
 `;
-/** With a class of its own, which a child cannot have: a test runner has loaded the file. */
+/** The class of the test file itself is unavailable to a child, because a test runner has loaded the file. */
 const testFile = (imports: string) => `${imports}
 import assert from "node:assert/strict";
 import { JsonWorker, Parallel } from "forkmap";

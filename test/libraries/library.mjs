@@ -1,15 +1,15 @@
-/** What every worker here extends: one library, used in one way, by `process` alone or in `preload` first. */
+/** The base class of every worker here: it uses one library in one way, in `process` alone or in `preload` first. */
 import { createHash } from "node:crypto";
 import { JsonWorker } from "forkmap";
 
 export class Library extends JsonWorker {
-  /** The package whose version the table shows; by itself the name of the file, none for what comes with Node. */
+  /** The package whose version the table shows; by default the name of the file, "node" for what Node includes. */
   static package;
-  /** No result may come twice; otherwise an item has the same result in every process. */
+  /** Whether every result must be unique; otherwise an item must have the same result in every process. */
   static ids = false;
-  /** What a child gives depends on the items it has had before, so only a child per item can be compared. */
+  /** Whether the result of an item depends on the child's earlier items, so that only one item per child can be compared. */
   static oneItemPerChild = false;
-  /** Its module has used the library before `preload`, which therefore is not tried. */
+  /** Whether its module uses the library before `preload`, in which case `preload` is not tried. */
   static usedAtTopLevel = false;
 
   isPreloaded = false;
@@ -23,7 +23,7 @@ export class Library extends JsonWorker {
   }
 }
 
-/** In place of a result of some length. */
+/** Stands for a long result. */
 export function digest(data) {
   return createHash("sha256").update(data).digest("hex").slice(0, 16);
 }

@@ -1,11 +1,11 @@
 /**
- * forkmap with real libraries: `node test/libraries/run.mjs [--items n] [name ...]`, a name being that of a file in workers/.
+ * Runs forkmap with real libraries: `node test/libraries/run.mjs [--items n] [name ...]`; a name is that of a file in workers/.
  *
- * Every library is used in two ways, by `process` alone ("imported") and once in `preload` before; where its module uses it
- * while it is loaded, that is a row of its own ("top level"). Each row says how many items were right, wrong or failed in a
- * forked child each, in a pool of two and spawned. Where forkmap does not fork but spawns, "how" says why.
+ * Every library is used in two ways: only by `process` ("imported"), and also once in `preload` ("preload"). A library that
+ * its module uses while loading has one row instead ("top level"). Each row shows how many items were right, wrong or
+ * failed: with a forked child each, in a pool of two, and spawned. If forkmap spawns instead of forking, "how" says why.
  *
- * Exits with 1 if any result differs from the spawned one, is missing, or is an id that has come before.
+ * Exits with 1 if any result differs from the spawned one, is missing, or is an id that was returned before.
  */
 import { spawn, spawnSync } from "node:child_process";
 import { once } from "node:events";
@@ -15,12 +15,12 @@ import { join } from "node:path";
 import { fileURLToPath } from "node:url";
 import { parseArgs } from "node:util";
 
-/** For all attempts of one library; one in which every call fails by its own time limit takes less. */
+/** For all attempts of one library; a run in which every call fails by its own time limit takes less. */
 const LIBRARY_TIMEOUT_MS = 600_000;
 const STDERR_LINES = 5;
-/** Under child, pool and spawn stand how many items were right / wrong / failed. */
+/** The columns child, pool and spawn show how many items were right / wrong / failed. */
 const HEADINGS = ["library", "version", "use", "child", "pool", "spawn", "ms per item", "how"];
-/** A row is printed as soon as it is known, so columns are as wide as any row needs. */
+/** A row is printed as soon as it is known, so the column widths are fixed and wide enough for any row. */
 const WIDTHS = [20, 8, 9, 7, 7, 7, 18, 0];
 
 const here = fileURLToPath(new URL(".", import.meta.url));
@@ -53,7 +53,7 @@ const verdict = failures.length === 0 ? "all as spawned" : `${failures.length} d
 console.log(`\n${rows} rows on Node ${process.version}, ${flags.items} items each: ${verdict}`);
 process.exitCode = failures.length === 0 ? 0 : 1;
 
-/** Builds what is tested, and installs the libraries unless those of the lockfile are there. */
+/** Builds the package, and installs the libraries unless the versions of the lockfile are installed. */
 function prepare() {
   run("npm", ["run", "--silent", "build"], join(here, "../.."));
   const lockfile = readFileSync(join(here, "package-lock.json"), "utf8");
@@ -87,7 +87,7 @@ async function tryLibrary(name) {
   }
 }
 
-/** A native library that could not be compiled for this Node. */
+/** Whether a native library could not be compiled for this version of Node. */
 function isOptional(stderr) {
   const { optionalDependencies } = JSON.parse(readFileSync(join(here, "package.json"), "utf8"));
   return Object.keys(optionalDependencies).some((each) => stderr.includes(each));

@@ -1,14 +1,14 @@
 /**
- * The servers that clients are tried with, on loopback: HTTP, and as much of the protocols of Redis and PostgreSQL as
- * their clients need. Each answer names what was asked for and comes a little later, so that requests overlap and an answer to
- * another's question shows.
+ * The servers that client libraries are tried with, on loopback: HTTP, and as much of the protocols of Redis and PostgreSQL as
+ * their clients need. Each answer names its request and is sent a little later, so that requests overlap and an answer to
+ * another request is detected.
  */
 import http from "node:http";
 import net from "node:net";
 
 const ANSWER_AFTER_MS = 2;
 
-/** Starts all of them and names their addresses in `process.env`, which children inherit. */
+/** Starts all servers and stores their addresses in `process.env`, which children inherit. */
 export async function startServers() {
   process.env.HTTP_URL = `http://127.0.0.1:${await listen(http.createServer(answerHttp))}`;
   process.env.REDIS_PORT = String(await listen(net.createServer(answerRedis)));
@@ -16,7 +16,7 @@ export async function startServers() {
 }
 
 async function listen(server) {
-  // The program that serves is not kept alive by it, and a connection that a killed child leaves ends only itself.
+  // The server does not keep the program alive. A connection that a killed child leaves is closed when it fails.
   server.unref();
   server.on("connection", (socket) => socket.unref().on("error", () => socket.destroy()));
   await new Promise((resolve) => {
@@ -62,7 +62,7 @@ function bulk(text) {
   return `$${text.length}\r\n${text}\r\n`;
 }
 
-/** PostgreSQL's protocol 3: a type, the length of the rest with itself, and the rest; the first message has no type. */
+/** PostgreSQL's protocol 3: a type, the length of the rest including itself, and the rest; the first message has no type. */
 function answerPostgres(socket) {
   let received = Buffer.alloc(0);
   let isStarted = false;
@@ -88,7 +88,7 @@ function answerPostgres(socket) {
     return socket.write(Buffer.concat([authenticated, READY_FOR_QUERY]));
   }
 
-  /** Of simple queries only: `select 'k1'` gives a row with `answer to k1`. */
+  /** Answers simple queries only: `select 'k1'` gives a row with `answer to k1`. */
   function answer(message) {
     if (message.toString("latin1", 0, 1) === "X") return socket.end();
     const value = Buffer.from(`answer to ${message.toString("utf8", 5).split("'")[1]}`);

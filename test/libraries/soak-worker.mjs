@@ -1,4 +1,4 @@
-/** What an item of the soak does, in its child and, to compare, in the program. */
+/** The work of a soak item, which runs in its child and, for comparison, in the program. */
 import { createHash, randomUUID, scrypt } from "node:crypto";
 import { setTimeout as sleep } from "node:timers/promises";
 import { promisify } from "node:util";
@@ -6,11 +6,11 @@ import { deflate, gunzip, gzip } from "node:zlib";
 import { JsonWorker } from "forkmap";
 
 const WORDS = 100;
-/** A MiB or more, so that each child collects its young garbage. */
+/** Allocates a MiB or more, so that each child collects its young generation. */
 const SHORT_LIVED = 20_000;
 
 export class Soak extends JsonWorker {
-  /** Made in the fork server and read by every child. */
+  /** Created in the fork server and read by every child. */
   words = [];
 
   preload() {
@@ -26,7 +26,7 @@ export function words() {
   return Array.from({ length: WORDS }, (_, i) => ({ word: `word ${i}`, weight: i / 3 }));
 }
 
-/** Everything random in it comes from `n`. */
+/** Every random value is derived from `n`. */
 export async function soak(n, shared) {
   const made = shared.map(({ word, weight }, i) => ({
     word: `${word} ${n}`,

@@ -1,15 +1,15 @@
 /**
- * Many forked items, a child each, four at a time: `node test/libraries/soak.mjs [count]`, 100,000 by itself. Each allocates,
- * compresses, hashes, and waits for timers and the thread pool; what it should have given is computed here as well. Exits
- * with 1 if a result is wrong or missing, an id comes twice, or children were not forked.
+ * Many forked items, a child each, four at a time: `node test/libraries/soak.mjs [count]`, 100,000 by default. Each allocates,
+ * compresses, hashes, and waits for timers and the thread pool; the expected result is computed here as well. Exits
+ * with 1 if a result is wrong or missing, an id repeats, or children were not forked.
  */
 import { Parallel } from "forkmap";
 import { Soak, soak, words } from "./soak-worker.mjs";
 
 const CONCURRENCY = 4;
-/** An item takes some ms; a child that hangs is to be told of, not waited for. */
+/** An item takes a few ms; a child that hangs is reported as a failure. */
 const TIMEOUT_MS = 60_000;
-/** So few that results and their expectations are not all held at once. */
+/** Few enough that not all results and expected values are in memory at once. */
 const CALL_ITEMS = 10_000;
 const SHOWN = 5;
 

@@ -1,5 +1,5 @@
 /**
- * One library: the same items spawned, in a forked child each and in a pool of two, item by item. `run.mjs` starts it as a
+ * Tries one library: compares the same items spawned, in a forked child each, and in a pool of two. `run.mjs` starts it as a
  * process of its own for each library: `node try.mjs <name> <count> <file for the rows, as JSON>`.
  */
 import { mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs";
@@ -8,15 +8,15 @@ import { join } from "node:path";
 import { Parallel } from "forkmap";
 import { startServers } from "./servers.mjs";
 
-/** Far more than any item here takes on a machine that is busy with other things. */
+/** Far more than any item here takes, even on a busy machine. */
 const TIMEOUT_MS = 20_000;
-/** Items that hang are not all waited for. */
+/** Ends a call whose items hang, instead of waiting for the timeout of each. */
 const CALL_TIMEOUT_MS = 60_000;
 const CLOSE_TIMEOUT_MS = 30_000;
 
 const [name, count, file] = process.argv.slice(2);
 
-// Falling back to spawn is a row's "how"; every other warning is shown.
+// A fallback to spawn is reported in the row as "how"; every other warning is shown.
 process.removeAllListeners("warning");
 process.on("warning", (warning) => {
   if (warning.code !== "FORKMAP_SPAWN") console.error(warning.message);
@@ -27,23 +27,23 @@ process.on("exit", () => rmSync(process.env.SCRATCH, { recursive: true, force: t
 await startServers();
 const [Worker] = Object.values(await import(`./workers/${name}.mjs`));
 const library = packageOf(Worker);
-// Ids made of the time come twice now and then only, and cost little.
+// Time-based ids repeat only occasionally, so more are made; they cost little.
 const length = Number(count) * (Worker.ids ? 4 : 1);
 const items = Array.from({ length }, (_, n) => n);
 
-/** What an item gave in the first attempt, or of ids all that any attempt has given. */
+/** The result of each item in the first attempt; for ids, every id returned by any attempt. */
 const known = new Map();
 const rows = [];
 for (const use of Worker.usedAtTopLevel ? ["top level"] : ["imported", "preload"]) {
   const spawned = Worker.oneItemPerChild ? { concurrency: 2 } : { pool: 2 };
-  // Spawned first: that is what the others are compared with.
+  // Spawned first: the other attempts are compared with it.
   const spawn = await attempt(use, { ...spawned, startMethod: "spawn" });
   const child = await attempt(use, { concurrency: 4 });
   const pool = Worker.oneItemPerChild ? undefined : await attempt(use, { pool: 2 });
   rows.push({ ...library, use, child, pool, spawn });
 }
 writeFileSync(file, JSON.stringify(rows));
-// Clients that were connected at the top level would keep this program alive.
+// Clients that connected at the top level would keep this program alive.
 process.exit();
 
 async function attempt(use, options) {

@@ -1,5 +1,5 @@
 import { describe, expect, it } from "vitest";
-// Not part of the package's surface.
+// Not exported by the package.
 import { Histogram } from "../../src/observe/histogram.js";
 
 const DAY = 86_400_000;
@@ -17,7 +17,7 @@ describe("Histogram", () => {
     });
   });
 
-  it("tells one value exactly", () => {
+  it("reports a single value exactly", () => {
     const histogram = new Histogram();
     histogram.record(12.345);
     const { count, ...rest } = histogram.summary();
@@ -48,7 +48,7 @@ describe("Histogram", () => {
     }
   });
 
-  it("counts a value many times", () => {
+  it("counts a repeated value", () => {
     const histogram = new Histogram();
     histogram.record(1, 98);
     histogram.record(1000, 2);
@@ -63,14 +63,14 @@ describe("Histogram", () => {
     }
   });
 
-  it("keeps the count of what is out of its range or no duration", () => {
+  it("counts values out of its range and values that are not durations", () => {
     const histogram = new Histogram();
     for (const odd of [0, -1, Number.NaN, 1e-9, 1e15, Infinity]) histogram.record(odd);
     expect(histogram.summary()).toMatchObject({ count: 6, min: 0, max: Infinity });
     for (const value of Object.values(histogram.summary())) expect(value).not.toBeNaN();
   });
 
-  it("takes far less than a microsecond for a value", () => {
+  it("records a value in far less than a microsecond", () => {
     const histogram = new Histogram();
     const begun = process.cpuUsage();
     for (let i = 0; i < 1_000_000; i += 1) histogram.record((i % 1000) / 100);

@@ -9,7 +9,7 @@ import { program } from "../support/program.js";
 const hasScript = spawnSync("script", ["--version"]).status === 0;
 
 it.runIf(hasScript)(
-  "progress draws a line on a terminal while the call runs, and says how it went",
+  "progress draws a line on a terminal while the call runs, and prints a summary",
   async () => {
     const file = fileURLToPath(
       new URL("../fixtures/programs/progress-option.mjs", import.meta.url),
@@ -33,7 +33,7 @@ it.runIf(hasScript)(
 );
 
 it.each(["0", "2"])(
-  "progress has the name of the worker, and goes to stderr: pool %s",
+  "progress shows the name of the worker, and goes to stderr: pool %s",
   async (pool) => {
     const { code, stdout, stderr } = await program("progress-option.mjs", ["", pool]).ended;
     expect({ code, stdout }).toEqual({ code: 0, stdout: "" });

@@ -5,11 +5,11 @@ import { text } from "node:stream/consumers";
 import type { WriteStream } from "node:tty";
 import { stripVTControlCharacters } from "node:util";
 import { afterEach, beforeEach, describe, expect, it, vi } from "vitest";
-// Not part of the package's surface.
+// Not exported by the package.
 import { Progress } from "../../src/observe/progress.js";
 import { fixture, runScript } from "../support/run-script.js";
 
-// Those of the package are the real ones, whatever a test does; here time is to be had at will.
+// The package's own timers ignore fake timers; these replacements follow them.
 vi.mock("../../src/system/timers.js", () => ({
   setInterval: (tick: () => void, ms: number) => setInterval(tick, ms),
   clearInterval: (timer: NodeJS.Timeout) => clearInterval(timer),
@@ -54,7 +54,7 @@ describe("Progress, not on a terminal", () => {
     ]);
   });
 
-  it("tells count and rate only where nobody knows the total", () => {
+  it("prints only count and rate while the total is unknown", () => {
     const progress = new Progress("", undefined, stream);
     vi.advanceTimersByTime(5000);
     progress.add(1, 0);
@@ -75,7 +75,7 @@ describe("Progress, not on a terminal", () => {
     [200, 1, "12.0/min, about 16 min 35 s left"],
     [10_000, 10, "2.0/s, about 1 h 23 min left"],
     [1_000_000, 10, "2.0/s, about 5 d 18 h left"],
-  ])("has words for long times: %i items", (total, done, words) => {
+  ])("prints long durations in suitable units: %i items", (total, done, words) => {
     const progress = new Progress("", total, stream);
     progress.add(done, 0);
     vi.advanceTimersByTime(5000);
@@ -83,7 +83,7 @@ describe("Progress, not on a terminal", () => {
     expect(written[0]).toContain(words);
   });
 
-  it("has words for slow items", () => {
+  it("prints low rates in suitable units", () => {
     const progress = new Progress("", undefined, stream);
     progress.add(1, 0);
     vi.advanceTimersByTime(90_000);
@@ -91,7 +91,7 @@ describe("Progress, not on a terminal", () => {
     expect(written.at(-1)).toBe("1 item, 40.0/h, in 1 min 30 s\n");
   });
 
-  it("follows a rate that changes", () => {
+  it("follows a changing rate", () => {
     const progress = new Progress("", 100_000, stream);
     for (let second = 0; second < 60; second += 1) {
       progress.add(second < 30 ? 1000 : 10, 0);
@@ -103,7 +103,7 @@ describe("Progress, not on a terminal", () => {
     expect(written.at(-1)).toMatch(/, 505\/s, in 1 min 0 s\n$/);
   });
 
-  it("says 100% when all is done and not before; no items are all items", () => {
+  it("prints 100% only when all items are done, and for zero items", () => {
     const progress = new Progress("", 1000, stream);
     progress.add(999, 0);
     vi.advanceTimersByTime(5000);
@@ -113,7 +113,7 @@ describe("Progress, not on a terminal", () => {
     expect(written.at(-1)).toBe("0 of 0 items (100%), in 0 s\n");
   });
 
-  it("has one line for a title of several, without what a terminal would obey", () => {
+  it("prints a title of several lines as one line, without control characters", () => {
     new Progress("a\n\u001B[2Jb\u0007%s%d", 1, stream).end();
     expect(written).toEqual([expect.stringMatching(/^a \[2Jb %s%d: 0 of 1 item /)]);
   });
@@ -127,7 +127,7 @@ describe.concurrent("Progress in a program", () => {
     expect({ stdout, stderr, code }).toEqual({ stdout: "", stderr: "", code: 0 });
   });
 
-  it("does not mind that nobody reads", async () => {
+  it("ignores a closed stderr", async () => {
     const child = spawn(process.execPath, [fixture("progress-run.mjs"), "100", "ends"], {
       stdio: ["ignore", "ignore", "pipe"],
     });
@@ -137,7 +137,7 @@ describe.concurrent("Progress in a program", () => {
 });
 
 describe.runIf(hasScript).concurrent("Progress on a terminal", () => {
-  it("draws one line over and over, and leaves a plain one", async () => {
+  it("redraws one line, and ends with a plain one", async () => {
     const output = await onTerminal(["100", "ends"]);
     const frames = framesOf(output);
     expect(frames[0]).toMatch(/^\S Probing \[=* *\] \d+ of 100 \(\d+%\)/);
@@ -147,11 +147,11 @@ describe.runIf(hasScript).concurrent("Progress on a terminal", () => {
     );
     expect(output).toContain("\u001B[31m1 failed\u001B[39m");
     expect(output.match(/\n/g)).toHaveLength(1);
-    // Neither the cursor nor the wrapping of lines is changed, so there is nothing to put back.
+    // Neither the cursor nor line wrapping is changed, so there is nothing to restore.
     expect(output).not.toMatch(/\[\?(25|7)[hl]|LISTENS/);
   });
 
-  it("has no bar where nobody knows the total, and no colour if none is wanted", async () => {
+  it("has no bar while the total is unknown, and no colour with NO_COLOR", async () => {
     const output = await onTerminal(["-", "ends"], { NO_COLOR: "1" });
     expect(framesOf(output).at(-2)).toMatch(/^\S Probing \d+ items, 1 failed, \d+\/s  $/);
     expect(output).not.toMatch(/\[\d*m/);
@@ -166,13 +166,13 @@ describe.runIf(hasScript).concurrent("Progress on a terminal", () => {
     }
   });
 
-  it("is taken off the terminal when the program exits", async () => {
+  it("is cleared from the terminal when the program exits", async () => {
     const output = await onTerminal(["100", "exits"]);
     expect(framesOf(output)[0]).toContain("5 of 100");
     expect(output.endsWith("\u001B[1G\u001B[0K")).toBe(true);
   });
 
-  it("leaves the terminal to one at a time", async () => {
+  it("leaves the terminal to one call at a time", async () => {
     const frames = framesOf(await onTerminal(["100", "two"]));
     expect(frames.filter((each) => each.includes("Other"))).toEqual([
       expect.stringMatching(/^Other: 3 of 3 items \(100%\), .*in \d+ s\r\n$/),
@@ -180,7 +180,7 @@ describe.runIf(hasScript).concurrent("Progress on a terminal", () => {
     expect(frames.at(-2)).toMatch(/^\S Probing /);
   });
 
-  it("is plain lines when the optional dependency is not installed", async () => {
+  it("prints plain lines if the optional dependency is not installed", async () => {
     const output = await onTerminal(["100", "ends", "without-ora"]);
     expect(output).toMatch(/^Probing: 91 of 100 items .*\r\n$/);
   });
@@ -188,14 +188,14 @@ describe.runIf(hasScript).concurrent("Progress on a terminal", () => {
   it.each([
     ["on a dumb terminal", { TERM: "dumb" }],
     ["where CI has a terminal", { CI: "true" }],
-  ])("is plain lines %s", async (_what, env) => {
+  ])("prints plain lines %s", async (_what, env) => {
     const output = await onTerminal(["100", "ends"], env);
     expect(output).toMatch(/^Probing: 91 of 100 items .*\r\n$/);
     expect(stripVTControlCharacters(output)).toBe(output);
   });
 });
 
-/** What the fixture writes to a terminal. */
+/** Returns the output of the fixture on a terminal. */
 async function onTerminal(
   args: readonly string[],
   env: Readonly<Record<string, string>> = {},
@@ -212,7 +212,7 @@ async function onTerminal(
   return output;
 }
 
-/** What was there to be seen, one after the other. */
+/** Returns the visible frames, in order. */
 function framesOf(output: string): string[] {
   return output
     .split("\u001B[1G")

@@ -14,7 +14,7 @@ const MIB = 1024 * 1024;
 describe.each([{ startMethod: "fork" }, { startMethod: "spawn" }] as const)(
   "stats of a pool, %j",
   (options) => {
-    it("tell of each slot: items, errors, restarts, time, process and memory", async () => {
+    it("report of each slot: items, errors, restarts, time, process and memory", async () => {
       const parallel = opened(new Does(), { ...options, pool: 2, stopOnError: false });
       expect(parallel.stats().slots).toEqual([]);
       await parallel.mapSettled([
@@ -47,7 +47,7 @@ describe.each([{ startMethod: "fork" }, { startMethod: "spawn" }] as const)(
   },
 );
 
-it("a child for each item is a restart, too", async () => {
+it("each new child counts as a restart with one child per item", async () => {
   const parallel = opened(new Echo(), { startMethod: "fork", concurrency: 1 });
   await parallel.mapProcesses(["a", "b", "c"]);
   expect(parallel.stats().slots).toEqual([
@@ -63,7 +63,7 @@ it("a child for each item is a restart, too", async () => {
   ]);
 });
 
-it("run and wait times go into histograms", async () => {
+it("run and wait times are recorded in histograms", async () => {
   const parallel = opened(new Does(), { startMethod: "fork", pool: 1, batch: 10 });
   expect(parallel.stats()).toMatchObject({ runTime: { count: 0, max: 0 }, waitTime: { count: 0 } });
   await parallel.mapProcesses([...Array.from({ length: 9 }, () => ({ ms: 5 })), { ms: 100 }]);
@@ -72,7 +72,7 @@ it("run and wait times go into histograms", async () => {
   expect(runTime.min).toBeGreaterThanOrEqual(4);
   expect(runTime.p50).toBeLessThan(runTime.max);
   expect(runTime.max).toBeGreaterThanOrEqual(99);
-  // Those of a batch have waited for the ones before them.
+  // The items of a batch have waited for those before them.
   expect(waitTime.max).toBeGreaterThan(4);
 });
 
@@ -99,7 +99,7 @@ describe("diagnostics channels", () => {
   it.each([
     ["one child per item", {}],
     ["a pool", { pool: 2 }],
-  ] as const)("tell of attempts, children and calls: %s", async (_, options) => {
+  ] as const)("report attempts, children and calls: %s", async (_, options) => {
     const [items, children, calls] = ["item", "child", "call"].map((each) =>
       listen(`forkmap:${each}`),
     ) as [any[], any[], any[]];
@@ -153,7 +153,7 @@ describe("diagnostics channels", () => {
     ]);
   });
 
-  it("tell what a call ended with, and of items in this process", async () => {
+  it("report how a call ended, and items in this process", async () => {
     const [items, calls] = [listen("forkmap:item"), listen("forkmap:call")];
     const error = await rejection(
       opened(new ReturnsNoText(), { pool: 0 }).mapProcesses(["text", "number"]),
@@ -170,7 +170,7 @@ describe("diagnostics channels", () => {
     ]);
   });
 
-  it("that throws breaks nothing", async () => {
+  it("with a listener that throws cause no failure", async () => {
     const onMessage = () => {
       throw new Error("from a subscriber");
     };

@@ -4,12 +4,12 @@ import { mkdirSync, readFileSync, statSync, writeFileSync } from "node:fs";
 import path from "node:path";
 import { describe, expect, it, onTestFinished, vi } from "vitest";
 import { LaunchError } from "../../src/errors.js";
-// Not part of the package's surface.
+// Not exported by the package.
 import { Trace, type TracedItem } from "../../src/observe/trace.js";
 import { temporaryDirectory } from "../support/temporary.js";
 import { readTrace, rowsOf } from "../support/trace-events.js";
 
-/** A moment on CLOCK_MONOTONIC, in ms, as a machine that has been up for two weeks has it. */
+/** A time on CLOCK_MONOTONIC, in ms, as on a machine that has been up for two weeks. */
 const T = 1_209_600_123.456_789;
 
 function item(index: number, num: number, start: number, end: number): TracedItem {
@@ -23,7 +23,7 @@ function newTrace(worker = "Probe"): { trace: Trace; file: string } {
 }
 
 describe("Trace", () => {
-  it("has a row per num, in order, with a slice for each attempt", async () => {
+  it("has a row per num, in order, with a slice per attempt", async () => {
     const { trace, file } = newTrace();
     trace.item(item(1, 1, 0, 12.5));
     trace.item(item(0, 0, 0.25, 20));
@@ -49,7 +49,7 @@ describe("Trace", () => {
     expect(rows[2].slices[0].args).toMatchObject({ attempt: 2, generation: 3 });
   });
 
-  it("shows the life of each child below, with how it ended", async () => {
+  it("shows the life of each child below, and how it ended", async () => {
     const { trace, file } = newTrace('Ängström\n"quoted"');
     const child = { num: 0, generation: 1, pid: 41 };
     trace.child({ ...child, start: T - 500, end: T + 3, how: "SIGKILL" });
@@ -74,7 +74,7 @@ describe("Trace", () => {
     ]);
   });
 
-  it("gives items at the same time on one num rows of their own, no more than needed", async () => {
+  it("gives concurrent items of one num rows of their own, no more than needed", async () => {
     const { trace, file } = newTrace();
     const AT_ONCE = 5;
     const free = Array.from({ length: AT_ONCE }, () => 0);
@@ -84,7 +84,7 @@ describe("Trace", () => {
       free[fiber] = start + 0.01 + Math.random() * (index % 50 === 0 ? 100 : 5);
       return item(index, 3, start, free[fiber]);
     });
-    // They are told of when they end.
+    // Items are reported when they end.
     for (const each of items.toSorted((a, b) => a.end - b.end)) trace.item(each);
     await trace.close();
     const rows = rowsOf(readTrace(file));
@@ -94,14 +94,14 @@ describe("Trace", () => {
     expect(rows.flatMap(({ slices }) => slices)).toHaveLength(500);
   });
 
-  it("keeps one row for items that only seem to overlap, by a glance at the clock", async () => {
+  it("keeps one row for items that overlap only by clock inaccuracy", async () => {
     const { trace, file } = newTrace();
     for (let i = 0; i < 100; i += 1) trace.item(item(i, 0, i - 0.004, i + 1.004));
     await trace.close();
     expect(rowsOf(readTrace(file))).toHaveLength(1);
   });
 
-  it("counts the items in flight, not more often than a picture can show", async () => {
+  it("counts the items in flight, at a limited rate", async () => {
     const { trace, file } = newTrace();
     for (let i = 0; i < 10_000; i += 1) trace.inFlight(i % 3, T + i / 1000);
     trace.inFlight(0, T + 10);
@@ -112,7 +112,7 @@ describe("Trace", () => {
     expect(counts.at(-1)).toMatchObject({ name: "in flight", ts: 10_000, args: { items: 0 } });
   });
 
-  it("cuts a long message and keeps what is not text out of the file", async () => {
+  it("truncates a long message and replaces invalid characters", async () => {
     const { trace, file } = newTrace();
     const message = `\u0000\u001b[31m\ud800${"long ".repeat(10_000)}`;
     trace.item({ ...item(0, 0, 0, 1), outcome: "dead", message });
@@ -123,14 +123,14 @@ describe("Trace", () => {
     expect(written.endsWith("lon...")).toBe(true);
   });
 
-  it("is an array without events of items when there were none", async () => {
+  it("is an array without item events if there were no items", async () => {
     const { trace, file } = newTrace();
     await trace.close();
     await trace.close();
     expect(rowsOf(readTrace(file))).toEqual([]);
   });
 
-  it("replaces a file and writes to it as it goes, in bounded memory", async () => {
+  it("replaces an existing file and writes continuously, in bounded memory", async () => {
     const { trace, file } = newTrace();
     const again = Trace.create(file, { worker: "Probe", startedAt: T });
     await trace.close();
@@ -142,7 +142,7 @@ describe("Trace", () => {
     expect(readFileSync(file, "utf8").endsWith("}\n]\n")).toBe(true);
   });
 
-  it("can be read after its program was killed", async () => {
+  it("is readable after its program was killed", async () => {
     const file = path.join(temporaryDirectory(), "run.json");
     const code = `
       import { Trace } from ${JSON.stringify(new URL("../../dist/observe/trace.js", import.meta.url).href)};
@@ -161,7 +161,7 @@ describe("Trace", () => {
     expect(row.slices.length).toBeGreaterThan(400);
   });
 
-  it("refuses a file that cannot be written, by the option's name", () => {
+  it("refuses a file that cannot be written, naming the option", () => {
     const directory = temporaryDirectory();
     const create = (file: string) => () => Trace.create(file, { worker: "Probe", startedAt: T });
     for (const file of [directory, path.join(directory, "none/run.json"), "/dev/full"]) {
@@ -173,7 +173,7 @@ describe("Trace", () => {
     expect(create(path.join(directory, "run.json"))).toThrow(LaunchError);
   });
 
-  it("warns at its end when not all of it could be written, and fails nothing", async (context) => {
+  it("warns at the end if part of it could not be written, and fails no call", async (context) => {
     const file = path.join(temporaryDirectory(), "pipe");
     if (spawnSync("mkfifo", [file]).status !== 0) context.skip();
     const warning = vi.spyOn(process, "emitWarning").mockImplementation(() => {});

@@ -12,7 +12,7 @@ import { readTrace, rowsOf, type TraceRow } from "../support/trace-events.js";
 const FOR_EVER = 120_000;
 const traceFile = () => path.join(temporaryDirectory(), "trace.json");
 
-/** The rows of a file, and the counter of items in flight. */
+/** Returns the rows of a file, and the counter of items in flight. */
 function look(file: string) {
   const events = readTrace(file);
   const rows = rowsOf(events);
@@ -29,7 +29,7 @@ describe.each([
   ["a pool", { startMethod: "fork", pool: 2 }],
   ["a spawned pool", { startMethod: "spawn", pool: 2 }],
 ] as const)("a trace of %s", (_, options) => {
-  it("has a row for each num, with its items and, below, its children", async () => {
+  it("has a row per num, with its items and, below, its children", async () => {
     const trace = traceFile();
     const parallel = opened(new Does(), options);
     await parallel.mapProcesses(
@@ -47,7 +47,7 @@ describe.each([
     expect(slices(children).length).toBe("pool" in options ? 2 : 6);
     const ends = new Set(slices(children).map(({ args }) => args["end"]));
     expect(ends).toEqual(new Set(["pool" in options ? "outlives the call" : "exit code 0"]));
-    // Each item within the life of its child, as far as two processes agree on the time.
+    // Each item is within the life of its child, as far as the clocks of two processes agree.
     for (const { ts, dur, args } of slices(items)) {
       const child = slices(children).find(
         (each) =>
@@ -57,7 +57,7 @@ describe.each([
       expect(ts + dur!).toBeLessThanOrEqual(child.ts + child.dur! + 1000);
       expect(dur).toBeGreaterThan(15_000);
     }
-    // Those that run, and in a pool those that have been sent ahead.
+    // The running items, and in a pool those that were sent ahead.
     const most = Math.max(...(counts as number[]));
     expect(most).toBeGreaterThanOrEqual(2);
     expect(most).toBeLessThanOrEqual("pool" in options ? 4 : 2);
@@ -66,7 +66,7 @@ describe.each([
 });
 
 describe.each([{ concurrency: 2 }, { pool: 2 }])("a trace of failures, %j", (options) => {
-  it("says what became of every attempt", async () => {
+  it("shows the outcome of every attempt", async () => {
     const trace = traceFile();
     const parallel = opened(new Does(), {
       ...options,
@@ -105,7 +105,7 @@ describe.each([{ concurrency: 2 }, { pool: 2 }])("a trace of failures, %j", (opt
   });
 });
 
-it("a trace of fibers has a row for each that runs beside others", async () => {
+it("a trace of fibers has a row for each concurrent one", async () => {
   const trace = traceFile();
   const parallel = opened(new Does(), { startMethod: "fork", pool: 1, fibers: 3 });
   await parallel.mapProcesses(
@@ -118,7 +118,7 @@ it("a trace of fibers has a row for each that runs beside others", async () => {
   expect(Math.max(...(counts as number[]))).toBeGreaterThanOrEqual(3);
 });
 
-it("traces of calls that share a pool are of their own items", async () => {
+it("traces of calls that share a pool contain only their own items", async () => {
   const [first, second] = [traceFile(), traceFile()];
   const parallel = opened(new EchoJson(), { startMethod: "fork", pool: 1 });
   await parallel.mapProcesses(Array(500).fill(1), { trace: first });
@@ -126,11 +126,11 @@ it("traces of calls that share a pool are of their own items", async () => {
   expect(slices(rowsOf(readTrace(first))).length).toBe(501);
   const own = slices(rowsOf(readTrace(second)));
   expect(own.map(({ name, args }) => args["end"] ?? name)).toEqual(["item 0", "outlives the call"]);
-  // Its child began before the trace did.
+  // Its child started before the trace.
   expect(own[1]!.ts).toBe(0);
 });
 
-it("a trace of a call that fails, is aborted or has no items is whole", async () => {
+it("a trace of a call that fails, is aborted or has no items is complete", async () => {
   const trace = traceFile();
   const parallel = opened(new Does(), { startMethod: "fork", pool: 1, trace });
   await rejection(parallel.mapProcesses([{ throws: "failed" }]));
@@ -154,7 +154,7 @@ it("a trace of items in this process has one row", async () => {
   expect(names(look(trace).rows)).toEqual(["Does: num 0"]);
 });
 
-it("a file that cannot be written is an error before anything is started", async () => {
+it("a file that cannot be written is an error before any child starts", async () => {
   const parallel = opened(new Does(), { startMethod: "fork", pool: 1 });
   const call = parallel.mapProcesses([{}], {
     trace: path.join(temporaryDirectory(), "none", "trace"),

@@ -1,4 +1,4 @@
-/** Many items in one line: what happens to one of them concerns the others as little as if each had come alone. */
+/** Many items in one message: each item is as independent of the others as if it were sent alone. */
 import { readFileSync, writeFileSync } from "node:fs";
 import path from "node:path";
 import { DeadChildError, ItemError, ItemTimeoutError, ResultTypeError } from "forkmap";
@@ -19,7 +19,7 @@ function times<T>(count: number, item: (index: number) => T): T[] {
   return Array.from({ length: count }, (_, index) => item(index));
 }
 
-/** The indexes of items, in the order in which they were begun. */
+/** Returns the indexes of items, in the order in which they began. */
 function begunIn(notes: string): number[] {
   const lines = readFileSync(notes, "utf8").trim().split("\n");
   return lines.flatMap((line) => (JSON.parse(line) as { index?: number }).index ?? []);
@@ -28,7 +28,7 @@ function begunIn(notes: string): number[] {
 describe.each(["fork", "spawn"] as const)("batches in a pool by %s", (startMethod) => {
   const pooled = (options: object) => opened(new Pooled(), { startMethod, pool: 2, ...options });
 
-  it("give results byte for byte, of every length and alphabet, in the order of the items", async () => {
+  it("return results byte for byte, of every length and alphabet, in the order of the items", async () => {
     const lengths = [0, 1, 2, 60, 61, 62, 63, 64, 65, 127, 128, 4094, 4095, 4096, 4097];
     const around = [64 * KIB, 128 * KIB, 640 * KIB].flatMap((at) =>
       [-4, -3, -2, -1, 0, 1].map((by) => at + by),
@@ -55,12 +55,12 @@ describe.each(["fork", "spawn"] as const)("batches in a pool by %s", (startMetho
       ),
     ];
     const random = seeded(7);
-    // Beside many short ones, so that they share batches.
+    // Among many short ones, so that they share batches.
     for (let i = 0; i < 2000; i += 1) texts.splice(random(texts.length), 0, `short ${i}`);
     for (const worker of [new Echo(), new LateEcho()]) {
       const parallel = opened(worker, { startMethod, pool: 2 });
       const found = await parallel.mapProcesses(texts);
-      // Not toEqual: a difference would be printed.
+      // Not toEqual, which would print the difference.
       expect(found.findIndex((text: string, i: number) => text !== texts[i])).toBe(-1);
       expect(found).toHaveLength(texts.length);
     }
@@ -74,12 +74,12 @@ describe.each(["fork", "spawn"] as const)("batches in a pool by %s", (startMetho
     );
   });
 
-  it("of results that fill the ledger lose none", async () => {
+  it("lose no results when these fill the ledger", async () => {
     const lengths = times(3000, (i) => (i % 5 === 0 ? 20_000 + i : 300));
     const parallel = opened(new Long(), { startMethod, pool: 2, batch: 2000 });
     const found = await parallel.mapProcesses(lengths);
     expect(found.map((text: string) => text.length)).toEqual(lengths);
-    // Neither do those of errors, nor of results of a wrong type, however long.
+    // Errors and results of a wrong type are not lost either, however long.
     const items = times(600, (i) =>
       i % 2 === 0
         ? { fate: "throws", message: "m".repeat(3000) }
@@ -94,7 +94,7 @@ describe.each(["fork", "spawn"] as const)("batches in a pool by %s", (startMetho
     });
   });
 
-  it("lose only the item that fails, however it does", async () => {
+  it("lose only the item that fails, whatever the failure", async () => {
     const fates = new Map<
       number,
       [fate: string, type: new (...args: never[]) => Error, message: string]
@@ -104,9 +104,9 @@ describe.each(["fork", "spawn"] as const)("batches in a pool by %s", (startMetho
       [157, ["exits", DeadChildError, "called process.exit(3)"]],
       [217, ["SIGKILL", DeadChildError, "killed by SIGKILL"]],
       [277, ["SIGSEGV", DeadChildError, "killed by SIGSEGV"]],
-      // See fibers.test.ts: not with children forked by Node 26, once they have collected garbage.
+      // See fibers.test.ts: excludes children forked by Node 26, after a garbage collection.
       [337, IS_NEW ? ["exits", DeadChildError, ""] : ["never", DeadChildError, "never settled"]],
-      // See left-behind.test.ts: whose it is, nobody can tell.
+      // See left-behind.test.ts: the item that caused it is unknown.
       [397, ["uncaught", DeadChildError, "left behind: RangeError: uncaught (num "]],
       [457, ["loops", ItemTimeoutError, "timed out after 2500 ms"]],
       [517, ["heeds", ItemTimeoutError, "timed out after 2500 ms"]],
@@ -144,7 +144,7 @@ describe.each(["fork", "spawn"] as const)("batches in a pool by %s", (startMetho
     if (startMethod === "fork") expect(reason.probablyOutOfMemory).toBe(true);
   });
 
-  it("whose child is kept from its next item by what the last one left behind are not waited for", async () => {
+  it("do not wait for a child that code left behind by an earlier item keeps from its next item", async () => {
     const parallel = pooled({ pool: 1, batch: 1, timeout: 4000, forceKillAfterDelay: 100 });
     const settled = await parallel.mapSettled([{}, { fate: "hogs" }, {}, {}]);
     expect(settled.map(({ status }) => status)).toEqual([
@@ -156,19 +156,19 @@ describe.each(["fork", "spawn"] as const)("batches in a pool by %s", (startMetho
     expect(settled[2]).toMatchObject({ reason: { name: "ItemTimeoutError", index: 2 } });
   });
 
-  it("start no item after one has failed", async () => {
+  it("start no item after a failure", async () => {
     const parallel = pooled({ batch: 100 });
     await parallel.mapProcesses(times(50, () => ({})));
     const error = await rejection(
       parallel.mapProcesses(times(2000, (i) => (i === 20 ? { fate: "throws" } : { spin: 0.2 }))),
     );
     expect(error).toMatchObject({ index: 20, code: "ERR_PARALLEL_ITEM" });
-    // The other child may have gone on until it was told.
+    // The other child may have continued until it was notified.
     const [first] = (await parallel.mapProcesses([{}])) as Told[];
     expect(first.done).toBeLessThan(800);
   });
 
-  it("repeat an item that has begun only when asked to, and those that have not wherever there is room", async () => {
+  it("repeat an item that has begun only on request, and items that have not begun in any slot", async () => {
     const items = times(100, (i) => (i === 40 ? { fate: "SIGKILL" } : {}));
     const settled = await pooled({ batch: 20 }).mapSettled(items, {
       retries: 2,
@@ -180,11 +180,11 @@ describe.each(["fork", "spawn"] as const)("batches in a pool by %s", (startMetho
     });
   });
 
-  it("do not keep short items behind a long one", async () => {
+  it("do not hold short items behind a long one", async () => {
     for (const [batch, count, others] of [
       ["auto", 200, {}],
       [100, 200, {}],
-      // One to a line, and the next one sent ahead of its turn.
+      // One item per batch, with the next one sent ahead.
       ["auto", 22, { spin: 30 }],
     ] as const) {
       const parallel = pooled({ batch });
@@ -192,7 +192,7 @@ describe.each(["fork", "spawn"] as const)("batches in a pool by %s", (startMetho
       const busyUntil = path.join(temporaryDirectory(), "go");
       const done: number[] = [];
       const items = times(count, (i) => (i === 20 ? { busyUntil } : others));
-      // It ends once all others are done: behind it they would wait for ever.
+      // It ends once all others are done: items behind it would never end.
       await parallel.mapProcesses(items, {
         onFinish: (_item, index) => {
           if (done.push(index) === count - 1) writeFileSync(busyUntil, "");
@@ -202,36 +202,36 @@ describe.each(["fork", "spawn"] as const)("batches in a pool by %s", (startMetho
     }
   });
 
-  it("are not begun after an error, also one that was sent ahead", async () => {
+  it("do not begin items after an error, even if they were sent ahead", async () => {
     const notes = path.join(temporaryDirectory(), "notes");
     const parallel = opened(new Pooled(notes), { startMethod, pool: 1 });
     const items = times(8, (i) => ({ spin: 30, ...(i === 3 ? { fate: "throws" } : {}) }));
     expect(await rejection(parallel.mapProcesses(items))).toMatchObject({ index: 3 });
     expect(begunIn(notes)).toEqual([0, 1, 2, 3]);
-    // The next call is another matter.
+    // The next call is not affected.
     expect(await parallel.mapProcesses([{}])).toHaveLength(1);
   });
 
-  it("are begun once each, however often they are taken back", async () => {
+  it("begin each item once, however often it is recalled", async () => {
     const random = seeded(5);
     const indexes = times(300, (i) => i);
     for (const options of [{ pool: 4 }, { pool: 3, batch: 60 }, { pool: 2, fibers: 3 }]) {
       const notes = path.join(temporaryDirectory(), "notes");
       const parallel = opened(new Pooled(notes), { startMethod, ...options });
-      // Some keep what is behind them waiting, until a slot is free for it.
+      // Some items delay those behind them, until a slot is free for these.
       const items = times(300, () =>
         random(15) === 0 ? { spin: random(40) } : random(4) === 0 ? { ms: random(3) } : {},
       );
       const found: Told[] = await parallel.mapProcesses(items);
       expect(found.map(({ index }) => index)).toEqual(indexes);
       expect(begunIn(notes).toSorted((a, b) => a - b)).toEqual(indexes);
-      // All of a slot's batch may have been taken back, if its child was held up.
+      // All items of a slot may have been recalled, if its child was delayed.
       if (!("batch" in options))
         expect(new Set(found.map(({ num }) => num)).size).toBe(options.pool);
     }
   });
 
-  it("do not delay a streamed result by what comes after it in its batch", async () => {
+  it("do not hold a streamed result back for later items of its batch", async () => {
     const parallel = pooled({ batch: 50 });
     await parallel.mapProcesses(times(4, () => ({})));
     const busyUntil = path.join(temporaryDirectory(), "go");
@@ -244,7 +244,7 @@ describe.each(["fork", "spawn"] as const)("batches in a pool by %s", (startMetho
     expect(read.indexOf(10)).toBe(49);
   });
 
-  it("end with the call: abort kills what runs, and nothing of them runs on", async () => {
+  it("end with the call: an abort kills the running items, and none continues", async () => {
     const parallel = pooled({ batch: 2000 });
     const controller = new AbortController();
     const call = rejection(

@@ -5,7 +5,7 @@ import { children } from "../support/leftovers.js";
 import { opened } from "../support/opened.js";
 import { rejection } from "../support/rejection.js";
 
-describe.each(["fork", "spawn"] as const)("a child that ends by %s", (startMethod) => {
+describe.each(["fork", "spawn"] as const)("a child by %s that ends", (startMethod) => {
   const deathBy = (way: string, options = {}): Promise<any> =>
     rejection(opened(new Ends(), { startMethod, ...options }).mapProcesses([way]));
 
@@ -14,7 +14,7 @@ describe.each(["fork", "spawn"] as const)("a child that ends by %s", (startMetho
     ["exit3", 3],
     ["exitLater", 4],
   ])(
-    "with process.exit (%s) is named with its code, and is never a result",
+    "with process.exit (%s) is reported with its code, and is never a result",
     async (way, exitCode) => {
       const error = await deathBy(way);
       expect(error).toBeInstanceOf(DeadChildError);
@@ -37,30 +37,30 @@ describe.each(["fork", "spawn"] as const)("a child that ends by %s", (startMetho
     ["SIGSEGV", "SIGSEGV"],
     ["SIGTERM", "SIGTERM"],
     ["abort", "SIGABRT"],
-  ])("with a signal (%s) is named with it", async (way, signal) => {
+  ])("with a signal (%s) is reported with it", async (way, signal) => {
     const error = await deathBy(way);
     expect(error).toBeInstanceOf(DeadChildError);
     expect(error).toMatchObject({ exitCode: undefined, signal, probablyOutOfMemory: false });
     expect(error.message).toContain(`Item 0 lost its child, killed by ${signal}`);
   });
 
-  it("with too little memory is named with its signal", async () => {
+  it("through lack of memory is reported with its signal", async () => {
     const error = await deathBy("memory", { execArgv: ["--max-old-space-size=200"] });
     expect(error).toBeInstanceOf(DeadChildError);
     expect(error.signal).toBeDefined();
-    // Only the kernel's account of a forked child tells that it was memory.
+    // Only the kernel's accounting of a forked child shows that memory was the cause.
     if (startMethod === "spawn") return;
     expect(error.probablyOutOfMemory).toBe(true);
     expect(error.message).toContain("probably out of memory");
   });
 
-  it("with a promise that nothing can settle is said to be that", async () => {
+  it("with a promise that can never settle is reported as such", async () => {
     const error = await deathBy("never");
     expect(error).toBeInstanceOf(DeadChildError);
     expect(error.message).toContain("Item 0 never settled");
   });
 
-  it("with an exit code it has set, and no result, is named with that", async () => {
+  it("with an exit code it has set, and no result, is reported with that code", async () => {
     expect(await deathBy("exitCode")).toMatchObject({
       code: "ERR_PARALLEL_CHILD_DIED",
       exitCode: 5,
@@ -76,7 +76,7 @@ describe.each(["fork", "spawn"] as const)("a child that ends by %s", (startMetho
   });
 
   it.each(["handlerThrows", "monitorThrows", "captureThrows"])(
-    "with what the handler of an uncaught error throws (%s) has that as its cause",
+    "with an error thrown by a handler of uncaught errors (%s) has that error as its cause",
     async (way) => {
       const error = await deathBy(way);
       expect(error).toBeInstanceOf(DeadChildError);
@@ -94,7 +94,7 @@ describe.each(["fork", "spawn"] as const)("a child that ends by %s", (startMetho
     expect(error.cause).toBe(null);
   });
 
-  it("costs its own item only", async () => {
+  it("fails only its own item", async () => {
     const ways = ["ok", "SIGKILL", "ok", "exit3", "never", "ok", "abort", "ok"];
     const parallel = opened(new Ends(), { startMethod, concurrency: 2 });
     const settled = await parallel.mapSettled(ways);
@@ -106,7 +106,7 @@ describe.each(["fork", "spawn"] as const)("a child that ends by %s", (startMetho
     expect(children(parallel.stats().pids)).toEqual([]);
   });
 
-  it("after its result, in whatever way, has given its result", async () => {
+  it("after its result, in any way, keeps its result", async () => {
     expect(await opened(new EndsTwice(), { startMethod }).mapProcesses(["a", "b"])).toEqual([
       "a",
       "b",
@@ -115,7 +115,7 @@ describe.each(["fork", "spawn"] as const)("a child that ends by %s", (startMetho
 });
 
 describe("a fork server that is killed", () => {
-  it("costs the items in flight and is started anew", async () => {
+  it("fails the items in flight and is started again", async () => {
     const parallel = opened(new Ends(), { startMethod: "fork" });
     await parallel.ready();
     const [first] = parallel.stats().pids;

@@ -11,8 +11,8 @@ import { temporaryDirectory } from "../support/temporary.js";
 type Told = any;
 
 /**
- * In Node 26 a garbage collection leaves a task for a thread that a forked child has not; with an empty event loop Node
- * waits for that task, for ever, so that a promise that never settles is only noticed by its timeout.
+ * On Node 26, garbage collection queues a task for a thread that a forked child does not have. With an empty event loop,
+ * Node waits for that task forever, so a promise that never settles is detected only by its timeout.
  */
 function isEndless(startMethod: string): boolean {
   return startMethod === "fork" && Number(process.versions.node.split(".")[0]) >= 26;
@@ -23,7 +23,7 @@ function times<T>(count: number, item: (index: number) => T): T[] {
 }
 
 describe.each(["fork", "spawn"] as const)("fibers in a pool by %s", (startMethod) => {
-  it("are at most so many at once, and that many", async () => {
+  it("run up to the configured number of items concurrently", async () => {
     const parallel = opened(new Overlaps(), { startMethod, pool: 2 });
     for (const fibers of [1, 2, 7]) {
       const found = (await parallel.mapProcesses(
@@ -35,7 +35,7 @@ describe.each(["fork", "spawn"] as const)("fibers in a pool by %s", (startMethod
     }
   });
 
-  it("may be an option of a call, and give results in the order of the items however they end", async () => {
+  it("may be an option of a call, and return results in the order of the items, however these end", async () => {
     const parallel = opened(new Overlaps(), { startMethod, pool: 1 });
     const ms = times(40, (i) => (i % 4 === 0 ? 30 : (i * 7) % 11));
     const found = (await parallel.mapProcesses(ms, { fibers: 10 })) as Told[];
@@ -46,7 +46,7 @@ describe.each(["fork", "spawn"] as const)("fibers in a pool by %s", (startMethod
   });
 
   it.each(["auto", 50] as const)(
-    "go with batches (%s) of items that are done at once",
+    "work with batches (%s) of items that finish immediately",
     async (batch) => {
       const parallel = opened(new Pooled(), { startMethod, pool: 2, fibers: 8, batch });
       const items = times(3000, (i) =>
@@ -57,7 +57,7 @@ describe.each(["fork", "spawn"] as const)("fibers in a pool by %s", (startMethod
     },
   );
 
-  it("do not wait for one that takes long", async () => {
+  it("do not wait for a long item", async () => {
     const parallel = opened(new Pooled(), { startMethod, pool: 1, fibers: 4 });
     const done: number[] = [];
     const until = path.join(temporaryDirectory(), "go");
@@ -70,7 +70,7 @@ describe.each(["fork", "spawn"] as const)("fibers in a pool by %s", (startMethod
     expect(done.at(-1)).toBe(3);
   });
 
-  it("share a crash: those in flight fail, with its signal; the others are done", async () => {
+  it("share a crash: the items in flight fail, with its signal; the others finish", async () => {
     const parallel = opened(new Pooled(), { startMethod, pool: 2, fibers: 4 });
     const items = times(80, (i) => (i === 30 ? { fate: "SIGKILL" } : { ms: 4 }));
     const settled = await parallel.mapSettled(items);
@@ -92,9 +92,9 @@ describe.each(["fork", "spawn"] as const)("fibers in a pool by %s", (startMethod
     expect(second.length).toBeLessThanOrEqual(4);
   });
 
-  it("share a timeout: the late one is named, those it takes along say so", async () => {
+  it("share a timeout: the late item times out, and the errors of those lost with it say so", async () => {
     const parallel = opened(new Pooled(), { startMethod, pool: 1, fibers: 3, timeout: 3000 });
-    // Two others have half of their time left when its is over.
+    // Two other items have half of their time left when it times out.
     const ms = (i: number) => ({ 20: 60_000, 21: 1500, 22: 1500, 23: 60_000, 24: 60_000 })[i] ?? 15;
     const items = times(60, (i) => ({ ms: ms(i) }));
     const settled = await parallel.mapSettled(items);
@@ -107,7 +107,7 @@ describe.each(["fork", "spawn"] as const)("fibers in a pool by %s", (startMethod
   });
 
   it.skipIf(isEndless(startMethod))(
-    "that never settle fail; the others had their turn",
+    "that never settle fail; the other items still run",
     async () => {
       const parallel = opened(new Pooled(), { startMethod, pool: 1, fibers: 3 });
       const settled = await parallel.mapSettled(
@@ -120,7 +120,7 @@ describe.each(["fork", "spawn"] as const)("fibers in a pool by %s", (startMethod
   );
 });
 
-it("have room for some thousand items while one takes long, and go on after it", async () => {
+it("accept some thousand items while one takes long, and continue after it", async () => {
   const parallel = opened(new Pooled(), { startMethod: "fork", pool: 1, fibers: 2, batch: 500 });
   const until = path.join(temporaryDirectory(), "go");
   const items = times(10_000, (i) => (i === 0 ? { until } : {}));

@@ -27,7 +27,7 @@ import { temporaryDirectory } from "../support/temporary.js";
 
 const FOR_EVER = 120_000;
 
-/** Runs what it is given, which could not travel. */
+/** Runs the function it is given, which could not be sent to another process. */
 class Runs<Result> extends JsonWorker<number, Result> {
   readonly #work: (n: number, task: TaskContext) => Result | Promise<Result>;
   constructor(work: (n: number, task: TaskContext) => Result | Promise<Result>) {
@@ -47,7 +47,7 @@ function inline<Result>(
 }
 
 describe("pool: 0", () => {
-  it("starts nothing, and passes items and results as they are", async () => {
+  it("starts nothing, and passes items and results unchanged", async () => {
     const parallel = opened(new EchoJson(), { pool: 0 });
     await parallel.ready();
     const items = [{ a: [1] }, [2], "c", null];
@@ -60,7 +60,7 @@ describe("pool: 0", () => {
     expect(parallel.stats()).toMatchObject({ startMethod: "inline", reason: undefined, pids: [] });
   });
 
-  it("tells process where it is: num 0, inline, in this process", async () => {
+  it("gives process its place: num 0, inline, in this process", async () => {
     const parallel = inline((_, task) => ({ ...task, pid: process.pid }));
     const [first, second] = await parallel.mapProcesses([1, 2]);
     const frame = { kind: "inline", num: 0, name: "Runs" };
@@ -69,7 +69,7 @@ describe("pool: 0", () => {
     expect(second).toEqual({ ...where, index: 1, pid: process.pid });
   });
 
-  it("is the frame around what runs within, and around nothing else", async () => {
+  it("is a frame of the context within, and nowhere else", async () => {
     const nested = inline(async () => {
       const own = opened(new Inner(), { startMethod: "fork" });
       return await own.mapProcesses([0]);
@@ -85,7 +85,7 @@ describe("pool: 0", () => {
     expect(without).toEqual({ ...frame, parent: null, context: [frame] });
   });
 
-  it("runs one item after the other, fibers of them at a time", async () => {
+  it("runs items sequentially, or as many at a time as fibers", async () => {
     let running = 0;
     let most = 0;
     const parallel = inline(async (ms) => {
@@ -99,7 +99,7 @@ describe("pool: 0", () => {
     expect(most).toBe(3);
   });
 
-  it("lets timers and other events have their turn", async () => {
+  it("lets timers and other events run", async () => {
     let ticks = 0;
     const timer = setInterval(() => (ticks += 1), 1);
     await inline(() => {
@@ -111,7 +111,7 @@ describe("pool: 0", () => {
     expect(ticks).toBeGreaterThan(3);
   });
 
-  it("takes many items without a stack or a queue that grows", async () => {
+  it("accepts many items without a growing stack or queue", async () => {
     const items = Array.from({ length: 100_000 }, (_, i) => i);
     const results = await inline((n) => n + 1).mapProcesses(items);
     expect(results.length).toBe(items.length);
@@ -120,7 +120,7 @@ describe("pool: 0", () => {
 });
 
 describe("errors inline", () => {
-  it("are an ItemError with the very error as its cause", async () => {
+  it("are an ItemError with the original error as its cause", async () => {
     const reason = new RangeError("mine");
     const parallel = inline(() => {
       throw reason;
@@ -153,7 +153,7 @@ describe("errors inline", () => {
     expect(here!.map(words)).toEqual(there!.map(words));
   });
 
-  it("tell of results of the wrong type, and only where somebody wants them", async () => {
+  it("report results of the wrong type, but not in eachProcess", async () => {
     for (const [worker, names] of [
       [ReturnsNoText, ["undefined", "number", "object", "array", "symbol", "date"]],
       [ReturnsNoJson, ["undefined", "NaN", "cycle", "nested NaN", "map", "bigint"]],
@@ -167,7 +167,7 @@ describe("errors inline", () => {
     }
   });
 
-  it("stop the call, or not", async () => {
+  it("stop the call, depending on stopOnError", async () => {
     const parallel = opened(new ThrowsBelowZero(), { pool: 0 });
     const onStart = vi.fn();
     const error = await rejection(parallel.mapProcesses([1, -1, 2], { onStart }));
@@ -192,14 +192,14 @@ describe("errors inline", () => {
     expect(parallel.stats().slots[0]).toMatchObject({ items: 1, errors: 2, restarts: 0 });
   });
 
-  it("of an item that is no JSON are those of other calls", async () => {
+  it("of an item that JSON cannot represent are those of other calls", async () => {
     const parallel = opened(new EchoJson(), { pool: 0 });
     expect(await rejection(parallel.mapProcesses([new Map()]))).toBeInstanceOf(TypeError);
   });
 });
 
 describe("ending early, inline", () => {
-  it("timeout fails an item that waits, and tells it so", async () => {
+  it("timeout fails a waiting item, and aborts its signal", async () => {
     const reasons: unknown[] = [];
     const parallel = inline(
       async (ms, { signal }) => {
@@ -216,7 +216,7 @@ describe("ending early, inline", () => {
     expect(reasons).toEqual([expect.any(Error)]);
   });
 
-  it("an abort rejects with its reason at once", async () => {
+  it("an abort rejects with its reason immediately", async () => {
     const controller = new AbortController();
     const signals: AbortSignal[] = [];
     const parallel = inline(async (ms, task) => {
@@ -231,7 +231,7 @@ describe("ending early, inline", () => {
     expect(await parallel.mapProcesses([1])).toEqual([1]);
   });
 
-  it("destroy() does so too, and close() waits", async () => {
+  it("destroy() does the same, and close() waits", async () => {
     const parallel = opened(new Does(), { pool: 0 });
     const call = parallel.mapProcesses([{ ms: FOR_EVER }]);
     const reason = rejection(call);
@@ -244,7 +244,7 @@ describe("ending early, inline", () => {
     expect(await waited).toEqual([1]);
   });
 
-  it("some, every and find do no more than they must", async () => {
+  it("some, every and find run no more items than necessary", async () => {
     const log = path.join(temporaryDirectory(), "log");
     const parallel = opened(new Does(), { pool: 0 });
     const items = [0, 1, 0].map((gives) => ({ log, gives }));
@@ -256,7 +256,7 @@ describe("ending early, inline", () => {
 });
 
 describe("hooks inline", () => {
-  it("of the worker: preload and setup once, teardown when it is closed", async () => {
+  it("of the worker: preload and setup once, teardown in close()", async () => {
     const file = path.join(temporaryDirectory(), "notes");
     const parallel = opened(new Notes(file), { pool: 0 });
     const hooks = () =>
@@ -284,7 +284,7 @@ describe("hooks inline", () => {
     expect(() => readFileSync(file)).toThrow("ENOENT");
   });
 
-  it("a preload that fails ends the call, as in a fork server; a setup that fails, its item", async () => {
+  it("a failing preload ends the call, as in a fork server; a failing setup fails its item", async () => {
     class Fails extends JsonWorker<string, number> {
       preloads = 0;
       setups = 0;
@@ -343,7 +343,7 @@ describe("hooks inline", () => {
   });
 });
 
-it("streams inline, endless items too", async () => {
+it("streams inline, also endless items", async () => {
   let pulled = 0;
   let isClosed = false;
   function* naturals() {
@@ -362,7 +362,7 @@ it("streams inline, endless items too", async () => {
   expect(isClosed).toBe(true);
 });
 
-it("counts what it does inline", async () => {
+it("stats() counts items inline", async () => {
   const parallel = opened(new Echo(), { pool: 0 });
   await parallel.mapProcesses(["a", "b"]);
   const { slots, runTime, waitTime, calls, items } = parallel.stats();
@@ -384,7 +384,7 @@ it("counts what it does inline", async () => {
   expect(parallel.concurrency).toBe(0);
 });
 
-/** What an error says, but for where it was. */
+/** Returns the message of an error without its place. */
 function words(settled: PromiseSettledResult<unknown>): string {
   return (settled as PromiseRejectedResult).reason.message.replace(/ \(num.*/, "");
 }

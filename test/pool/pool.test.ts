@@ -1,4 +1,4 @@
-/** A pool: numbered slots with children that stay, and every way these come and go. */
+/** A pool: numbered slots with children that stay, and every way these start and end. */
 import { mkdirSync, readdirSync, readFileSync, writeFileSync } from "node:fs";
 import path from "node:path";
 import { ClosedError, DeadChildError, processorCount } from "forkmap";
@@ -22,7 +22,7 @@ function times<T>(count: number, item: (index: number) => T): T[] {
   return Array.from({ length: count }, (_, index) => item(index));
 }
 
-/** The values of what succeeded. */
+/** Returns the values of the fulfilled outcomes. */
 function values(settled: readonly PromiseSettledResult<Told>[]): Told[] {
   return settled.flatMap((each) => (each.status === "fulfilled" ? [each.value] : []));
 }
@@ -41,7 +41,7 @@ function noted(file: string): Told[] {
 }
 
 describe.each(["fork", "spawn"] as const)("a pool by %s", (startMethod) => {
-  /** Items that run at the same time, until all have begun. */
+  /** Runs items concurrently, until all have begun. */
   async function together(parallel: ReturnType<typeof pooled>, count: number): Promise<Told[]> {
     const until = path.join(temporaryDirectory(), "go");
     const waiting = parallel.mapProcesses(times(count, () => ({ until })));
@@ -54,7 +54,7 @@ describe.each(["fork", "spawn"] as const)("a pool by %s", (startMethod) => {
   const pooled = (options: object, ...args: string[]) =>
     opened(new Pooled(...args), { startMethod, ...options });
 
-  it("starts slots only as needed, takes the lowest idle one, and keeps children between calls", async () => {
+  it("starts slots only as needed, uses the lowest idle one, and keeps children between calls", async () => {
     const parallel = pooled({ pool: 3 });
     const [first] = await parallel.mapProcesses([{}]);
     expect(first).toMatchObject({ num: 0, generation: 1, setups: 1, done: 1 });
@@ -72,7 +72,7 @@ describe.each(["fork", "spawn"] as const)("a pool by %s", (startMethod) => {
       [2, 1],
     ]);
     expect(three.slice(0, 2).map(({ pid }) => pid)).toEqual(two.map(({ pid }) => pid));
-    // Each by itself: always the lowest.
+    // One at a time: always the lowest.
     for (const text of ["a", "b"])
       expect(await parallel.mapProcesses([{ text }])).toMatchObject([{ num: 0, text }]);
     expect(scratchDirectories()).toHaveLength(1);
@@ -88,7 +88,7 @@ describe.each(["fork", "spawn"] as const)("a pool by %s", (startMethod) => {
     expect(same).toMatchObject({ num: 1, generation: 1, pid: one.pid, done: 2 });
   });
 
-  it("sets each child up before its first item, and tears it down once, when it ends", async () => {
+  it("runs setup before the first item of a child, and teardown once, when it ends", async () => {
     const file = path.join(temporaryDirectory(), "notes");
     const parallel = pooled({ pool: 2 }, file);
     for (let call = 0; call < 3; call += 1) await parallel.mapProcesses(times(20, () => ({})));
@@ -105,7 +105,7 @@ describe.each(["fork", "spawn"] as const)("a pool by %s", (startMethod) => {
     expect(notes.filter(({ what }) => what === "begin")).toHaveLength(60);
   });
 
-  it("tells an item its place; frames nest", async () => {
+  it("gives an item its place; frames nest", async () => {
     const [found] = await pooled({ pool: 1 }).mapProcesses([{}]);
     const frame = { kind: startMethod, num: 0, name: "Pooled" };
     expect(found).toMatchObject({ ...frame, index: 0, attempt: 1, parent: null, context: [frame] });
@@ -117,25 +117,25 @@ describe.each(["fork", "spawn"] as const)("a pool by %s", (startMethod) => {
     }
   });
 
-  it.each([1, 2, 7])("replaces a child after %d items, exactly", async (maxItemsPerChild) => {
+  it.each([1, 2, 7])("replaces a child after exactly %d items", async (maxItemsPerChild) => {
     const items = times(startMethod === "fork" ? 60 : 12, () => ({}));
     const found = await pooled({ pool: 2, maxItemsPerChild }).mapProcesses(items);
     for (const [key, count] of countBy(found, ({ num, generation }) => `${num} ${generation}`)) {
       expect(count, String(key)).toBeLessThanOrEqual(maxItemsPerChild);
     }
-    // All but the last of each slot have had their share.
+    // All children but the last of each slot have run their full number.
     expect(countBy(found, ({ pid }) => pid).size).toBeLessThanOrEqual(
       Math.floor(items.length / maxItemsPerChild) + 2,
     );
     expect(new Set(found.map(({ num }) => num)).size).toBeLessThanOrEqual(2);
   });
 
-  it("counts no item that was given back as one of its child's", async () => {
+  it("does not count a recalled item as one of its child's", async () => {
     const parallel = pooled({ pool: 2, maxItemsPerChild: 5, batch: 5 });
     const directory = temporaryDirectory();
     const [makes, busyUntil] = [path.join(directory, "begun"), path.join(directory, "go")];
     let left = 9;
-    // What is behind the first one goes to the other slot, as that one ends only then; and is not there before it has begun.
+    // The items behind the first go to the other slot: they wait until the first begins, and it ends only after them.
     await parallel.mapProcesses([{ makes, busyUntil }, ...times(9, () => ({ until: makes }))], {
       onFinish: () => {
         left -= 1;
@@ -158,7 +158,7 @@ describe.each(["fork", "spawn"] as const)("a pool by %s", (startMethod) => {
     }
     expect(found.at(-1)).toMatchObject({ num: 0 });
     expect(found.at(-1).generation).toBeGreaterThan(2);
-    // Too little for any child: each does what it was started for.
+    // Too little for any child: each child runs the item that it was started for.
     const tiny = await pooled({ pool: 2, maxRss: 1 }).mapProcesses(times(6, () => ({})));
     expect(tiny.map(({ done }) => done)).toEqual(times(6, () => 1));
   });
@@ -179,7 +179,7 @@ describe.each(["fork", "spawn"] as const)("a pool by %s", (startMethod) => {
   it.each([
     ["teardown", "failed: RangeError: from teardown"],
     ["endless teardown", "never settled"],
-  ])("warns of a bad end: %s", async (bad, message) => {
+  ])("warns of a failed end: %s", async (bad, message) => {
     const warnings: (Error & { code?: string })[] = [];
     const onWarning = (warning: Error) => warnings.push(warning);
     process.on("warning", onWarning);
@@ -194,7 +194,7 @@ describe.each(["fork", "spawn"] as const)("a pool by %s", (startMethod) => {
     );
   });
 
-  it("serves two calls at once; what ends one leaves the other alone", async () => {
+  it("serves two calls at the same time; the end of one does not affect the other", async () => {
     const parallel = pooled({ pool: 2 });
     await together(parallel, 2);
     const controller = new AbortController();
@@ -219,7 +219,7 @@ describe.each(["fork", "spawn"] as const)("a pool by %s", (startMethod) => {
     }
   });
 
-  it("close() lets calls end, destroy() does not; both may come more than once", async () => {
+  it("close() lets calls finish, destroy() does not; both may be called repeatedly", async () => {
     const drained = pooled({ pool: 2 });
     const call = drained.mapProcesses(times(20, () => ({ ms: 5 })));
     const closing = [drained.close(), drained.close()];
@@ -238,7 +238,7 @@ describe.each(["fork", "spawn"] as const)("a pool by %s", (startMethod) => {
     expect(scratchDirectories()).toEqual([]);
   });
 
-  it("does not outstay its program, which gets everything done with nothing else to wait for", async () => {
+  it("does not keep its program alive, but the program finishes work that only the pool keeps going", async () => {
     const end = await program("pools.mjs", [startMethod]).ended;
     expect(end.stdout.split("\n")).toEqual([
       "3",
@@ -255,7 +255,7 @@ describe.each(["fork", "spawn"] as const)("a pool by %s", (startMethod) => {
     await vi.waitFor(() => expect(descendants()).toEqual([]), SOON);
   });
 
-  it("leaves nothing when its program is killed", async () => {
+  it("leaves nothing behind when its program is killed", async () => {
     const root = temporaryDirectory();
     const started = program("pool-killed.mjs", [startMethod, root]);
     await vi.waitFor(() => expect(readdirSync(root).length).toBeGreaterThan(1), SOON);
@@ -265,7 +265,7 @@ describe.each(["fork", "spawn"] as const)("a pool by %s", (startMethod) => {
     await vi.waitFor(() => expect(readdirSync(root)).toEqual(["begun"]), PROMISED);
   });
 
-  it("works where the path of its scratch directory is too long for a socket", async () => {
+  it("works if the path of its scratch directory is too long for a socket", async () => {
     const scratchRoot = path.join(temporaryDirectory(), "ä".repeat(100));
     mkdirSync(scratchRoot);
     const parallel = pooled({ pool: 2, scratchRoot });
@@ -274,7 +274,7 @@ describe.each(["fork", "spawn"] as const)("a pool by %s", (startMethod) => {
     expect(readdirSync(scratchRoot)).toEqual([]);
   });
 
-  it("is awaited by hooks, and told of its children in them", async () => {
+  it("awaits hooks, and passes them its children's facts", async () => {
     const told: unknown[] = [];
     const found = await pooled({ pool: 1 }).mapProcesses(
       times(5, (i) => ({ text: String(i) })),
@@ -296,7 +296,7 @@ describe.each(["fork", "spawn"] as const)("a pool by %s", (startMethod) => {
       expect(told.indexOf(`start ${i}`)).toBeLessThan(told.indexOf(`finish ${i}`));
   });
 
-  it("can be made smaller and larger, also while it works", async () => {
+  it("can shrink and grow, also while it works", async () => {
     const parallel = pooled({ pool: 3 });
     let made: () => void;
     const isSmaller = new Promise<void>((resolve) => (made = resolve));
@@ -319,11 +319,11 @@ describe.each(["fork", "spawn"] as const)("a pool by %s", (startMethod) => {
   });
 });
 
-it("`pool: true` is as many slots as there are processors", () => {
+it("`pool: true` means as many slots as processors", () => {
   expect(opened(new Echo(), { pool: true }).concurrency).toBe(processorCount());
 });
 
-it("forked children cost no item when they are killed while they start, or with their fork server", async () => {
+it("forked children fail no item when they are killed while they start, or with their fork server", async () => {
   const parallel = opened(new Pooled(), { startMethod: "fork", pool: 2 });
   const [{ pid }] = (await parallel.mapProcesses([{}])) as Told[];
   const [server] = parallel.stats().pids;
@@ -338,7 +338,7 @@ it("forked children cost no item when they are killed while they start, or with 
     },
   );
   const failed = settled.filter(({ status }) => status === "rejected") as PromiseRejectedResult[];
-  // No more than ran when the second one was killed.
+  // At most the items that ran when the second fork server was killed.
   expect(failed.length).toBeLessThanOrEqual(2);
   for (const { reason } of failed) {
     expect(reason).toBeInstanceOf(DeadChildError);
@@ -347,7 +347,7 @@ it("forked children cost no item when they are killed while they start, or with 
   expect(values(settled)).toHaveLength(200 - failed.length);
 });
 
-it("spawned children need no koffi: without it their ledger is a file", async () => {
+it("spawned children do not need koffi: without it their ledger is a file", async () => {
   const parallel = opened(new Pooled(), {
     startMethod: "spawn",
     pool: 2,
@@ -360,7 +360,7 @@ it("spawned children need no koffi: without it their ledger is a file", async ()
   expect(values(settled).map(({ text }) => text)).toEqual(texts.toSpliced(1500, 1));
 });
 
-it("children that cannot begin fail their items one by one, and nothing hangs", async () => {
+it("children that cannot start fail their items one by one, and nothing hangs", async () => {
   const parallel = opened(new Pooled(), {
     startMethod: "spawn",
     pool: 2,

@@ -16,7 +16,7 @@ function listOf(capacity: number, count: number): TaskList {
 const indexes = (tasks: readonly Task[]) => tasks.map(({ index }) => index);
 
 describe("TaskList", () => {
-  it("numbers tasks as they come, and gives each once", () => {
+  it("numbers tasks in order, and returns each once", () => {
     const list = listOf(4, 3);
     expect([list.size, list.next, list.oldest, list.room]).toEqual([3, 3, 0, 1]);
     expect(list.take(1)?.index).toBe(1);
@@ -24,7 +24,7 @@ describe("TaskList", () => {
     expect([list.size, list.next, list.oldest, list.room]).toEqual([2, 3, 0, 1]);
   });
 
-  it("has room again once its oldest is taken, however many younger ones were", () => {
+  it("has room again once its oldest task is taken, however many younger ones were", () => {
     const list = listOf(4, 4);
     for (const seq of [1, 2, 3]) list.take(seq);
     expect([list.size, list.room]).toEqual([1, 0]);
@@ -32,7 +32,7 @@ describe("TaskList", () => {
     expect([list.size, list.room, list.oldest, list.next]).toEqual([0, 4, 4, 4]);
   });
 
-  it("gives those begun and those not", () => {
+  it("returns the begun tasks and the others", () => {
     const list = listOf(8, 6);
     list.take(1);
     expect(list.upTo(3).map(([seq, { index }]) => [seq, index])).toEqual([
@@ -45,7 +45,7 @@ describe("TaskList", () => {
     expect(list.size).toBe(0);
   });
 
-  it("starts anew for a new child", () => {
+  it("is reset for a new child", () => {
     const list = listOf(4, 3);
     list.takeAll();
     list.reset();
@@ -53,7 +53,7 @@ describe("TaskList", () => {
     expect([list.next, list.oldest, list.get(0)?.index]).toEqual([1, 0, 7]);
   });
 
-  it("is what a map of numbers to tasks is, whatever is done to it", () => {
+  it("equals a map of numbers to tasks after any operations", () => {
     for (let seed = 1; seed <= 10; seed += 1) {
       const random = seeded(seed);
       const capacity = 1 + random(12);

@@ -46,7 +46,7 @@ describe.each(["fork", "spawn"] as const)("timeout by %s", (startMethod) => {
     expect(error.errors).toMatchObject([{ code: "ERR_PARALLEL_TIMEOUT", index: 0 }]);
   });
 
-  it("kills what the child has started, too", async () => {
+  it("also kills the child's own processes", async () => {
     const begun = `${temporaryDirectory()}/begun`;
     const parallel = opened(new Leaves(), { startMethod, timeout: 2500 });
     expect(await rejection(parallel.mapProcesses([{ begun }]))).toMatchObject({
@@ -82,7 +82,7 @@ describe.each(["fork", "spawn"] as const)("timeout by %s", (startMethod) => {
   });
 });
 
-it("an item whose time is over before its fork server has made a child of it has timed out", async () => {
+it("an item whose time is over before its fork server has forked a child has timed out", async () => {
   const parallel = opened(new Stays(), { startMethod: "fork", timeout: 300 });
   await parallel.ready();
   const [server] = parallel.stats().pids;
@@ -94,7 +94,7 @@ it("an item whose time is over before its fork server has made a child of it has
 });
 
 describe.each(["fork", "spawn"] as const)("a child by %s that ends on its own", (startMethod) => {
-  it("takes with it what it has started", async () => {
+  it("ends its own processes too", async () => {
     const begun = `${temporaryDirectory()}/begun`;
     const parallel = opened(new Leaves(), { startMethod });
     expect(await parallel.mapProcesses([{ begun, ms: 1 }])).toEqual(["stayed"]);
@@ -102,13 +102,13 @@ describe.each(["fork", "spawn"] as const)("a child by %s that ends on its own", 
   });
 });
 
-describe("a program that does not turn its event loop", { concurrent: true }, () => {
+describe("a program that blocks its event loop", { concurrent: true }, () => {
   it.each([
     ["mapProcesses", "fork", ""],
     ["mapProcesses", "spawn", ""],
     ["mapProcesses", "spawn", "pool"],
     ["mapThreads", "fork", ""],
-  ])("finds what became ready meanwhile (%s %s %s)", async (...args) => {
+  ])("finds children that became ready in the meantime (%s %s %s)", async (...args) => {
     const ran = await runScript(fixture("programs/busy.mjs"), { args });
     expect(ran).toEqual({ code: 0, signal: null, stdout: "done\n", stderr: "" });
   });

@@ -1,4 +1,4 @@
-/** Makes a file as soon as an attempt at an item has ended: what waits for that file in a child comes after it. */
+/** Creates a file once an attempt at an item has ended: a child that waits for the file continues after that attempt. */
 import { subscribe, unsubscribe } from "node:diagnostics_channel";
 import { writeFileSync } from "node:fs";
 import { afterEach } from "vitest";
@@ -8,7 +8,7 @@ afterEach(() => {
   for (const stop of stops.splice(0)) stop();
 });
 
-/** Returns what stops it before its test is over. */
+/** Returns a function that removes the subscription before the test is over. */
 export function makesAfter(index: number, file: string): () => void {
   const onItem = (message: unknown) => {
     if ((message as { index: number }).index === index) writeFileSync(file, "");

@@ -1,8 +1,8 @@
-/** What this test process has left behind: processes, at any depth, and scratch directories. */
+/** Finds what this test process has left behind: processes, at any depth, and scratch directories. */
 import { readdirSync, readFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 
-/** In the environment of all that this process starts, however far it strays from its session and its parent. */
+/** Set in the environment of every process that this one starts: the mark stays when session and parent change. */
 const MARK = "FORKMAP_TEST_PROCESS";
 const value = `${process.pid}-${process.hrtime.bigint()}`;
 process.env[MARK] = value;
@@ -16,7 +16,7 @@ export interface Process {
   readonly command: string;
 }
 
-/** Processes that descend from this one, or live in a session of one that does, or carry its mark. */
+/** Returns the processes that descend from this one, belong to a session of such a descendant, or carry the mark. */
 export function descendants(): Process[] {
   const rest = new Set(
     readdirSync("/proc")
@@ -39,12 +39,12 @@ export function descendants(): Process[] {
   return [...found.values()];
 }
 
-/** Those of `descendants` that are children in slots, or were started by one. */
+/** Returns those of `descendants` that are children in slots, or were started by one. */
 export function children(machinery: readonly number[] = []): Process[] {
   return descendants().filter(({ pid }) => !machinery.includes(pid));
 }
 
-/** Scratch directories of this process. */
+/** Returns the scratch directories of this process. */
 export function scratchDirectories(root = tmpdir()): string[] {
   return readdirSync(root).filter((name) => name.startsWith(`forkmap-${process.pid}-`));
 }

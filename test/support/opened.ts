@@ -1,4 +1,4 @@
-/** Makes a `Parallel` that is destroyed after its test; then nothing it has started or written may be left. */
+/** Creates a `Parallel` that is destroyed after its test; then no process and no file of it may remain. */
 import { rmSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { setTimeout as sleep } from "node:timers/promises";
@@ -7,7 +7,7 @@ import { afterEach, expect, vi } from "vitest";
 import { descendants, scratchDirectories } from "./leftovers.js";
 import { SOON } from "./soon.js";
 
-/** More than a child is given to end in any of the tests. */
+/** Longer than any test gives a child to end. */
 const DESTROY_MS = 8000;
 
 const open = new Set<{ destroy(): Promise<void> }>();
@@ -27,7 +27,7 @@ afterEach(async () => {
   try {
     const end = await Promise.race([destroyed, sleep(DESTROY_MS, "never", { ref: false })]);
     expect(end, "destroy() ended").not.toBe("never");
-    // What was killed along with a child is collected by init, in its own time.
+    // Processes that were killed along with a child are reaped by init, at a time of its choosing.
     await vi.waitFor(() => expect(descendants()).toEqual([]), SOON);
     expect(scratchDirectories()).toEqual([]);
   } finally {
@@ -35,13 +35,13 @@ afterEach(async () => {
   }
 });
 
-/** So that one test that leaves something fails alone. */
+/** Removes what a test has left behind, so that only that test fails. */
 function removeLeftovers(): void {
   for (const { pid } of descendants()) {
     try {
       process.kill(pid, "SIGKILL");
     } catch {
-      // It has ended meanwhile.
+      // It has ended in the meantime.
     }
   }
   for (const name of scratchDirectories())

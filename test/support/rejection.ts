@@ -1,4 +1,4 @@
-/** What a promise rejects with, whatever that is; a promise that resolves fails the test. */
+/** Returns the value that a promise rejects with, of any type; throws if the promise resolves. */
 export async function rejection<Thrown = any>(promise: Promise<unknown>): Promise<Thrown> {
   try {
     await promise;

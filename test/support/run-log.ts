@@ -1,4 +1,4 @@
-/** What the workers of fixtures/does.mjs have noted: a line for each attempt that has begun. */
+/** Reads the log of the workers of fixtures/does.mjs: one line for each attempt that has begun. */
 import { existsSync, readFileSync } from "node:fs";
 
 export interface Begun {
@@ -15,7 +15,7 @@ export function begun(log: string): Begun[] {
   return lines.map((line) => JSON.parse(line) as Begun);
 }
 
-/** How many attempts have begun. */
+/** Returns how many attempts have begun. */
 export function runs(log: string): number {
   return begun(log).length;
 }

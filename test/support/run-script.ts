@@ -1,4 +1,4 @@
-/** Runs a script in a Node of its own, as a user would, with its output in files or in memory. */
+/** Runs a script in a Node process of its own, as a user would, and returns its output. */
 import { type ChildProcess, spawn } from "node:child_process";
 import { once } from "node:events";
 import { text } from "node:stream/consumers";
@@ -24,7 +24,7 @@ export function fixture(name: string): string {
   return fileURLToPath(new URL(`../fixtures/${name}`, import.meta.url));
 }
 
-/** Starts it; the test runner's own settings stay out of its environment. */
+/** Starts the script; the test runner's own settings are removed from its environment. */
 export function startScript(file: string, options: RunOptions = {}): ChildProcess {
   const { args = [], execArgv = [], env = {}, ...rest } = options;
   const { NODE_OPTIONS: _options, VITEST: _vitest, NODE_ENV: _env, ...own } = process.env;

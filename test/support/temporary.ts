@@ -1,4 +1,4 @@
-/** A directory of one test's own, removed after it. */
+/** Creates a directory for one test and removes it after the test. */
 import { mkdtempSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
 import path from "node:path";

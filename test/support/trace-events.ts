@@ -1,4 +1,4 @@
-/** Reads a trace as Perfetto's importer would, and is stricter: every event has what its phase needs, and slices nest. */
+/** Reads a trace as Perfetto's importer does, but more strictly: every event has the fields of its phase, and slices nest. */
 import { readFileSync } from "node:fs";
 import { expect } from "vitest";
 
@@ -20,17 +20,17 @@ export interface TraceRow {
   readonly slices: readonly TraceEvent[];
 }
 
-/** The events of a file; `cut` if its program was killed, so that the end of the array is missing. */
+/** Returns the events of a file; `cut` if its program was killed, so that the end of the array is missing. */
 export function readTrace(file: string, { cut = false } = {}): TraceEvent[] {
   const text = readFileSync(file, "utf8");
-  // As both readers do: whatever is there is one event after another.
+  // Both viewers accept an array without its end.
   const events = JSON.parse(cut ? `${text.trimEnd()}]` : text) as TraceEvent[];
   for (const event of events) expectEvent(event);
   for (const { name, slices } of rowsOf(events)) expectNested(name, slices);
   return events;
 }
 
-/** The rows from top to bottom, each with its slices from left to right. */
+/** Returns the rows from top to bottom, each with its slices from left to right. */
 export function rowsOf(events: readonly TraceEvent[]): TraceRow[] {
   const names = namesOf(events, "thread_name");
   const groups = namesOf(events, "process_name");
@@ -67,7 +67,7 @@ function namesOf(events: readonly TraceEvent[], kind: string): Map<number, strin
 function expectEvent(event: TraceEvent): void {
   const { ph, name, pid, tid, ts, dur, args } = event;
   const what = JSON.stringify(event);
-  // Stored in 32 bits; thread 0 is the idle one.
+  // Both are stored in 32 bits; thread 0 is the idle thread.
   for (const id of [pid, tid]) {
     expect(Number.isInteger(id) && id > 0 && id < 2 ** 32, what).toBe(true);
   }
@@ -83,7 +83,7 @@ function expectEvent(event: TraceEvent): void {
   }
 }
 
-/** A slice lies within those that began before it and have not ended, and both ways of adding up agree on it. */
+/** Checks that a slice lies within those that began before it and have not ended, in the arithmetic of both viewers. */
 function expectNested(row: string, slices: readonly TraceEvent[]): void {
   // Perfetto reads whole ns, chrome://tracing fractions of us.
   for (const unit of [(us: number) => Math.round(us * 1000), (us: number) => us]) {

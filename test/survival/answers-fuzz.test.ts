@@ -1,6 +1,6 @@
 /**
- * Programs that answer with whatever there can be: whole, mutated, cut off, interleaved, huge, not UTF-8, dying in between. Each
- * item has the result that its own answer says, by a reading of the protocol that is the test's own, or an error.
+ * Programs with arbitrary answers: whole, mutated, cut off, interleaved, huge, not UTF-8, or dying in between. Each
+ * item has the result that its own answer contains, by the test's own reading of the protocol, or an error.
  */
 import { CommandWorker, ItemError, ItemTimeoutError, ProtocolError, DeadChildError } from "forkmap";
 import { describe, expect, it } from "vitest";
@@ -11,7 +11,7 @@ import { seeded } from "../support/seeded.js";
 const COUNT = Number(process.env["FORKMAP_FUZZ_ANSWERS"] ?? 10_000);
 const LIMIT_BYTES = 16 * 1024 * 1024;
 
-/** What one item has its program write: bytes, and words for writes.sh. */
+/** What an item makes its program write: bytes, and commands of writes.sh. */
 type Piece = Buffer | "ID" | "LAST" | "PAUSE" | "EXIT" | "KILL" | "HANG" | `LONG${number}`;
 
 const seed = Number(process.env["FORKMAP_FUZZ_SEED"] ?? 20_261_122);
@@ -40,7 +40,7 @@ const RESULTS = [
 ];
 const resultOf = (i: number) => (below(2) === 0 ? `result of ${i}` : oneOf(RESULTS));
 
-/** Ways to answer, with how often they come. */
+/** Ways to answer, with their weights. */
 const WAYS: readonly (readonly [number, (i: number) => Piece[]])[] = [
   [40, (i) => whole(resultOf(i))],
   [10, (i) => bare(resultOf(i))],
@@ -84,7 +84,7 @@ const WAYS: readonly (readonly [number, (i: number) => Piece[]])[] = [
       ),
     ],
   ],
-  // Seconds that are none: with others it would be sent again and again.
+  // Invalid seconds: with valid ones the item would be sent again repeatedly.
   [
     1,
     () => [
@@ -133,7 +133,7 @@ function mutated(pieces: readonly Piece[]): Piece[] {
         ]),
     ])();
   }
-  // Else nothing would end its line: those that hang are made on purpose, as they take their time.
+  // Otherwise its line would have no end; answers that hang take long, so they have a test of their own.
   return [...result, "EXIT"];
 }
 
@@ -148,12 +148,12 @@ function paused(pieces: readonly Piece[]): Piece[] {
   return [...pieces.slice(0, -1), last.subarray(0, at), "PAUSE", last.subarray(at)];
 }
 
-/** No NUL, which a shell cannot hold. */
+/** Contains no NUL, which a shell cannot hold. */
 function noise(length: number): Buffer {
   return Buffer.from(Array.from({ length }, () => 1 + below(255)));
 }
 
-/** As an item for writes.sh. */
+/** Encodes the pieces as an item for writes.sh. */
 function itemOf(pieces: readonly Piece[]): string {
   const words = pieces.flatMap((piece) =>
     Buffer.isBuffer(piece)
@@ -165,7 +165,7 @@ function itemOf(pieces: readonly Piece[]): string {
 
 const THE_ID = "the id of the request";
 
-/** What the protocol has these bytes say: a result, or nothing that would be one. */
+/** Returns the result that the protocol reads in these bytes, if there is one. */
 function said(pieces: readonly Piece[]): { result: unknown } | undefined {
   const bytes = Buffer.concat(
     pieces.map((piece) => {
@@ -236,7 +236,7 @@ describe("answers of all kinds", () => {
   it(`one at a time: ${COUNT} of them`, async () => {
     const answers = Array.from({ length: COUNT }, (_, i) => answerTo(i));
     const { settled, fulfilled } = await run(answers, { timeout: 20_000 });
-    // Nothing that is an answer is refused.
+    // No valid answer is refused.
     const refused = answers.flatMap((answer, i) =>
       said(answer) && settled[i]!.status === "rejected" ? [i] : [],
     );
@@ -247,7 +247,7 @@ describe("answers of all kinds", () => {
         (settled[i] as PromiseRejectedResult).reason.message,
       ]),
     ).toEqual([]);
-    // Neither all right nor all wrong.
+    // A mixture of valid and invalid answers.
     expect(fulfilled).toBeGreaterThan(COUNT / 4);
     expect(fulfilled).toBeLessThan((COUNT * 4) / 5);
     for (const kind of KINDS.slice(0, 2)) {
@@ -257,7 +257,7 @@ describe("answers of all kinds", () => {
     }
   }, 300_000);
 
-  it("several at a time, of which one that breaks takes its program's others along", async () => {
+  it("several at a time, where a bad answer fails the other items of its program", async () => {
     const answers = Array.from({ length: 2000 }, (_, i) =>
       oneOf<Piece[]>([
         ...Array.from({ length: 20 }, () => whole(`result of ${i}`)),
@@ -271,7 +271,7 @@ describe("answers of all kinds", () => {
     expect(fulfilled).toBeGreaterThan(answers.length / 5);
   }, 120_000);
 
-  it("huge, or never ended", async () => {
+  it("huge, or without an end", async () => {
     const answers: Piece[][] = [
       [text('{"status":"ok","result":"'), `LONG${LIMIT_BYTES - 1000}`, text('"}\n')],
       ...Array.from({ length: 4 }, (): Piece[] => [

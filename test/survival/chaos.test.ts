@@ -1,4 +1,4 @@
-/** Whatever items do to their children, each outcome is the right one and nothing is left afterwards. */
+/** Whatever items do to their children, each outcome is correct and nothing is left behind. */
 import { mkdtempSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
 import path from "node:path";
@@ -22,7 +22,7 @@ interface Report {
 const ROUNDS = Number(process.env["FORKMAP_CHAOS_ROUNDS"] ?? 1);
 const ITEMS = 1000;
 
-describe("items that throw, exit, are killed, loop for ever and run out of memory", () => {
+describe("items that throw, exit, are killed, loop forever and run out of memory", () => {
   let scratchRoot: string;
 
   beforeEach(() => {
@@ -46,7 +46,7 @@ describe("items that throw, exit, are killed, loop for ever and run out of memor
     return JSON.parse(stdout) as Report;
   }
 
-  test(`forked, ${ITEMS} items, times in a row: ${ROUNDS}`, { timeout: 300_000 }, async () => {
+  test(`forked, ${ITEMS} items, rounds: ${ROUNDS}`, { timeout: 300_000 }, async () => {
     const { wrong, seen, before, after } = await chaos("fork", ITEMS, ROUNDS, 64);
     const tenth = (ITEMS / 10) * ROUNDS;
     expect(wrong).toEqual([]);
@@ -63,7 +63,7 @@ describe("items that throw, exit, are killed, loop for ever and run out of memor
     expect(after.scratch).toEqual([]);
   });
 
-  test("spawned, a hundred items, at most twice in a row", { timeout: 240_000 }, async () => {
+  test("spawned, a hundred items, at most two rounds", { timeout: 240_000 }, async () => {
     const rounds = Math.min(ROUNDS, 2);
     const { wrong, seen, before, after } = await chaos("spawn", 100, rounds, 8);
     expect(wrong).toEqual([]);

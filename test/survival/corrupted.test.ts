@@ -1,12 +1,12 @@
 /**
- * Items that write random bytes, and lies, into whatever their child speaks through: its channel, the ledgers of all slots, the files
- * of its results. Nobody's program ends of it or waits for ever, and no item has the result of another.
+ * Items that write random bytes and false messages into everything between child and parent: its channel, the ledgers of all
+ * slots, the files of its results. No program crashes or waits forever, and no item has the result of another.
  */
 import { expect, test } from "vitest";
 import { program } from "../support/program.js";
 import { temporaryDirectory } from "../support/temporary.js";
 
-/** Programs of each mode. */
+/** Number of programs per mode. */
 const COUNT = Number(process.env["FORKMAP_FUZZ_CHILDREN"] ?? 1);
 const SEED = Number(process.env["FORKMAP_FUZZ_SEED"] ?? Date.now() % 1_000_000);
 
@@ -27,6 +27,6 @@ test.each(["fork", "fork pool", "spawn", "spawn pool", "hybrid", "threads"])(
 
 interface Told {
   readonly fulfilled: number;
-  /** Index, and that of the item whose result it has. */
+  /** An item's index, and the index of the item whose result it has. */
   readonly wrong: readonly (readonly [number, number])[];
 }

@@ -1,4 +1,4 @@
-/** Too few file descriptors: items wait for others or fail by the name of the limit; the program ends by itself, and leaves nothing. */
+/** Few file descriptors: items wait or fail with the name of the limit; the program ends, and leaves nothing behind. */
 import { spawn, spawnSync } from "node:child_process";
 import { readdirSync } from "node:fs";
 import { describe, expect, test } from "vitest";
@@ -6,12 +6,12 @@ import { fixture, outputOf } from "../support/run-script.js";
 import { temporaryDirectory } from "../support/temporary.js";
 
 const ITEMS = 40;
-/** Of a shell: `ulimit` is built in. */
+/** The shell's `ulimit`, which is built in. */
 const HAS_LIMITS = process.platform === "linux";
 const NAMES_LIMIT =
   /(StartError|LaunchError): .*no file descriptor is left: the limit is \d+ \(ulimit -n\)/;
 
-/** Below this Node itself cannot load the package. */
+/** Returns the limit below which Node cannot load the package. */
 function leastLimit(): number {
   for (let limit = 24; ; limit += 2) {
     const script = `ulimit -n ${limit}; exec "$0" -e 'import("forkmap")'`;
@@ -38,14 +38,14 @@ describe.runIf(HAS_LIMITS)("with few file descriptors", () => {
   }
 
   test.each(["fork", "tag", "pool", "spawn", "spawned pool", "command"])(
-    "%s: all items are done, in as many children as there can be",
+    "%s: all items are done, in as many children as possible",
     { timeout: 60_000 },
     async (way) => {
       expect(await run(way, least + 20)).toEqual({ done: ITEMS });
     },
   );
 
-  // So few that a child can be forked, but not what it prints be read: it was tried again for ever.
+  // Enough descriptors to fork a child, but not to read its output: an earlier version retried forever.
   const fewest = least + 2;
   const cases = [
     ...["fork", "pool", "spawn", "spawned pool", "threads", "command"].map(
@@ -54,7 +54,7 @@ describe.runIf(HAS_LIMITS)("with few file descriptors", () => {
     ...[fewest, fewest + 2, fewest + 4].map((limit) => ["tag", limit] as const),
   ];
   test.each(cases)(
-    "%s: at the very limit (%i) each is done, or fails by its name",
+    "%s: at the lowest limit (%i) each is done, or fails with the name of the limit",
     { timeout: 60_000 },
     async (way, limit) => {
       const told = await run(way, limit);

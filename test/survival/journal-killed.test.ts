@@ -1,4 +1,4 @@
-/** A journaled run is killed at any moment, and its rerun too: what it had reported is not run again, nothing is lost. */
+/** A journaled run is killed at any time, and so is its rerun: reported items are not run again, and no result is lost. */
 import { randomInt } from "node:crypto";
 import { existsSync, mkdirSync, readFileSync, statSync } from "node:fs";
 import path from "node:path";
@@ -10,17 +10,17 @@ import { SOON } from "../support/soon.js";
 import { temporaryDirectory } from "../support/temporary.js";
 
 const ITEMS = 5000;
-/** As the program writes it. */
+/** The size of an entry that the program writes. */
 const BYTES_PER_LINE = 8;
-/** One in so many is killed before it has finished anything, or hardly. */
+/** One in so many runs is killed before it has finished any item, or just after. */
 const EARLY = 4;
 const STARTUP_MS = 250;
-/** A run may be killed when so much at most of what is left is done, so that there is something left for the next. */
+/** The largest part of the remaining items after which a run is killed, so that some are left for the next run. */
 const MOST = 0.6;
 const AT_ONCE = 2;
-/** Twenty unless the run is one of several (.ci/test-on-node). */
+/** Twenty, unless the run is one of several (.ci/test-on-node). */
 const KILLS = 2 * Number(process.env["FORKMAP_CHAOS_ROUNDS"] ?? 10);
-/** So often one journal's runs are killed, before one of them comes to its end. */
+/** The number of times that the runs of one journal are killed, before one of them finishes. */
 const KILLS_OF_ONE = 4;
 
 interface Run {
@@ -38,7 +38,7 @@ test(`killed ${KILLS} times`, { timeout: 240_000 }, async () => {
 
   let next = 0;
   let kills = 0;
-  // A run may come to its end before it is killed, where this process is held up for a moment: then there is another.
+  // A run may finish before it is killed, if this process is delayed: then another one is started.
   const inTurn = async () => {
     while (next < KILLS / KILLS_OF_ONE || kills < KILLS) {
       const directory = path.join(root, String((next += 1)));
@@ -54,7 +54,7 @@ test(`killed ${KILLS} times`, { timeout: 240_000 }, async () => {
   await vi.waitFor(() => expect(descendants()).toEqual([]), SOON);
 });
 
-/** Runs that are killed, and one to the end. */
+/** Runs that are killed, and a last one that finishes. */
 async function round(directory: string) {
   const reported = new Set<number>();
   const again: number[] = [];
@@ -94,7 +94,7 @@ function sizeOf(file: string): number {
   return existsSync(file) ? statSync(file).size : 0;
 }
 
-/** Of whole lines: the last one of a killed process may be cut. */
+/** Reads whole lines only: the last line of a killed process may be cut off. */
 function numbers(file: string): number[] {
   if (!existsSync(file)) return [];
   return readFileSync(file, "utf8").split("\n").slice(0, -1).map(Number);

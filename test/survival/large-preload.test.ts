@@ -1,14 +1,14 @@
-/** A fork server that holds much memory, moves it (child/huge-pages.ts), and gives every child the same. */
+/** A fork server that holds much memory moves it (child/fork/huge-pages.ts), and every child sees the same. */
 import { createHash } from "node:crypto";
 import { expect, test } from "vitest";
 import { LargePreload } from "../fixtures/large-preload.mjs";
 import { opened } from "../support/opened.js";
 
-/** More than the 75 forks after which it moves a piece of 2 MiB with each fork, and than it has pieces. */
+/** More than the 75 forks after which it moves a piece of 2 MiB with each fork, and more than its number of pieces. */
 const ITEMS = 150;
 
 test(
-  "every child sees what preload has made, whatever others write",
+  "every child sees what preload has created, even if other children write to it",
   { timeout: 120_000 },
   async () => {
     const parallel = opened(new LargePreload(), { startMethod: "fork", concurrency: 4 });
@@ -17,7 +17,7 @@ test(
   },
 );
 
-/** The sum of 0 to 399,999, halved, beside the bytes. */
+/** Half of the sum of 0 to 399,999, which follows the hash. */
 const SUM = (399_999 * 400_000) / 4;
 
 function made(): string {

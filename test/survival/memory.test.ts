@@ -1,4 +1,4 @@
-/** Many items in a row through one `Parallel` leave both ends as small as two thousand do. */
+/** After many items through one `Parallel`, both ends are as small as after two thousand. */
 import { expect, test } from "vitest";
 import { fixture, runScript } from "../support/run-script.js";
 
@@ -13,22 +13,22 @@ interface Measure {
   readonly forkServer: number;
 }
 
-/** Fewer when the run is one of several (.ci/test-on-node). */
+/** Fewer, when the run is one of several (.ci/test-on-node). */
 const ITEMS = process.env["FORKMAP_CHAOS_ROUNDS"] === undefined ? 10_000 : 5000;
 
 const MIB = 1024 * 1024;
-/** A hundred bytes kept per item would show. */
+/** A hundred bytes kept per item would exceed this. */
 const HEAP_ALLOWANCE_BYTES = 0.8 * MIB;
 /**
- * Not collected on demand as the heap is, so it comes and goes with V8's moods: on Node 26 the fork server takes 7 to 9 MiB between
- * 2,000 and 5,000 items, and 3 more up to 15,000. 2 KiB kept per item would show.
+ * Not collected on demand as the heap is, so it varies: on Node 26 the fork server takes 7 to 9 MiB between
+ * 2,000 and 5,000 items, and 3 more up to 15,000. 2 KiB kept per item would exceed this.
  */
 const RSS_ALLOWANCE_BYTES = 12 * MIB;
 
 test(`memory is flat over ${ITEMS} items`, { timeout: 240_000 }, async () => {
   const { stdout, stderr, code } = await runScript(fixture("many-run.mjs"), {
     args: [String(ITEMS)],
-    // V8 lets its young generation grow to 16 MiB and more with time; here only what is kept shall count.
+    // V8 lets its young generation grow to 16 MiB and more with time; only retained memory is to be measured here.
     execArgv: ["--expose-gc", "--max-semi-space-size=1"],
   });
   expect(code, stderr).toBe(0);

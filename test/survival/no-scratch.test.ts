@@ -1,4 +1,4 @@
-/** No directory for scratch files, or no /proc: told by name, or done without. */
+/** No directory for scratch files, or no /proc: an error names it, or the call works without it. */
 import { spawnSync } from "node:child_process";
 import { mkdirSync, mkdtempSync, readdirSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
@@ -36,13 +36,13 @@ describe.each([
     },
   );
 
-  test("does not matter to threads", async () => {
+  test("does not affect threads", async () => {
     const env = { TMPDIR: directory };
     const { stdout } = await runScript(fixture("scarce-run.mjs"), { args: ["threads", "3"], env });
     expect(JSON.parse(stdout)).toEqual({ done: 3 });
   });
 
-  test("does not matter where `scratchRoot` is given", async () => {
+  test("does not matter if `scratchRoot` is given", async () => {
     const scratch = path.join(root, `scratch-${code}`);
     mkdirSync(scratch);
     const { stdout, stderr } = await runScript(fixture("limited-run.mjs"), {
@@ -54,7 +54,7 @@ describe.each([
   });
 });
 
-test("a program that ends without `close` leaves no scratch directory, not for a moment", async () => {
+test("a program that ends without `close` has removed its scratch directory when it exits", async () => {
   const scratch = temporaryDirectory();
   const script = `
     import { Parallel } from "forkmap";

@@ -1,4 +1,4 @@
-/** However the parent ends, and whenever: two seconds later there is no process and no directory of it. */
+/** However and whenever the parent ends: two seconds later no process and no directory of it exist. */
 import { randomInt } from "node:crypto";
 import { once } from "node:events";
 import { mkdtempSync, readdirSync, rmSync } from "node:fs";
@@ -27,7 +27,7 @@ describe.each([
   { startMethod: "fork", times: 50 },
   { startMethod: "spawn", times: 10 },
 ])("a parent whose children are made by $startMethod", ({ startMethod, times }) => {
-  test(`leaves nothing, ${times} times`, { timeout: 120_000 }, async () => {
+  test(`leaves nothing behind, ${times} times`, { timeout: 120_000 }, async () => {
     const left: Remains[] = [];
     let next = 0;
     const runInTurn = async () => {
@@ -59,7 +59,7 @@ async function killedOnce(startMethod: string, number: number): Promise<Remains>
   let said = "";
   script.stderr!.on("data", (chunk) => (said += chunk));
   const hasChildren = () => marked(mark).some((each) => each.includes("forkmap Lasting"));
-  // Every second one from the first child on: on a slow machine the others come before there is any.
+  // Every second delay starts at the first child: on a slow machine the other kills come before any child exists.
   const fromFirstChild = number % 2 === 1;
   const assertRuns = () => {
     expect(script.exitCode ?? script.signalCode, `ended by itself: ${said}`).toBeNull();
@@ -74,7 +74,7 @@ async function killedOnce(startMethod: string, number: number): Promise<Remains>
   const delay = randomInt(LATEST_KILL_MS);
   await sleep(delay);
   assertRuns();
-  // With none alive nothing would be tested.
+  // Without a living child there would be nothing to test.
   if (fromFirstChild) await untilChildren();
   script.kill(signal);
   await exited;
@@ -87,7 +87,7 @@ async function killedOnce(startMethod: string, number: number): Promise<Remains>
     processes = marked(mark);
     scratch = readdirSync(scratchRoot);
   }
-  // What is left is ended here, by its number, so that a failure does not burden the rest.
+  // Leftovers are killed here by pid, so that a failure does not affect the other tests.
   for (const each of processes) kill(Number.parseInt(each, 10));
   return {
     run: `${signal} ${delay} ms after the ${fromFirstChild ? "first child" : "start"}`,
@@ -100,11 +100,11 @@ function kill(pid: number): void {
   try {
     process.kill(pid, "SIGKILL");
   } catch {
-    // It has ended meanwhile.
+    // It has ended in the meantime.
   }
 }
 
-/** Zombies do not count: this process is nobody's but the script's parent. */
+/** Does not count zombies: this process has no child but the script, so no parent is given. */
 function marked(mark: string): string[] {
   return (processesOf as (mark: string, parent: number) => string[])(mark, -1);
 }

@@ -1,4 +1,4 @@
-/** The children of a pool are killed at random: that costs the item that ran, or with retries nothing. */
+/** The children of a pool are killed at random: this fails the item that ran, or with retries none. */
 import { mkdirSync } from "node:fs";
 import path from "node:path";
 import { expect, test } from "vitest";
@@ -7,10 +7,10 @@ import { temporaryDirectory } from "../support/temporary.js";
 
 interface Report {
   readonly rounds: number;
-  /** Items with another result than they should have, or an error that none of theirs can be. */
+  /** Items with a wrong result, or with an error that cannot be theirs. */
   readonly wrong: unknown[];
   readonly failed: number;
-  /** Of those, the ones whose `process` had noted that it ran. */
+  /** Those of the failed items whose `process` had recorded that it ran. */
   readonly marked: number;
   readonly killed: number;
   readonly processes: string[];
@@ -23,7 +23,7 @@ const ROUNDS = Number(process.env["FORKMAP_CHAOS_ROUNDS"] ?? 10);
 test.each([
   { startMethod: "fork", items: 100_000, rounds: Math.ceil(ROUNDS / 5), ms: 50, retries: 0 },
   { startMethod: "fork", items: 100_000, rounds: Math.ceil(ROUNDS / 5), ms: 50, retries: 1000 },
-  // A child takes longer to start than a forked one, and a quick machine would be done before the first is killed.
+  // A spawned child takes longer to start than a forked one; a fast machine would finish before the first kill.
   { startMethod: "spawn", items: 100_000, rounds: 3 * Math.ceil(ROUNDS / 10), ms: 200, retries: 0 },
 ])(
   "$items items, children by $startMethod killed every $ms ms, $retries retries",

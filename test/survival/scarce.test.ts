@@ -1,4 +1,4 @@
-/** Too few processes, or no room on the disk: items wait or fail by name, the others go on, nothing hangs. */
+/** Too few processes, or a full disk: items wait or fail with the name of the limit, the others continue, nothing hangs. */
 import { execFileSync, spawn, spawnSync } from "node:child_process";
 import {
   chmodSync,
@@ -24,20 +24,20 @@ interface Told {
 }
 
 const IS_ROOT = process.getuid?.() === 0;
-/** A user that nobody else uses, so that its processes are ours alone. */
+/** A user without other processes, so that the limit counts only those of the test. */
 const UID = 61_234;
 const KIB = 1024;
 const DISK_BYTES = 512 * KIB;
-/** Room for two slots of a pool and a half. */
+/** Enough for two and a half slots of a pool. */
 const LARGE_DISK_BYTES = 1600 * KIB;
 
-/** Of util-linux, as `mount` is: most systems have them, though no Node program needs them. */
+/** Part of util-linux, as `mount` is: most systems have them, though no Node program needs them. */
 const HAS_PRLIMIT = spawnSync("prlimit", ["--version"]).status === 0;
 
 const root = mkdtempSync(path.join(tmpdir(), "scarce-"));
 const disk = path.join(root, "disk");
 
-/** Root may mount, but not in every container. */
+/** Mounts a disk; root may do so, but not in every container. */
 function mountDisk(): boolean {
   mkdirSync(disk);
   try {
@@ -64,7 +64,7 @@ describe.runIf(IS_ROOT && HAS_PRLIMIT)(
     const scratch = path.join(root, "scratch");
 
     beforeAll(() => {
-      // Where this repository lies may be closed to others: the user gets a copy of what is needed.
+      // The repository may be unreadable for other users, so the user gets a copy of the required files.
       const own = fileURLToPath(new URL("../..", import.meta.url));
       const modules = path.join(home, "node_modules");
       for (const part of ["dist", "package.json"])
@@ -86,7 +86,7 @@ describe.runIf(IS_ROOT && HAS_PRLIMIT)(
       chmodSync(root, 0o755);
     });
 
-    /** Threads count too: a Node process has about ten, the fork server four to eight, a forked child one. */
+    /** The limit counts threads: a Node process has about ten, the fork server four to eight, a forked child one. */
     async function run(processes: number, items: number, pool = ""): Promise<Told[] | Told> {
       const child = spawn(
         "prlimit",
@@ -126,14 +126,14 @@ describe.runIf(IS_ROOT && HAS_PRLIMIT)(
       },
     );
 
-    test("a pool does its work in the slots that have a process", { timeout: 60_000 }, async () => {
+    test("a pool works in the slots that have a process", { timeout: 60_000 }, async () => {
       const threads = await threadsAtRest();
       const told = (await run(threads + 2, 20, "8")) as Told[];
       expect(told).toHaveLength(20);
       expect(told.filter(({ name }) => name !== undefined)).toEqual([]);
     });
 
-    test("with none to be had at all, a StartError says so", { timeout: 60_000 }, async () => {
+    test("without any available process, a StartError says so", { timeout: 60_000 }, async () => {
       const threads = await threadsAtRest();
       const told = (await run(threads, 4)) as Told[];
       expect(told).toHaveLength(4);
@@ -146,13 +146,13 @@ describe.runIf(IS_ROOT && HAS_PRLIMIT)(
     });
 
     test(
-      "with too few for the fork server, a LaunchError says so, and the program goes on",
+      "with too few for the fork server, a LaunchError says so, and the program continues",
       {
         timeout: 60_000,
       },
       async () => {
         const threads = await threadsAtRest();
-        // Who gets the last one is a race.
+        // The last process may go to any of several competitors.
         for (let round = 0; round < 3; round += 1) {
           const told = (await run(threads - 3, 4)) as Told;
           expect(told).toMatchObject({ name: "LaunchError" });
@@ -161,7 +161,7 @@ describe.runIf(IS_ROOT && HAS_PRLIMIT)(
       },
     );
 
-    /** Of a program and its fork server. A process counts once for each of its threads. */
+    /** Returns the threads of a program and its fork server. A process counts once for each of its threads. */
     async function threadsAtRest(): Promise<number> {
       const child = spawn(
         path.join(home, "node"),
@@ -185,11 +185,11 @@ describe.runIf(isMounted).each(["fork", "spawn"])(
   "on a full disk (needs root to mount one), children made by %s",
   (startMethod) => {
     test(
-      "the item that met it fails by name, the others are done",
+      "the item that filled it fails with the reason, the others are done",
       { timeout: 60_000 },
       async () => {
         const { stdout, stderr, code } = await runScript(fixture("limited-run.mjs"), {
-          // One at a time, because a small result may well meet a disk that a large one is just filling.
+          // One at a time, because a small result could meet a disk that a large one has just filled.
           args: ["8", String(4 * DISK_BYTES), startMethod, disk, "1"],
         });
         expect(code, stderr).toBe(0);
@@ -207,7 +207,7 @@ describe.runIf(isMounted).each(["fork", "spawn"])(
       },
     );
 
-    test("a pool works in the slots there is room for", { timeout: 60_000 }, async () => {
+    test("a pool works in the slots that fit", { timeout: 60_000 }, async () => {
       execFileSync("mount", ["-o", `remount,size=${LARGE_DISK_BYTES}`, disk]);
       const { stdout, stderr, code } = await runScript(fixture("limited-run.mjs"), {
         args: ["24", "4", startMethod, disk, "1", "4"],

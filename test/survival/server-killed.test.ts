@@ -1,4 +1,4 @@
-/** The fork server is killed in the middle of a call: that costs the items in flight, and nothing else. */
+/** The fork server is killed in the middle of a call: this fails the items in flight, and no others. */
 import { mkdtempSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
 import path from "node:path";
@@ -44,11 +44,11 @@ describe("SIGKILL of the fork server", () => {
   const moments = [0, 1, 9, 23, 35];
 
   test.each(moments)(
-    "after %d items: the items in flight fail by name, the others are done",
+    "after %d items: the items in flight fail with the reason, the others are done",
     async (done) => {
       const { values, errors, servers, next, processes, scratch } = await kill(0, done);
       expect(errors.length).toBeGreaterThan(0);
-      // No more than ran at once.
+      // At most the number of concurrent items.
       expect(errors.length).toBeLessThanOrEqual(4);
       for (const { dead, index, message } of errors) {
         expect(dead).toBe(true);
@@ -84,16 +84,16 @@ describe("SIGKILL of the fork server", () => {
     return JSON.parse(stdout) as Again;
   }
 
-  test("while it starts again: that costs no item", async () => {
+  test("while it starts again: no item fails", async () => {
     const { done, errors, killed } = await killAgain("starts");
     expect(killed).toBe(3);
-    // Of the first one's.
+    // The items that failed are those of the first fork server.
     expect(errors.length).toBeLessThanOrEqual(4);
     expect(done).toBe(40 - errors.length);
     for (const error of errors) expect(error).toMatch(/was lost: the fork server ended by SIGKILL/);
   });
 
-  test("and the module cannot be loaded again: the error of the call has what there is so far", async () => {
+  test("whose module cannot be loaded again: the call's error has the results so far", async () => {
     const { name, message, done, errors } = await killAgain("module");
     expect(name).toBe("WorkerModuleError");
     expect(message).toContain("not a second time");

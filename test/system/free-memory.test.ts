@@ -2,13 +2,13 @@ import { mkdirSync, writeFileSync } from "node:fs";
 import { totalmem } from "node:os";
 import path from "node:path";
 import { describe, expect, it } from "vitest";
-// Not part of the package's surface.
+// Not exported by the package.
 import { freeMemory } from "../../src/system/free-memory.js";
 import { temporaryDirectory } from "../support/temporary.js";
 
 const MIB = 1024 * 1024;
 
-/** A root directory with these files. */
+/** Creates a root directory with these files. */
 function rootWith(files: Record<string, string | number>): string {
   const root = temporaryDirectory();
   for (const [name, content] of Object.entries(files)) {
@@ -28,19 +28,19 @@ describe("freeMemory", () => {
     expect(freeMemory()).toBeLessThan(totalmem());
   });
 
-  it("is what the system has available when no cgroup says less", () => {
+  it("is the system's available memory if no cgroup has a lower limit", () => {
     expect(freeMemory(rootWith(SYSTEM))).toBe(1000 * MIB);
     const unlimited = { "memory.max": "max", "memory.high": "max", "memory.current": 5 * MIB };
     expect(freeMemory(rootWith({ ...SYSTEM, ...own("0::/", "", unlimited) }))).toBe(1000 * MIB);
   });
 
-  it("is what Node says where there is no /proc", () => {
+  it("is Node's value without /proc", () => {
     const free = freeMemory(temporaryDirectory());
     expect(free).toBeGreaterThan(0);
     expect(free).toBeLessThan(totalmem());
   });
 
-  it("heeds a cgroup of version 2, whose unused cached files can be had", () => {
+  it("respects a cgroup of version 2, and counts inactive file cache as free", () => {
     const files = {
       "memory.max": 200 * MIB,
       "memory.current": 150 * MIB,
@@ -50,7 +50,7 @@ describe("freeMemory", () => {
     expect(freeMemory(root)).toBe(80 * MIB);
   });
 
-  it("heeds memory.high", () => {
+  it("respects memory.high", () => {
     const files = {
       "memory.max": 200 * MIB,
       "memory.high": 100 * MIB,
@@ -59,7 +59,7 @@ describe("freeMemory", () => {
     expect(freeMemory(rootWith({ ...SYSTEM, ...own("0::/app", "app", files) }))).toBe(60 * MIB);
   });
 
-  it("heeds every cgroup above its own", () => {
+  it("respects every cgroup above its own", () => {
     const full = { "memory.max": 900 * MIB, "memory.current": 890 * MIB };
     const roomy = { "memory.max": 500 * MIB, "memory.current": 10 * MIB };
     const root = rootWith({
@@ -75,7 +75,7 @@ describe("freeMemory", () => {
     expect(freeMemory(rootWith({ ...SYSTEM, ...own("0::/app", "app", files) }))).toBe(0);
   });
 
-  it("heeds a cgroup of version 1", () => {
+  it("respects a cgroup of version 1", () => {
     const lines = "3:cpu,cpuacct:/other\n2:memory:/docker/ab\n0::/elsewhere";
     const files = {
       "memory.limit_in_bytes": 300 * MIB,
@@ -94,7 +94,7 @@ describe("freeMemory", () => {
     );
   });
 
-  it("finds the cgroup of a container that is told the host's path", () => {
+  it("finds the cgroup of a container that sees the host's path", () => {
     const files = { "memory.max": 300 * MIB, "memory.current": 100 * MIB };
     for (const line of ["0::/kubepods/pod1/c1", "0::/../pod2/c2"]) {
       expect(freeMemory(rootWith({ ...SYSTEM, ...own(line, "", files) }))).toBe(200 * MIB);

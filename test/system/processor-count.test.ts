@@ -4,7 +4,7 @@ import { availableParallelism } from "node:os";
 import path from "node:path";
 import { processorCount } from "forkmap";
 import { afterEach, describe, expect, it, onTestFinished, vi } from "vitest";
-// Not part of the package's surface.
+// Not exported by the package.
 import { cgroupQuota } from "../../src/system/processor-count.js";
 import { Spans } from "../fixtures/spans.mjs";
 import { opened } from "../support/opened.js";
@@ -12,7 +12,7 @@ import { temporaryDirectory } from "../support/temporary.js";
 
 afterEach(() => void vi.unstubAllEnvs());
 
-/** One with half a processor, of whichever version is there. */
+/** Creates a cgroup with half a processor, of the version that the system has. */
 function makeCgroup(): string | undefined {
   const name = `forkmap-test-${process.pid}`;
   for (const [mount, file, quota] of [
@@ -30,13 +30,13 @@ function makeCgroup(): string | undefined {
       writeFileSync(path.join(directory, file), quota, { flag: "r+" });
       return directory;
     } catch {
-      // The controller is mounted elsewhere, or not given to this one.
+      // The controller is mounted elsewhere, or not delegated to this cgroup.
     }
   }
   return undefined;
 }
 
-/** A root directory with these files. */
+/** Creates a root directory with these files. */
 function rootWith(files: Record<string, string>): string {
   const root = temporaryDirectory();
   for (const [name, content] of Object.entries(files)) {
@@ -50,7 +50,7 @@ function rootWith(files: Record<string, string>): string {
 describe("cgroupQuota", () => {
   const V2 = { "proc/self/cgroup": "0::/app.slice/one.service" };
 
-  it("is none where no cgroup has one", () => {
+  it("is Infinity if no cgroup has one", () => {
     expect(cgroupQuota(rootWith({}))).toBe(Infinity);
     const cpu = { "sys/fs/cgroup/app.slice/one.service/cpu.max": "max 100000" };
     expect(cgroupQuota(rootWith({ ...V2, ...cpu }))).toBe(Infinity);
@@ -61,7 +61,7 @@ describe("cgroupQuota", () => {
     expect(cgroupQuota(rootWith({ ...V2, ...cpu }))).toBe(1.5);
   });
 
-  it("is the smallest of all above", () => {
+  it("is the smallest of the cgroup and those above it", () => {
     const cpu = {
       "sys/fs/cgroup/app.slice/cpu.max": "50000 100000",
       "sys/fs/cgroup/app.slice/one.service/cpu.max": "300000 100000",
@@ -69,7 +69,7 @@ describe("cgroupQuota", () => {
     expect(cgroupQuota(rootWith({ ...V2, ...cpu }))).toBe(0.5);
   });
 
-  it("is found in version 1, which says -1 for none", () => {
+  it("is found in version 1, where -1 means none", () => {
     const cpu = {
       "proc/self/cgroup": "4:cpu,cpuacct:/a/b\n0::/",
       "sys/fs/cgroup/cpu/a/b/cpu.cfs_quota_us": "-1",
@@ -80,14 +80,14 @@ describe("cgroupQuota", () => {
     expect(cgroupQuota(rootWith(cpu))).toBe(2.5);
   });
 
-  it("is that of the mount where the path is the host's", () => {
+  it("is that of the mount if the path is the host's", () => {
     const cpu = { "proc/self/cgroup": "0::/docker/1", "sys/fs/cgroup/cpu.max": "200000 100000" };
     expect(cgroupQuota(rootWith(cpu))).toBe(2);
   });
 });
 
 describe("processorCount", () => {
-  it("is a whole number, at most what Node sees", () => {
+  it("is a whole number, at most Node's value", () => {
     expect(Number.isInteger(processorCount())).toBe(true);
     expect(processorCount()).toBeGreaterThanOrEqual(1);
     expect(processorCount()).toBeLessThanOrEqual(availableParallelism());
@@ -111,14 +111,14 @@ describe("processorCount", () => {
     },
   );
 
-  it("heeds the processors it is bound to", (context) => {
+  it("respects the CPU affinity of the process", (context) => {
     if (spawnSync("taskset", ["-V"]).status !== 0) context.skip();
     const script = `import { processorCount } from "forkmap"; console.log(processorCount())`;
     const node = [process.execPath, "--input-type=module", "-e", script];
     expect(execFileSync("taskset", ["-c", "0", ...node], { encoding: "utf8" }).trim()).toBe("1");
   });
 
-  it("heeds the quota of a cgroup that it is moved to (needs root to make one)", (context) => {
+  it("respects the quota of a cgroup that the process is moved to (needs root to create one)", (context) => {
     const cgroup = makeCgroup();
     if (!cgroup) return context.skip();
     const script = `import { processorCount } from "forkmap"; console.log(processorCount())`;

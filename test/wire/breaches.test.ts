@@ -1,4 +1,4 @@
-/** What a child must not do: it costs the item that did it, and that item's error says what it was. */
+/** Violations of the protocol by a child: each fails the item that committed it, with an error that describes it. */
 import { ProtocolError, type ParallelOptions } from "forkmap";
 import { describe, expect, it } from "vitest";
 import { Lies } from "../fixtures/lies.mjs";
@@ -13,7 +13,7 @@ const WAYS: readonly (readonly [string, Partial<ParallelOptions>])[] = [
   ["threads in processes", { pool: 1, threads: 2 }],
 ];
 
-/** Of the `ProtocolError`, by what the child notes. */
+/** Messages of the `ProtocolError`, by what the child records. */
 const REASONS: Readonly<Record<string, string>> = {
   "a time": "noted a time in its ledger",
   "a count of begun items": "claims in its ledger to have begun",
@@ -30,7 +30,7 @@ function numbered(item: object, n: number): never {
 describe.each(WAYS)("children by %s", (_, options) => {
   const isPool = options.pool !== undefined;
 
-  // A child with one item does the same as that of a pool with its first.
+  // A child with one item behaves as a pool's child with its first item.
   it.each(isPool ? ["stringify", "JSON", "throws"] : ["throws"])(
     "are not harmed by a worker that replaces JSON: %s",
     async (what) => {
@@ -58,7 +58,7 @@ describe.each(WAYS)("children by %s", (_, options) => {
     },
   );
 
-  it("that note in their ledgers what cannot be are killed, and the item fails", async () => {
+  it("that record impossible entries in their ledgers are killed, and the item fails", async () => {
     const scratchRoot = temporaryDirectory();
     const parallel = opened(new Lies(), { ...options, scratchRoot, batch: 1 });
     const lies = Object.keys(REASONS);
@@ -77,7 +77,7 @@ describe.each(WAYS)("children by %s", (_, options) => {
     const items = [{}, { says: "what is no JSON" }, {}, { says: '{"status":"ok"}' }, {}].map(
       numbered,
     );
-    // One at a time: threads of one process have one channel.
+    // One at a time: threads of one process share a channel.
     const told = await parallel.mapSettled(items, { concurrency: 1 });
     expect(told.map(({ status }) => status === "fulfilled")).toEqual([
       true,

@@ -7,7 +7,7 @@ import type { LedgerShape } from "../../src/wire/protocol.js";
 import { seeded } from "../support/seeded.js";
 import { temporaryDirectory } from "../support/temporary.js";
 
-/** Both ends of one ledger; `renew` is a new child. */
+/** Both ends of one ledger; `renew` stands for a new child. */
 interface Ledger {
   readonly reader: LedgerReader;
   writer: LedgerWriter;
@@ -16,7 +16,7 @@ interface Ledger {
 
 const GUARD = 0xa5;
 
-/** Shared with a thread, or mapped: both ends see the same bytes. */
+/** Shared with a thread, or mapped: both ends use the same memory. */
 function inMemory(shape: LedgerShape): Ledger {
   const buffer = new SharedArrayBuffer(shape.cellBytes * 3);
   const memory = new Uint8Array(buffer, shape.cellBytes, shape.cellBytes);
@@ -33,7 +33,7 @@ function inMemory(shape: LedgerShape): Ledger {
   return ledger;
 }
 
-/** The writer has memory of its own, and writes what counts to the file. Its neighbours there must not be touched. */
+/** The writer uses memory of its own, and writes the relevant parts to the file. Its neighbours there must not change. */
 function inFile(shape: LedgerShape): Ledger & { check(): void } {
   const { cellBytes } = shape;
   const fd = openSync(`${temporaryDirectory()}/ledger`, "w+");
@@ -77,7 +77,7 @@ const ALPHABETS = [
 ];
 const FILE_WORD = { status: "ok", kind: "bytes", size: 10 * 2 ** 30 } as const;
 
-/** Random items through a ledger, as a slot and its child use it; what comes out is what went in. */
+/** Passes random items through a ledger, as a slot and its child do; the entries read must be those written. */
 function roundTrip(ledger: Ledger, shape: LedgerShape, seed: number, steps: number): number {
   const random = seeded(seed);
   const longest = [8, 70, 400, shape.cellBytes / 4, 70_000][random(5)]!;
@@ -104,7 +104,7 @@ function roundTrip(ledger: Ledger, shape: LedgerShape, seed: number, steps: numb
       ending: () => expect.unreachable(),
     });
   };
-  /** As a payload does: tells what has been read, and brings items, as many as there is room for. */
+  /** As a payload does: reports the position read, and brings items, as many as there is room for. */
   const hand = () => {
     take();
     const room = shape.times - (next - Math.min(next, ...open));
@@ -129,7 +129,7 @@ function roundTrip(ledger: Ledger, shape: LedgerShape, seed: number, steps: numb
       expected.set(seq, exact);
       if (writer.finishText(seq, exact, now)) return;
     }
-    // However full it is, there is room to say that it lies elsewhere.
+    // However full it is, there is room for the entry that the result is elsewhere.
     expect(writer.finish(seq, JSON.stringify(FILE_WORD), now)).toBe(true);
     expected.set(seq, FILE_WORD);
   };
@@ -149,7 +149,7 @@ function roundTrip(ledger: Ledger, shape: LedgerShape, seed: number, steps: numb
       const at = random(3) === 0 ? random(running.length) : 0;
       finish(running.splice(at, 1)[0]!);
     } else if (random(20) === 0) {
-      // Some are taken back: their numbers are not used again.
+      // Some are recalled: their numbers are not used again.
       for (const seq of waiting) open.delete(seq);
       waiting = [];
     }
@@ -172,7 +172,7 @@ describe("a ledger", () => {
     ["small", SMALL, 12],
     ["medium", MEDIUM, 2],
     ["of a child for one item", ONE_ITEM, 5],
-  ])("%s gives what was noted, in shared memory", (_, shape, runs) => {
+  ])("%s returns the recorded entries, in shared memory", (_, shape, runs) => {
     let entries = 0;
     for (let seed = 1; seed <= runs; seed += 1) {
       entries += roundTrip(inMemory(shape), shape, seed, 2000);
@@ -183,13 +183,13 @@ describe("a ledger", () => {
   it.each([
     ["small", SMALL, 4],
     ["medium", MEDIUM, 1],
-  ])("%s gives what was noted, through a file", (_, shape, runs) => {
+  ])("%s returns the recorded entries, through a file", (_, shape, runs) => {
     const ledger = inFile(shape);
     for (let seed = 101; seed <= 100 + runs; seed += 1) roundTrip(ledger, shape, seed, 2000);
     ledger.check();
   });
 
-  it("holds results of every length up to its limits, and says which it does not hold", () => {
+  it("holds results of every length up to its limits, and reports those that it does not hold", () => {
     const { reader, writer } = inMemory(MANY_ITEMS);
     const lengths = [0, 1, 60, 61, 62, 63, 64, 65, 4095, 4096, 4097, 65_534, 65_535, 65_536];
     const held: number[] = [];
@@ -208,7 +208,7 @@ describe("a ledger", () => {
     expect(found).toEqual([...held, "elsewhere"]);
   });
 
-  it("that nobody reads still has room for one short entry per item", () => {
+  it("that is not read still has room for one short entry per item", () => {
     const { reader, writer } = inMemory(MANY_ITEMS);
     const { times } = MANY_ITEMS;
     let refused = 0;
@@ -237,7 +237,7 @@ describe("a ledger", () => {
   it.each([
     ["in shared memory", inMemory],
     ["through a file", inFile],
-  ])("takes back what has not been begun, %s", (_, make) => {
+  ])("recalls items that have not begun, %s", (_, make) => {
     const { reader, writer, ...ledger } = make(SMALL);
     expect(writer.begin(0, 1)).toBe(true);
     reader.recall(true);

@@ -1,4 +1,4 @@
-/** Items and results too long for a line or a ledger: they lie in files that are used again and again. */
+/** Items and results too long for a line or a ledger: they are in files that are reused. */
 import { readdirSync, statSync } from "node:fs";
 import path from "node:path";
 import { describe, expect, it, vi } from "vitest";
@@ -13,12 +13,12 @@ const MIB = 1024 * KIB;
 
 const ALPHABETS = ["x", "é", "€", "😀", "\ud800"];
 
-/** Of all lengths up to 1 Mi characters, in no order: what comes after a longer one must not end as that did. */
+/** Texts of all lengths up to 1 Mi characters, unsorted: a text must not contain the end of a longer predecessor. */
 function texts(count: number): string[] {
   const random = seeded(11);
   return Array.from({ length: count }, (_, i) => {
     const length = Math.round(8 * KIB * (random(1000) < 200 ? 35 : 1) * (1 + random(30) / 10));
-    // An odd number of code units before them: pairs of them then lie across every boundary there is.
+    // An odd number of code units before them, so that surrogate pairs cross every boundary.
     return `${i} ${"x".repeat(i % 2)}${ALPHABETS[i % ALPHABETS.length]!.repeat(length)}`;
   });
 }
@@ -28,18 +28,18 @@ describe.each([
   { startMethod: "spawn", pool: 2 },
   { startMethod: "fork", pool: 1, threads: 2 },
 ] as const)("long values, %j", (options) => {
-  it("are whole, whatever was in their files before", async () => {
+  it("are complete, whatever their files contained before", async () => {
     const items = texts(60);
     const parallel = opened(new Echo(), options);
     for (let round = 0; round < 2; round += 1) {
       const found = await parallel.mapProcesses(items);
-      // Not toEqual: a difference would be printed.
+      // Not toEqual, which would print the difference.
       expect(found.findIndex((text: string, i: number) => text !== items[i])).toBe(-1);
       expect(found).toHaveLength(items.length);
     }
   });
 
-  it("may be more than there are places for", async () => {
+  it("may be more than there are places", async () => {
     const items = texts(40);
     const parallel = opened(new LateEcho(), { ...options, fibers: 20 });
     const found = await parallel.mapProcesses(items, { batch: 30 });
@@ -55,7 +55,7 @@ describe.each([
     expect(new Set(found.map((bytes) => bytes.constructor.name))).toEqual(new Set(["Uint8Array"]));
   });
 
-  it("take little of the disk when there are none", async () => {
+  it("leave little disk space in use afterwards", async () => {
     const scratchRoot = temporaryDirectory();
     const parallel = opened(new Echo(), { ...options, scratchRoot });
     const items = ["a", "b", "c", "d", "e", "f"].map((letter) => letter.repeat(8 * MIB));
@@ -68,7 +68,7 @@ describe.each([
     expect(ofItems.length).toBeLessThanOrEqual(8);
   });
 
-  it("leave nothing of a child that has died", async () => {
+  it("leave no files of a child that has died", async () => {
     const scratchRoot = temporaryDirectory();
     const parallel = opened(new Long(), { ...options, scratchRoot });
     const results = () => namesIn(scratchRoot).filter((name) => name.endsWith(".results"));
@@ -86,7 +86,7 @@ function namesIn(scratchRoot: string): string[] {
   return readdirSync(scratchRoot).flatMap((name) => readdirSync(path.join(scratchRoot, name)));
 }
 
-/** What the files take, the ledger aside. */
+/** Returns the bytes of the files, without the ledger. */
 function usedBytes(scratchRoot: string): number {
   let bytes = 0;
   for (const name of readdirSync(scratchRoot)) {
@@ -98,7 +98,7 @@ function usedBytes(scratchRoot: string): number {
   return bytes;
 }
 
-/** Threads of one process have its pid. */
+/** Ends a child; all threads of one process have its pid. */
 function end(pid: number): void {
   try {
     process.kill(pid, "SIGKILL");

@@ -1,4 +1,4 @@
-/** Values that are no JSON: as items, in every mode and for every verb; and as results. */
+/** Values that JSON cannot represent: as items, in every mode and for every verb; and as results. */
 import { CommandWorker, type ParallelOptions, ResultTypeError } from "forkmap";
 import { describe, expect, it } from "vitest";
 import { EchoJson } from "../fixtures/echo.mjs";
@@ -7,7 +7,7 @@ import { opened } from "../support/opened.js";
 import { rejection } from "../support/rejection.js";
 import { temporaryDirectory } from "../support/temporary.js";
 
-/** Deeper than any stack of Node, and made without one. */
+/** Deeper than any stack of Node allows, and created without recursion. */
 function deep(): unknown {
   let value: unknown = 1;
   for (let i = 0; i < 50_000; i += 1) value = [value];
@@ -90,7 +90,7 @@ function check(error: unknown, what: string): void {
   expect(message).toContain(`Item 1 is not a JSON value: ${what}. Items travel as JSON: `);
 }
 
-describe("an item that is no JSON is a TypeError that names it", () => {
+describe("an item that JSON cannot represent is a TypeError that names it", () => {
   it.each(Object.entries(MODES))("with %s", async (_, options) => {
     const parallel = opened(new EchoJson(), options as ParallelOptions<unknown, unknown>);
     for (const [make, what] of Object.values(ITEMS))
@@ -128,7 +128,7 @@ async function readAll(stream: AsyncIterable<unknown>): Promise<void> {
   for await (const _ of stream);
 }
 
-/** As a value would whose state another part of the program changes. */
+/** Returns an object whose getter throws from the given read on, as if another part of the program had changed it. */
 function throwsFrom(read: number): object {
   let reads = 0;
   return {
@@ -140,7 +140,7 @@ function throwsFrom(read: number): object {
   };
 }
 
-it("an item that cannot be read a second time names itself too", async () => {
+it("an item that cannot be read a second time is also named", async () => {
   const n = 2;
   for (const [name, options] of Object.entries({
     ...MODES,
@@ -169,20 +169,20 @@ describe.each(["fork", "spawn", "inline"] as const)("a result by %s", (method) =
     ["response", "an instance of Response, which JSON would turn into {}"],
     ["generator", "an object, which JSON would turn into {}"],
     ["within", "an object: `headers` is an instance of Headers, which JSON would turn into {}"],
-  ])("that is no JSON is told as what it is: %s", async (name, got) => {
+  ])("that JSON cannot represent is reported with its type: %s", async (name, got) => {
     const error = await rejection(opened(new ReturnsOdd(), options).mapProcesses([name]));
     expect(error).toBeInstanceOf(ResultTypeError);
     expect(error.message).toContain(`Item 0 returned ${got}, expected a JSON value`);
   });
 
-  it("whose own code throws fails with that", async () => {
+  it("whose own code throws fails with that error", async () => {
     const error = await rejection(opened(new ReturnsOdd(), options).mapProcesses(["getter"]));
     expect(error.message).toContain("Item 0 failed: Error: getter!");
     expect(error.cause.stack).toContain("returns.mjs");
   });
 });
 
-it("what JSON changes and README says so arrives changed", async () => {
+it("changes by JSON that the README documents apply", async () => {
   const item = {
     zero: -0,
     gone: undefined,

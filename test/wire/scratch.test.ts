@@ -24,7 +24,7 @@ import { temporaryDirectory } from "../support/temporary.js";
 describe.each(["fork", "spawn"] as const)(
   "the scratch directory of a call by %s",
   (startMethod) => {
-    it("is this user's alone, and so are the files in it", async () => {
+    it("is accessible only to this user, and so are the files in it", async () => {
       const scratchRoot = temporaryDirectory();
       const files = temporaryDirectory();
       const item = { begun: `${files}/begun`, go: `${files}/go`, padding: "x".repeat(20_000) };
@@ -49,7 +49,7 @@ describe.each(["fork", "spawn"] as const)(
       expect(await call).toEqual(["result"]);
     });
 
-    it("is gone after success, failure and abort", async () => {
+    it("is removed after success, failure and abort", async () => {
       const scratchRoot = temporaryDirectory();
       const seen: number[] = [];
       const onFinish = () => void seen.push(readdirSync(scratchRoot).length);
@@ -71,7 +71,7 @@ describe.each(["fork", "spawn"] as const)(
       expect(seen).toEqual([1, 1, 1]);
     });
 
-    it("is gone after a call that an item or a hook has stopped", async () => {
+    it("is removed after a call that an item or a hook has stopped", async () => {
       const scratchRoot = temporaryDirectory();
       const parallel = opened(new Echo(), { startMethod, scratchRoot });
       await rejection(parallel.mapProcesses(["a", 1n as never]));
@@ -81,7 +81,7 @@ describe.each(["fork", "spawn"] as const)(
       expect(readdirSync(scratchRoot)).toEqual([]);
     });
 
-    it("keeps no file of an item that is done", async () => {
+    it("keeps no file of a finished item", async () => {
       const scratchRoot = temporaryDirectory();
       const counts: number[] = [];
       const onFinish = () => {
@@ -93,12 +93,12 @@ describe.each(["fork", "spawn"] as const)(
       await opened(new Echo(), { startMethod, scratchRoot, concurrency: 1 }).mapProcesses(items, {
         onFinish,
       });
-      // The next item may be on its way: its own file, and that of its result.
+      // The next item may be in flight: its own file, and that of its result.
       expect(Math.max(...counts)).toBeLessThanOrEqual(2);
     });
 
     it.each(["missing", "a file"])(
-      "that cannot be made is a LaunchError: its root is %s",
+      "that cannot be created is a LaunchError: its root is %s",
       async (what) => {
         const scratchRoot = path.join(temporaryDirectory(), "root");
         if (what === "a file") writeFileSync(scratchRoot, "");
@@ -113,7 +113,7 @@ describe.each(["fork", "spawn"] as const)(
       },
     );
 
-    it("that is full fails the item that met it, and hangs nothing", async (context) => {
+    it("that is full fails the item concerned, and nothing hangs", async (context) => {
       await onDisk("256k", context, async (scratchRoot) => {
         const parallel = opened(new Long(), { startMethod, scratchRoot, concurrency: 1 });
         const settled = await parallel.mapSettled([10, 1_000_000, 20]);
@@ -121,14 +121,14 @@ describe.each(["fork", "spawn"] as const)(
         const { reason } = settled[1] as PromiseRejectedResult;
         expect(reason).toBeInstanceOf(ItemError);
         expect(reason).toMatchObject({ index: 1, cause: { code: "ENOSPC" } });
-        // The fork server has the ledger of the call mapped until it has been told to forget it.
+        // The fork server has the ledger of the call mapped until it receives the request to release it.
         await parallel.close();
       });
     });
   },
 );
 
-it("in a batch, a large item that finds no room fails alone", async (context) => {
+it("in a batch, a large item without enough space fails alone", async (context) => {
   await onDisk("2m", context, async (scratchRoot) => {
     const parallel = opened(new Echo(), { scratchRoot, pool: 1 });
     const items = ["a", "b", "x".repeat(4_000_000), "c"];
@@ -147,7 +147,7 @@ it("in a batch, a large item that finds no room fails alone", async (context) =>
   });
 });
 
-it("in a pool, a large result that finds no room takes none from others", async (context) => {
+it("in a pool, a large result without enough space takes none from others", async (context) => {
   await onDisk("4m", context, async (scratchRoot) => {
     const parallel = opened(new Long(), { scratchRoot, pool: 1 });
     const lengths = [100_000, 9_000_000, 1_000_000, 10, 9_000_000, 900_000];
@@ -161,7 +161,7 @@ it("in a pool, a large result that finds no room takes none from others", async 
   });
 });
 
-it("a large item that finds no room stops the call with an error, and hangs nothing", async (context) => {
+it("a large item without enough space stops the call with an error, and nothing hangs", async (context) => {
   await onDisk("256k", context, async (scratchRoot) => {
     const parallel = opened(new Echo(), { scratchRoot });
     expect(await rejection(parallel.mapProcesses(["x".repeat(1_000_000)]))).toMatchObject({
@@ -173,7 +173,7 @@ it("a large item that finds no room stops the call with an error, and hangs noth
 });
 
 describe("sweep", () => {
-  it("removes the directories of dead owners and of a pid that is used again, and nothing else", async () => {
+  it("removes the directories of dead owners and of a reused pid, and nothing else", async () => {
     const { start, place } = await ownName();
     const { pid: dead } = spawnSync("/bin/true");
     const elsewhere = place === "00000000" ? "11111111" : "00000000";
@@ -204,7 +204,7 @@ describe("sweep", () => {
     expect(readdirSync(target)).toEqual(["precious"]);
   });
 
-  it("happens with the first call in a root", async () => {
+  it("runs with the first call in a root", async () => {
     const { place } = await ownName();
     const { pid: dead } = spawnSync("/bin/true");
     const scratchRoot = temporaryDirectory();
@@ -213,11 +213,11 @@ describe("sweep", () => {
     expect(readdirSync(scratchRoot)).toEqual([]);
   });
 
-  it("removes what a fork server has left that was killed while it got ready", async () => {
+  it("removes the files of a fork server that was killed while it started", async () => {
     const [root, scratchRoot] = [temporaryDirectory(), temporaryDirectory()];
     vi.stubEnv("TMPDIR", root);
     try {
-      // Its own directory is only there for some ms.
+      // Its own directory exists only for some ms.
       for (let tries = 0; tries < 20; tries += 1) {
         const parallel = opened(new Echo(), { startMethod: "fork", scratchRoot });
         if (await killedAtSight(parallel, root)) break;
@@ -229,12 +229,12 @@ describe("sweep", () => {
     expect(readdirSync(root)).toEqual([]);
   });
 
-  it("of a root that does not exist does nothing", async () => {
+  it("does nothing if the root does not exist", async () => {
     await sweep(path.join(temporaryDirectory(), "missing"));
   });
 });
 
-/** Kills a fork server that starts as soon as there is anything in `root`, and tells whether there was. */
+/** Kills a starting fork server once `root` contains anything; returns whether it did. */
 async function killedAtSight(parallel: Parallel<string, string>, root: string): Promise<boolean> {
   let isOver = false;
   const over = parallel.ready().then(
@@ -252,7 +252,7 @@ async function killedAtSight(parallel: Parallel<string, string>, root: string): 
   return isSeen;
 }
 
-/** With a disk of so many bytes, where one can be mounted. */
+/** Runs `use` with a disk of the given size, if one can be mounted. */
 async function onDisk(
   size: string,
   context: TestContext,
@@ -268,7 +268,7 @@ async function onDisk(
   }
 }
 
-/** The parts of a name that is this process's. */
+/** Returns the parts of a directory's name that identify this process. */
 async function ownName(): Promise<{ start: string; place: string }> {
   const scratchRoot = temporaryDirectory();
   let name = "";

@@ -19,14 +19,14 @@ it.each([
   ["another object", () => (globalThis.JSON = { stringify: () => "boo" } as unknown as JSON)],
   ["nothing", () => (globalThis.JSON = undefined as unknown as JSON)],
   ["another function", () => (JSON.stringify = () => "boo")],
-])("is not kept from it by %s in the place of JSON", (_, replace) => {
+])("sorts them also with %s in the place of JSON", (_, replace) => {
   replace();
   const { JSON: theirs } = globalThis;
   expect(stableStringify({ b: "x", a: 1 })).toBe('{"a":1,"b":"x"}');
   expect(globalThis.JSON).toBe(theirs);
 });
 
-it("refuses what contains itself", () => {
+it("refuses a value that contains itself", () => {
   const value: { self?: unknown } = {};
   value.self = [value];
   expect(() => stableStringify(value)).toThrow(TypeError);

@@ -10,7 +10,7 @@ import { rejection } from "../support/rejection.js";
 import { temporaryDirectory } from "../support/temporary.js";
 
 describe.each(["fork", "spawn"] as const)("a worker in children by %s", (startMethod) => {
-  it("preloads before any child is forked, or in each spawned one", async () => {
+  it("preloads before any child is forked, or in each spawned child", async () => {
     const file = `${temporaryDirectory()}/notes`;
     const parallel = opened(new Notes(file), { startMethod });
     await parallel.mapProcesses(["a", "b"]);
@@ -28,7 +28,7 @@ describe.each(["fork", "spawn"] as const)("a worker in children by %s", (startMe
     }
   });
 
-  it("is set up before its item and torn down after it, awaited, once in each child", async () => {
+  it("runs setup before its item and teardown after it, awaited, once in each child", async () => {
     const file = `${temporaryDirectory()}/notes`;
     await opened(new Notes(file), { startMethod }).mapProcesses(["a", "b"]);
     const notes = noted(file);
@@ -42,13 +42,13 @@ describe.each(["fork", "spawn"] as const)("a worker in children by %s", (startMe
     }
   });
 
-  it("is not torn down in a child that fails or dies", async () => {
+  it("does not run teardown in a child that fails or dies", async () => {
     const file = `${temporaryDirectory()}/notes`;
     await opened(new Notes(file), { startMethod }).mapSettled(["throws", "dies"]);
     expect(noted(file).map((each) => each.hook)).not.toContain("teardown");
   });
 
-  it("is set up with the instance it runs in", async () => {
+  it("passes its instance to setup", async () => {
     const file = `${temporaryDirectory()}/notes`;
     await opened(new Notes(file), { startMethod, concurrency: 1 }).mapProcesses(["a", "b"]);
     const setups = noted(file).filter((each) => each.hook === "setup");
@@ -59,7 +59,7 @@ describe.each(["fork", "spawn"] as const)("a worker in children by %s", (startMe
     ]);
   });
 
-  it.each(["setup", "teardown"])("fails its item with what %s throws", async (bad) => {
+  it.each(["setup", "teardown"])("fails its item with the error that %s throws", async (bad) => {
     const error = await rejection(opened(new BadHooks(bad), { startMethod }).mapProcesses(["a"]));
     expect(error).toMatchObject({
       code: "ERR_PARALLEL_ITEM",
@@ -69,7 +69,7 @@ describe.each(["fork", "spawn"] as const)("a worker in children by %s", (startMe
     expect(error.cause).toBeInstanceOf(RangeError);
   });
 
-  it("is a WorkerModuleError when preload throws, and no item is to blame", async () => {
+  it("causes a WorkerModuleError when preload throws, as an error of the call and not of an item", async () => {
     const parallel = opened(new BadHooks("preload"), { startMethod });
     for (const call of ["mapProcesses", "mapSettled"] as const) {
       const error = await rejection(parallel[call](["a", "b"]));
@@ -79,7 +79,7 @@ describe.each(["fork", "spawn"] as const)("a worker in children by %s", (startMe
     }
   });
 
-  it("has its own fields with it; private ones and functions are made anew", async () => {
+  it("keeps its own fields; private fields and functions are created again", async () => {
     const worker = new Carries();
     worker.map.set("key", [1, { two: 3 }]);
     const [found] = await opened(worker, { startMethod }).mapProcesses(["key"]);
@@ -91,7 +91,7 @@ describe.each(["fork", "spawn"] as const)("a worker in children by %s", (startMe
     });
   });
 
-  it("that carries what cannot travel is a WorkerModuleError that names the field", async () => {
+  it("with a field that cannot be sent is a WorkerModuleError that names the field", async () => {
     const error = await rejection(
       opened(new CarriesFunction(() => 1), { startMethod }).mapProcesses(["a"]),
     );
@@ -99,7 +99,7 @@ describe.each(["fork", "spawn"] as const)("a worker in children by %s", (startMe
     expect(error.message).toContain("The field `callback` of CarriesFunction cannot travel");
   });
 
-  it("is told its place, and that of the Parallel it uses itself", async () => {
+  it("receives its place, and so does the worker of a Parallel that it uses", async () => {
     const [found] = await opened(new Outer(), { startMethod }).mapProcesses([0]);
     const outer = { kind: startMethod, num: 0, name: "Outer" };
     expect(found.task).toEqual({

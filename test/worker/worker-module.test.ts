@@ -23,7 +23,7 @@ describe.each(["fork", "spawn"] as const)("a worker's module by %s", (startMetho
       /ended its process while it was loaded \(exit code 6\)/,
     ],
     ["does not export the class", "echo", /The class Pid is not exported by .*echo\.mjs/],
-  ])("that %s is one clear error", async (_, name, message) => {
+  ])("that %s is reported as one clear error", async (_, name, message) => {
     const parallel = opened(new Pid(), { startMethod, module: fixture(name) });
     const error = await rejection(parallel.mapProcesses(["a", "b", "c"]));
     expect(error).toBeInstanceOf(WorkerModuleError);
@@ -32,7 +32,7 @@ describe.each(["fork", "spawn"] as const)("a worker's module by %s", (startMetho
     expect(children(parallel.stats().pids)).toEqual([]);
   });
 
-  it("that has a syntax error is one clear error", async () => {
+  it("that has a syntax error is reported as one clear error", async () => {
     const module = `${temporaryDirectory()}/no-syntax.mjs`;
     writeFileSync(module, "export class Pid extends {");
     const error = await rejection(opened(new Pid(), { startMethod, module }).mapProcesses(["a"]));
@@ -40,7 +40,7 @@ describe.each(["fork", "spawn"] as const)("a worker's module by %s", (startMetho
     expect(error.message).toContain("could not be loaded: SyntaxError: ");
   });
 
-  it("that hangs while it is loaded is an error after startupTimeout", async () => {
+  it("that hangs while it loads is an error after startupTimeout", async () => {
     const parallel = opened(new Pid(), {
       startMethod,
       module: fixture("hangs-while-loading"),
@@ -51,14 +51,14 @@ describe.each(["fork", "spawn"] as const)("a worker's module by %s", (startMetho
     expect(error.message).toContain("was not loaded after 1000 ms");
   });
 
-  it("may be a URL, its text or a path", async () => {
+  it("may be given as a URL, its text or a path", async () => {
     const url = fixture("pid");
     for (const module of [url, url.href, url.pathname]) {
       expect(await opened(new Pid(), { startMethod, module }).mapProcesses(["a"])).toHaveLength(1);
     }
   });
 
-  it("is tried anew by the next call", async () => {
+  it("is loaded again by the next call", async () => {
     const parallel = opened(new Pid(), { startMethod, module: fixture("missing") });
     const first = await rejection(parallel.mapProcesses(["a"]));
     const second = await rejection(parallel.mapProcesses(["a"]));

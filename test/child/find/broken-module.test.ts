@@ -1,4 +1,4 @@
-/** A worker that cannot be loaded is one clear error that names its module, soon, and leaves nothing behind. */
+/** A worker that cannot be loaded is reported soon, as one clear error that names its module, and leaves nothing behind. */
 import { mkdtempSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import path from "node:path";
@@ -9,7 +9,7 @@ import { Broken } from "../../fixtures/broken.mjs";
 
 const MODULE = new URL("../../fixtures/broken.mjs", import.meta.url).href;
 const STARTUP_TIMEOUT_MS = 1500;
-/** Far below the default of 30 s, with room for a slow machine. */
+/** Far below the default of 30 s, but long enough for a slow machine. */
 const SOON_MS = 15_000;
 
 describe.each(["fork", "spawn"] as const)("for children made by %s", (startMethod) => {
@@ -63,7 +63,7 @@ describe.each(["fork", "spawn"] as const)("for children made by %s", (startMetho
     expect(error.message).toContain(`${STARTUP_TIMEOUT_MS} ms`);
   });
 
-  test("waits for what nothing can settle", async () => {
+  test("awaits a promise that can never settle", async () => {
     const error = await broken("waits for nothing");
     expect(error.module).toBe(MODULE);
     expect(error.message).toContain(MODULE);
@@ -76,7 +76,7 @@ describe.each(["fork", "spawn"] as const)("for children made by %s", (startMetho
     expect(error.cause).toBeInstanceOf(TypeError);
   });
 
-  test("preload waits for what nothing can settle", async () => {
+  test("preload awaits a promise that can never settle", async () => {
     const { message } = await broken("preload waits for nothing");
     expect(message).toContain("preload() of Broken never settled: its promise is pending");
   });
@@ -92,7 +92,7 @@ describe.each(["fork", "spawn"] as const)("for children made by %s", (startMetho
     expect(cause).toMatchObject({ message: "preload is broken later" });
   });
 
-  test("is not there", async () => {
+  test("does not exist", async () => {
     const module = path.join(directory, "missing.mjs");
     const error = await failure({ module });
     expect(error.module).toBe(pathToFileURL(module).href);
@@ -108,7 +108,7 @@ describe.each(["fork", "spawn"] as const)("for children made by %s", (startMetho
     expect(error.cause).toBeInstanceOf(SyntaxError);
   });
 
-  test("is tried anew by the next call", async () => {
+  test("is loaded again by the next call", async () => {
     const parallel = new Parallel(new Broken() as never, {
       startMethod,
       module: path.join(directory, "repaired.mjs"),

@@ -1,9 +1,9 @@
-/** A program given on the command line: children get Node's other options, never the program, which would start itself again. */
+/** A program given on the command line: children get Node's other options, but not the program, which would run again. */
 import { spawn } from "node:child_process";
 import { describe, expect, test } from "vitest";
 import { fixture, outputOf } from "../../support/run-script.js";
 
-/** Ends at once when it finds itself in a child: without that, a failure would start processes for ever. */
+/** Ends immediately in a child: otherwise a failure would start processes forever. */
 const PROGRAM = `
 if (process.env.FORKMAP_TEST_DEPTH) { process.stdout.write("started itself again"); process.exit(9); }
 const env = { ...process.env, FORKMAP_TEST_DEPTH: "1" };
@@ -33,7 +33,7 @@ describe.each(["fork", "spawn"])("children made by %s", (startMethod) => {
     });
     const { stdout, stderr, code } = await outputOf(program);
     expect(stdout, stderr).not.toContain("started itself again");
-    // -p prints a value of its own, on Node 20 before ours and later after it.
+    // -p prints a value of its own, on Node 20 before the program's output and later after it.
     expect(stdout, stderr).toContain("A,B");
     expect(code).toBe(0);
   });

@@ -1,4 +1,4 @@
-/** The worker is had in another process: its class by its export, its fields as they are. */
+/** The worker is created in another process: its class from its export, its fields as they are. */
 import { fileURLToPath } from "node:url";
 import { describe, expect, test } from "vitest";
 import { Parallel, WorkerModuleError } from "forkmap";
@@ -49,7 +49,7 @@ describe.each(["fork", "spawn"] as const)("for children made by %s", (startMetho
     expect(await first(new Plain())).toEqual([1, "private", "of the class"]);
   });
 
-  test("fields that were changed since", async () => {
+  test("fields that were changed after construction", async () => {
     expect(await first(new Plain().set({ list: [1, null], map: "x" }))).toEqual([
       1,
       "private",
@@ -61,11 +61,11 @@ describe.each(["fork", "spawn"] as const)("for children made by %s", (startMetho
     expect(await first(new WithArguments("a", { b: 2 }))).toEqual([1, "a", { b: 2 }]);
   });
 
-  test("a function that the class sets itself", async () => {
+  test("a function that the class assigns itself", async () => {
     expect(await first(new WithFunction())).toBe(2);
   });
 
-  test("a function that came from outside is refused, naming the field", async () => {
+  test("a function from outside is refused, naming the field", async () => {
     const worker = new WithArgumentFunction((n: number) => n + 1);
     await expect(first(worker)).rejects.toThrow(
       /field `change` of WithArgumentFunction cannot travel .*function/,
@@ -73,17 +73,17 @@ describe.each(["fork", "spawn"] as const)("for children made by %s", (startMetho
     await expect(first(worker)).rejects.toBeInstanceOf(WorkerModuleError);
   });
 
-  test("an instance of a class that the worker makes itself", async () => {
+  test("an instance of a class that the worker creates itself", async () => {
     expect(await first(new WithOwnInstance())).toBe(1);
   });
 
-  test("an instance of a class that came from outside is refused, naming the field", async () => {
+  test("an instance of a class from outside is refused, naming the field", async () => {
     await expect(first(new WithInstance(new Point()))).rejects.toThrow(
       /field `point` of WithInstance cannot travel .*Point/,
     );
   });
 
-  test("options that travel, and none", async () => {
+  test("constructor options that can be sent, and none", async () => {
     expect(await first(new WithOptions({ greeting: "Hello" }))).toBe("Hello 1");
     expect(await first(new WithRest({ greeting: "Hello" }))).toBe("Hello 1");
     expect(await first(new WithOptions())).toBe("Bye 1");
@@ -99,7 +99,7 @@ describe.each(["fork", "spawn"] as const)("for children made by %s", (startMetho
       () => Object.assign(new WithFunction(), { double: (n: number) => n * 3 }),
       "double",
     ],
-  ])("what no argument makes there is refused, naming the field: %s", async (_, make, field) => {
+  ])("a value that no argument makes is refused, naming the field: %s", async (_, make, field) => {
     await expect(first(make())).rejects.toThrow(
       new RegExp(
         `field \`${field}\` of \\w+ cannot travel .*function.*, and what \`new \\w+\\(\\)\` makes there is another one`,
@@ -113,14 +113,14 @@ describe.each(["fork", "spawn"] as const)("for children made by %s", (startMetho
     );
   });
 
-  test("the option `module`, as URL, as its text and as path", async () => {
+  test("the option `module`, as a URL, its text and a path", async () => {
     const module = new URL("../../fixtures/pid.mjs", import.meta.url);
     expect(await first(new Pid(), { module })).toMatch(/^1:/);
     expect(await first(new Pid(), { module: module.href })).toMatch(/^1:/);
     expect(await first(new Pid(), { module: fileURLToPath(module) })).toMatch(/^1:/);
   });
 
-  test("a module that has no such class", async () => {
+  test("a module that does not export the class", async () => {
     const module = new URL("../../fixtures/imported-late.mjs", import.meta.url);
     const failure = first(new Pid(), { module });
     await expect(failure).rejects.toThrow(/class Pid is not exported by .*imported-late\.mjs/);

@@ -1,9 +1,9 @@
-/** The worker's class in the program's own file: the file is run again in a child, but only up to the class. */
+/** The worker's class is in the program's own file: a child runs the file again, but only up to the class. */
 import { describe, expect, test } from "vitest";
 import { fixture, type Ran, runScript } from "../../support/run-script.js";
 
 const STRIPS_TYPES = Boolean((process.features as { typescript?: unknown }).typescript);
-/** Node says so itself when it strips types, in some versions. */
+/** Some versions of Node print a warning when they strip types. */
 const QUIET = { NODE_NO_WARNINGS: "1" };
 
 function lines({ stdout, stderr, code }: Ran): string[] {
@@ -16,7 +16,7 @@ describe.each(["fork", "spawn"])("children made by %s", (startMethod) => {
     lines(
       await runScript(fixture(`one-file/${name}`), { env: { FORKMAP_TEST_START: startMethod } }),
     );
-  /** What is printed before `new Parallel` is printed again by each process that runs the file up to there. */
+  /** Output before `new Parallel` is printed again by each process that runs the file up to that line. */
   const reruns = startMethod === "fork" ? 1 : 3;
   const again = (line: string) => Array.from({ length: reruns }, () => line);
 
@@ -46,7 +46,7 @@ describe.each(["fork", "spawn"])("children made by %s", (startMethod) => {
     ["makes-first.mjs", "could not be loaded: Error: EEXIST"],
     ["awaits-first.mjs", "never finished loading"],
   ])(
-    "a program that does too much before `new Parallel` is told that it is run twice: %s",
+    "a program that does too much before `new Parallel` gets an error that it is run twice: %s",
     async (name, what) => {
       const [error] = await run(name);
       expect(error).toMatch(/^WorkerModuleError: /);
@@ -73,7 +73,7 @@ describe.each(["fork", "spawn"])("children made by %s", (startMethod) => {
     expect(await run("two-classes.mjs")).toEqual(["AB,CD", "BA,DC"]);
   });
 
-  test("a second class after a call of the first: works or says what to do", async () => {
+  test("a second class after a call of the first works or gets an error that says what to do", async () => {
     const [first, second] = await run("second-after-first.mjs");
     expect(first).toBe("AB,CD");
     expect(second).toMatch(
@@ -81,7 +81,7 @@ describe.each(["fork", "spawn"])("children made by %s", (startMethod) => {
     );
   });
 
-  test("private fields are those of the re-made worker, own fields those of the parent", async () => {
+  test("private fields are those of the worker made in the child, own fields those of the parent", async () => {
     const [printed] = await run("fields.mjs");
     const [[item, secret, own, table, when]] = JSON.parse(printed!) as [unknown[]];
     expect([item, secret, table, when]).toEqual([1, "private", [1], "1970-01-01T00:00:00.000Z"]);
@@ -96,19 +96,19 @@ describe.concurrent.each(["fork", "spawn"])("a class made by a function, by %s",
     return lines(ran).map((line) => JSON.parse(line) as unknown);
   };
 
-  test("is taken when the program makes it again with the same variables", async () => {
+  test("is used when the program creates it again with the same variables", async () => {
     expect(await run("one")).toEqual([[3, 6]]);
     expect(await run("one with a function")).toEqual([[3, 6]]);
   });
 
-  test.each(["two", "block"])("is told from others with the same text: %s", async (way) => {
+  test.each(["two", "block"])("is distinguished from others of equal text: %s", async (way) => {
     expect(await run(way)).toEqual([
       [4, 8],
       [3, 6],
     ]);
   });
 
-  test("is refused where others have the same text and variables that cannot be compared", async () => {
+  test("is refused if others have the same text and variables that cannot be compared", async () => {
     for (const each of await run("two with functions")) {
       expect(each).toMatch(
         /^WorkerModuleError: Apply is defined inside apply\(\) and uses its variables, and there is more than one/,
@@ -117,7 +117,7 @@ describe.concurrent.each(["fork", "spawn"])("a class made by a function, by %s",
     }
   });
 
-  test("is refused where the program makes it with other variables", async () => {
+  test("is refused if the program creates it with other variables", async () => {
     expect(await run("another")).toEqual([
       expect.stringMatching(
         /^WorkerModuleError: Multiply is defined inside multiply\(\) and uses its variables \(`k` is \d+ in the program, and \d+ when/,
@@ -125,7 +125,7 @@ describe.concurrent.each(["fork", "spawn"])("a class made by a function, by %s",
     ]);
   });
 
-  test("is refused where the program does not make it again", async () => {
+  test("is refused if the program does not create it again", async () => {
     expect(await run("request")).toEqual([
       expect.stringMatching(
         /^WorkerModuleError: Multiply is defined inside multiply\(\) and uses its variables, which no other/,
@@ -134,7 +134,7 @@ describe.concurrent.each(["fork", "spawn"])("a class made by a function, by %s",
   });
 });
 
-test("TypeScript under tsx falls back to spawn, and says why", async () => {
+test("TypeScript under tsx falls back to spawn, with the reason", async () => {
   const tsx = import.meta.resolve("tsx");
   const ran = await runScript(fixture("one-file/typescript.ts"), { execArgv: ["--import", tsx] });
   const printed = lines(ran).filter((line) => line !== "top");

@@ -1,4 +1,4 @@
-/** Every kind of descriptor that a worker's `preload` may leave open, and whether children are forked all the same. */
+/** Every kind of descriptor that a worker's `preload` may leave open, and whether children can still be forked. */
 import { mkdtempSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
 import path from "node:path";
@@ -6,7 +6,7 @@ import { afterEach, beforeEach, describe, expect, test } from "vitest";
 import { KINDS, Opens } from "../../fixtures/inherits/opens.mjs";
 import { opened } from "../../support/opened.js";
 
-/** Why children are spawned; `undefined` when they are forked. Without the addresses and paths of the moment. */
+/** Why children are spawned; `undefined` when they are forked. Addresses and paths that vary are replaced. */
 const REASONS: Readonly<Record<string, string | undefined>> = {
   file: undefined,
   "read-only file": undefined,
@@ -47,12 +47,12 @@ afterEach(() => {
   rmSync(directory, { recursive: true, force: true });
 });
 
-test("every kind is expected to be something", () => {
+test("every kind has an expectation", () => {
   expect(Object.keys(KINDS)).toEqual(Object.keys(REASONS));
 });
 
 describe.each(Object.keys(KINDS))("%s", (kind) => {
-  test("is shared with forked children only when it has nothing to share", async () => {
+  test("is shared with forked children only when sharing is harmless", async () => {
     const file = path.join(directory, "file");
     const parallel = opened(Object.assign(new Opens(), { kind, file }));
     await parallel.ready();

@@ -1,4 +1,4 @@
-/** Random bytes that are drawn before the fork: no two children make the same id of them, and no key stops fitting. */
+/** Random bytes drawn before the fork: no two children make the same id from them, and keys still match. */
 import { describe, expect, test } from "vitest";
 import { HoldsBytes } from "../../fixtures/inherits/holds-bytes.mjs";
 import { kinds, UniqueIds } from "../../fixtures/inherits/unique-ids.mjs";
@@ -12,7 +12,7 @@ describe.each([
   ["a pool", POOL],
 ])("%s", (_, options) => {
   test.each(["at top level", "in preload"])(
-    "makes ids of its own after one was made %s",
+    "makes unique ids after one was made %s",
     async (when) => {
       const env = { ...process.env, FORKMAP_TEST_WHEN: when };
       const parallel = opened(new UniqueIds(), { ...options, env });
@@ -25,7 +25,7 @@ describe.each([
   );
 });
 
-/** By what is of `node:crypto`, or not; in whole, in parts, or with something else beside it. */
+/** The bytes are used by `node:crypto` or by other code; as a whole, in part, or stored beside other data. */
 test.each([
   ["cipher", 32],
   ["web crypto", 32],
@@ -37,7 +37,7 @@ test.each([
   ["data", 4096],
   ["key", 32],
 ])(
-  "children are spawned where something may have been made with the bytes: %s",
+  "children are spawned if something may have been made with the bytes: %s",
   async (kind, size) => {
     const parallel = opened(Object.assign(new HoldsBytes(), { kind }));
     expect(await parallel.mapProcesses([1, 2])).toEqual([true, true]);
@@ -57,7 +57,7 @@ test.each([
   ["a pair of keys as text", "random bytes of a key are held"],
   ["a key of web crypto", "random bytes of a key are held"],
   ["keys of a curve", "random bytes of a key are held"],
-])("children are spawned where there is %s", async (kind, what) => {
+])("children are spawned if there is %s", async (kind, what) => {
   const parallel = opened(Object.assign(new HoldsBytes(), { kind }));
   expect(await parallel.mapProcesses([1, 2])).toEqual([true, true]);
   expect(parallel.stats()).toMatchObject({
@@ -66,7 +66,7 @@ test.each([
   });
 });
 
-test("children are spawned where a package counts on from what it has drawn", async () => {
+test("children are spawned if a package derives later ids from its first draw", async () => {
   const parallel = opened(Object.assign(new HoldsBytes(), { kind: "a store of ids" }));
   expect(await parallel.mapProcesses([1, 2])).toEqual([true, true]);
   expect(parallel.stats()).toMatchObject({
@@ -76,7 +76,7 @@ test("children are spawned where a package counts on from what it has drawn", as
   });
 });
 
-test.each(["dropped", "a dropped key"])("%s bytes are no obstacle", async (kind) => {
+test.each(["dropped", "a dropped key"])("%s bytes do not prevent a fork", async (kind) => {
   const parallel = opened(Object.assign(new HoldsBytes(), { kind }));
   expect(await parallel.mapProcesses([1, 2])).toEqual([true, true]);
   expect(parallel.stats()).toMatchObject({ startMethod: "fork", reason: undefined });

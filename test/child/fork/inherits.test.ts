@@ -1,4 +1,4 @@
-/** What a worker's module has open, running or under way when its children are forked: they give what spawned ones give. */
+/** Whatever a worker's module has open or running when its children are forked, they return the same as spawned children. */
 import { mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import path from "node:path";
@@ -51,7 +51,7 @@ async function run<Result>(
   });
   const results = await parallel.mapProcesses(items);
   const { startMethod, reason } = parallel.stats();
-  // Before the servers are.
+  // Closed before the servers.
   await parallel.close();
   return { results, startMethod, reason };
 }
@@ -70,9 +70,9 @@ describe.each(MODES)("%s", (_, options) => {
     rmSync(directory, { recursive: true, force: true });
   });
 
-  // What closes idle connections is the same for all children.
+  // The code that closes idle connections is the same for all kinds of children.
   test.each(options.pool === undefined ? HTTP_CLIENTS : HTTP_CLIENTS.slice(0, 1))(
-    "%s, used %s: each item its own answer",
+    "%s, used %s: each item gets its own answer",
     async (client, when) => {
       server = await httpServer();
       const paths = Array.from({ length: 24 }, (_, i) => `/${i}`);
@@ -96,7 +96,7 @@ describe.each(MODES)("%s", (_, options) => {
       server = await redisServer();
       const { port } = server;
       const env = { FORKMAP_TEST_PORT: String(port), FORKMAP_TEST_WHEN: when };
-      // It disconnects after each, so that a child has nothing left to wait for.
+      // It disconnects after each item, so that the child has nothing left to wait for.
       const keys = ["k1", "k2", "k3", "k4"];
       const { results, startMethod, reason } = await run(
         new AsksRedis(),
@@ -131,7 +131,7 @@ describe.each(MODES)("%s", (_, options) => {
     },
   );
 
-  test("a worker that says that it is safe: its client sees the connection closed, and makes another", async () => {
+  test("a worker that declares itself fork safe: its client sees the connection closed, and reconnects", async () => {
     server = await redisServer();
     const env = { FORKMAP_TEST_PORT: String(server.port), FORKMAP_TEST_WHEN: "in preload" };
     const keys = Array.from({ length: 16 }, (_, i) => `k${i}`);
@@ -140,7 +140,7 @@ describe.each(MODES)("%s", (_, options) => {
     expect(startMethod).toBe(forks ? "fork" : "spawn");
   });
 
-  test("what preload has just closed is no obstacle", async () => {
+  test("a connection that preload has just closed does not prevent a fork", async () => {
     const { results, startMethod, reason } = await run(new Closes(), ["a", "b"], options);
     expect(results).toEqual(["hello", "hello"]);
     expect({ startMethod, reason }).toEqual({
@@ -156,7 +156,7 @@ describe.each(MODES)("%s", (_, options) => {
     if (forks) expect(reason).toBe("a child process `esbuild` is running; start it in `setup`");
   });
 
-  test("work that the module has begun and not awaited", async () => {
+  test("work that the module has begun but not awaited", async () => {
     const kinds = ["scrypt", "gzip", "readFile", "exec"];
     const items = [...kinds, ...kinds];
     const { results, startMethod } = await run(new WorksInBackground(), items, options);
@@ -167,7 +167,7 @@ describe.each(MODES)("%s", (_, options) => {
     expect(startMethod).toBe(forks ? "fork" : "spawn");
   });
 
-  test("files: each child reads on from where the module was, and appends", async () => {
+  test("files: each child reads on from the module's position, and appends", async () => {
     const input = path.join(directory, "input");
     const output = path.join(directory, "output");
     writeFileSync(input, Array.from({ length: 100 }, (_, i) => `${1000 + i}\n`).join(""));
@@ -179,7 +179,7 @@ describe.each(MODES)("%s", (_, options) => {
       { FORKMAP_TEST_READ: input, FORKMAP_TEST_WRITE: output },
     );
     expect(results.map(({ read }) => read)).toEqual(names.map(() => ["1001", "1000", "1002"]));
-    // Closed when a program is started, as Node opens them; appended to.
+    // Close-on-exec, as Node opens them; O_APPEND for the second.
     const [reading, appending] = results[0]!.flags.map((flags) => Number.parseInt(flags, 8));
     expect([reading! & 0o2000000, appending! & 0o2000000]).toEqual([0o2000000, 0o2000000]);
     expect(appending! & 0o2000).toBe(0o2000);

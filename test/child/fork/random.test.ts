@@ -1,11 +1,11 @@
-/** Children are copies of one process, yet no two of them may draw the same numbers. */
+/** Children are copies of one process, yet no two of them may draw the same random numbers. */
 import { describe, expect, test } from "vitest";
 import { Parallel } from "forkmap";
 import { NeverDrawn, Random } from "../../fixtures/random.mjs";
 
 type Draw = Record<string, string | number>;
 interface Drawn {
-  /** Before the fork: the same in every forked child. */
+  /** Drawn before the fork: the same in every forked child. */
   readonly early: Draw[];
   readonly draws: Draw[];
   readonly asynchronous?: number;
@@ -45,14 +45,14 @@ describe.each(["fork", "spawn"] as const)(
         const early = drawn[0]!.early.map((each) => each[source]);
         expect(repeated([...early, ...values]), source).toEqual([]);
       }
-      // Some sources share a generator or a buffer: across them nothing may repeat either.
+      // Some sources share a generator or a buffer, so no value may repeat across sources either.
       const all = drawn.flatMap(({ draws }) => draws.flatMap((each) => Object.values(each)));
       expect(repeated(all)).toEqual([]);
       const asynchronous = drawn.map((each) => each.asynchronous).filter((n) => n !== undefined);
       expect(repeated(asynchronous)).toEqual([]);
     });
 
-    test("numbers look as they should", async () => {
+    test("numbers are in their usual ranges", async () => {
       for (const { draws } of await drawIn(startMethod, new Random() as object)) {
         for (const each of draws) {
           expect(each["Math.random"]).toBeGreaterThanOrEqual(0);

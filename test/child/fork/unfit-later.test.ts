@@ -1,4 +1,4 @@
-/** A fork server that has to be started again, and whose children cannot be forked this time. */
+/** A fork server that is started again, and whose children cannot be forked this time. */
 import { mkdtempSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import path from "node:path";
@@ -23,7 +23,7 @@ describe.each<[string, ParallelOptions]>([
     rmSync(directory, { recursive: true, force: true });
   });
 
-  /** Kills the fork server in the middle of the call, and has the next one find something open. */
+  /** Kills the fork server in the middle of the call, so that the next one has a socket open. */
   async function runAcrossServers(more: ParallelOptions) {
     const file = path.join(directory, "listen");
     const worker = Object.assign(new OpensLater(), { file });
@@ -44,7 +44,7 @@ describe.each<[string, ParallelOptions]>([
     return { parallel, outcomes };
   }
 
-  test("what is left of the call is spawned, and so is the next", async () => {
+  test("the rest of the call is spawned, and so is the next call", async () => {
     const { parallel, outcomes } = await runAcrossServers({});
     expect(outcomes).toEqual(items.map((value) => ({ status: "fulfilled", value })));
     const { startMethod, reason } = parallel.stats();
@@ -53,7 +53,7 @@ describe.each<[string, ParallelOptions]>([
     expect(await parallel.mapProcesses(["next"])).toEqual(["next"]);
   });
 
-  test("what is left fails where only fork will do", async () => {
+  test('the rest fails if `startMethod` is "fork"', async () => {
     await expect(runAcrossServers({ startMethod: "fork" })).rejects.toThrow(LaunchError);
   });
 });

@@ -1,4 +1,4 @@
-/** What V8 and Node do with threads of their own, which no fork copies, forked children do as spawned ones do. */
+/** V8 and Node use threads that a fork does not copy; forked children behave as spawned ones nevertheless. */
 import { describe, expect, test } from "vitest";
 import { UsesThreads } from "../../fixtures/v8-threads.mjs";
 import { opened } from "../../support/opened.js";
@@ -29,14 +29,14 @@ describe.each([
     expect(await run({ way })).toEqual({ status: "fulfilled", value });
   });
 
-  test.each(WAYS)("%s, and then nothing that could settle it", async (way) => {
+  test.each(WAYS)("%s, followed by a promise that can never settle", async (way) => {
     const settled = await run({ way, never: true });
     expect(settled).toMatchObject({ reason: { code: "ERR_PARALLEL_CHILD_DIED" } });
     expect((settled as { reason: Error }).reason.message).toContain("never settled");
   });
 });
 
-test("a loop that runs for long becomes as fast in a forked child as in a spawned one", async () => {
+test("a long loop becomes as fast in a forked child as in a spawned one", async () => {
   const quickest = async (options: object) => {
     const parallel = opened(new UsesThreads(), { ...options, concurrency: 1 });
     const times = await parallel.mapProcesses(
@@ -44,6 +44,6 @@ test("a loop that runs for long becomes as fast in a forked child as in a spawne
     );
     return Math.min(...(times as number[]));
   };
-  // It took 8 times as long where V8 did not optimize it.
+  // It took 8 times as long when V8 did not optimise it.
   expect(await quickest({})).toBeLessThan(4 * (await quickest({ startMethod: "spawn" })));
 });

@@ -1,4 +1,4 @@
-/** The program is run again up to `new Parallel` also where async hooks are on: Node checks its stack of async ids. */
+/** A child runs the program up to `new Parallel` also with async hooks enabled: Node checks its stack of async ids. */
 import { describe, expect, test } from "vitest";
 import { fixture, runScript } from "../../support/run-script.js";
 
@@ -22,7 +22,7 @@ describe.each(["fork", "spawn"])("a file of node:test with the class in it, by %
       env: { FORKMAP_TEST_START: start },
     });
     expect(ran.code, ran.stdout).toBe(0);
-    // Told once, though each child has run the first again.
+    // Reported once, although each child has run the first test again.
     expect(ran.stdout.match(/ok \d+ - .*/g)).toEqual([
       "ok 1 - comes before",
       "ok 1 - squares",

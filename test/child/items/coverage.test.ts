@@ -1,4 +1,4 @@
-/** Coverage of what children run is written, by each in a file of its own. */
+/** Each child writes the coverage of its code to a file of its own. */
 import { readdirSync, readFileSync } from "node:fs";
 import path from "node:path";
 import { describe, expect, it } from "vitest";
@@ -15,7 +15,7 @@ interface Coverage {
   }[];
 }
 
-/** The pids of those that have run `process` of the worker. */
+/** The pids of the processes that have run `process` of the worker. */
 function coveredBy(directory: string): string[] {
   const pids = readdirSync(directory).filter((name) => {
     const { result } = JSON.parse(readFileSync(path.join(directory, name), "utf8")) as Coverage;

@@ -1,4 +1,4 @@
-/** What a worker's module does when its process ends: each child does it, forked as spawned. */
+/** Exit listeners of a worker's module run in each child, forked or spawned. */
 import { mkdtempSync, readdirSync, readFileSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
 import path from "node:path";
@@ -24,7 +24,7 @@ test.each([
   ],
   ["spawn", { startMethod: "spawn", concurrency: 2 }, "spawn", /^x{6}$/],
 ])(
-  "%s: no line of a logger is lost, and no file that others use",
+  "%s: no line of a logger is lost, and no file that other processes use",
   async (_, options, method, exits) => {
     const { code, stdout, stderr } = await runScript(fixture("programs/cleans-up.mjs"), {
       args: [JSON.stringify(options)],

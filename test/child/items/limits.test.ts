@@ -14,29 +14,29 @@ describe.each(["fork", "spawn"] as const)("limits by %s", (startMethod) => {
     return settled[0].status === "rejected" ? settled[0].reason : undefined;
   }
 
-  it("leave an item alone that stays within them", async () => {
+  it("do not affect an item that stays within them", async () => {
     expect(await failure({ memory: 500 * MIB, cpuSeconds: 20, openFiles: 200 })).toBeUndefined();
   });
 
-  it("fail an item that wants more memory in one piece", async () => {
+  it("fail an item that requests more memory in one piece", async () => {
     const error = await failure({ memory: 150 * MIB }, "memory");
     expect(error).toMatchObject({ index: 0 });
   });
 
-  it("end a child whose heap wants more memory, and say that it was memory", async () => {
+  it("end a child whose heap needs more memory, and name memory as the cause", async () => {
     const error = await failure({ memory: 150 * MIB }, "heap");
     expect(error).toMatchObject({ code: "ERR_PARALLEL_CHILD_DIED", index: 0 });
     if (startMethod === "fork") expect(error.probablyOutOfMemory).toBe(true);
-    // V8 on Node 22 asks the kernel again and again before it gives up: on a busy machine that took 25 s.
+    // On Node 22, V8 asks the kernel repeatedly before it gives up: this took 25 s on a busy machine.
   }, 120_000);
 
-  it("end a child that wants more CPU time, and name the limit", async () => {
+  it("end a child that uses more CPU time, and name the limit", async () => {
     const error = await failure({ cpuSeconds: 1 }, "cpu");
     expect(error).toMatchObject({ code: "ERR_PARALLEL_CHILD_DIED", signal: "SIGXCPU" });
     expect(error.message).toContain("its limit of 1 s of CPU time is used up");
   });
 
-  it("fail an item that wants more open files", async () => {
+  it("fail an item that opens more files", async () => {
     expect(await failure({ openFiles: 60 }, "files")).toMatchObject({
       code: "ERR_PARALLEL_ITEM",
       cause: { code: "EMFILE" },

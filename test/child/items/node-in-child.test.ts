@@ -1,4 +1,4 @@
-/** What Node offers works inside a child as it does anywhere else. */
+/** Node's features work inside a child as in any other process. */
 import { createServer, type Server } from "node:http";
 import { once } from "node:events";
 import { mkdtempSync, rmSync } from "node:fs";
@@ -32,7 +32,7 @@ describe.each(["fork", "spawn"] as const)("in a child made by %s", (startMethod)
     rmSync(directory, { recursive: true, force: true });
   });
 
-  /** In three children, because what works once may not work in the next. */
+  /** In three children, because a feature that works once may fail in the next. */
   async function use(what: string, detail?: unknown): Promise<unknown> {
     const results = await parallel.mapProcesses(
       Array.from({ length: 3 }, () => ({ what, detail })),

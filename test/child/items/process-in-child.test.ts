@@ -1,4 +1,4 @@
-/** A child is a process like any other: its numbers, its title, its listeners, its output and its ends. */
+/** A child is a process like any other: its pids, its title, its listeners, its output and its ways to end. */
 import { existsSync, mkdtempSync, openSync, closeSync, readFileSync, rmSync } from "node:fs";
 import { spawn } from "node:child_process";
 import { once } from "node:events";
@@ -45,12 +45,12 @@ describe.each(["fork", "spawn"])("a child made by %s", (startMethod) => {
     return existsSync(log) ? readFileSync(log, "utf8").trimEnd().split("\n") : [];
   }
 
-  test("has the pid that the system has for it, and the program for its parent", async () => {
+  test("has the pid that the system gives it, and the program as its parent", async () => {
     const { told, programPid } = await run("ids", "ids");
     for (const { value } of told) {
       const { pid, ppid, seen } = value as { pid: number; ppid: number; seen: { pid: number } };
       expect(seen.pid).toBe(pid);
-      // Forked, it is a child of the fork server.
+      // A forked child's parent is the fork server.
       if (startMethod === "spawn") expect(seen).toEqual({ pid, ppid });
       expect(ppid).toBe(programPid);
     }
@@ -58,7 +58,7 @@ describe.each(["fork", "spawn"])("a child made by %s", (startMethod) => {
     expect(one).not.toBe(other);
   });
 
-  test("says in ps what it does", async () => {
+  test("shows its item in ps", async () => {
     const { told } = await run("listener", "title");
     expect(told[1]!.value).toEqual({
       title: "forkmap Probe num 0 item 1",
@@ -66,7 +66,7 @@ describe.each(["fork", "spawn"])("a child made by %s", (startMethod) => {
     });
   });
 
-  test("process.exit ends it with its code, at once and later", async () => {
+  test("process.exit ends it with its code, immediately and later", async () => {
     const { told } = await run("exit", "exitLater");
     expect(told.map(({ exitCode }) => exitCode)).toEqual([4, 5]);
     expect(told[0]!.error).toMatch(
@@ -74,7 +74,7 @@ describe.each(["fork", "spawn"])("a child made by %s", (startMethod) => {
     );
   });
 
-  test("process.exitCode counts when nothing is left to do", async () => {
+  test("process.exitCode is used when the event loop is empty", async () => {
     const { first } = await run("exitCode");
     expect(first.error).toMatch(/^Item 0 never settled/);
   });
@@ -114,7 +114,7 @@ describe.each(["fork", "spawn"])("a child made by %s", (startMethod) => {
     expect(ran).toHaveLength(startMethod === "fork" ? 6 : 5);
   });
 
-  test("handles SIGTERM itself, or ends by it", async () => {
+  test("can handle SIGTERM, or ends by it", async () => {
     const { told } = await run("sigterm", "sigtermByDefault");
     expect(told[0]!.value).toBe("wound up");
     expect(told[1]!.signal).toBe("SIGTERM");
@@ -124,13 +124,13 @@ describe.each(["fork", "spawn"])("a child made by %s", (startMethod) => {
     `^printed first\n${"x".repeat(1000)}x{99000}\nprinted last\nprinted before exit\n$`,
   );
 
-  test("prints into a pipe, to the last byte", async () => {
+  test("writes into a pipe, to the last byte", async () => {
     const { stdout, stderr } = await run("prints", "printsAndExits");
     expect(stdout).toMatch(printed);
     expect(stderr).toContain("printed on stderr");
   });
 
-  test("prints into a file, to the last byte", async () => {
+  test("writes into a file, to the last byte", async () => {
     const file = path.join(directory, "stdout");
     const fd = openSync(file, "w");
     const script = spawn(

@@ -1,4 +1,4 @@
-/** CommandWorker: what it accepts, how many programs there are, what they find around them, and how they end. */
+/** CommandWorker: the options it accepts, the number of programs, what they receive, and how they end. */
 import {
   chmodSync,
   copyFileSync,
@@ -95,7 +95,7 @@ describe("a CommandWorker refuses", () => {
       { pool: 0 },
       "Expected `pool` of a CommandWorker to be true, false or a whole number from 1, got 0",
     ],
-  ])("the option of Node's children %j", (options, expected) => {
+  ])("%j, an option for Node's children", (options, expected) => {
     const make = () => new Parallel(new CommandWorker({ argv: ANSWERS }), options as Any);
     expect(make).toThrow(TypeError);
     expect(make).toThrow(expected);
@@ -110,7 +110,7 @@ describe("a CommandWorker refuses", () => {
     );
   });
 
-  it("threads, limits of a call, and to be called itself", async () => {
+  it("threads, limits of a call, and direct calls", async () => {
     const parallel = pool({ pool: false });
     expect((await rejection(parallel.mapThreads(["ok 1"]))).message).toBe(
       "A program cannot run in a thread: use mapProcesses or eachProcess",
@@ -150,7 +150,7 @@ describe("before the first item, an error names", () => {
     );
   });
 
-  it("a program that cannot be executed, is a directory, or has no interpreter", async () => {
+  it("a program that is not executable, is a directory, or has no interpreter", async () => {
     const directory = temporaryDirectory();
     const file = path.join(directory, "tool");
     writeFileSync(file, "#!/no/such/interpreter\n");
@@ -174,7 +174,7 @@ describe("before the first item, an error names", () => {
     );
   });
 
-  it("a cwd that does not exist, or is no directory", async () => {
+  it("a cwd that does not exist, or is not a directory", async () => {
     expect(await start({ cwd: "/no/such/directory" })).toBe(
       "The `cwd` /no/such/directory of a CommandWorker does not exist",
     );
@@ -186,13 +186,13 @@ describe("before the first item, an error names", () => {
     );
   });
 
-  it("a program that has gone since", async () => {
+  it("a program that was removed after the start", async () => {
     const file = path.join(temporaryDirectory(), "tool");
     copyFileSync("/bin/sh", file);
     const parallel = pool({}, { argv: [file, ...ANSWERS.slice(1)] });
     expect(await parallel.mapProcesses(["ok 1"])).toEqual(["1"]);
     rmSync(file);
-    // The one that runs is as good as ever.
+    // The running program is not affected.
     expect(await parallel.mapProcesses(["ok 2"])).toEqual(["2"]);
     await parallel.mapSettled(["die 1"]);
     const error = await rejection(parallel.mapProcesses(["ok 3"]));
@@ -200,7 +200,7 @@ describe("before the first item, an error names", () => {
     expect(error.message).toBe(`The program ${file} of a CommandWorker does not exist`);
   });
 
-  it("nothing once the program is there", async () => {
+  it("nothing once the program exists", async () => {
     const directory = temporaryDirectory();
     const parallel = pool({}, { argv: ["./late"], cwd: directory });
     await rejection(parallel.ready());
@@ -213,13 +213,13 @@ describe("before the first item, an error names", () => {
     expect(await parallel.mapProcesses(["ok 1"])).toEqual(["1"]);
   });
 
-  it("nor for no items", async () => {
+  it("nothing if there are no items", async () => {
     expect(await pool({}, { argv: ["no-such-program"] }).mapProcesses([])).toEqual([]);
   });
 });
 
-describe("a program finds", () => {
-  it("its num, generation and a scratch directory of its own, in the directory asked for", async () => {
+describe("a program receives", () => {
+  it("its num, generation and a scratch directory of its own, in the configured directory", async () => {
     const cwd = realpathSync(temporaryDirectory());
     const where = async (parallel: Parallel<Any, Any>) =>
       (await parallel.mapProcesses(["where"]))[0].split(":") as string[];
@@ -247,14 +247,14 @@ describe("a program finds", () => {
     delete process.env["FORKMAP_OF_TEST"];
   });
 
-  it("arguments as they are: no shell has a look at them", async () => {
+  it("its arguments unchanged: no shell interprets them", async () => {
     const script = 'read -r line; printf \'{"status":"ok","result":"%s|%s"}\\n\' "$1" "$2"';
     const parallel = pool({}, { argv: [SH, "-c", script, "sh", "a b; $HOME", "*"] });
     expect(await parallel.mapProcesses(["x"])).toEqual(["a b; $HOME|*"]);
   });
 });
 
-describe("there are as many programs as", () => {
+describe("the number of programs", () => {
   const together = async (parallel: Parallel<Any, Any>, count: number, more = 0) => {
     const file = path.join(temporaryDirectory(), "go");
     const items = Array.from({ length: count + more }, () => `until ${file}`);
@@ -266,7 +266,7 @@ describe("there are as many programs as", () => {
     return parallel.stats().slots.length;
   };
 
-  it("pool says, or concurrency, or processors", async () => {
+  it("is that of pool, concurrency, or processors", async () => {
     expect(await together(pool({ pool: 3 }), 3, 3)).toBe(3);
     expect(await together(pool({ pool: undefined, concurrency: 3 }), 3, 3)).toBe(3);
     process.env["PARALLEL_PROCESSOR_COUNT"] = "4";
@@ -275,7 +275,7 @@ describe("there are as many programs as", () => {
     expect(await together(parallel, 4, 3)).toBe(4);
   });
 
-  it("items, one for each, without a pool", async () => {
+  it("is that of the items without a pool", async () => {
     const parallel = pool({ pool: false, concurrency: 3 });
     const served = await parallel.mapProcesses(Array.from({ length: 7 }, () => "served"));
     expect(served).toEqual([1, 1, 1, 1, 1, 1, 1]);
@@ -293,14 +293,14 @@ describe("there are as many programs as", () => {
     ]);
   });
 
-  it("maxItemsPerChild asks for, one after the other", async () => {
+  it("follows maxItemsPerChild, one program after the other", async () => {
     const parallel = pool({ maxItemsPerChild: 3 });
     const items = Array.from({ length: 7 }, () => "served");
     expect(await parallel.mapProcesses(items)).toEqual([1, 2, 3, 1, 2, 3, 1]);
     expect(await parallel.mapProcesses(["served"])).toEqual([2]);
   });
 
-  it.skipIf(PYTHON === undefined)("maxRss asks for, one after the other", async () => {
+  it.skipIf(PYTHON === undefined)("follows maxRss, one program after the other", async () => {
     const argv = [PYTHON!, commandFixture("grows.py")];
     const parallel = pool({ maxRss: 100 * 1024 * 1024, batch: 1 }, { argv });
     const pids = await parallel.mapProcesses([1, 1, 120, 1, 1]);
@@ -308,7 +308,7 @@ describe("there are as many programs as", () => {
     expect([pids[0], pids[1], pids[2]]).toEqual([pids[2], pids[2], pids[2]]);
   });
 
-  it("are idle ones used before a busy one is waited for", async () => {
+  it("does not matter to an item if one is idle: it does not wait for a busy one", async () => {
     const file = path.join(temporaryDirectory(), "go");
     const parallel = pool({ pool: 2 });
     const call = parallel.mapProcesses([`until ${file}`]);
@@ -321,7 +321,7 @@ describe("there are as many programs as", () => {
 });
 
 describe("a program that", () => {
-  it("never reads costs its items their timeout, however long they are", async () => {
+  it("never reads fails its items with a timeout, however long they are", async () => {
     const parallel = pool({ timeout: 1500, stopOnError: false }, { argv: ["sleep", "1000"] });
     const error = await rejection(
       parallel.mapProcesses(["short", "x".repeat(60_000), "x".repeat(500_000)]),
@@ -330,11 +330,11 @@ describe("a program that", () => {
     for (const each of error.errors) expect(each).toBeInstanceOf(ItemTimeoutError);
   });
 
-  it("never reads is not written more than it could hold: the others go to the next", async () => {
+  it("never reads is not sent more than it can hold: the other items go to its successor", async () => {
     const parallel = pool({ timeout: 1500, fibers: 1000 }, { argv: ["sleep", "1000"] });
     const items = Array.from({ length: 12 }, () => "x".repeat(60_000));
     const settled = await parallel.mapSettled(items);
-    // The first of those that were written; the others have gone down with it.
+    // The first of the items that were sent times out; the others in flight are lost with it.
     const names = new Set(settled.map((each: Any) => each.reason.name));
     expect(names).toContain("ItemTimeoutError");
     names.delete("ItemTimeoutError");
@@ -343,7 +343,7 @@ describe("a program that", () => {
     expect(parallel.stats().slots[0]!.restarts).toBeGreaterThan(0);
   });
 
-  it.each(["batch", "one"])("ends before it reads fails its item with how (%s)", async (how) => {
+  it.each(["batch", "one"])("ends before it reads fails its item (%s)", async (how) => {
     const argv = [SH, "-c", "echo not today >&2; exit 7"];
     const settled = await pool({ batch: how === "one" ? 1 : "auto" }, { argv }).mapSettled([
       "a",
@@ -358,7 +358,7 @@ describe("a program that", () => {
     }
   });
 
-  it("prints before it is asked is told so", async () => {
+  it("prints before the first request fails with an error that says so", async () => {
     const argv = [SH, "-c", "echo Ready.; cat"];
     const error = await rejection(pool({}, { argv }).mapProcesses(["a"]));
     expect(error).toBeInstanceOf(ProtocolError);
@@ -367,7 +367,7 @@ describe("a program that", () => {
     );
   });
 
-  it("sends back what it is sent is told so", async () => {
+  it("echoes its requests fails with an error that says so", async () => {
     const error = await rejection(pool({}, { argv: ["cat"] }).mapProcesses(["a"]));
     expect(error.reason).toBe(
       'its program wrote an object that has no "status": "{\\"id\\":\\"1\\",\\"payload\\":\\"a\\"}"',
@@ -375,7 +375,7 @@ describe("a program that", () => {
   });
 
   it.skipIf(PYTHON === undefined)(
-    "can do several at once gets fibers, and may answer in any order",
+    "handles several items at the same time with fibers, and may answer in any order",
     async () => {
       const argv = [PYTHON!, commandFixture("parallel.py")];
       const parallel = pool({ fibers: 5 }, { argv });
@@ -383,7 +383,7 @@ describe("a program that", () => {
     },
   );
 
-  it("leaves out ids when several requests are in flight breaks the protocol", async () => {
+  it("omits ids while several requests are in flight violates the protocol", async () => {
     const file = path.join(temporaryDirectory(), "go");
     writeFileSync(file, "");
     const items = Array.from({ length: 4 }, () => "no-id 1");
@@ -399,7 +399,7 @@ describe("stderr of a program", () => {
   const run = (mode: string) =>
     runScript(fixture("programs/commands-output.mjs"), { args: [mode] });
 
-  it("is passed on as it comes, stdout is not", async () => {
+  it("is forwarded immediately, stdout is not", async () => {
     const { stdout, stderr, code } = await run("inherit");
     expect({ stdout, stderr, code }).toEqual({
       stdout: "one,two\n",
@@ -408,7 +408,7 @@ describe("stderr of a program", () => {
     });
   });
 
-  it("is tagged, or collected, item by item", async () => {
+  it("is tagged, or collected, per item", async () => {
     expect(await run("tag")).toMatchObject({
       stdout: "one,two\n",
       stderr: "0: one\n1: two\n",
@@ -423,8 +423,8 @@ describe("stderr of a program", () => {
   });
 });
 
-describe("with all that calls can do:", () => {
-  it("listeners are told of breaches and of waits", async () => {
+describe("all features of calls:", () => {
+  it("listeners are notified of breaches and of waits", async () => {
     const outcomes: string[] = [];
     const onItem = (message: Any) => void outcomes.push(message.outcome);
     subscribe("forkmap:item", onItem);
@@ -434,7 +434,7 @@ describe("with all that calls can do:", () => {
     expect(outcomes.toSorted()).toEqual(["breach", "dead", "ok", "ok", "throttled"]);
   });
 
-  it("streams, hooks, dedupe, a journal", async () => {
+  it("streams, hooks, dedupe and a journal work", async () => {
     const parallel = pool({ pool: 2 });
     const got: string[] = [];
     for await (const result of parallel.stream(["ok 1", "ok 2", "ok 3"])) got.push(result);
@@ -455,7 +455,7 @@ describe("at the end of its pool a program", () => {
   const ends = (options: object, ...args: string[]) =>
     pool(options, { argv: [SH, commandFixture("ends.sh"), ...args] });
 
-  it("gets SIGTERM, with its whole process group", async () => {
+  it("receives SIGTERM, with its whole process group", async () => {
     const notes = path.join(temporaryDirectory(), "notes");
     const parallel = ends({}, notes);
     const [[leader, child]] = await parallel.mapProcesses(["x"]);
@@ -467,11 +467,11 @@ describe("at the end of its pool a program", () => {
     await vi.waitFor(() => expect([isAlive(leader), isAlive(child)]).toEqual([false, false]), SOON);
     expect(wordsOf(notes)).toContainEqual(["TERM", String(leader)]);
     process.off("warning", onWarning);
-    // That it says good-bye on stdout.
+    // Its farewell on stdout causes no warning.
     expect(warnings).toEqual([]);
   });
 
-  it("gets SIGKILL when it does not end by that, with its whole process group", async () => {
+  it("receives SIGKILL if it does not end on SIGTERM, with its whole process group", async () => {
     const notes = path.join(temporaryDirectory(), "notes");
     const parallel = ends({ forceKillAfterDelay: 300 }, notes, "ignore");
     const [[leader, child]] = await parallel.mapProcesses(["x"]);
@@ -482,7 +482,7 @@ describe("at the end of its pool a program", () => {
     expect(wordsOf(notes)).toContainEqual(["end", "of", "input", String(leader)]);
   });
 
-  it("leaves nothing that it has started", async () => {
+  it("leaves none of its processes behind", async () => {
     const parallel = pool();
     const [left] = await parallel.mapProcesses(["leaves"]);
     expect(isAlive(left)).toBe(true);
@@ -490,7 +490,7 @@ describe("at the end of its pool a program", () => {
     await vi.waitFor(() => expect(isAlive(left)).toBe(false), SOON);
   });
 
-  it("leaves no files, nor when it is killed", async () => {
+  it("leaves no files, even when it is killed", async () => {
     const parallel = pool();
     await parallel.mapProcesses(["where", "stderr x"]);
     await parallel.mapSettled(["link-file /etc/passwd", "where"]);
@@ -511,7 +511,7 @@ describe("at the end of its pool a program", () => {
     await vi.waitFor(() => expect(pids.filter(isAlive)).toEqual([]), PROMISED);
   });
 
-  it("ends with this program when that is killed, and its scratch directory goes", async () => {
+  it("ends when this program is killed, and its scratch directory is removed", async () => {
     const directory = temporaryDirectory();
     const notes = path.join(directory, "notes");
     mkdirSync(path.join(directory, "tmp"));
@@ -527,7 +527,7 @@ describe("at the end of its pool a program", () => {
 });
 
 inEachLanguage("many items", ({ argv }) => {
-  it("come back in order from several programs, with batches and fibers or without", async () => {
+  it("results are in order with several programs, with and without batches and fibers", async () => {
     const items = Array.from({ length: 2000 }, (_, i) => `ok ${i}`);
     const expected = items.map((_, i) => String(i));
     for (const options of [{}, { batch: 1 }, { fibers: 16 }, { batch: 5, fibers: 3 }]) {

@@ -1,4 +1,4 @@
-/** The languages that test programs are in; those that are not installed are skipped by name. */
+/** The languages that test programs are written in; those that are not installed are skipped. */
 import { spawnSync } from "node:child_process";
 import { fileURLToPath } from "node:url";
 import { describe } from "vitest";
@@ -9,7 +9,7 @@ export interface Language {
   argv(fixture: string): string[];
 }
 
-/** What is called python3 may be a script that looks for it, which takes longer than a test. */
+/** `python3` may be a version manager's script that searches for the interpreter, which takes longer than a test. */
 export const PYTHON = find("python3", ["-c", "import sys; print(sys.executable)"]);
 
 const LANGUAGES = [

@@ -1,4 +1,4 @@
-/** The line protocol, against real programs: every answer there can be, every breach, every way a program ends. */
+/** The line protocol, against real programs: every possible answer, every breach, every way a program ends. */
 import { once } from "node:events";
 import { mkdirSync, symlinkSync, writeFileSync } from "node:fs";
 import path from "node:path";
@@ -14,7 +14,7 @@ type Any = any;
 
 const ID = Symbol("the id of the request");
 
-/** The item that has a program write just this. */
+/** Returns the item that makes a program write exactly these bytes. */
 function bytes(...parts: (string | Buffer | typeof ID)[]): string {
   const words = parts.flatMap((part) =>
     part === ID
@@ -28,7 +28,7 @@ inEachLanguage("a program", ({ argv }: Language) => {
   /** A pool of one program. */
   const pool = (options: object = {}) =>
     opened(new CommandWorker<string, Any>({ argv: argv("answers") }), { pool: 1, ...options });
-  /** What becomes of an item; the ones before and after it have to be fine, the latter in a new program. */
+  /** Returns an item's error; the items before and after it must succeed, the latter in a new program. */
   const failureOf = async (item: string, options: object = {}): Promise<Any> => {
     const [before, failed, after] = await pool({ batch: 1, ...options }).mapSettled([
       "where",
@@ -41,7 +41,7 @@ inEachLanguage("a program", ({ argv }: Language) => {
     return (failed as PromiseRejectedResult).reason;
   };
 
-  it("gives the results of ok, with an id and without one, and null for none", async () => {
+  it("returns the results of ok, with and without an id, and null if there is none", async () => {
     const items = [
       "ok one",
       "no-id two",
@@ -54,7 +54,7 @@ inEachLanguage("a program", ({ argv }: Language) => {
     expect(await pool().mapProcesses(items)).toEqual(results);
   });
 
-  it("serves many items, and all calls, with one process", async () => {
+  it("serves many items and all calls with one process", async () => {
     const parallel = pool();
     const served = await parallel.mapProcesses(Array.from({ length: 100 }, () => "served"));
     expect(served).toEqual(Array.from({ length: 100 }, (_, i) => i + 1));
@@ -65,7 +65,7 @@ inEachLanguage("a program", ({ argv }: Language) => {
     });
   });
 
-  it("makes an error of error, with class, stack and all other fields", async () => {
+  it('creates an error from "error", with class, stack and all other fields', async () => {
     const [bare, whole, after] = await pool().mapSettled([
       "error no such key",
       "error-whole oh",
@@ -90,7 +90,7 @@ inEachLanguage("a program", ({ argv }: Language) => {
     expect(after).toEqual({ status: "fulfilled", value: 3 });
   });
 
-  it("has a throttled item wait without using an attempt, and serves others meanwhile", async () => {
+  it("delays a throttled item without using an attempt, and serves others in the meantime", async () => {
     const file = path.join(temporaryDirectory(), "throttled");
     const parallel = pool();
     const finished: number[] = [];
@@ -104,11 +104,11 @@ inEachLanguage("a program", ({ argv }: Language) => {
     expect(results).toEqual(["after", "one", "two"]);
     expect(finished).toEqual([1, 2, 0]);
     expect(attempts).toEqual([1, 1, 1]);
-    // To be told to wait is neither a success nor an error.
+    // Throttling counts as neither a success nor an error.
     expect(parallel.stats().slots).toMatchObject([{ items: 3, errors: 0 }]);
   });
 
-  it("has it wait for a minute where no seconds are given, and ends the wait with the call", async () => {
+  it("delays it for a minute if no seconds are given, and ends the delay with the call", async () => {
     const controller = new AbortController();
     const parallel = pool();
     const call = rejection(
@@ -133,7 +133,7 @@ inEachLanguage("a program", ({ argv }: Language) => {
     ["an array", bytes("[1]\n"), 'no JSON object: "[1]"'],
     ["null", bytes("null\n"), "no JSON object"],
     [
-      "what is not UTF-8",
+      "a line that is not UTF-8",
       bytes('{"status":"ok","result":"', Buffer.from([0xe9]), '"}\n'),
       "not UTF-8",
     ],
@@ -166,12 +166,12 @@ inEachLanguage("a program", ({ argv }: Language) => {
       'the "message" undefined, which has to be a string',
     ],
     [
-      "a class that is no string",
+      "a class that is not a string",
       bytes('{"status":"error","message":"m","class":1}\n'),
       "that is no string",
     ],
     [
-      "seconds that are none",
+      "seconds that are not a number",
       bytes('{"status":"throttled","retry_after_secs":"soon"}\n'),
       '"retry_after_secs" "soon" where a number from 0 to 2147483 is expected',
     ],
@@ -206,11 +206,11 @@ inEachLanguage("a program", ({ argv }: Language) => {
       'the "result_type" "xml"',
     ],
     [
-      "a file that is no path",
+      "a file that is not a path",
       bytes('{"status":"ok","result_file":7}\n'),
       'the "result_file" 7, which is no path',
     ],
-  ])("is killed for %s, and the item says so", async (_what, item, expected) => {
+  ])("is killed for %s, and the item's error says so", async (_what, item, expected) => {
     const error = await failureOf(item);
     expect(error).toBeInstanceOf(ProtocolError);
     expect(error).toBeInstanceOf(ItemError);
@@ -228,7 +228,7 @@ inEachLanguage("a program", ({ argv }: Language) => {
     expect(error.message).toContain(error.reason);
   });
 
-  it("is killed for an answer too many, with a warning when nothing is asked, or by the next item", async () => {
+  it("is killed for an extra answer, with a warning if it is idle, otherwise by the next item", async () => {
     const parallel = pool();
     const file = path.join(temporaryDirectory(), "go");
     expect(await parallel.mapProcesses([`twice-when ${file}`])).toEqual([file]);
@@ -258,37 +258,37 @@ inEachLanguage("a program", ({ argv }: Language) => {
     );
   });
 
-  it("is killed for a line without end once that is over the limit", async () => {
+  it("is killed for a line without end once it exceeds the limit", async () => {
     const error = await failureOf(`endless ${17 * 1024 * 1024}`);
     expect(error).toBeInstanceOf(ProtocolError);
     expect(error.reason).toContain("more than 16 MiB");
     expect(error.reason).toContain('"result_file"');
   });
 
-  it("may answer with lines of some MiB", async () => {
+  it("may answer with lines of several MiB", async () => {
     const [long] = await pool().mapProcesses([`endless ${3 * 1024 * 1024}`]);
     expect(long).toBe("x".repeat(3 * 1024 * 1024));
   });
 
-  it("is told by its last words on stderr", async () => {
+  it("is reported with its last words on stderr", async () => {
     const error = await failureOf("stderr-then warming up");
     expect(error.message).toContain(", its last words on stderr: warming up (num 0, pid ");
   });
 
-  it("is not waited for when it has closed stdout or stdin", async () => {
+  it("is not waited for after it has closed stdout or stdin", async () => {
     const [stdout] = await pool().mapSettled(["close-stdout "]);
     expect((stdout as Any).reason).toMatchObject({
       name: "ProtocolError",
       reason: "its program has closed its stdout, and lives on",
     });
-    // That of stdin shows when something is written to it: until then its item has its time.
+    // A closed stdin is detected only when something is written to it: until then the item may run for its whole timeout.
     const parallel = pool();
     const [stdin] = await parallel.mapSettled(["close-stdin "], { timeout: 1500 });
     expect((stdin as Any).reason).toBeInstanceOf(ItemTimeoutError);
     expect(await parallel.mapProcesses(["where"])).toEqual([expect.stringMatching(/^0:2:/)]);
   });
 
-  it("costs its item when it dies in the middle of it, with exit code, signal and last words", async () => {
+  it("fails its item when it dies during the item, with exit code, signal and last words", async () => {
     const died = await failureOf("die 3");
     expect(died).toBeInstanceOf(DeadChildError);
     expect(died).toMatchObject({ exitCode: 3, signal: undefined, index: 1 });
@@ -298,7 +298,7 @@ inEachLanguage("a program", ({ argv }: Language) => {
     expect(await failureOf("kill ")).toMatchObject({ exitCode: undefined, signal: "SIGKILL" });
   });
 
-  it("costs no item when it ends between two", async () => {
+  it("fails no item when it ends between two", async () => {
     const items = Array.from({ length: 6 }, (_, i) => `end-early ${i}`);
     for (const batch of [1, "auto"]) {
       expect(await pool({ batch }).mapProcesses(items)).toEqual(["0", "1", "2", "3", "4", "5"]);
@@ -326,14 +326,14 @@ inEachLanguage("a program", ({ argv }: Language) => {
     expect(await parallel.mapProcesses(["where"])).toEqual([expect.stringMatching(/^0:2:/)]);
   });
 
-  it("gets another try with retries, after a breach as after a death", async () => {
+  it("gets another attempt with retries, after a breach as after a death", async () => {
     const error = await rejection(
       pool({ retries: 2, retryDelay: { min: 1 } }).mapProcesses([bytes("x\n")]),
     );
     expect(error).toMatchObject({ attempt: 3, name: "ProtocolError" });
   });
 
-  it("leaves long results in files of its scratch directory", async () => {
+  it("may put long results into files of its scratch directory", async () => {
     const items = [
       "text-file one",
       "path-file two",
@@ -349,11 +349,11 @@ inEachLanguage("a program", ({ argv }: Language) => {
     const bytes = Uint8Array.of(1, 255, 0);
     expect(results.slice(0, 6)).toEqual(["one", "two", { n: [1, "three"] }, bytes, "four", "five"]);
     expect(results[6]).toBe("x".repeat(5 * 1024 * 1024));
-    // What nobody wants is not read.
+    // Unwanted results are not read.
     expect(await parallel.eachProcess(items)).toBe(0);
   });
 
-  it("fails the item whose file is not what it is said to be, and goes on", async () => {
+  it("fails the item whose file is not of the declared type, and continues", async () => {
     const [latin, after] = await pool().mapSettled(["latin-file ", "served"]);
     expect((latin as Any).reason.message).toContain(
       'gave a result that could not be read: Error: The result file is not UTF-8: answer with "result_type":"bytes"',
@@ -361,7 +361,7 @@ inEachLanguage("a program", ({ argv }: Language) => {
     expect(after).toMatchObject({ value: 2 });
   });
 
-  it("is killed for a file outside of that, a link, a directory, and what else is no regular file", async () => {
+  it("is killed for a result file that is outside its scratch directory, a link, or not a regular file", async () => {
     const outside = temporaryDirectory();
     writeFileSync(path.join(outside, "secret"), "secret");
     mkdirSync(path.join(outside, "real"));
@@ -383,12 +383,12 @@ inEachLanguage("a program", ({ argv }: Language) => {
     );
     expect(await refused("fifo-file ")).toContain("which is no regular file");
     expect(await refused("directory-file ")).toContain("which is a directory");
-    // A scratch directory below a link is no link of the program's.
+    // A link above the scratch directory is not the program's, and is accepted.
     const below = pool({ scratchRoot: path.join(outside, "linked") });
     expect(await below.mapProcesses(["text-file one"])).toEqual(["one"]);
   });
 
-  it("is given long items in files, cut to each", async () => {
+  it("receives long items in files, truncated to each item", async () => {
     const lengths = [70_000, 200_000, 80_000];
     const items = lengths.map((length) => "é\n".repeat(length / 2));
     const results = await pool({ batch: 1 }).mapProcesses(items);

@@ -1,4 +1,4 @@
-/** The libraries of examples/workers, each as a user has it: a copy beside a program that a `CommandWorker` runs. */
+/** The libraries of examples/workers, used as a user does: copied beside a program that a `CommandWorker` runs. */
 import { spawn, spawnSync } from "node:child_process";
 import { createHash } from "node:crypto";
 import { once } from "node:events";
@@ -17,21 +17,21 @@ import { temporaryDirectory } from "../../support/temporary.js";
 const LIBRARIES = fileURLToPath(new URL("../../../examples/workers", import.meta.url));
 const FIXTURES = fileURLToPath(new URL("../../fixtures/workers", import.meta.url));
 
-/** Without what would hide that something is not flushed. */
+/** Without the variable that would hide a missing flush. */
 const ENVIRONMENT = { ...process.env, PYTHONUNBUFFERED: undefined };
 
 interface Language {
   readonly name: string;
   readonly library: string;
-  /** Ending of its programs. */
+  /** File extension of its programs. */
   readonly ending: string;
-  /** With its arguments; `undefined` where it is not installed. */
+  /** Interpreter and arguments; `undefined` if it is not installed. */
   readonly interpreter: readonly string[] | undefined;
-  /** What it calls an error of the fixture, of a file that is not there, and of a result that is not JSON. */
+  /** Its errors for the fixture's failure, for a file that does not exist, and for a result that is not JSON. */
   readonly errors: { readonly bad: object; readonly noFile: object; readonly odd?: object };
 }
 
-/** A version manager may be what is first in the PATH, which takes its time at each start. */
+/** The first python3 in the PATH may be a version manager, which delays each start. */
 const python = spawnSync("python3", ["-c", "import sys; print(sys.executable)"], {
   encoding: "utf8",
 });
@@ -41,7 +41,7 @@ const LANGUAGES: readonly Language[] = [
     name: "Python",
     library: "forkmap_worker.py",
     ending: "py",
-    // Without files of its own beside the library.
+    // -B: does not write bytecode files beside the library.
     interpreter: python.status === 0 ? [python.stdout.trim(), "-B"] : undefined,
     errors: {
       bad: {
@@ -87,7 +87,7 @@ function installed(name: string, args: readonly string[]): readonly string[] | u
   return spawnSync(name, [...argv.slice(1), ...args]).status === 0 ? argv : undefined;
 }
 
-/** Where everything lies beside each other. */
+/** The folder that contains the libraries and the fixtures. */
 let folder: string;
 
 beforeAll(() => {
@@ -112,7 +112,7 @@ for (const { name, ending, interpreter, errors } of LANGUAGES) {
       ...args,
     ];
 
-    /** A call with the fixture, behaving as said, in a single program unless there are other options. */
+    /** Runs the fixture with the given behaviour, in a single program by default. */
     function behaving(
       behaviour: string | readonly string[],
       { pool = 1, env, ...options }: ParallelOptions<unknown, unknown> = {},
@@ -125,7 +125,7 @@ for (const { name, ending, interpreter, errors } of LANGUAGES) {
       });
     }
 
-    /** The fixture without a `Parallel`; what it has said and how it has ended. */
+    /** Runs the fixture without a `Parallel`; returns its output and how it ended. */
     function alone(...args: string[]) {
       const [program, ...rest] = argvOf("behaves", args);
       const scratch = temporaryDirectory();
@@ -139,7 +139,7 @@ for (const { name, ending, interpreter, errors } of LANGUAGES) {
     }
 
     it.each(["C", "C.UTF-8"])(
-      "gives strings back as they were, where LC_ALL is %s",
+      "returns strings unchanged if LC_ALL is set to %s",
       async (locale) => {
         const items = [
           "",
@@ -171,7 +171,7 @@ for (const { name, ending, interpreter, errors } of LANGUAGES) {
       expect({ id: answer["id"], stderr, end }).toEqual({ id: "7", stderr: "", end: [0, null] });
     });
 
-    it("gives long strings back, whose items and results are files", async () => {
+    it("returns long strings unchanged, with items and results in files", async () => {
       const items = ["x", "é", "\u{1F98A}", '"\\\n'].map((each) =>
         each.repeat(100_000 / each.length),
       );
@@ -185,7 +185,7 @@ for (const { name, ending, interpreter, errors } of LANGUAGES) {
       expect(results.slice(1, -1).every((each, i) => each === items[i])).toBe(true);
     });
 
-    it("gives results that are longer than a line may be", async () => {
+    it("returns results that are longer than a line may be", async () => {
       const item = `añ\u{1F98A}${"x".repeat(1000)}`;
       const [result] = await behaving("repeat").mapProcesses([item]);
       expect(result === item.repeat(20_000)).toBe(true);
@@ -205,18 +205,18 @@ for (const { name, ending, interpreter, errors } of LANGUAGES) {
       { long: "ö".repeat(70_000) },
     ];
 
-    it("gives other values back", async () => {
+    it("returns other values unchanged", async () => {
       const parallel = behaving("echo", { env: { RESULT_TYPE: "json" } });
       expect(await parallel.mapProcesses(values)).toEqual(values);
     });
 
-    it.runIf(isShell)("has other values as JSON", async () => {
+    it.runIf(isShell)("receives other values as JSON", async () => {
       expect(await behaving("echo").mapProcesses(values)).toEqual(
         values.map((each) => JSON.stringify(each)),
       );
     });
 
-    it("answers with an error, and goes on", async () => {
+    it("answers with an error, and continues", async () => {
       const outcomes = await behaving("fail").mapSettled(["a", "bad", "b", "bad", "c"]);
       const bad = { status: "rejected", reason: { cause: errors.bad } };
       const good = (value: string) => ({ status: "fulfilled", value });
@@ -227,26 +227,26 @@ for (const { name, ending, interpreter, errors } of LANGUAGES) {
       expect(new Set(pids).size).toBe(1);
     });
 
-    it("goes on after text that is none", async () => {
+    it("continues after a text that is not valid Unicode", async () => {
       const outcomes = await behaving("pid").mapSettled(["a", "\ud800", "b"]);
       const [before, , after] = outcomes as PromiseFulfilledResult<string>[];
       expect(before!.value).toMatch(/^\d+$/);
       expect(after!.value).toBe(before!.value);
     });
 
-    it.skipIf(!errors.odd)("answers with an error to what is not JSON", async () => {
+    it.skipIf(!errors.odd)("answers with an error if a result cannot be JSON", async () => {
       const { cause } = await rejection<ItemError>(behaving("odd").mapProcesses([1]));
       expect(cause).toMatchObject(errors.odd!);
     });
 
-    it("asks for an item again that is throttled", async () => {
+    it("requests a throttled item again", async () => {
       const file = path.join(temporaryDirectory(), "seen");
       const parallel = behaving("throttle");
       expect(await parallel.mapProcesses([file, file])).toEqual(["now", "now"]);
       expect(existsSync(file)).toBe(true);
     });
 
-    it("keeps what is printed and read off the protocol", async () => {
+    it("keeps printing and reading of the user's code out of the protocol", async () => {
       const stderr: (string | undefined)[] = [];
       const parallel = behaving("stray", { output: "collect" });
       const items = ["a", "b", "c"];
@@ -254,7 +254,7 @@ for (const { name, ending, interpreter, errors } of LANGUAGES) {
         onFinish: (_item, index, _result, info) => void (stderr[index] = info.stderr),
       });
       expect(results).toEqual(items);
-      // A handler of a shell prints its result: only its program prints something else, once.
+      // The output of a shell's handler is its result, so only the program itself prints here, once.
       expect(stderr[0]).toBe("stray\n".repeat(isShell ? 1 : 3));
     });
 
@@ -266,13 +266,13 @@ for (const { name, ending, interpreter, errors } of LANGUAGES) {
       expect(pids[0]).toMatch(/^\d+$/);
     });
 
-    it.skipIf(isShell)("gives bytes", async () => {
+    it.skipIf(isShell)("returns bytes", async () => {
       const [all, none] = await behaving("raw").mapProcesses(["all", "none"]);
       expect(all).toEqual(Uint8Array.from({ length: 256 }, (_, i) => i));
       expect(none).toEqual(new Uint8Array());
     });
 
-    it.runIf(isShell)("gives bytes where that is said", async () => {
+    it.runIf(isShell)("returns bytes if that is configured", async () => {
       const parallel = behaving("echo", { env: { RESULT_TYPE: "bytes" } });
       const [bytes, none] = await parallel.mapProcesses(["é\n", ""]);
       expect(bytes).toEqual(Uint8Array.of(0xc3, 0xa9, 0x0a));
@@ -286,7 +286,7 @@ for (const { name, ending, interpreter, errors } of LANGUAGES) {
         return ["notes", "awaited", "stderr"].map((each) => path.join(directory, each));
       };
 
-      it("does what it has to, and says nothing", async () => {
+      it("runs its clean-up, and prints nothing", async () => {
         const [notes, awaited, stderr] = files() as [string, string, string];
         writeFileSync(awaited, "");
         const argv = argvOf("behaves", ["tidy", notes, awaited]);

@@ -32,10 +32,10 @@ describe.each(["fork", "spawn"] as const)("threads in processes by %s", (startMe
     expect(new Set(results.map((each) => each.pid)).size).toBe(2);
   });
 
-  it("take items each for itself, and stay for the next call", async () => {
+  it("take items independently, and stay for the next call", async () => {
     const parallel = opened(new Whereabouts(), { startMethod, pool: 2, threads: 2 });
     const lanes = async () => {
-      // One at a time, so that none that a thread has is taken back, should it be held up.
+      // One at a time, so that no item of a thread is recalled if the thread is delayed.
       const results = await parallel.mapProcesses(times(8, 100), { batch: 1 });
       return results.map(({ parent, num, pid, generation }) => ({
         lane: `${parent.num}-${num}`,
@@ -57,7 +57,7 @@ describe.each(["fork", "spawn"] as const)("threads in processes by %s", (startMe
     expect(descendants()).toEqual([]);
   });
 
-  it("that end cost their own item only", async () => {
+  it("fail only their own item when they end", async () => {
     const parallel = opened(new Whereabouts(), {
       startMethod,
       pool: 1,
@@ -87,7 +87,7 @@ describe.each(["fork", "spawn"] as const)("threads in processes by %s", (startMe
     expect(pids.size).toBe(1);
   });
 
-  it("go with their process, which costs what they were running", async () => {
+  it("end with their process, which fails the items they were running", async () => {
     const parallel = opened(new Whereabouts(), { startMethod, pool: 2, threads: 2 });
     await parallel.mapProcesses(times(4, 120));
     const items = [{ way: "kill", ms: 800 }, ...times(3, 3000), ...times(10)];
@@ -104,7 +104,7 @@ describe.each(["fork", "spawn"] as const)("threads in processes by %s", (startMe
     expect(await parallel.mapProcesses(times(4))).toHaveLength(4);
   });
 
-  it("get and give what is long, one item at a time too", async () => {
+  it("receive and return long values, also one item at a time", async () => {
     const texts = ["x".repeat(3_000_000), "", "ä€".repeat(100_000)];
     const parallel = opened(new Echo(), { startMethod, pool: 1, threads: 2 });
     expect(await parallel.mapProcesses(texts)).toEqual(texts);
@@ -123,7 +123,7 @@ describe.each(["fork", "spawn"] as const)("threads in processes by %s", (startMe
     expect(new Set(results.map(({ pid }) => pid)).size).toBe(1);
   });
 
-  it("are set up and torn down each, and are ended by an abort", async () => {
+  it("run setup and teardown in each thread, and are ended by an abort", async () => {
     const file = `${temporaryDirectory()}/notes`;
     const parallel = opened(new ThreadHooks(file), { startMethod, pool: 1, threads: 1 });
     await parallel.mapProcesses(["a"]);
@@ -144,20 +144,20 @@ describe.each(["fork", "spawn"] as const)("threads in processes by %s", (startMe
     expect(children()).toEqual([]);
   });
 
-  it("tell that their module cannot be loaded", async () => {
+  it("report that their module cannot be loaded", async () => {
     const module = new URL("../../fixtures/throws-while-loading.mjs", import.meta.url);
     const parallel = opened(new Echo(), { startMethod, module, pool: 1, threads: 2 });
     expect(await rejection(parallel.mapProcesses(["a"]))).toBeInstanceOf(WorkerModuleError);
   });
 
-  it("may be of a one-file script, which ends by itself", async () => {
+  it("may belong to a one-file script, which ends by itself", async () => {
     const ran = await runScript(fixture("threads/hybrid.mjs"), { args: [startMethod] });
     expect(ran.code, ran.stderr).toBe(0);
     expect(ran.stdout).toBe("made\nA!,B!,C!\nend\n");
   });
 });
 
-it("a thread that nothing can interrupt is ended with its process", async () => {
+it("a thread that cannot be interrupted is ended with its process", async () => {
   const parallel = opened(new Whereabouts(), {
     pool: 1,
     threads: 1,

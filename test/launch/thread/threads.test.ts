@@ -40,7 +40,7 @@ const times = (count: number, ms = 0) => Array.from({ length: count }, () => ({ 
 const NODE = Number(process.versions.node.split(".")[0]);
 
 describe("mapThreads", () => {
-  it("gives the results in the order of the items, from threads of this process", async () => {
+  it("returns the results in the order of the items, from threads of this process", async () => {
     const parallel = opened(new Whereabouts(), { concurrency: 2 });
     const results = await parallel.mapThreads([30, 0, 20, 0, 10, 0].map((ms) => ({ ms })));
     expect(new Set(results.map((each) => each.pid))).toEqual(new Set([process.pid]));
@@ -50,7 +50,7 @@ describe("mapThreads", () => {
     expect(scratchDirectories()).toEqual([]);
   });
 
-  it("tells the worker where it is", async () => {
+  it("gives the worker its place", async () => {
     const [first] = await opened(new Whereabouts(), { pool: 2 }).mapThreads([{}]);
     expect(first).toMatchObject({
       kind: "thread",
@@ -62,7 +62,7 @@ describe("mapThreads", () => {
     });
   });
 
-  it("gives a free thread the next item at once", async () => {
+  it("gives a free thread the next item immediately", async () => {
     const parallel = opened(new Whereabouts(), { concurrency: 2 });
     await parallel.mapThreads(times(2, 50));
     const until = path.join(temporaryDirectory(), "go");
@@ -76,7 +76,7 @@ describe("mapThreads", () => {
     expect(results.filter((each) => each.thread === busy).length).toBe(1);
   });
 
-  it("keeps its threads for the next call, and replaces them as told", async () => {
+  it("keeps its threads for the next call, and replaces them after maxItemsPerChild", async () => {
     const parallel = opened(new Whereabouts(), { pool: 1, maxItemsPerChild: 2 });
     const results = [
       ...(await parallel.mapThreads(times(3))),
@@ -91,7 +91,7 @@ describe("mapThreads", () => {
     ]);
   });
 
-  it("can have a thread for each item", async () => {
+  it("can use a thread per item", async () => {
     const parallel = opened(new Whereabouts(), { concurrency: 2, maxItemsPerChild: 1 });
     const results = await parallel.mapThreads(times(5));
     expect(new Set(results.map((each) => each.thread)).size).toBe(5);
@@ -104,7 +104,7 @@ describe("mapThreads", () => {
     [{ pool: 2, concurrency: 5 }, {}, 2],
     [{ pool: 3 }, { concurrency: 1 }, 1],
     [{}, { concurrency: 4 }, 4],
-  ])("with %o and a call with %o has %i threads", async (own, ofCall, count) => {
+  ])("with %o and a call with %o uses %i threads", async (own, ofCall, count) => {
     const parallel = opened(new Whereabouts(), own);
     const results = await parallel.mapThreads(times(count + 1, 100), ofCall);
     expect(new Set(results.map((each) => each.thread)).size).toBe(count);
@@ -117,7 +117,7 @@ describe("mapThreads", () => {
     expect(results.map((each) => each.num)).toEqual([0, 1]);
   });
 
-  it("has items in flight together with fibers", async () => {
+  it("runs items concurrently in a thread with fibers", async () => {
     const parallel = opened(new Overlaps(), { pool: 1, fibers: 20 });
     const results = await parallel.mapThreads(Array<number>(40).fill(100));
     expect(Math.max(...results.map(({ atOnce }) => atOnce))).toBe(20);
@@ -141,21 +141,21 @@ describe("mapThreads", () => {
   });
 });
 
-describe("what travels to threads and back", () => {
+describe("values sent to threads and back", () => {
   const texts = ["", "\0", "ä€😀", "\ud800", "x".repeat(300_000), "ß€".repeat(600_000), `"\\\n`];
 
-  it("is the same text", async () => {
+  it("are the same text", async () => {
     expect(await opened(new Echo(), { pool: 2 }).mapThreads(texts)).toEqual(texts);
   });
 
-  it("is the same JSON", async () => {
+  it("are the same JSON", async () => {
     const values = [null, 1.5, [true], { a: { b: texts } }, new Date(0), { gone: undefined, c: 1 }];
     const results = await opened(new EchoJson(), { pool: 1 }).mapThreads(values);
     expect(results).toEqual(JSON.parse(JSON.stringify(values)));
     expect(Object.keys(results[5] as object)).toEqual(["c"]);
   });
 
-  it("is the same bytes, in memory of their own", async () => {
+  it("are the same bytes, in memory of their own", async () => {
     const results = await opened(new Bytes(), { pool: 1 }).mapThreads([0, 10, 5_000_000]);
     expect(results.map((each) => each.length)).toEqual([0, 10, 5_000_000]);
     expect(results[2]!.subarray(0, 3)).toEqual(new Uint8Array([0, 1, 2]));
@@ -163,7 +163,7 @@ describe("what travels to threads and back", () => {
     expect(results[2]!.buffer.byteLength).toBe(5_000_000);
   });
 
-  it("is large, with fibers and one thread for each item alike", async () => {
+  it("may be large, with fibers and with one thread per item", async () => {
     const sizes = [3_000_000, 100_000, 32 * 1024 * 1024, 70_000];
     const lengths = (results: string[]) => results.map((each) => each.length);
     expect(lengths(await opened(new Long(), { pool: 2, fibers: 3 }).mapThreads(sizes))).toEqual(
@@ -173,21 +173,21 @@ describe("what travels to threads and back", () => {
     expect(lengths(await single.mapThreads(["y".repeat(2_000_000)]))).toEqual([2_000_000]);
   });
 
-  it("is sent again for another attempt", async () => {
+  it("are sent again for another attempt", async () => {
     const parallel = opened(new Whereabouts(), { pool: 1, retries: 1, retryDelay: { min: 0 } });
     const item = { way: "loop", text: "x".repeat(20_000) };
     const [result] = await parallel.mapThreads([item], { timeout: 4000 });
     expect(result).toMatchObject({ attempt: 2, generation: 2 });
   });
 
-  it("are the fields of the worker", async () => {
+  it("include the fields of the worker", async () => {
     const parallel = opened(new Plain().set("from here"), { pool: 1 });
     expect(await parallel.mapThreads(["a"])).toEqual([["a", "private", "from here"]]);
     const error = await rejection(opened(new CarriesFunction(() => 1)).mapThreads(["a"]));
     expect(error).toBeInstanceOf(WorkerModuleError);
   });
 
-  it("are env and argv", async () => {
+  it("include env and argv", async () => {
     const parallel = opened(new Surroundings(), { pool: 1, env: { ...process.env, MINE: "1" } });
     const [found] = await parallel.mapThreads(["MINE"]);
     expect(found).toMatchObject({ variable: "1", cwd: process.cwd(), argv: process.argv });
@@ -195,7 +195,7 @@ describe("what travels to threads and back", () => {
 });
 
 describe("an item that fails in a thread", () => {
-  it("with an error that is hard to send is told of", async () => {
+  it("with an error that is hard to serialise is reported", async () => {
     const names = ["own", "cycle", "getters", "toJson", "cause", "long", "function"];
     const parallel = opened(new ThrowsHardError(), { pool: 1, stopOnError: false });
     const { errors } = await rejection<AggregateError>(parallel.mapThreads(names));
@@ -206,14 +206,14 @@ describe("an item that fails in a thread", () => {
     }
   });
 
-  it("has what was thrown as its cause", async () => {
+  it("has the thrown value as its cause", async () => {
     const error = await rejection(opened(new ThrowsValue(), { pool: 1 }).mapThreads(["null"]));
     expect(error.cause).toBe(null);
     const hard = await rejection(opened(new ThrowsHardError(), { pool: 1 }).mapThreads(["own"]));
     expect(hard.cause).toMatchObject({ name: "QuotaError", code: "EQUOTA", message: "too much" });
   });
 
-  it("by what it returns names that", async () => {
+  it("because of its result has a ResultTypeError", async () => {
     const error = await rejection(opened(new ReturnsNoText(), { pool: 1 }).mapThreads(["number"]));
     expect(error).toBeInstanceOf(ResultTypeError);
   });
@@ -238,7 +238,7 @@ describe("an item that fails in a thread", () => {
     expect(error.message).toContain(`Item 0 ${message}`);
   });
 
-  // From Node 24 on V8 now and then ends the whole process instead, as it says it may.
+  // From Node 24 on, V8 sometimes ends the whole process instead, as V8 says it may.
   it.skipIf(NODE >= 24)("because the thread runs out of its memory is a dead child", async () => {
     const parallel = opened(new Ends(), { pool: 1, execArgv: ["--max-old-space-size=60"] });
     const error = await rejection(parallel.mapThreads(["memory"]));
@@ -248,7 +248,7 @@ describe("an item that fails in a thread", () => {
     expect(await parallel.mapThreads(["ok"])).toEqual(["ok"]);
   });
 
-  it("costs itself only, and its thread is replaced", async () => {
+  it("fails alone, and its thread is replaced", async () => {
     const ways = ["ok", "exit3", "ok", "late", "never", "ok", "unhandled", "ok"];
     const parallel = opened(new Ends(), { pool: 2, stopOnError: false });
     const error = await rejection<AggregateError>(parallel.mapThreads(ways));
@@ -259,13 +259,13 @@ describe("an item that fails in a thread", () => {
     expect(threads!.slots.map(({ items }) => items).reduce((a, b) => a + b)).toBe(5);
   });
 
-  it("stops the call, but for what is in flight", async () => {
+  it("stops the call once the items in flight are done", async () => {
     const pulled: number[] = [];
     const directory = temporaryDirectory();
     const [done, failed] = [path.join(directory, "done"), path.join(directory, "failed")];
     makesAfter(0, done);
     makesAfter(1, failed);
-    // It fails when one that is done has made room for another, which is there until then.
+    // It fails once a finished item has made room for another, which runs until then.
     const items = [{}, { until: done, throws: "failed" }, { until: failed }, {}, {}, {}];
     const parallel = opened(new Does(), { pool: 2, batch: 1 });
     const error = await rejection(
@@ -275,12 +275,12 @@ describe("an item that fails in a thread", () => {
     expect(pulled).toEqual([0, 1, 2]);
   });
 
-  it("after its result has given its result", async () => {
+  it("after its result keeps its result", async () => {
     const parallel = opened(new EndsTwice(), { maxItemsPerChild: 1 });
     expect(await parallel.mapThreads(["a", "b"])).toEqual(["a", "b"]);
   });
 
-  it("is tried again", async () => {
+  it("is retried", async () => {
     const parallel = opened(new Whereabouts(), { pool: 1, retries: 2, retryDelay: { min: 0 } });
     const error = await rejection(parallel.mapThreads([{ way: "exit" }]));
     expect(error).toMatchObject({ attempt: 3, exitCode: 3 });
@@ -288,7 +288,7 @@ describe("an item that fails in a thread", () => {
 });
 
 describe("a timeout or an abort in threads", () => {
-  it("ends a loop without end, and nothing else", async () => {
+  it("ends an infinite loop, and nothing else", async () => {
     const parallel = opened(new Whereabouts(), { pool: 2, stopOnError: false, timeout: 4000 });
     const error = await rejection<AggregateError>(
       parallel.mapThreads([{ way: "loop" }, { ms: 10 }, { ms: 10 }]),
@@ -311,7 +311,7 @@ describe("a timeout or an abort in threads", () => {
     expect(await parallel.mapThreads([{ ms: 1 }])).toEqual(["stayed"]);
   });
 
-  it("is told to a worker that listens to task.signal", async () => {
+  it("reaches a worker that listens to task.signal", async () => {
     const directory = temporaryDirectory();
     const item = { begun: `${directory}/begun`, wound: `${directory}/wound` };
     const controller = new AbortController();
@@ -323,7 +323,7 @@ describe("a timeout or an abort in threads", () => {
   });
 });
 
-describe("the life of threads", () => {
+describe("the life cycle of threads", () => {
   it("has preload, setup and teardown once in each", async () => {
     const file = `${temporaryDirectory()}/notes`;
     const parallel = opened(new ThreadHooks(file), { pool: 1, maxItemsPerChild: 2 });
@@ -346,7 +346,7 @@ describe("the life of threads", () => {
     expect(notes[0].thread).not.toBe(notes[3].thread);
   });
 
-  it("goes on beside processes", async () => {
+  it("runs beside that of processes", async () => {
     const parallel = opened(new Whereabouts(), { pool: 1 });
     const [threads, processes] = await Promise.all([
       parallel.mapThreads(times(2)),
@@ -373,7 +373,7 @@ describe("the life of threads", () => {
     await destroyed.destroy();
   });
 
-  it("may have a Parallel of its own in it", async () => {
+  it("may include a Parallel of its own", async () => {
     const [found] = await opened(new Outer(), { pool: 1 }).mapThreads([0]);
     const outer = { kind: "thread", num: 0, name: "Outer" };
     expect(found!.task.context).toEqual([outer]);
@@ -384,7 +384,7 @@ describe("the life of threads", () => {
 });
 
 describe("eachThread", () => {
-  it("runs all items and gives their failures, none", async () => {
+  it("runs all items and reports their failures, or none", async () => {
     expect(await opened(new Echo(), { pool: 2 }).eachThread(["a", "b"])).toBe(0);
     expect(await rejection(opened(new Ends(), { pool: 1 }).eachThread(["exit3"]))).toMatchObject({
       exitCode: 3,
@@ -408,7 +408,7 @@ describe("threads refuse", () => {
     expect(await rejection(call)).toBeInstanceOf(TypeError);
   });
 
-  it("V8's options but the size of the heap", async () => {
+  it("V8's options except the heap size", async () => {
     const parallel = opened(new Echo(), { execArgv: ["--stack-size=500"] });
     const error = await rejection(parallel.mapThreads(["a"]));
     expect(error).toBeInstanceOf(LaunchError);
@@ -434,7 +434,7 @@ describe("threads refuse", () => {
 });
 
 describe("a program with threads", () => {
-  it("may be text", async () => {
+  it("may be given as text", async () => {
     const code = `
       import { Parallel } from "forkmap";
       import { Echo } from "${new URL("../../fixtures/echo.mjs", import.meta.url).href}";
@@ -443,14 +443,14 @@ describe("a program with threads", () => {
     expect(ran).toMatchObject({ code: 0, stdout: "[ 'a' ]\n" });
   });
 
-  it("is told when a thread cannot even begin", async () => {
+  it("gets an error when a thread cannot start", async () => {
     const parallel = opened(new Echo(), { execArgv: ["--import", "./not-there.mjs"] });
     const error = await rejection(parallel.mapThreads(["a"]));
     expect(error).toBeInstanceOf(LaunchError);
     expect(error.message).toContain("not-there.mjs");
   });
 
-  // On Node 20 no loader of TypeScript reaches a thread.
+  // On Node 20 no TypeScript loader applies to a thread.
   const runsTypeScript = Boolean((process.features as { typescript?: unknown }).typescript);
 
   it.each<[string, string[]]>([
@@ -459,7 +459,7 @@ describe("a program with threads", () => {
     ["unexported.mjs", ["--inspect=0"]],
     ["unexported.cjs", []],
     [runsTypeScript ? "typescript.ts" : "exported.mjs", []],
-  ])("in one file (%s %j) goes no further in them than to its worker", async (name, execArgv) => {
+  ])("in one file (%s %j) runs in threads only up to its worker", async (name, execArgv) => {
     const env = { NODE_NO_WARNINGS: "1" };
     const ran = await runScript(fixture(`threads/${name}`), { env, execArgv });
     expect(ran.code, ran.stderr).toBe(0);

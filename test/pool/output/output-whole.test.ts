@@ -1,4 +1,4 @@
-/** What children print arrives whole and once, into whatever it goes and however late it is read. */
+/** The output of children arrives completely and once, whatever its destination and however late it is read. */
 import { execFileSync, spawn } from "node:child_process";
 import { once } from "node:events";
 import { closeSync, constants, openSync, readFileSync } from "node:fs";
@@ -10,9 +10,9 @@ import { describe, expect, it } from "vitest";
 import { fixture } from "../../support/run-script.js";
 import { temporaryDirectory } from "../../support/temporary.js";
 
-/** Longer than a child takes that does not wait until what it has written is read. */
+/** Longer than a child takes if it does not wait for its reader. */
 const LATE_MS = 300;
-/** What it says meanwhile is not to be waited for: it cannot go on before that is read. */
+/** The child's message is not awaited: it is sent only after the output of `preload` has been read. */
 const PRELOAD_MS = 500;
 
 const ITEMS = [
@@ -30,7 +30,7 @@ interface Setting {
   readonly options: object;
   readonly verb?: "mapProcesses" | "mapThreads";
   readonly items?: readonly (readonly string[])[];
-  /** Whether the program uses the stdout that its children write to. */
+  /** Whether the program itself writes to the stdout that its children share. */
   readonly isShared?: boolean;
   /** Whether `preload` prints. */
   readonly preloads?: boolean;
@@ -40,7 +40,7 @@ function commandOf({ options, verb, isShared, items = ITEMS }: Setting): string[
   return [fixture("writes-run.mjs"), JSON.stringify({ options, verb, items, isShared })];
 }
 
-/** Starts it with its stdout there, and waits until a child has begun to write, or has had the time to. */
+/** Starts the program with the given stdout, and waits until a child begins to write, or has had the time to. */
 async function started(setting: Setting, stdout: number | "pipe") {
   const { NODE_OPTIONS: _, ...env } = process.env;
   const child = spawn(process.execPath, commandOf(setting), {
@@ -54,7 +54,7 @@ async function started(setting: Setting, stdout: number | "pipe") {
   return { child, ended, errors };
 }
 
-/** What it prints into a pipe, or a socket, that is read late. */
+/** Returns the output into a pipe, or a socket, that is read late. */
 async function readLate(setting: Setting, kind: "pipe" | "socket"): Promise<Buffer> {
   if (kind === "socket") {
     const { child } = await started(setting, "pipe");
@@ -69,7 +69,7 @@ async function readLate(setting: Setting, kind: "pipe" | "socket"): Promise<Buff
   return await buffer(new Socket({ fd: reader, readable: true, writable: false }));
 }
 
-/** One of the kernel's own: Node's are sockets. */
+/** Creates a pipe of the kernel: Node's are sockets. */
 function makePipe(): { reader: number; writer: number } {
   const fifo = path.join(temporaryDirectory(), "fifo");
   execFileSync("mkfifo", [fifo]);
@@ -92,9 +92,9 @@ describe.concurrent.each([
   ["fibers", { options: { pool: 2, fibers: 3 } }, "pipe"],
   ["threads in a pool", { options: { pool: 1, threads: 2 } }, "pipe"],
 ] as const)("%s", (_name, setting, kind) => {
-  it(`into a ${kind} that is read late, once what preload wrote`, async () => {
+  it(`into a ${kind} that is read late; the output of preload appears once`, async () => {
     const counts = letters(await readLate({ ...setting, preloads: true }, kind));
-    // A thread loads and preloads by itself.
+    // Each thread loads its module and preloads itself.
     const preloads = "threads" in setting.options ? Math.round(counts["P"]! / PRELOADED) : 1;
     expect(counts).toEqual({ ...WRITTEN, P: preloads * PRELOADED });
   });
@@ -121,7 +121,7 @@ it("appended to a file", async () => {
   expect(letters(readFileSync(file))).toEqual({ ...WRITTEN, P: PRELOADED });
 });
 
-it("a reader that has gone away is an error of who writes, as in a program without forkmap", async () => {
+it("a closed reader is an error of the writer, as in a program without forkmap", async () => {
   const { reader, writer } = makePipe();
   closeSync(reader);
   const { errors, ended } = await started({ options: { pool: 1 }, items: [["A", "once"]] }, writer);
@@ -130,7 +130,7 @@ it("a reader that has gone away is an error of who writes, as in a program witho
   expect(await errors).toMatch(/Item 0 ended by an uncaught error: Error: EPIPE/);
 });
 
-it("nobody reads what an item prints, or preload: it times out", async () => {
+it("an item, or a preload, whose output is not read times out", async () => {
   const { reader, writer } = makePipe();
   const timed = { options: { timeout: 1000, forceKillAfterDelay: 100 }, items: [["A", "once"]] };
   const stuck = await started(timed, writer);

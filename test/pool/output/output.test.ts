@@ -1,4 +1,4 @@
-/** What children print: where it goes with each `output`, whose it is, and what becomes of it when things go wrong. */
+/** The output of children: its destination with each `output`, its item, and its fate when something fails. */
 import { execFileSync, spawnSync } from "node:child_process";
 import { existsSync, readFileSync, writeFileSync } from "node:fs";
 import path from "node:path";
@@ -19,7 +19,7 @@ type Options = ParallelOptions<Item, unknown>;
 const METHODS = ["fork", "spawn"] as const;
 const MIB = 1024 * 1024;
 
-/** What each item printed, as `onFinish` or its error tells. */
+/** Returns the output of each item, from `onFinish` or its error. */
 async function collected(options: Options, items: readonly Item[]) {
   const infos: Pick<FinishInfo, "stdout" | "stderr">[] = [];
   const parallel = opened(new Prints(), { output: "collect", ...options } as Options);
@@ -32,7 +32,7 @@ async function collected(options: Options, items: readonly Item[]) {
   );
 }
 
-/** The same items in a program of their own, whose stdout and stderr are looked at. */
+/** Runs the same items in a program of their own, whose stdout and stderr are examined. */
 function start(options: Options, items: readonly Item[], hasTag = false) {
   const file = path.join(temporaryDirectory(), "report");
   const argument = JSON.stringify({ file, options, items, hasTag });
@@ -57,7 +57,7 @@ describe.each(METHODS)("tag, %s", (startMethod) => {
   const output = "tag";
 
   it("lines are whole, in order, each with its item's index", async () => {
-    // One line is far longer than what a pipe holds.
+    // One line is far longer than the capacity of a pipe.
     const items: Item[] = Array.from({ length: startMethod === "fork" ? 8 : 4 }, (_, i) => [
       ["pieces", i === 3 ? 2 : 20, i === 3 ? 100_000 : 900],
     ]);
@@ -76,7 +76,7 @@ describe.each(METHODS)("tag, %s", (startMethod) => {
     expect(lines).toHaveLength((items.length - 1) * 20 + 2);
   });
 
-  it("both streams, whatever prints, bytes as they are, a last line without end", async () => {
+  it("tags both streams, whatever prints, with bytes unchanged and a last line without a newline", async () => {
     const { child, report } = start({ startMethod, output, concurrency: 1 }, [
       [
         ["error", "e"],
@@ -103,7 +103,7 @@ describe.each(METHODS)("tag, %s", (startMethod) => {
     expect(report().finished.map((info) => info.stdout)).toEqual([undefined, undefined]);
   });
 
-  it("a line is there when it is printed; the tag is the user's", async () => {
+  it("a line appears as soon as it is printed; the tag is configurable", async () => {
     const go = path.join(temporaryDirectory(), "go");
     const { child } = start(
       { startMethod, output },
@@ -127,7 +127,7 @@ describe.each(METHODS)("tag, %s", (startMethod) => {
     expect(text).toBe("log 0: early\nlog 0: late\n");
   });
 
-  it("in a pool, each line has the item that printed it", async () => {
+  it("in a pool, each line has the tag of the item that printed it", async () => {
     const items: Item[] = Array.from({ length: 60 }, (_, i) => [
       ["log", `out ${i}`],
       ["fd2", `err ${i}\n`],
@@ -145,7 +145,7 @@ describe.each(METHODS)("tag, %s", (startMethod) => {
 });
 
 describe.each(METHODS)("collect, %s", (startMethod) => {
-  it("what an item printed is given to onFinish, or is on its error", async () => {
+  it("the output of an item is given to onFinish, or is on its error", async () => {
     const said: Item = [
       ["log", "o"],
       ["sh", "printf n >&2"],
@@ -177,7 +177,7 @@ describe.each(METHODS)("collect, %s", (startMethod) => {
     expect((uncaught as Error).message).not.toContain("last words");
   });
 
-  it("a child per item; its last bytes are not lost, and of many the last are kept", async () => {
+  it("a child per item: its last bytes are not lost, and of long output the end is kept", async () => {
     const [all, much] = await collected({ startMethod }, [
       [
         ["out", "x".repeat(300_000)],
@@ -195,7 +195,7 @@ describe.each(METHODS)("collect, %s", (startMethod) => {
     expect(stdout.endsWith("789\nthe end\n")).toBe(true);
   });
 
-  it("one that runs out of memory: its last words say that, and not where V8 was", async () => {
+  it("a child that runs out of memory: its last words contain that, but not V8's location", async () => {
     const execArgv = ["--max-old-space-size=40"];
     const [error] = await collected({ startMethod, execArgv }, [[["fill"]]]);
     expect(error).toBeInstanceOf(DeadChildError);
@@ -205,7 +205,7 @@ describe.each(METHODS)("collect, %s", (startMethod) => {
     );
   });
 
-  it("an item that is killed for taking too long", async () => {
+  it("an item that is killed by its timeout has its last words", async () => {
     const [error] = await collected({ startMethod, timeout: 5000 }, [
       [["manyErr", "some noise\n", 1000], ["error", "stuck in a loop\n"], ["loop"]],
     ]);
@@ -216,7 +216,7 @@ describe.each(METHODS)("collect, %s", (startMethod) => {
     expect(error!.stderr).toContain("stuck in a loop");
   });
 
-  it("fibers: what JavaScript prints is of the item it was called for", async () => {
+  it("fibers: output from JavaScript belongs to the item that called it", async () => {
     const items: Item[] = Array.from({ length: 12 }, (_, i) => [
       ["log", `${i} a`],
       ["sleep", 5 + (i % 3) * 5],
@@ -231,7 +231,7 @@ describe.each(METHODS)("collect, %s", (startMethod) => {
     );
   });
 
-  it("one that a child leaves behind holds nothing up, and prints for no other item", async () => {
+  it("a process that a child leaves behind delays nothing, and prints for no other item", async () => {
     const directory = temporaryDirectory();
     const [file, second, said] = ["pid", "second", "said"].map((name) =>
       path.join(directory, name),
@@ -265,7 +265,7 @@ describe.each(METHODS)("collect, %s", (startMethod) => {
   });
 });
 
-it("what a module prints while it is loaded is the fork server's, and as it was", async () => {
+it("the output of a module while it loads is the fork server's, and unchanged", async () => {
   const options: Options = { output: "tag", env: { ...process.env, PRINTS_AT_LOAD: "1" } };
   const { stdout } = await run({ ...options, startMethod: "fork" }, [
     [["log", "a"]],
@@ -276,9 +276,9 @@ it("what a module prints while it is loaded is the fork server's, and as it was"
   expect(spawned.stdout).toBe("0: loaded\n0: a\n");
 });
 
-it("without room for what it would print through, an item is not started", async (context) => {
+it("if the FIFO for its output cannot be created, an item is not started", async (context) => {
   const scratchRoot = temporaryDirectory();
-  // Room for the scratch directory and the ledger.
+  // Sufficient for the scratch directory and the ledger.
   const size = "size=1m,nr_inodes=3";
   if (spawnSync("mount", ["-t", "tmpfs", "-o", size, "none", scratchRoot]).status !== 0)
     context.skip();
@@ -295,7 +295,7 @@ it("without room for what it would print through, an item is not started", async
   }
 });
 
-it("one that prints without end in the background does not hold up the others", async () => {
+it("a background process with endless output does not delay other items", async () => {
   const infos = await collected({ startMethod: "fork", pool: 1 }, [
     [
       ["daemon", "exec yes"],
@@ -306,7 +306,7 @@ it("one that prints without end in the background does not hold up the others", 
   expect(infos).toHaveLength(51);
 });
 
-it("inherit: nothing is changed, kept or added", async () => {
+it("inherit: output is not changed, kept or extended", async () => {
   const { stdout, stderr, finished, errors } = await run({ concurrency: 1 }, [
     [
       ["log", "plain"],
@@ -323,7 +323,7 @@ it("inherit: nothing is changed, kept or added", async () => {
   expect(errors[1]).toMatch(/killed by SIGKILL \(num/);
 });
 
-it("a reader slower than the children gets it all", async () => {
+it("a reader slower than the children receives everything", async () => {
   const items: Item[] = Array.from({ length: 30 }, () => [["many", `${"z".repeat(99)}\n`, 2000]]);
   const { child } = start({ output: "tag", pool: 2 }, items);
   let bytes = 0;

@@ -1,4 +1,4 @@
-/** Answers every request with its path, some ms late. */
+/** An HTTP server that answers every request with its path, after a few ms. */
 import http from "node:http";
 import { type Listening, listening } from "./listening.js";
 

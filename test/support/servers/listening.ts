@@ -1,4 +1,4 @@
-/** A server on the loopback for as long as a test takes. */
+/** A server on the loopback interface for the duration of a test. */
 import { once } from "node:events";
 import type { AddressInfo, Server } from "node:net";
 

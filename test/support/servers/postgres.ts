@@ -1,6 +1,6 @@
 /**
  * Speaks as much of PostgreSQL's protocol (version 3, https://www.postgresql.org/docs/current/protocol-message-formats.html) as
- * pg needs to connect without a password and to run simple queries: the answer to `select 'k7'` is `k7`, some ms late.
+ * pg needs to connect without a password and to run simple queries: the answer to `select 'k7'` is `k7`, after a few ms.
  */
 import net, { type Socket } from "node:net";
 import { type Listening, listening } from "./listening.js";
@@ -57,7 +57,7 @@ function message(type: string, ...parts: readonly Buffer[]): Buffer {
 
 const READY = message("Z", Buffer.from("I"));
 
-/** One row with one column of text. */
+/** A row with one text column. */
 function rowOf(text: string): Buffer {
   const bytes = Buffer.from(text);
   return Buffer.concat([

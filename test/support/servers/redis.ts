@@ -1,6 +1,6 @@
 /**
  * Speaks as much of Redis' protocol (RESP 2, https://redis.io/docs/latest/develop/reference/protocol-spec/) as ioredis needs to
- * connect and to GET: the value of `k7` is `v7`. It answers in the order of the requests, some ms late, so that two
+ * connect and to GET: the value of `k7` is `v7`. It answers in the order of the requests, after a few ms, so that two
  * processes that share a connection get each other's answers.
  */
 import net, { type Socket } from "node:net";
@@ -22,7 +22,7 @@ function serve(socket: Socket): void {
     }
   });
 
-  /** The next command, once all of it is there: an array of strings. */
+  /** Returns the next command, an array of strings, once it has arrived completely. */
   function take(): string[] | undefined {
     const head = /^\*(\d+)\r\n/.exec(pending);
     if (!head) return undefined;
