@@ -145,7 +145,7 @@ export class ForkedChild {
     }
   }
 
-  /** Reports rejections after the microtasks. `begin` drains the first ones itself: a tick costs some 50 page faults. */
+  /** Reports rejections after the microtasks. `begin` drains the first itself: a tick costs some 50 page faults. */
   #tellRejections(then: () => void): void {
     if (this.#isBeginning) this.#afterMicrotasks = then;
     else reportRejectionsSoon(then);

@@ -16,7 +16,7 @@ export async function ledgerInFile(start: Start): Promise<LedgerMemory> {
       ]);
       return { buffer: mapLedger(loadLibc(), directory, offset, shape.cellBytes), offset: 0 };
     } catch {
-      // No koffi.
+      // koffi could not be loaded.
     }
   }
   const fd = openSync(`${directory}/${LEDGER_FILE}`, "r+");
