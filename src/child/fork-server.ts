@@ -1,6 +1,6 @@
 /**
- * Entry of the fork server. How it boots is in fork-server-boot.ts: nearly all of our own modules are loaded only when it is
- * settled where V8 puts them, as every fork pays for that.
+ * Entry of the fork server, which boots in fork-server-boot.ts. V8's heap is configured first, before nearly all of our
+ * own modules are loaded: every fork pays for where V8 places them.
  */
 import { findGc } from "./fork/collect-garbage.js";
 import { packHeap } from "./fork/pack-heap.js";

@@ -1,8 +1,8 @@
 /**
- * Entry of a spawned child: reads its worker and its start from the channel, loads, runs its item or serves as long as
- * there are items, ends. Reads before it loads anything of the user's, so that by then the parent has told the reaper of it.
- * Imports what every such child needs, for a module takes half a ms; what only some need, before the user's code could be
- * in the way of it.
+ * Entry of a spawned child: reads its worker source and its start from the channel, loads the worker, runs its one item
+ * or serves items until there are no more, and exits. It reads before it loads any user code: by then the parent has
+ * registered the child with the reaper. Modules that only some children need are imported on demand, as each takes half
+ * a ms, but before user code could interfere.
  */
 import { CHANNEL_FD, type Payload, type StartRequest } from "../wire/protocol.js";
 import type { Limits } from "../options.js";
@@ -44,7 +44,7 @@ if (start.isHost) await orFail(host);
 else if (start.payload) await runOne(start.payload);
 else await serve();
 
-/** Its one item has come with its start: its end says that it is done. */
+/** Runs the one item that came with the start; the exit of the process signals that the item is done. */
 async function runOne(payload: Payload): Promise<void> {
   const ledger = await ledgerInFile(start);
   const worker = await orFail(() => loadWorker(source));
@@ -53,7 +53,7 @@ async function runOne(payload: Payload): Promise<void> {
   runner.run(id, payload);
 }
 
-/** Gets items through the channel, for as long as there are any. */
+/** Receives items through the channel until there are no more. */
 async function serve(): Promise<void> {
   const ledger = await ledgerInFile(start);
   const marks = await outputMarks();
@@ -138,7 +138,7 @@ function readAll(): [WorkerSource, StartRequest] {
   const lines: string[] = [];
   while (lines.length < 2) {
     const more = readLines();
-    // The parent has ended before it could say what it wants.
+    // The parent ended before it sent both lines.
     if (!more) return process.reallyExit(1);
     lines.push(...more);
   }

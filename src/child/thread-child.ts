@@ -1,6 +1,6 @@
 /**
- * Entry of a thread: loads the worker, says so, and runs its item or serves as long as there are items. A thread has
- * its own heap and globals, and ends by `process.exit` alone; the process around it goes on.
+ * Entry of a thread: loads the worker, reports that it is ready, and runs its one item or serves items until there are
+ * no more. A thread has its own heap and globals; `process.exit` ends only the thread, not its process.
  */
 import { type MessagePort, parentPort, workerData } from "node:worker_threads";
 import { getHeapStatistics } from "node:v8";
@@ -9,7 +9,7 @@ import { LedgerWriter } from "./items/ledger-writer.js";
 import { ledgerInFile } from "./items/ledger-file.js";
 import { loadWorker, problemOf, problemOfExit } from "./find/load-worker.js";
 import { OverflowFileWriter, OverflowPoster } from "./items/overflow.js";
-import { tellRejectionsSoon } from "./items/process-child.js";
+import { reportRejectionsSoon } from "./items/process-child.js";
 import { Runner } from "./items/runner.js";
 import type { LoadedWorker } from "./items/runner-events.js";
 import { takeOverThreadStdio } from "./items/stdio.js";
@@ -22,7 +22,7 @@ const port = parentPort as MessagePort;
 let runner: Runner | undefined;
 let isDone = false;
 
-// In a process of ours, which ends by `_exit`, nothing may be on its way through its main thread.
+// In a child process, output must not pass through the main thread: the process ends by `_exit`, which would lose it.
 if (!memory) takeOverThreadStdio();
 watchExit();
 atEnd((ending, code) => {
@@ -43,7 +43,7 @@ runner = new Runner(
     say,
     busy,
     onInterrupt: () => void Atomics.store(heeds, 0, 1),
-    ...(start.payload ? { tellRejections: tellRejectionsSoon } : {}),
+    ...(start.payload ? { tellRejections: reportRejectionsSoon } : {}),
     done,
   },
 );
@@ -78,7 +78,7 @@ function say(message: FromThread): void {
   port.postMessage(message);
 }
 
-/** While an item runs the port does not keep the loop alive, as in a process: see item-channel.ts. */
+/** While an item runs, the port does not keep the event loop alive; item-channel.ts says why. */
 function busy(isBusy: boolean): void {
   if (isBusy) port.unref();
   else port.ref();
@@ -89,7 +89,7 @@ function done(): void {
   process.exit();
 }
 
-/** Of this thread alone. */
+/** Returns the bytes that this thread alone holds. */
 function heldMemory(): number {
   const { total_physical_size: heap, external_memory: buffers } = getHeapStatistics();
   return heap + buffers;

@@ -1,6 +1,7 @@
 /**
- * Has the user's worker in another process: imports the module that defines the class and takes its export, or takes
- * the worker that the program itself gives to `new Parallel` when it runs again. Own fields come from the parent.
+ * Recreates the user's worker in another process: imports the module that defines the class and uses its export, or
+ * runs the program again and takes the worker that it passes to `new Parallel`. The worker's own fields come from the
+ * parent.
  */
 import { readFileSync } from "node:fs";
 import type * as Inspector from "node:inspector";
@@ -18,7 +19,7 @@ import { likenessOf, setsPrivateFields, takesArguments } from "../../worker/like
 import { isProgram, RERUN_ADVICE } from "../../worker/rerun.js";
 import type { LoadedWorker } from "../items/runner-events.js";
 
-/** The worker cannot be had; says why in a sentence for the user. */
+/** The worker cannot be loaded; `message` says why in a sentence for the user. */
 export class LoadFailure extends Error {
   readonly problem: LoadProblem;
   constructor(
@@ -48,15 +49,16 @@ export async function findWorker(source: WorkerSource): Promise<LoadedWorker> {
 }
 
 /**
- * A program that exports the class is written to be imported as well: what it does only when it is the program, it is not to
- * do here. `import.meta.main` and `require.main` are not true here; others compare `process.argv[1]` with their own name.
+ * A program that exports the class can also be imported; here it must not act as the main program. `import.meta.main`
+ * is false here and `require.main` another module; for programs that compare `process.argv[1]` with their own name,
+ * this changes it.
  */
 function argvForImport(argv: string[], { url, name }: WorkerSource): string[] {
   if (!isProgram(url, argv) || !exportsClass(fileURLToPath(url), name)) return argv;
   return [argv[0]!, path.join(path.dirname(argv[1]!), "forkmap-child"), ...argv.slice(2)];
 }
 
-/** By its text: what it exports is known too late. */
+/** Searches the source text: the actual exports are known too late. */
 function exportsClass(file: string, name: string): boolean {
   const word = `\\b${name.replaceAll("$", "\\$")}\\b`;
   const forms = [`export\\s+(default\\s+)?class\\s+${word}`, `export\\s*\\{[^}]*${word}[^}]*\\}`];
@@ -90,7 +92,7 @@ function importWorker(source: WorkerSource): Promise<LoadedWorker> {
         return;
       }
       process.off("beforeExit", settle);
-      // From a fresh turn of the loop: the microtasks of this one end with the program.
+      // In a new turn of the event loop: the program's termination drops the microtasks of this one.
       setImmediate(() => resolve(worker as LoadedWorker));
       try {
         endProgramHere();
@@ -104,8 +106,8 @@ function importWorker(source: WorkerSource): Promise<LoadedWorker> {
       (exports: Record<string, unknown>) => {
         loaded = true;
         exported = findExport(exports, source, others);
-        // The program itself may go on after its import, towards `new Parallel` or anything else: wait until it has
-        // got there or has nothing left to do. A module on its own is done now.
+        // The program may continue after its import and still reach `new Parallel`: wait until it does or the event
+        // loop is empty. Any other module is done now.
         if (!isProgram(source.url, source.argv)) settle();
         else if (source.maker !== undefined) setTimeout(settle, MAKER_PATIENCE_MS).unref();
       },
@@ -120,7 +122,7 @@ function importWorker(source: WorkerSource): Promise<LoadedWorker> {
 
 type WorkerClass = { new (): LoadedWorker; readonly prototype: object; readonly name: string };
 
-/** A class made by a function may be one that is made for each request: nobody makes these here, and the program may serve for ever. */
+/** The class may be made by a function that runs per request. No requests come here, and a server never ends. */
 const MAKER_PATIENCE_MS = 5000;
 
 function findExport(
@@ -129,7 +131,7 @@ function findExport(
   others: Others,
 ): WorkerClass | undefined {
   const candidates = Object.values(exports)
-    // A CommonJS module without named exports keeps them on its default one.
+    // A CommonJS module without named exports has its members on the default export.
     .flatMap((value) => (isPlainObject(value) ? [value, ...Object.values(value)] : [value]))
     .filter((value): value is WorkerClass => typeof value === "function")
     .filter((value) => matches(value, source) && hasVariables(value, source, others));
@@ -145,7 +147,7 @@ function matches(
 ): boolean {
   if (type.name !== name) return false;
   if (explicit || String(type) === text) return true;
-  // A loader of the parent (a test runner, say) has changed the text: its methods have to do.
+  // A loader in the parent (a test runner, say) has changed the text: compare the method names instead.
   const own = type.prototype === undefined ? [] : Object.getOwnPropertyNames(type.prototype);
   return (
     !verbatim && members.length === own.length && members.every((member) => own.includes(member))
@@ -156,15 +158,15 @@ const NO_INSPECTOR =
   "Node's permission model (--permission) forbids V8's inspector, without which a program cannot be run again up to `new Parallel`: " +
   "export the class from a module of its own";
 
-/** What has been met that is not the class looked for. */
+/** Near misses during the search, for the error message. */
 interface Others {
-  /** Whether there was a `new Parallel` with another one. */
+  /** Whether the program called `new Parallel` with another class. */
   isOffered?: boolean;
-  /** A variable that is another one, as it is there and here. */
+  /** A variable that differs, with its value there and here. */
   difference?: string;
 }
 
-/** Whether it uses the same variables of the function that has made it. */
+/** Whether the class closes over the same variable values as in the parent. */
 function hasVariables(type: WorkerClass, { variables }: WorkerSource, others: Others): boolean {
   const expected = Object.entries(variables);
   if (expected.length === 0) return true;
@@ -172,7 +174,7 @@ function hasVariables(type: WorkerClass, { variables }: WorkerSource, others: Ot
   const different = expected.find(([name, text]) => actual[name] !== text);
   if (!different) return true;
   const [name, text] = different;
-  others.difference = `\`${name}\` is ${shortened(text)} in the program, and ${shortened(actual[name] ?? "not there")} when its file is run again`;
+  others.difference = `\`${name}\` is ${shortened(text)} in the program but ${shortened(actual[name] ?? "missing")} when its file is run again`;
   return false;
 }
 
@@ -181,9 +183,9 @@ function shortened(text: string): string {
 }
 
 /**
- * Runs no more of the program: not the code after `new Parallel`, no `catch`, no `finally`. Only V8 can do that, and
- * the inspector is the way to ask it; a thrown error could be caught, and a promise that never settles leaves
- * everything before the first `await` to run.
+ * Terminates the program: no code after `new Parallel` runs, no `catch`, no `finally`. Only V8 can do that, on request
+ * of the inspector. A thrown error could be caught, and a promise that never settles would not stop the code up to the
+ * next `await`.
  */
 function endProgramHere(): never {
   const { Session } = createRequire(import.meta.url)("node:inspector") as typeof Inspector;
@@ -200,15 +202,15 @@ function endProgramHere(): never {
 }
 
 /**
- * Where async hooks are on, each promise job and resource begins with an id on Node's own stack and takes it off when it
- * ends. What is terminated never does, and Node aborts the process over it: `InternalCallbackScope::Close`. Node itself
- * meets that with every uncaught error, and `process._fatalException` is its way out: it calls the hooks' `after` and
- * empties the stack, in a thread too.
+ * With async hooks on, each promise job and resource pushes an id on Node's own stack and pops it at its end. A
+ * terminated one never pops, and Node would abort the process (`InternalCallbackScope::Close`). Node has the same
+ * problem with every uncaught error and solves it in `process._fatalException`: it calls the hooks' `after` and empties
+ * the stack, in a thread too.
  */
 function unwindAsyncIds(): void {
   const { emit } = process;
   const { _fatalException: unwind } = process as unknown as { _fatalException(error: Error): void };
-  // There is no error that anybody should hear of: neither a listener nor a callback of the program's own.
+  // The error below is artificial: no listener and no capture callback of the program may receive it.
   if (process.hasUncaughtExceptionCaptureCallback())
     process.setUncaughtExceptionCaptureCallback(null);
   process.emit = (() => true) as unknown as typeof emit;
@@ -217,15 +219,15 @@ function unwindAsyncIds(): void {
 }
 
 /**
- * By its constructor if that takes no arguments, so that private fields and functions are there; else without it, as
- * unpickling does in Python.
+ * Calls the constructor if it takes no arguments, so that private fields and function fields exist; else creates the
+ * object without it, as unpickling does in Python.
  */
 function construct(type: WorkerClass, source: WorkerSource): LoadedWorker {
   const hasPrivate =
     type.length > 0 ? PRIVATE_FIELD.test(source.text) : setsPrivateFields(source.text);
   if (hasPrivate && takesArguments(type)) {
     throw new LoadFailure(
-      `${source.name} has private fields and a constructor that takes arguments: another process can make no such object. ` +
+      `${source.name} has private fields and a constructor that takes arguments: another process cannot create such an object. ` +
         "Use public fields, or a constructor without arguments and set the fields afterwards",
     );
   }
@@ -239,7 +241,7 @@ function construct(type: WorkerClass, source: WorkerSource): LoadedWorker {
   }
 }
 
-/** Not by the program itself, run again: here, without arguments. */
+/** Workers that `construct` created by calling their constructor, as opposed to those the rerun program created. */
 const constructed = new WeakSet<LoadedWorker>();
 const PRIVATE_FIELD = /\bthis\.#/;
 
@@ -256,7 +258,7 @@ function addFields(worker: LoadedWorker, { name, fields, unsendable }: WorkerSou
     const made = (worker as unknown as Record<string, unknown>)[field];
     if (likenessOf(made, hasArguments) === likeness) continue;
     throw new LoadFailure(
-      `${what}, and what \`new ${name}()\` makes there is another one: set it in preload() or setup(), of fields that can travel`,
+      `${what}, and \`new ${name}()\` creates a different value there: set it in preload() or setup(), from fields that can travel`,
     );
   }
   Object.assign(worker, deserialize(Buffer.from(fields, "base64")));
@@ -267,13 +269,13 @@ function notFound({ name, url, maker }: WorkerSource, { difference, isOffered }:
     const seen = difference === undefined ? "" : ` (${difference})`;
     return (
       `${name || "The worker's class"} is defined inside ${maker} and uses its variables${seen}, which no other process has. ` +
-      `${DEFINE_AT_TOP}. If it is at the top level and a bundler has put the function around it, export it, or make its ` +
+      `${DEFINE_AT_TOP}. If it is at the top level and a bundler wrapped it in that function, export it, or make its ` +
       "Parallel at the top level too"
     );
   }
   const what = name === "" ? "The worker's class has no name and" : `The class ${name}`;
   return (
-    `${what} is not exported by ${url}, and loading that file does not reach \`new Parallel\` with it${isOffered ? " (a call of another Parallel goes no further there)" : ""}. ` +
+    `${what} is not exported by ${url}, and loading that file does not reach \`new Parallel\` with it${isOffered ? " (calls of another Parallel never settle there)" : ""}. ` +
     "Define the class at the top level of a module and export it, or name its module with the option `module`. " +
     "(`import.meta.main` and `require.main === module` are false there.)"
   );
@@ -284,8 +286,8 @@ function neverLoaded({ url, argv }: WorkerSource): string {
     ? `${RERUN_ADVICE}. With two workers in one file, make both \`Parallel\`s before the first call`
     : "Move the class to a module of its own and export it";
   return (
-    `${url} never finished loading: it waits for something that nothing is left to settle ` +
-    `(a call of another Parallel goes no further here). ${advice}`
+    `${url} never finished loading: it awaits a promise that nothing is left to settle ` +
+    `(calls of another Parallel never settle here). ${advice}`
   );
 }
 

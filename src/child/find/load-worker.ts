@@ -1,4 +1,4 @@
-/** Makes a worker ready in another process, and says in words what kept it from that. */
+/** Loads a worker in another process, calls `preload`, and describes in words why that failed. */
 import { isJsonWorker } from "../../worker/check-worker.js";
 import { recordError } from "../../wire/error-record.js";
 import type { LoadProblem } from "../../wire/protocol.js";
@@ -9,10 +9,10 @@ import { prepareForJson } from "../items/notes.js";
 import type { LoadedWorker } from "../items/runner-events.js";
 import type { Ending } from "../items/watch-exit.js";
 
-/** Its module is loaded, and `preload` has been called. */
+/** The module is loaded and `preload` is running. */
 let isPreloading = false;
 
-/** @param onLoaded - called before `preload` is */
+/** @param onLoaded - called before `preload` */
 export async function loadWorker(
   source: WorkerSource,
   onLoaded?: (worker: LoadedWorker) => Promise<void>,
@@ -28,7 +28,7 @@ export async function loadWorker(
   } finally {
     isPreloading = false;
   }
-  // Of a module that the user has named, the class may be another one.
+  // With the option `module`, the class may be another one than the parent's.
   if (isJsonWorker(worker)) await prepareForJson();
   return worker;
 }
@@ -39,12 +39,13 @@ export function problemOf(error: unknown): LoadProblem {
     : { message: "The worker could not be made ready", error: recordError(error) };
 }
 
-/** The process ended before the worker was ready. */
+/** Describes why the process ended before the worker was ready. */
 export function problemOfExit(ending: Ending, code: number, source: WorkerSource): LoadProblem {
   const error = ending.how === "uncaught" ? recordError(ending.error) : undefined;
   if (isPreloading) {
     const what = `preload() of ${source.name}`;
-    if (error) return { message: `${what} failed: it left something behind that threw`, error };
+    if (error)
+      return { message: `${what} failed: something it started threw an uncaught error`, error };
     if (ending.how === "exit") return { message: `${what} called process.exit(${code})` };
     return {
       message: `${what} never settled: its promise is pending and nothing is left that could settle it`,

@@ -1,8 +1,8 @@
-/** The processes that this one has started and that have not ended, as the kernel tells it. */
+/** Lists the running child processes of this process, from /proc. */
 import { readdirSync, readFileSync } from "node:fs";
 import path from "node:path";
 
-/** Their names, as a list of processes has them. */
+/** Returns their names, as shown in process lists. */
 export function childProcesses(): string[] {
   return childPids().flatMap((pid) => {
     try {
@@ -10,7 +10,7 @@ export function childProcesses(): string[] {
       const [state] = stat.slice(stat.lastIndexOf(")") + 2);
       return state === "Z" || state === "X" ? [] : [nameOf(pid, stat)];
     } catch {
-      // It has ended meanwhile.
+      // The process has just ended.
       return [];
     }
   });
@@ -41,7 +41,7 @@ function parentOf(pid: number): number | undefined {
   }
 }
 
-/** What it was started as; the kernel's own name for it has 15 bytes. */
+/** Returns the command that started the process; the kernel's own name is cut to 15 bytes. */
 function nameOf(pid: number, stat: string): string {
   const [command] = readFileSync(`/proc/${pid}/cmdline`, "utf8").split("\0");
   return command

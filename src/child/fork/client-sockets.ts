@@ -1,26 +1,26 @@
 /**
- * The connections this process has made through `net` and `tls`, by whatever library: which of them wait for an answer to an HTTP
- * request, and which are only kept for the next one. Those can be closed: every HTTP client expects that of a server, and
- * connects anew. Of others nobody but their library knows what they are in the middle of.
+ * Watches the connections of this process through `net` and `tls`, from any library: which await the answer to an HTTP
+ * request, and which are idle, kept alive for the next one. Idle HTTP connections can be closed: every HTTP client
+ * expects servers to do that, and reconnects. The state of any other connection is known only to its library.
  */
 import net from "node:net";
 import { monotonic } from "../../system/monotonic.js";
 
 type ClientSocket = net.Socket & {
-  /** Of one of an `http.Agent`: its request, or `null` while it waits for the next. */
+  /** On a socket of an `http.Agent`: the current request, or `null` while the socket is idle. */
   readonly _httpMessage?: object | null;
-  /** Of TLS: it has not shaken hands yet. */
+  /** On a TLS socket: the handshake has not finished. */
   readonly secureConnecting?: boolean;
   readonly _handle?: { readonly fd?: number } | null;
 };
 
 interface Connect {
-  /** Of a Unix socket, whose peer the kernel does not name. */
+  /** Path of a Unix socket: the kernel does not name the peer. */
   readonly path: string | undefined;
   readonly inPreload: boolean;
 }
 
-/** The next part of an answer that is on its way comes sooner. */
+/** In an active response, the next bytes arrive sooner than this. */
 const STALLED_MS = 1000;
 
 export class ClientSockets {
@@ -30,7 +30,7 @@ export class ClientSockets {
   #isPreloading = false;
   readonly #stop: () => void;
 
-  /** Watches from now on. Not by `diagnostics_channel`, which is not told of TLS. */
+  /** Starts to watch. Replaces `connect`, because `diagnostics_channel` does not report TLS sockets. */
   constructor() {
     const { prototype } = net.Socket;
     const { connect } = prototype;
@@ -49,18 +49,18 @@ export class ClientSockets {
     };
   }
 
-  /** What connects from now on does so in `preload`, or because of it. */
+  /** Attributes all later connections to `preload`. */
   preloading(): void {
     this.#isPreloading = true;
   }
 
-  /** How this descriptor came to be, if it is one of a connection. */
+  /** Returns how the connection with this descriptor was made, if it is one. */
   connectOf(fd: number): Connect | undefined {
     const socket = this.#open().find(({ _handle }) => _handle?.fd === fd);
     return socket && this.#connects.get(socket);
   }
 
-  /** Whether an answer is on its way, or a connection. */
+  /** Whether a response or a connection attempt is pending. */
   get isAwaited(): boolean {
     return this.#open().some(
       (socket) =>
@@ -70,7 +70,7 @@ export class ClientSockets {
     );
   }
 
-  /** It has given some answer, but no byte has moved for a while: a WebSocket, a stream of events, a body that nobody reads. */
+  /** Whether bytes were received but none moved for STALLED_MS: a WebSocket, an event stream, an unread body. */
   #isStalled(socket: ClientSocket): boolean {
     const bytes = socket.bytesRead + socket.bytesWritten;
     const now = monotonic();
@@ -80,7 +80,7 @@ export class ClientSockets {
     return false;
   }
 
-  /** Closes those that are only kept. Returns whether there were any: they are gone a turn of the event loop later. */
+  /** Closes idle HTTP connections. Returns whether there were any; they are closed one turn of the event loop later. */
   closeIdle(): boolean {
     const idle = this.#open().filter((socket) => isHttp(socket) && isIdle(socket));
     for (const socket of idle) socket.destroy();
@@ -100,14 +100,14 @@ export class ClientSockets {
   }
 }
 
-/** The arguments of `net.connect`, or of `connect` of a socket; Node hands them on in an array. */
+/** Returns the path in the first argument of `socket.connect`; `net.connect` passes all its arguments in one array. */
 function pathIn(argument: unknown): string | undefined {
   const options = Array.isArray(argument) ? (argument[0] as unknown) : argument;
   const path = typeof options === "string" ? options : (options as { path?: unknown } | null)?.path;
   return typeof path === "string" && path !== "" && Number.isNaN(Number(path)) ? path : undefined;
 }
 
-/** By what Node's agents and undici, which `fetch` is made of, leave on the sockets they use. */
+/** Recognizes HTTP by the marks that Node's agents and undici, which implements `fetch`, leave on their sockets. */
 function isHttp(socket: ClientSocket): boolean {
   return socket.listenerCount("agentRemove") > 0 || undiciIdle(socket) !== undefined;
 }
@@ -116,7 +116,7 @@ function isIdle(socket: ClientSocket): boolean {
   return undiciIdle(socket) ?? socket._httpMessage === null;
 }
 
-/** undici notes there that the socket no longer keeps the program alive, which is so while it has no request on it. */
+/** undici sets this symbol to true while the socket has no request, and so does not keep the program alive. */
 function undiciIdle(socket: ClientSocket): boolean | undefined {
   const mark = Object.getOwnPropertySymbols(socket).find(
     ({ description }) => description === "no ref",

@@ -1,4 +1,4 @@
-/** V8's `gc`, which Node has only when it is started with `--expose-gc`. */
+/** V8's `gc` function, which Node provides only with `--expose-gc`. */
 import { setFlagsFromString } from "node:v8";
 import { runInNewContext } from "node:vm";
 
@@ -6,7 +6,7 @@ type Gc = (options?: { type: "minor" }) => void;
 
 let gc: Gc | undefined;
 
-/** To be called before the worker's module can set the flag for itself. Takes a millisecond, and some 100 KiB of the heap. */
+/** Called before the worker's module can set the flag itself. Takes a millisecond and some 100 KiB of heap. */
 export function findGc(): void {
   gc = (globalThis.gc as Gc | undefined) ?? hiddenGc();
 }
@@ -16,7 +16,7 @@ export function collectGarbage(type: "minor" | "major"): void {
   else gc!();
 }
 
-/** A context has it if the flag is set when it is made. */
+/** A new context has `gc` if the flag is set when it is created. */
 function hiddenGc(): Gc {
   setFlagsFromString("--expose-gc");
   const found = runInNewContext("gc") as Gc;

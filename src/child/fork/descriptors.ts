@@ -1,32 +1,32 @@
 /**
- * What this process has open, as the kernel tells it, each in words that a user of the worker's libraries knows: "a TCP
- * connection to 127.0.0.1:5432". Linux only. Whether a fork may share it is decided in fork-safety.ts.
+ * Lists the open file descriptors of this process and describes each in words for the user: "a TCP connection to
+ * 127.0.0.1:5432". Linux only. fork-safety.ts decides whether a fork may share them.
  */
 import { constants, fstatSync, readdirSync, readFileSync, readlinkSync, type Stats } from "node:fs";
 
 export type DescriptorKind =
-  /** Its state is a position in it, which a child can have of its own: it is opened again. */
+  /** Its only state is a file position: each child opens the file again to have its own. */
   | "file"
-  /** Every open one is as any other. */
+  /** No state, so sharing is harmless. */
   | "stateless"
-  /** Bytes go to one of those who share it; a peer can be seen to close it. */
+  /** A stream whose bytes reach only one of the processes that share it; a child can see it as closed by its peer. */
   | "connection"
-  /** Any other state that all who share it change. */
+  /** Any other state that is common to all processes that share it. */
   | "shared";
 
 export interface Descriptor {
   readonly fd: number;
-  /** What the kernel calls it: a path, or its type and inode. Two that differ are never the same. */
+  /** The link in /proc/self/fd: a path, or a type and inode. Different targets are always different files. */
   readonly target: string;
 }
 
 export interface Description {
   readonly kind: DescriptorKind;
-  /** A clause: what is open. */
+  /** A clause for the user: "... is open". */
   readonly what: string;
 }
 
-/** Without those of standard input and output, and the one that this takes itself. */
+/** Returns the open descriptors except stdin, stdout, stderr and the one that reading /proc takes. */
 export function openDescriptors(): Descriptor[] {
   const open: Descriptor[] = [];
   for (const name of readdirSync("/proc/self/fd")) {
@@ -35,13 +35,13 @@ export function openDescriptors(): Descriptor[] {
     try {
       open.push({ fd, target: readlinkSync(`/proc/self/fd/${name}`) });
     } catch {
-      // The directory itself, which is closed again.
+      // The descriptor of /proc/self/fd itself, closed by now.
     }
   }
   return open;
 }
 
-/** Behind stdin, stdout and stderr. */
+/** After stdin, stdout and stderr. */
 const FIRST_FD = 3;
 
 export function describe({ fd, target }: Descriptor): Description {
@@ -49,12 +49,12 @@ export function describe({ fd, target }: Descriptor): Description {
   if (type === "socket") return describeSocket(inode!);
   if (type === "pipe") return { kind: "connection", what: "a pipe is open" };
   if (type === "anon_inode") return { kind: "shared", what: `${anonymousName(inode!)} is open` };
-  // A name space, which has no state; see namespaces(7).
+  // A namespace, which has no state; see namespaces(7).
   if (type !== undefined) return { kind: "stateless", what: `${target} is open` };
   return describePath(fd, target, fstatSync(fd));
 }
 
-/** The flags it was opened with, and the position in it, as proc_pid_fdinfo(5) has them. */
+/** Returns the open flags, the position and whether the file is locked, from proc_pid_fdinfo(5). */
 export function fileState(fd: number): { flags: number; position: number; isLocked: boolean } {
   const info = readFileSync(`/proc/self/fdinfo/${fd}`, "latin1");
   return {
@@ -64,12 +64,12 @@ export function fileState(fd: number): { flags: number; position: number; isLock
   };
 }
 
-/** Whether a program that this process starts would have it too. */
+/** Whether a program started by this process inherits the descriptor. */
 export function isInheritable({ fd }: Descriptor): boolean {
   return (fileState(fd).flags & O_CLOEXEC) === 0;
 }
 
-/** The same on x64 and arm64; Node does not name it. */
+/** The same on x64 and arm64; not in Node's `constants`. */
 export const O_CLOEXEC = 0o2000000;
 
 function describePath(fd: number, target: string, stats: Stats): Description {
@@ -80,11 +80,11 @@ function describePath(fd: number, target: string, stats: Stats): Description {
   if ((flags & O_PATH) !== 0) return { kind: "stateless", what };
   if (isLocked) return { kind: "shared", what: `${target} is locked` };
   const isReadOnly = (flags & (constants.O_WRONLY | constants.O_RDWR)) === 0;
-  // A spawned child makes a file of its own, which no other can see.
+  // Each spawned child would create its own such file, invisible to the others.
   if (target.endsWith(DELETED) && !isReadOnly) {
     return {
       kind: "shared",
-      what: `a file without a name is open (${target.slice(0, -DELETED.length)})`,
+      what: `the deleted or unnamed file ${target.slice(0, -DELETED.length)} is open`,
     };
   }
   return { kind: "file", what };
@@ -99,7 +99,7 @@ function describeDevice(target: string, device: number): Description {
   const minor = (device & 0xff) | ((device >> 12) & 0xfff00);
   const what = `the device ${target} is open`;
   if (major === MEMORY_DEVICES && STATELESS_MINORS.has(minor)) return { kind: "stateless", what };
-  // Opened again it is the same terminal, as it is for a spawned child.
+  // Opening it again gives the same terminal, as in a spawned child.
   const isTerminal = major === 4 || (major >= 136 && major <= 143) || (major === 5 && minor < 2);
   return { kind: isTerminal ? "file" : "shared", what };
 }
@@ -109,10 +109,10 @@ const MEMORY_DEVICES = 1;
 const STATELESS_MINORS = new Set([3, 5, 7, 8, 9]);
 
 function anonymousName(type: string): string {
-  return ANONYMOUS_NAMES[type] ?? `an object of the kernel (${type})`;
+  return ANONYMOUS_NAMES[type] ?? `a kernel object of type ${type}`;
 }
 
-/** By what the kernel calls them, with or without brackets. */
+/** By the kernel's name without brackets. */
 const ANONYMOUS_NAMES: Readonly<Record<string, string>> = {
   eventfd: "an eventfd",
   eventpoll: "an epoll instance",
@@ -135,7 +135,7 @@ function describeSocket(inode: string): Description {
 
 type Row = readonly string[];
 
-/** The first is the quickest: for TCP the kernel looks through its whole hash table, which takes milliseconds. */
+/** Fastest first: for TCP the kernel scans its whole hash table, which takes milliseconds. */
 const SOCKET_TABLES: readonly (readonly [table: string, describe: (row: Row) => Description])[] = [
   ["unix", describeUnix],
   ["tcp", describeTcp],
@@ -144,7 +144,7 @@ const SOCKET_TABLES: readonly (readonly [table: string, describe: (row: Row) => 
   ["udp6", describeUdp],
 ];
 
-/** Its row in a table of proc_pid_net(5), by column. */
+/** Returns the columns of the socket's row in a table of proc_pid_net(5). */
 function findSocket(table: string, inode: string): Row | undefined {
   let text: string;
   try {
@@ -167,7 +167,7 @@ const INODE_COLUMNS: Readonly<Record<string, number>> = {
   unix: 6,
 };
 
-/** State of a socket that listens (enum in include/net/tcp_states.h). */
+/** State of a listening socket (enum in include/net/tcp_states.h). */
 const TCP_LISTEN = "0A";
 
 function describeTcp([, local, remote, state]: Row): Description {
@@ -182,11 +182,11 @@ function describeUdp([, local, remote]: Row): Description {
   return { kind: "shared", what: `a UDP socket ${where} is open` };
 }
 
-/** SO_ACCEPTCON (include/uapi/linux/net.h): it listens. */
+/** SO_ACCEPTCON (include/uapi/linux/net.h): the socket listens. */
 const ACCEPTS = 0x10000;
 const SOCK_STREAM = 1;
 
-/** The path is that of the end that was bound, mostly the server's. */
+/** The path belongs to the end that was bound, usually the server's. */
 function describeUnix([, , , flags, type, , , path]: Row): Description {
   const name = path === undefined ? "a Unix socket" : `the Unix socket ${path}`;
   if (Number.parseInt(flags!, 16) & ACCEPTS)
@@ -195,7 +195,7 @@ function describeUnix([, , , flags, type, , , path]: Row): Description {
   return { kind, what: `${name} is open` };
 }
 
-/** "0100007F:1538" is 127.0.0.1:5432: words of four bytes each in the order of the machine, the port not. */
+/** "0100007F:1538" is 127.0.0.1:5432: four-byte words in the machine's byte order; the port is in plain hex. */
 function address(hex: string): string {
   const [host, port] = hex.split(":") as [string, string];
   const bytes = host

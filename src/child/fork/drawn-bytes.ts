@@ -1,25 +1,26 @@
 /**
- * The random bytes that were drawn before the fork and that somebody still holds: copied by a fork, they give every child the
- * same ids. Those of libraries that are known to draw ahead are drawn anew in each child. What is made of any others nobody
- * can tell: drawn anew, a key, a salt or data would no longer fit what was made with them. They keep children from being forked.
+ * Tracks random bytes that were drawn before the fork and are still in memory: a fork copies them, so all children
+ * would make the same ids. Pools of libraries known to draw ahead are refilled in each child. The use of other bytes is
+ * unknown: if they were replaced, a key, a salt or data would no longer match what was made with it. So they keep
+ * children from being forked.
  */
 import crypto from "node:crypto";
 import { syncBuiltinESMExports } from "node:module";
 import { OWN_FOLDER } from "../../wire/stack-frames.js";
 import { collectGarbage } from "./collect-garbage.js";
 
-/** By package: whether so many bytes are only there to make ids of, or to mask with. Read in the source of each. */
+/** By package, from its source code: whether a draw of this size serves only for ids or masks, so can be replaced. */
 const POOLS: Readonly<Record<string, (bytes: number) => boolean>> = {
-  // Marks the process, in each ObjectId; its UUIDs have 16.
+  // The per-process part of each ObjectId. Its UUIDs take 16 bytes.
   bson: (bytes) => bytes === 5,
   nanoid: (bytes) => bytes >= 128,
   uuid: () => true,
-  // Masks of frames.
+  // Frame masks.
   ws: (bytes) => bytes >= 4096,
 };
-/** More are not looked after: to note one takes some 10 us, and keeps it from being collected for a while. */
+/** More draws are not tracked: noting one takes some 10 us and delays its garbage collection. */
 const MAX_DRAWS = 4096;
-/** Packages that count on from what they have drawn once, as a seed or a store of ids. */
+/** Packages that derive values from one early draw: a seed or a store of ids. */
 const GENERATORS = new Set([
   "@faker-js/faker",
   "chance",
@@ -28,21 +29,21 @@ const GENERATORS = new Set([
   "uid",
   "xid-js",
 ]);
-/** So many are looked at: they seed themselves when they are loaded, and others may draw a million. */
+/** Calls of Math.random to check: generators seed themselves at load time; other code may draw a million. */
 const MAX_NUMBERS = 500;
 const WASM_PAGE_BYTES = 65_536;
 
 interface Draw {
-  /** Gives nothing once nobody holds it any more. */
+  /** Returns `undefined` once the bytes have been garbage collected. */
   readonly held: { deref(): object | undefined };
-  /** Completes "... are held". */
+  /** The subject of "... would be the same in all forked children". */
   readonly what: string;
   readonly by: string | undefined;
-  /** What each child draws anew, if it is a pool. */
+  /** Returns the bytes that each child refills, if this is a pool. */
   readonly pool?: (() => Uint8Array | undefined) | undefined;
 }
 
-/** A text has no identity: whether anybody holds it cannot be known. */
+/** For values without identity, such as strings: whether they are still in use cannot be known. */
 const FOR_EVER = { deref: () => draws };
 
 const draws: Draw[] = [];
@@ -53,7 +54,7 @@ let renewable: readonly Uint8Array[] = [];
 
 const { randomFillSync } = crypto;
 
-/** To be called before the worker's module is loaded: references it keeps are to those that note what they do. */
+/** Replaces the functions that draw. Called before the worker's module is loaded, which may keep references to them. */
 export function recordDraws(): void {
   isRecording = true;
   const { webcrypto } = crypto;
@@ -77,33 +78,35 @@ export function recordDraws(): void {
 }
 
 /**
- * To be called when the worker is loaded, in a turn of the event loop of its own: decides what each child draws anew.
+ * Decides which bytes each child refills. Called once the worker is loaded, in a turn of the event loop of its own.
  *
- * @returns what nobody can decide, as a clause; `undefined` when there is no such thing
+ * @returns the reason not to fork, as a clause; `undefined` if there is none
  */
 export function judgeDraws(): string | undefined {
   isRecording = false;
   const all = draws.splice(0);
   noted = new WeakSet();
   if (all.length >= MAX_DRAWS) {
-    return `random bytes were drawn ${MAX_DRAWS} times, and all children may have the same; draw them in \`setup\``;
+    return `random bytes were generated ${MAX_DRAWS} times and may be the same in all forked children; ${ADVICE}`;
   }
-  // Few have any; and what is held no more seems so until it is collected.
+  // Unused bytes look used until they are collected. Few workers have any, so few pay for the collection.
   if (all.some(({ pool }) => !pool)) collectGarbage("major");
   renewable = all.flatMap(({ pool }) => pool?.() ?? []);
   const other = all.find(({ held, pool }) => !pool && held.deref() !== undefined);
   if (!other) return undefined;
   const { what, by } = other;
-  const who = by === undefined ? "" : ` that ${by} has drawn`;
-  return `${what}${who}, and all children would have the same; draw them in \`setup\``;
+  const who = by === undefined ? "" : ` generated by ${by}`;
+  return `${what}${who} would be the same in all forked children; ${ADVICE}`;
 }
 
-/** To be called in a child, right after the fork. */
+const ADVICE = "generate random values in `setup`";
+
+/** Refills the pools. Called in a child right after the fork. */
 export function redraw(): void {
   for (const bytes of renewable) randomFillSync(bytes);
 }
 
-/** Somebody draws a number by `Math.random`. */
+/** Called for each call of `Math.random`. */
 export function noteNumber(): void {
   if (!isRecording || numbers >= MAX_NUMBERS) return;
   numbers += 1;
@@ -112,7 +115,7 @@ export function noteNumber(): void {
 }
 
 function noteGenerator(by: string): void {
-  push({ held: FOR_EVER, what: "the seed of a generator is held", by });
+  push({ held: FOR_EVER, what: "a random seed", by });
 }
 
 type Method = (this: unknown, ...args: unknown[]) => unknown;
@@ -124,7 +127,7 @@ interface Called {
   readonly by: string | undefined;
 }
 
-/** Has it tell what it has returned, or given to the callback that is its last argument. */
+/** Replaces the method by one that reports its return value, or the arguments of its callback (its last argument). */
 function noteMethod(owner: object, name: string, onResults: (called: Called) => void): void {
   const methods = owner as Record<string, Method>;
   const original = methods[name]!;
@@ -137,13 +140,13 @@ function noteMethod(owner: object, name: string, onResults: (called: Called) => 
       onResults({ ...called, results: [result] });
       return result;
     }
-    const told = (error: unknown, ...results: unknown[]) => {
+    const reporting = (error: unknown, ...results: unknown[]) => {
       if (!error) onResults({ ...called, results });
       (callback as Method)(error, ...results);
     };
-    return Reflect.apply(original, this, [...args.slice(0, -1), told]);
+    return Reflect.apply(original, this, [...args.slice(0, -1), reporting]);
   };
-  // With those that tell `util.promisify` what its callback is given.
+  // Including the symbols that `util.promisify` reads.
   const { prototype: _, ...properties } = Object.getOwnPropertyDescriptors(original) as Record<
     PropertyKey,
     PropertyDescriptor
@@ -155,14 +158,14 @@ function note(target: unknown, by: string | undefined): void {
   if (typeof target !== "object" || target === null) return;
   if (by !== undefined && GENERATORS.has(by)) return noteGenerator(by);
   const holder = holderOf(target);
-  // A pool that is filled again.
+  // A pool that is refilled.
   if (noted.has(holder)) return;
   noted.add(holder);
   const { byteLength } = target as ArrayBufferView;
   const isPool = ArrayBuffer.isView(target) && POOLS[by ?? ""]?.(byteLength) === true;
   const pool = isPool ? poolOf(target, 0) : undefined;
   const held = isWasmMemory(holder) ? FOR_EVER : new WeakRef(holder);
-  push({ held, what: `${byteLength} random bytes are held`, by, pool });
+  push({ held, what: `${byteLength} random bytes`, by, pool });
   if (isPool && by === "uuid") noteCopies(target as Uint8Array);
   if (!isPool && Buffer.isBuffer(target)) {
     noteText(target, by);
@@ -170,24 +173,24 @@ function note(target: unknown, by: string | undefined): void {
   }
 }
 
-/** Of a pair the private one, which an object or an argument of its own tells apart. */
+/** Notes a generated key. Of a pair only the private key: the second result or the member `privateKey`. */
 function noteKey(results: readonly unknown[], by: string | undefined): void {
   const [first, second] = results;
   const key = second ?? (first as { privateKey?: unknown } | undefined)?.privateKey ?? first;
   const held = typeof key === "object" && key !== null ? new WeakRef(key) : FOR_EVER;
-  push({ held, what: "random bytes of a key are held", by });
+  push({ held, what: "a key", by });
 }
 
 function push(draw: Draw): void {
   if (isRecording && draws.length < MAX_DRAWS) draws.push(draw);
 }
 
-/** Mostly it marks the process: `randomBytes(8).toString("hex")`. */
+/** Notes when the bytes become a string, usually to identify the process: `randomBytes(8).toString("hex")`. */
 function noteText(target: Buffer, by: string | undefined): void {
   const { toString } = target;
   Object.defineProperty(target, "toString", {
     value(...args: [BufferEncoding?, number?, number?]) {
-      push({ held: FOR_EVER, what: `${target.byteLength} random bytes are held as a text`, by });
+      push({ held: FOR_EVER, what: `a string of ${target.byteLength} random bytes`, by });
       return Reflect.apply(toString, target, args);
     },
     configurable: true,
@@ -195,23 +198,23 @@ function noteText(target: Buffer, by: string | undefined): void {
   });
 }
 
-/** What lives as long as the bytes may be used: their buffer, unless that is one of Node's, which many share. */
+/** Returns the object that lives as long as the bytes: their ArrayBuffer, or the view if that is Node's shared pool. */
 function holderOf(target: object): object {
   if (!ArrayBuffer.isView(target)) return target;
   const isShared = Buffer.isBuffer(target) && target.byteLength < target.buffer.byteLength;
   return isShared ? target : target.buffer;
 }
 
-/** Its bytes outlive the object, which is another one each time the memory grows. */
+/** A WebAssembly memory outlives its ArrayBuffer object, which is replaced whenever the memory grows. */
 function isWasmMemory(holder: object): boolean {
   const bytes = holder instanceof ArrayBuffer ? holder.byteLength : 0;
   return bytes > 0 && bytes % WASM_PAGE_BYTES === 0;
 }
 
-/** Parts of one in a buffer of Node's live on without it. */
+/** Notes parts too: a part of a Buffer from Node's pool can outlive that Buffer. */
 function noteParts(target: Buffer, by: string | undefined): void {
   for (const name of ["subarray", "slice"] as const) {
-    // oxlint-disable-next-line typescript/unbound-method -- called with what it belongs to
+    // oxlint-disable-next-line typescript/unbound-method -- called with its object
     const original = target[name];
     Object.defineProperty(target, name, {
       value(...range: [number?, number?]) {
@@ -236,18 +239,18 @@ function poolOf(view: ArrayBufferView, skipped: number): () => Uint8Array | unde
 }
 
 /**
- * Also of what is copied out of it: uuid holds the last six bytes of the sixteen it has drawn, as the node of its v1. The first
- * of them stays: a bit in it says that the node is none of the network's.
+ * Notes copies too: uuid copies the last six of its sixteen bytes as the node of its v1. Their first byte is not
+ * refilled: a bit in it says that the node is not a network address.
  */
 function noteCopies(target: Uint8Array): void {
   const { slice } = target;
-  // A Buffer's shares its bytes.
+  // `slice` of a Buffer does not copy.
   if (slice !== Uint8Array.prototype.slice) return;
   Object.defineProperty(target, "slice", {
     value(...range: [number?, number?]) {
       const copy = Reflect.apply(slice, target, range);
       if (isRecording && copy.byteLength > 1) {
-        const what = `${copy.byteLength} random bytes are held`;
+        const what = `${copy.byteLength} random bytes`;
         push({ held: new WeakRef(copy), what, by: "uuid", pool: poolOf(copy, 1) });
         noteCopies(copy);
       }
@@ -258,7 +261,7 @@ function noteCopies(target: Uint8Array): void {
   });
 }
 
-/** The package or file that has drawn them. */
+/** Returns the package or file that is drawing, from the stack. */
 function caller(): string | undefined {
   const frames = (new Error("drawn").stack ?? "").split("\n").slice(1);
   const file = frames

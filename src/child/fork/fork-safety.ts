@@ -1,8 +1,8 @@
 /**
- * Whether the children of a fork server get what spawned ones would. A fork copies memory, but shares everything else: each
- * descriptor with its state, helper processes, and what is under way in the thread pool or on a connection, whose end only the
- * fork server would see. What can be made right is: here, or in each child (inherited.ts). What cannot is told, so that
- * children are spawned. docs/what-a-fork-shares.md is this for users.
+ * Decides whether forked children would behave like spawned ones. A fork copies memory but shares everything else: file
+ * descriptors with their state and helper processes; only the fork server would see pending work of the thread pool or
+ * of a connection complete. Some of this is repaired, here or in each child (inherited.ts). Anything else is reported
+ * as the reason to spawn children instead. docs/what-a-fork-shares.md describes this for users.
  */
 import { watch } from "node:fs";
 import { setTimeout as sleep } from "node:timers/promises";
@@ -21,31 +21,31 @@ import { Inherited } from "./inherited.js";
 import type { Libc } from "../libc.js";
 
 const CHECK_MS = 5;
-/** A connection that has been ended is gone within 10 ms. */
+/** A connection that is being closed disappears within 10 ms. */
 const CLOSING_MS = 100;
-/** For helper processes that keep the program alive: those that last should not hold it up, those that do a moment's work end. */
+/** For helper processes that keep the program alive: short-lived ones end, the others must not delay the start. */
 const HELPER_PATIENCE_MS = 1000;
 
-type Since = "Node was started" | "its module was loaded" | "`preload`";
+type Since = "Node was started" | "the worker's module was loaded" | "`preload`";
 
 export interface ForkVerdict {
-  /** Why children are to be spawned. */
+  /** Why children must be spawned. */
   readonly obstacle?: string;
-  /** What each child has to make its own, if anything. */
+  /** The files and connections that each child must replace, if any. */
   readonly inherited?: Inherited;
 }
 
 export class ForkSafety {
   readonly #libc: Libc;
   readonly #sockets = new ClientSockets();
-  /** Of Node itself, or of whoever started this process: spawned children have them too. */
+  /** Descriptors of Node itself or inherited from the parent process: spawned children have them too. */
   readonly #own = new Set<string>();
   readonly #openAtStart = new Set<string>();
   readonly #openAfterModule = new Set<string>();
   #hasPreload = false;
   #waitedMs = 0;
 
-  /** Compares from now on: to be made before the worker's module is loaded. */
+  /** Records what is open. Create it before the worker's module is loaded. */
   constructor(libc: Libc) {
     this.#libc = libc;
     for (const descriptor of openDescriptors()) {
@@ -54,9 +54,9 @@ export class ForkSafety {
     }
   }
 
-  /** The module has been loaded; `preload` comes next, if there is one. */
+  /** Called when the module has been loaded, before `preload`. */
   async moduleLoaded(hasPreload: boolean): Promise<void> {
-    // Some clients connect a moment after they have been made.
+    // Some clients connect a moment after they are created.
     if (hasPreload) await nextTurn();
     this.#hasPreload = hasPreload;
     if (hasPreload) this.#sockets.preloading();
@@ -64,13 +64,13 @@ export class ForkSafety {
   }
 
   /**
-   * Waits until nothing is under way, and closes the connections that are only kept. As long as there is patience left, of
-   * which so many ms are for all times together; at least for some moments, as most of what is begun ends.
+   * Waits until no work is pending and closes idle keep-alive connections. All calls share `patienceMs`, but each may
+   * wait for at least CLOSING_MS, because most pending work ends soon.
    */
   async settle(patienceMs: number): Promise<void> {
     const start = monotonic();
     const patience = Math.max(patienceMs - this.#waitedMs, CLOSING_MS);
-    // A request that has just been made is not to be seen on its socket yet.
+    // A request that was just sent is not visible on its socket yet.
     await nextTurn();
     await this.#settleWithin(patience, start);
     this.#waitedMs += monotonic() - start;
@@ -80,7 +80,7 @@ export class ForkSafety {
     while (monotonic() - start < patienceMs) {
       const isClosing = this.#sockets.closeIdle();
       if (!isClosing && !this.#isPending(monotonic() - start)) return;
-      // Mostly it is done in a turn of the loop or two.
+      // Closing usually takes one or two turns of the event loop.
       if (isClosing) await nextTurn();
       else await sleep(CHECK_MS);
     }
@@ -93,7 +93,7 @@ export class ForkSafety {
     );
   }
 
-  /** Judges, and gives what is just being closed the time it takes. */
+  /** Returns the verdict; while there is an obstacle, judges again for CLOSING_MS, as a descriptor may be closing. */
   async judgeSettled(isForkSafe: boolean): Promise<ForkVerdict> {
     let verdict = this.judge(isForkSafe);
     for (let ms = 0; verdict.obstacle !== undefined && ms < CLOSING_MS; ms += CHECK_MS) {
@@ -104,9 +104,9 @@ export class ForkSafety {
   }
 
   /**
-   * To be asked right before the first fork, in the same turn of the event loop.
+   * Returns the verdict. Must be called right before the first fork, in the same turn of the event loop.
    *
-   * @param isForkSafe - the worker says that nothing of this matters to its children
+   * @param isForkSafe - the worker declares (`forkSafe`) that its children may be forked despite open or pending things
    */
   judge(isForkSafe: boolean): ForkVerdict {
     const opened = withoutLibuvs(openDescriptors().filter((each) => !this.#own.has(key(each))));
@@ -115,9 +115,11 @@ export class ForkSafety {
       const helpers = childProcesses();
       const obstacles = [
         ...this.#underWay(),
-        ...helpers.map((name) => `a child process \`${name}\` is running; start it in \`setup\``),
+        ...helpers.map(
+          (name) => `a child process \`${name}\` is running and ${SHARED}; start it in \`setup\``,
+        ),
         ...found
-          // Those to a helper process are known by its name.
+          // Connections to a helper process are covered by the obstacle that names the process.
           .filter(({ kind }) => kind !== "connection" || helpers.length === 0)
           .flatMap((each) => this.#obstacleOf(each)),
       ];
@@ -132,7 +134,7 @@ export class ForkSafety {
       return { inherited: new Inherited(this.#libc, files, connections) };
     } catch (error) {
       return {
-        obstacle: `a file that is open cannot be opened again: ${(error as Error).message}`,
+        obstacle: `an open file cannot be opened again in each child: ${(error as Error).message}`,
       };
     }
   }
@@ -144,7 +146,7 @@ export class ForkSafety {
     const what =
       kinds.size > 0 ? [...kinds].join(", ") : "work in the thread pool, such as crypto or zlib";
     return [
-      `something is under way that no child would see the end of (${what}); await it in \`preload\``,
+      `asynchronous work is pending (${what}) and forked children would never see it finish; await it in \`preload\``,
     ];
   }
 
@@ -152,17 +154,18 @@ export class ForkSafety {
     if (kind === "file" || kind === "stateless") return [];
     const connect = this.#sockets.connectOf(descriptor.fd);
     const name = connect?.path === undefined ? what : `a connection to ${connect.path} is open`;
-    return [`${name}, since ${this.#since(descriptor, connect?.inPreload)}; open it in \`setup\``];
+    const since = this.#since(descriptor, connect?.inPreload);
+    return [`${name} (since ${since}) and ${SHARED}; open it in \`setup\``];
   }
 
-  /** @param inPreload - whether it was connected there: it may have been opened some time after that */
+  /** @param inPreload - whether `connect` was called in `preload`; the descriptor may have been opened later */
   #since(descriptor: Descriptor, inPreload: boolean | undefined): Since {
     if (this.#openAtStart.has(key(descriptor))) return "Node was started";
     const isModules = !(inPreload ?? !this.#openAfterModule.has(key(descriptor)));
-    return isModules || !this.#hasPreload ? "its module was loaded" : "`preload`";
+    return isModules || !this.#hasPreload ? "the worker's module was loaded" : "`preload`";
   }
 
-  /** Watches no more: what children do is their own. */
+  /** Stops watching connections: those of children do not matter. */
   stop(): void {
     this.#sockets.stop();
   }
@@ -172,11 +175,11 @@ function nextTurn(): Promise<void> {
   return new Promise((resolve) => setImmediate(resolve));
 }
 
-/** The one inotify instance of `fs.watch` is made anew in each child by libuv, with all it watches. */
+/** Without libuv's inotify instance (`fs.watch`): libuv creates a new one with the same watches in each child. */
 function withoutLibuvs(descriptors: readonly Descriptor[]): readonly Descriptor[] {
   const instances = countInotify(descriptors);
   if (instances !== 1) return descriptors;
-  // Makes one, unless libuv has it already.
+  // Creates libuv's instance if it does not exist yet.
   watch("/", { persistent: false }).close();
   const hasItAlready = countInotify(openDescriptors()) === instances;
   return hasItAlready ? descriptors.filter(({ target }) => !INOTIFY.test(target)) : descriptors;
@@ -188,7 +191,7 @@ function countInotify(descriptors: readonly Descriptor[]): number {
 
 const INOTIFY = /^anon_inode:\[?inotify/;
 
-/** Those of Node's event loops have other inodes each time that `rehearse` has made them anew, in the same places. */
+/** Identifies a descriptor. Omits inodes of pipes: `rehearse` recreates those of Node's event loop at the same fds. */
 function key({ fd, target }: Descriptor): string {
   return `${fd} ${target.startsWith("pipe:") ? "pipe" : target}`;
 }
@@ -197,17 +200,19 @@ function isNodes({ fd, target }: Descriptor): boolean {
   return fd === CHANNEL_FD || /^(pipe|anon_inode):/.test(target);
 }
 
-/** Names of Node's types of requests, as far as a fork server may have any. */
+/** Plain names for the types of Node requests that a fork server may have pending. */
 const REQUESTS: Readonly<Record<string, string>> = {
   FSReqCallback: "a file operation",
   FSReqPromise: "a file operation",
-  GetAddrInfoReqWrap: "a look-up of a host name",
-  GetNameInfoReqWrap: "a look-up of a host name",
-  PipeConnectWrap: "a connection that is being made",
-  SendWrap: "a datagram that is being sent",
-  TCPConnectWrap: "a connection that is being made",
+  GetAddrInfoReqWrap: "a host name lookup",
+  GetNameInfoReqWrap: "a host name lookup",
+  PipeConnectWrap: "a connection attempt",
+  SendWrap: "a datagram being sent",
+  TCPConnectWrap: "a connection attempt",
   WriteWrap: "a write to a connection",
 };
+
+const SHARED = "forked children would share it";
 
 function summary(obstacles: readonly string[]): string {
   const [first, ...rest] = obstacles;

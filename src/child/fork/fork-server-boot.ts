@@ -1,8 +1,8 @@
 /**
- * How the fork server boots: loads the worker in a process that is fit to be forked, says whether it worked, and serves.
+ * Boots the fork server: loads the worker in a process that can be forked, reports the result, and starts serving.
  *
- * Fit means: no thread whose work a child would miss. Node's own idle ones do no harm (V8 is told to use none, libuv
- * makes its pool anew after a fork); any other would leave a child waiting for ever.
+ * A process can be forked if it has no threads but Node's own, idle: V8 is configured to use none, and libuv creates a
+ * new pool after a fork. A fork does not copy threads, so a child would wait for any other thread for ever.
  */
 import { existsSync, readdirSync, readFileSync } from "node:fs";
 import { stat } from "node:fs/promises";
@@ -35,17 +35,17 @@ import { parse } from "../../system/json.js";
 
 /** Threads of a Node process with `--single-threaded --v8-pool-size=1` and nothing else: the same on 20, 22, 24 and 26. */
 const NODE_THREADS = 4;
-/** A look-up of certificates or the like ended within 60 ms. */
+/** A thread with a short task, such as a lookup of certificates, ended within 60 ms. */
 const THREAD_PATIENCE_MS = 500;
 const THREAD_CHECK_MS = 10;
-/** For what is under way once the worker is loaded: a costly scrypt takes a second, a look-up without a server some five. */
+/** For work still pending once the worker is loaded: a costly scrypt takes 1 s, a lookup without a server some 5 s. */
 const PENDING_PATIENCE_MS = 10_000;
-/** At what is open and under way right before the first fork. */
+/** Checks for open and pending things right before the first fork. */
 const MAX_LOOKS = 3;
 /** libuv's default (UV_THREADPOOL_SIZE). */
 const POOL_THREADS = 4;
 
-/** Before anybody takes it for his own use (signal-exit). */
+/** Taken before a library replaces it (signal-exit). */
 const { reallyExit } = process;
 
 await boot().catch((error: unknown) => {
@@ -54,42 +54,44 @@ await boot().catch((error: unknown) => {
 });
 
 async function boot(): Promise<void> {
-  // First of all: the parent loses what we say to it if its own words find nobody to read them.
+  // Before anything else: if this process ended with the parent's lines unread, the parent would lose our messages.
   const [first, ...rest] = firstLines();
   const libc = loadLibcOrGiveUp();
   const order = parse(first) as Extract<Order, { do: "load" }>;
-  // A module that loops for ever while it loads never reads the channel: only the kernel can tell it that we are gone.
+  // A module that loops for ever while it loads never reads the channel: only the kernel can end it with the parent.
   libc.dieWithParent(SIGKILL);
   if (libc.getppid() !== order.parentPid) leave();
-  // Also to children, whose parent this process is: it is the program that they know.
+  // In children too: user code expects the program as its parent, not the fork server.
   Object.defineProperty(process, "ppid", { get: () => order.parentPid, enumerable: true });
 
   if (!hideV8Threads(libc))
     giveUp(
-      "this build of Node does not tell how to keep V8 from using threads, which forked children do not have",
+      "this build of Node does not export the symbols needed to stop V8 from using threads, which a fork does not copy",
     );
-  // `stat` needs no descriptor: it does not fail for want of one.
+  // `stat` takes no descriptor, so it does not fail when none is free.
   if (!existsSync("/proc/self/task")) giveUp("/proc is not mounted");
   await stat(".");
   const threadsBefore = countThreads();
   if (threadsBefore > NODE_THREADS + poolThreads())
     giveUp(
-      "there are threads before the worker is loaded, perhaps of a module loader (`--loader`, or tsx on Node 20: " +
-        "later versions of Node need none) or of what is preloaded into every process",
+      "other threads run before the worker is loaded, perhaps started by a module loader (`--loader`, or tsx on Node 20; " +
+        "later versions of Node need no thread for it) or by code that is preloaded into every process",
     );
 
   watchExit();
-  const tellOfEnd: EndHandler = (ending, code) => {
+  const reportExit: EndHandler = (ending, code) => {
     send({ hello: "failed", problem: problemOfExit(ending, code, order.worker) });
   };
-  atEnd(tellOfEnd);
+  atEnd(reportExit);
   takeOverStdio(order.readsOutput ? "all" : "pipes");
   try {
     makeRandomRenewable();
     recordDraws();
     guardRemovals();
   } catch (error) {
-    giveUp(`what a child must not share cannot be replaced (${(error as Error).message})`);
+    giveUp(
+      `Math.random and other functions that forked children must not share cannot be replaced (${(error as Error).message})`,
+    );
   }
 
   const safety = new ForkSafety(libc);
@@ -104,7 +106,7 @@ async function boot(): Promise<void> {
     isForkSafe = declaresForkSafe(worker);
     exitListeners = new ExitListeners();
     await safety.settle(patience);
-    // Before all else: its event loop has descriptors, too.
+    // Threads first: the event loop of a thread has descriptors too.
     if (!(await threadsEnd(threadsBefore))) giveUp(startedThreads(order.worker));
     giveUpIfUnfit(await safety.judgeSettled(isForkSafe));
     const secret = judgeDraws();
@@ -113,7 +115,7 @@ async function boot(): Promise<void> {
     const hugePages = await HugePages.preparedBy(libc, () =>
       rehearse(libc, order.worker, order.readsOutput),
     );
-    atEnd(tellOfEnd);
+    atEnd(reportExit);
     const onFork = () => {
       hugePages.onFork();
       afterFork();
@@ -128,15 +130,15 @@ async function boot(): Promise<void> {
   serveFromBottom(MAX_LOOKS);
 
   /**
-   * From the bottom of the stack, outside of any microtask: a child returns to the event loop from there, and can run its
-   * microtasks before it does.
+   * Forks from the bottom of the stack, outside of any microtask, so that a child can run its own microtasks and then
+   * return to the event loop.
    */
   function serveFromBottom(looks: number): void {
     setImmediate(() => {
       if (countThreads() > threadsBefore) giveUp(startedThreads(order.worker));
       const verdict = safety.judge(isForkSafe);
       if (verdict.obstacle !== undefined && looks > 1) {
-        // Begun since the last look, by a timer of the worker's: most of what is begun ends.
+        // A timer of the worker may have started it since the last check; most such work ends soon.
         void safety.settle(patience).then(() => serveFromBottom(looks - 1));
         return;
       }
@@ -155,7 +157,7 @@ async function boot(): Promise<void> {
 }
 
 function startedThreads({ name }: WorkerSource): string {
-  return `the module of ${name} has started threads`;
+  return `the module or \`preload\` of ${name} has started threads, which a fork does not copy`;
 }
 
 function giveUpIfUnfit({ obstacle }: ForkVerdict): void {
@@ -167,8 +169,8 @@ function declaresForkSafe(worker: LoadedWorker): boolean {
 }
 
 /**
- * Has V8 compile every function of what is loaded meanwhile, not only those that run: what the fork server has not
- * compiled, every child does, at the price of some 45 page faults. Not for all of Node, which would cost 1 MiB.
+ * Makes V8 compile every function that `load` loads, not only those that run. Each child would otherwise compile them
+ * itself, for some 45 page faults. Not for all of Node, which would cost 1 MiB.
  */
 async function compiledWhole<T>(load: () => Promise<T>): Promise<T> {
   setFlagsFromString("--no-lazy");
@@ -193,7 +195,7 @@ function giveUp(reason: string): never {
   return leave();
 }
 
-/** Not by `process.exit`: all has been said, and what runs on exit is the worker's business. */
+/** Ends the process without `process.exit`, which would run the worker's exit listeners. */
 function leave(): never {
   return Reflect.apply(reallyExit, process, [0]);
 }
@@ -206,7 +208,7 @@ function firstLines(): [string, ...string[]] {
   }
 }
 
-/** Whether there are no more threads than before; one that only did a moment's work is given that moment. */
+/** Whether there are no more threads than before. Waits a moment for threads with a short task to end. */
 async function threadsEnd(before: number): Promise<boolean> {
   for (let waited = 0; countThreads() > before; waited += THREAD_CHECK_MS) {
     if (waited > THREAD_PATIENCE_MS) return false;
@@ -219,7 +221,7 @@ function countThreads(): number {
   return readdirSync("/proc/self/task").length;
 }
 
-/** One at work may hold a lock, which in a child nobody would ever let go. They are given nothing more to do. */
+/** A running thread may hold a lock, which would never be released in a child. Threads get no new work by now. */
 function waitUntilThreadsSleep(): void {
   const start = monotonic();
   const others = readdirSync("/proc/self/task").filter((task) => Number(task) !== process.pid);
@@ -231,7 +233,7 @@ function isAwake(task: string): boolean {
     const stat = readFileSync(`/proc/self/task/${task}/stat`, "latin1");
     return stat[stat.lastIndexOf(")") + 2] !== "S";
   } catch {
-    // It has just ended, or there is no descriptor to look at it.
+    // The thread has just ended, or no descriptor is free to read its state.
     return false;
   }
 }

@@ -1,6 +1,6 @@
 /**
- * The first moments of a forked child, and its last: makes a process of its own out of a copy of the fork server, gets its
- * items (with its start, or through a channel) and ends without Node's teardown.
+ * The start and end of a forked child: turns a copy of the fork server into an independent process, gets its items
+ * (with the start, or through a channel) and exits without Node's teardown.
  */
 import { closeSync, constants, openSync } from "node:fs";
 import { inspect } from "node:util";
@@ -14,7 +14,7 @@ import {
 } from "../../wire/protocol.js";
 import type { WorkerSource } from "../../worker/worker-source.js";
 import { connectTo } from "../../wire/socket-path.js";
-import { keepWhatWasThere } from "../items/exit-listeners.js";
+import { keepOlderFiles } from "../items/exit-listeners.js";
 import { ItemChannel } from "../items/item-channel.js";
 import type { Inherited } from "./inherited.js";
 import { mapLedger } from "../items/ledgers.js";
@@ -27,7 +27,7 @@ import {
   eventsAlone,
   eventsThrough,
   hostThreads,
-  tellRejectionsSoon,
+  reportRejectionsSoon,
   titleOf,
 } from "../items/process-child.js";
 import { OutputMarks } from "../items/output-marks.js";
@@ -38,9 +38,9 @@ import { writeFully } from "../items/stdio.js";
 import { atEnd, type Ending, exitBy, isExitAwaited } from "../items/watch-exit.js";
 
 const { _tickCallback: drainMicrotasks } = process;
-/** One to read the end of a stream, one to close it, one for what is done about that. */
+/** One turn to read the end of a stream, one to close it, one for the library's handlers. */
 const TURNS_TO_CLOSE = 3;
-/** Asked for in the environment of the children, which the fork server has. */
+/** The fork server has the environment of its children. */
 const isCovered = Boolean(process.env["NODE_V8_COVERAGE"]);
 
 export class ForkedChild {
@@ -53,10 +53,10 @@ export class ForkedChild {
   #notes: Notes | undefined;
   #isDone = false;
   #isLeaving = false;
-  /** No callback of its own has been called yet: what it does is done at the bottom of the stack, or in the microtasks of that. */
+  /** `begin` or its microtasks are running; the child's event loop has not turned yet. */
   #isBeginning = true;
-  /** To be done when those have run. */
-  #then: (() => void) | undefined;
+  /** Called when those microtasks have run. */
+  #afterMicrotasks: (() => void) | undefined;
 
   constructor(
     libc: Libc,
@@ -72,7 +72,7 @@ export class ForkedChild {
     this.#around = { kind: "fork", name: name || "worker", context };
   }
 
-  /** Runs what there is to run. Comes back when that needs the event loop; whatever ends first calls `_exit`. */
+  /** Starts the child. Returns if its items need the event loop; a child that is done sooner calls `_exit` here. */
   begin(
     { id, start }: StartRequest,
     memory: LedgerMemory | undefined,
@@ -92,7 +92,7 @@ export class ForkedChild {
       if (this.#isLeaving) return;
       this.#note(ending);
       if (isLast) this.#exit(code);
-    }, keepWhatWasThere);
+    }, keepOlderFiles);
     exitBy((code) => {
       this.#note({ how: "exit" });
       return this.#exit(code ?? 0);
@@ -101,19 +101,23 @@ export class ForkedChild {
     if (start.mark !== undefined) redirectOutput(libc, start);
     this.#inherited?.makeOwn();
     if (start.limits) applyLimits(libc, start.limits);
-    // Before any of the user's code: work it gives to the thread pool must wake this loop, not the fork server's.
+    // Before any user code: work it gives to the thread pool must wake this event loop, not the fork server's.
     libc.reviveLoop();
 
-    if (this.#inherited?.hasEnded) void this.#runOnceTold(id, start, memory);
+    if (this.#inherited?.hasEnded) void this.#runAfterDisconnects(id, start, memory);
     else this.#run(id, start, memory);
-    // Most items are done here, without a turn of the event loop.
+    // Most items finish here, without a turn of the event loop.
     drainMicrotasks();
     this.#isBeginning = false;
-    this.#then?.();
+    this.#afterMicrotasks?.();
   }
 
-  /** First the libraries see that their connections have ended. */
-  async #runOnceTold(id: string, start: Start, memory: LedgerMemory | undefined): Promise<void> {
+  /** Runs the items after libraries have had time to see that their connections have ended. */
+  async #runAfterDisconnects(
+    id: string,
+    start: Start,
+    memory: LedgerMemory | undefined,
+  ): Promise<void> {
     this.#isBeginning = false;
     for (let turn = 0; turn < TURNS_TO_CLOSE; turn += 1)
       await new Promise((resolve) => setImmediate(resolve));
@@ -142,13 +146,13 @@ export class ForkedChild {
     }
   }
 
-  /** They are told when the microtasks have run, which at first needs no tick of its own: it would cost some 50 page faults. */
+  /** Reports rejections after the microtasks. `begin` drains the first itself: a tick costs some 50 page faults. */
   #tellRejections(then: () => void): void {
-    if (this.#isBeginning) this.#then = then;
-    else tellRejectionsSoon(then);
+    if (this.#isBeginning) this.#afterMicrotasks = then;
+    else reportRejectionsSoon(then);
   }
 
-  /** Gets items from a channel of its own, for as long as there are any. */
+  /** Receives items through the child's own channel until there are no more. */
   #serve(id: string, start: Start, ledger: LedgerWriter, overflow: OverflowWriter): void {
     this.#libc.keepFreedMemory();
     const channel = this.#channel(start);
@@ -174,7 +178,7 @@ export class ForkedChild {
   #leave(): void {
     this.#isDone = true;
     const code = Number(process.exitCode ?? 0);
-    // Where nobody listens all that emits would only cost pages to copy.
+    // Without listeners, emitting would only cost copies of pages.
     if (!isExitAwaited()) return this.#exit(code);
     this.#isLeaving = true;
     try {
@@ -185,33 +189,33 @@ export class ForkedChild {
   }
 
   #exit(code: number): never {
-    // Node would do both, on its own way out.
+    // Node's own exit would do both.
     if (isCovered) takeCoverage();
     if (this.#libc.pendingRequests() > 0 && isAtFiles()) this.#libc.finishWork();
     return this.#libc.exit(code);
   }
 
-  /** Why it ends before its item is done. One that is done is done, whatever its exit listeners do. */
+  /** Records why the child ends before its item is done. Later calls do nothing: exit listeners cannot undo results. */
   #note(ending: Ending): void {
     if (this.#isDone) return;
     this.#isDone = true;
     this.#notes?.cutShort(ending);
     if (ending.how !== "uncaught") return;
-    // What Node itself would print, had it got that far.
+    // Node itself would print the error, but the child exits before that.
     try {
       writeFully(2, Buffer.from(`Uncaught ${inspect(ending.error)}\n`));
     } catch {
-      // Nobody reads it.
+      // stderr is closed or has no reader.
     }
   }
 }
 
-/** A write that was not waited for, such as a logger's first. */
+/** Whether a file operation is pending that was not awaited, such as a logger's first write. */
 function isAtFiles(): boolean {
   return process.getActiveResourcesInfo().some((type) => type.startsWith("FSReq"));
 }
 
-/** What it and all it starts prints goes to its parent. Waits until that is there to read it. */
+/** Sends the output of the child and of processes it starts to its parent. Blocks until the parent opens the FIFOs. */
 function redirectOutput(libc: Libc, start: Start): void {
   try {
     for (const [name, fd] of [
@@ -223,7 +227,7 @@ function redirectOutput(libc: Libc, start: Start): void {
       closeSync(fifo);
     }
   } catch {
-    // The directory is gone, and so is whoever wanted the item done.
+    // The directory is gone, and so is the call.
     libc.exit(1);
   }
 }

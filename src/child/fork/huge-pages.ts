@@ -1,24 +1,24 @@
 /**
- * Makes forks faster by huge pages, each of which takes the place of 512:
+ * Makes forks faster with huge pages, each of which replaces 512 pages:
  *
- * - the busy parts of Node's own code. A child maps each page of code it uses anew, by a fault for every 16 of them, and
- *   unmaps them one by one at its end: some 1,800 pages for an item that does nothing, a tenth of its time.
- * - large pieces of memory, such as buffers that `preload` has filled: a fork copies the page tables of all there is.
+ * - for the busy parts of Node's own code. A child maps each page of code it uses again, with a page fault for every
+ *   16, and unmaps them one by one at its end: some 1,800 pages for an item that does nothing, a tenth of its time.
+ * - for large pieces of memory, such as buffers that `preload` has filled: a fork copies all page tables.
  */
 import { closeSync, openSync, readFileSync, readSync } from "node:fs";
 import { HUGE_PAGE_BYTES, type Libc, type Range } from "../libc.js";
 
 /**
- * By so many forks it will have paid: code takes 10 to 20 ms and saves 0.2 ms for each fork, 100 MiB in large pieces take
- * 330 ms and save 5 ms.
+ * After so many forks the work has paid off: moving code takes 10 to 20 ms and saves 0.2 ms per fork, moving 100 MiB in
+ * large pieces takes 330 ms and saves 5 ms per fork.
  */
 const FORKS_WORTH_IT = 75;
-/** In one huge page's worth of code: with fewer in use, 2 MiB for them are too much. */
+/** Pages in use per huge page of code: with fewer, a huge page wastes too much of its 2 MiB. */
 const BUSY_PAGES = 128;
-/** Of a piece of memory, for it to be worth filling up. */
-const MOSTLY = 0.75;
+/** The part of a mapping that must be in use: a huge page uses memory for the rest too. */
+const MIN_USED = 0.75;
 const PAGE_BYTES = 4096;
-/** An entry of /proc/self/pagemap (proc_pid_pagemap(5)); its highest bit says that the page is mapped. */
+/** Size of an entry of /proc/self/pagemap (proc_pid_pagemap(5)); its highest bit is set if the page is mapped. */
 const ENTRY_BYTES = 8;
 const PRESENT = 0x80;
 
@@ -30,15 +30,15 @@ export class HugePages {
   readonly #libc: Libc;
   readonly #code: readonly Mapping[];
   #forks = 0;
-  /** What is left to do; unknown until it is worth doing. */
+  /** The remaining steps; undefined until FORKS_WORTH_IT forks. */
   #steps: (() => void)[] | undefined;
 
-  /** @param act - does what children will do, to find out what code that uses */
+  /** @param act - does what children will do, so that the code it uses can be found */
   static async preparedBy(libc: Libc, act: () => Promise<void>): Promise<HugePages> {
     try {
       return new HugePages(libc, await findBusyCode(libc, act));
     } catch {
-      // It only makes forks quicker: what it needs, and `act` does, may not be there (a directory, descriptors, /proc).
+      // Only an optimization, and its needs or those of `act` may be missing (a directory, descriptors, /proc).
       return new HugePages(libc, []);
     }
   }
@@ -48,7 +48,7 @@ export class HugePages {
     this.#code = code;
   }
 
-  /** To be called after every fork. Once there have been enough, each moves one piece, and holds up the next by no more. */
+  /** Called after every fork. After enough forks, moves one piece per call, to delay the next fork only briefly. */
   onFork(): void {
     this.#forks += 1;
     if (this.#forks < FORKS_WORTH_IT) return;
@@ -56,7 +56,7 @@ export class HugePages {
     this.#steps.pop()?.();
   }
 
-  /** Nothing where memory cannot be looked at: /proc is not there, or no descriptor is left to read it. */
+  /** Returns no steps if /proc cannot be read: it is not mounted, or no descriptor is free. */
   #plan(): (() => void)[] {
     try {
       return [
@@ -68,7 +68,7 @@ export class HugePages {
     }
   }
 
-  /** Where the kernel has no huge pages, all stays as it is. */
+  /** If the kernel has no huge pages, drops all remaining steps. */
   #moveCode(code: Mapping): void {
     if (!this.#libc.moveToHugePages(code, code.executable)) this.#steps = [];
   }
@@ -86,7 +86,7 @@ async function findBusyCode(libc: Libc, act: () => Promise<void>): Promise<Mappi
   }
 }
 
-/** Those of its huge pages' worths that are in use, side by side as one: every mapping costs each fork a microsecond. */
+/** Returns the busy huge-page-sized parts, neighbours merged: every mapping costs each fork a microsecond. */
 function busyParts(mapping: Mapping, pagemap: number): Mapping[] {
   const parts: Mapping[] = [];
   const { executable } = mapping;
@@ -100,7 +100,7 @@ function busyParts(mapping: Mapping, pagemap: number): Mapping[] {
   return parts;
 }
 
-/** Code and constants of the binary and its libraries. Not what the loader has written to, which is in no file. */
+/** Returns code and constants of the binary and its libraries, but no mappings that the loader has written to. */
 function mappingsOfCode(): Mapping[] {
   return readMappings()
     .filter(
@@ -110,14 +110,14 @@ function mappingsOfCode(): Mapping[] {
     .map(({ start, end, protection }) => ({ start, end, executable: protection[2] === "x" }));
 }
 
-/** Each for one huge page. Not in the stacks of threads, of which next to nothing is in use: it would be used up whole. */
+/** Returns pieces of one huge page each. Skips thread stacks: nearly unused, they would then take their full size. */
 function largePieces(): Range[] {
   return readMappings()
     .filter(
       ({ name, protection, anonymous, start, end }) =>
         /^(\[anon.*)?$/.test(name) &&
         protection.startsWith("rw") &&
-        anonymous > (end - start) * MOSTLY,
+        anonymous > (end - start) * MIN_USED,
     )
     .flatMap((mapping) => {
       const { start, end } = whole(mapping);
@@ -129,7 +129,7 @@ function largePieces(): Range[] {
     });
 }
 
-/** The part of it that could be huge pages. */
+/** Returns the part of the range that whole huge pages can cover. */
 function whole({ start, end }: Range): Range {
   return {
     start: Math.ceil(start / HUGE_PAGE_BYTES) * HUGE_PAGE_BYTES,
@@ -137,7 +137,7 @@ function whole({ start, end }: Range): Range {
   };
 }
 
-/** Private mappings, as proc_pid_smaps(5) has them. */
+/** Returns the private mappings, from proc_pid_smaps(5). */
 function readMappings() {
   return [...readFileSync("/proc/self/smaps", "latin1").matchAll(MAPPING)].map(
     ([, start, end, protection, name, anonymous]) => ({
@@ -145,7 +145,7 @@ function readMappings() {
       end: Number.parseInt(end!, 16),
       protection: protection!,
       name: name!,
-      /** Bytes that are in no file. */
+      /** Bytes of anonymous memory, which are in no file. */
       anonymous: Number(anonymous) * 1024,
     }),
   );

@@ -1,6 +1,6 @@
 /**
- * What a forked child makes its own of what the fork server has open: a file gets a position of its own, and a connection that
- * nobody may share is, to the child, one that its peer has closed.
+ * Replaces descriptors that a forked child must not share with the fork server: a file is opened again, for a position
+ * of its own; a connection appears to the child as closed by its peer.
  */
 import { closeSync, constants, openSync } from "node:fs";
 import { fileState, O_CLOEXEC } from "./descriptors.js";
@@ -8,7 +8,7 @@ import { type Libc, SEEK_CUR, SEEK_SET } from "../libc.js";
 
 interface InheritedFile {
   readonly fd: number;
-  /** To open it again with. */
+  /** The flags for opening the file again. */
   readonly flags: number;
   readonly closesOnExec: number;
 }
@@ -19,9 +19,9 @@ export class Inherited {
   readonly #connections: readonly number[];
 
   /**
-   * @param files - descriptors to be opened again
-   * @param connections - descriptors to be cut off
-   * @throws when a file cannot be opened again, as one can that somebody else owns
+   * @param files - descriptors to open again
+   * @param connections - descriptors to disconnect
+   * @throws when a file cannot be opened again, for example because it belongs to another user
    */
   constructor(libc: Libc, files: readonly number[], connections: readonly number[]) {
     this.#libc = libc;
@@ -30,12 +30,12 @@ export class Inherited {
     for (const file of this.#files) closeSync(openAgain(file));
   }
 
-  /** Whether the event loop has something to tell before any of the user's code runs. */
+  /** Whether the event loop must report closed connections before any user code runs. */
   get hasEnded(): boolean {
     return this.#connections.length > 0;
   }
 
-  /** To be called in a child, before its event loop is its own. */
+  /** Replaces the descriptors. Called in a child, before `reviveLoop`. */
   makeOwn(): void {
     for (const file of this.#files) this.#reopen(file);
     for (const fd of this.#connections) this.#cut(fd);
@@ -45,13 +45,13 @@ export class Inherited {
     const { fd, closesOnExec } = file;
     const position = this.#libc.seek(fd, 0, SEEK_CUR);
     const own = openAgain(file);
-    // A terminal has none.
+    // A terminal has no position.
     if (position > 0) this.#libc.seek(own, position, SEEK_SET);
     this.#libc.dup3(own, fd, closesOnExec);
     closeSync(own);
   }
 
-  /** Its other end is closed: what is read is the end, what is written has no reader. */
+  /** Puts a socket with a closed peer in its place: reads return the end of the stream, writes fail with EPIPE. */
   #cut(fd: number): void {
     const [end, peer] = this.#libc.socketPair();
     this.#libc.close(peer);
@@ -60,7 +60,7 @@ export class Inherited {
   }
 }
 
-/** What only matters when a file is opened the first time, or not by way of /proc, which is a link. */
+/** Flags that apply only to the first open, or that /proc/self/fd, being a link, does not allow. */
 const { O_CREAT, O_EXCL, O_TRUNC, O_NOFOLLOW, O_NOCTTY } = constants;
 const ONCE_FLAGS = O_CREAT | O_EXCL | O_TRUNC | O_NOFOLLOW | O_CLOEXEC;
 

@@ -1,22 +1,22 @@
 /**
- * Makes a large heap cheap to fork. V8 asks for each 256 KiB of its heap at a random address (v8::base::OS,
- * GetRandomMmapAddr, 46 bits): a mapping of its own, with page tables of its own, that never fills a huge page. While all
- * those addresses are taken, the kernel puts what V8 asks for side by side instead: then huge pages can hold it.
+ * Makes a large heap cheap to fork. V8 requests each 256 KiB of its heap at a random address (v8::base::OS,
+ * GetRandomMmapAddr, 46 bits): a separate mapping with its own page tables, too small for a huge page. While all those
+ * addresses are reserved, the kernel places V8's memory side by side instead, where huge pages can hold it.
  */
 import { readFileSync } from "node:fs";
 import { type Libc, loadLibc, type Range } from "../libc.js";
 
-/** Below it the C heap has room to grow, behind the program. */
+/** Addresses below stay free: the C heap grows there, behind the program. */
 const FIRST_ADDRESS = 2 ** 36;
-/** From here on the kernel places what it is free to place. */
+/** From here on the kernel chooses addresses itself. */
 const LAST_ADDRESS = 2 ** 46;
-/** Reading /proc may itself make V8 map something where we are about to reserve. */
+/** Reading /proc may make V8 map memory where we are about to reserve: another pass is needed. */
 const MAX_PASSES = 4;
 
 let reserved: readonly Range[] = [];
 
 /**
- * From now on, V8 allocates in one place. It takes addresses, no memory; where a limit forbids that, or there is no koffi,
+ * Makes V8 allocate in one place. This takes addresses but no memory. If a limit forbids it or koffi is missing,
  * nothing changes.
  */
 export function packHeap(): void {
@@ -24,7 +24,7 @@ export function packHeap(): void {
   try {
     libc = loadLibc();
   } catch {
-    // Told by those who cannot do without it.
+    // The fork server reports this when it boots.
     return;
   }
   const taken: Range[] = [];
@@ -37,7 +37,7 @@ export function packHeap(): void {
   reserved = taken;
 }
 
-/** Has V8 allocate anywhere again. Children must: what is reserved would be part of each. */
+/** Lets V8 allocate anywhere again. Called before the first fork: every fork would copy the reservations. */
 export function letHeapSpread(libc: Libc): void {
   for (const range of reserved) libc.release(range);
   reserved = [];
@@ -54,7 +54,7 @@ function freeAddresses(): Range[] {
   return gaps;
 }
 
-/** Of no mapping when it cannot be read: then nothing is packed. */
+/** Returns "" if the file cannot be read: then nothing is packed. */
 function readMaps(): string {
   try {
     return readFileSync("/proc/self/maps", "latin1");

@@ -1,6 +1,6 @@
 /**
- * Does in the fork server, once, what every child would otherwise do first: each would compile the same code again,
- * and pay for a copy of every page that this writes to.
+ * Plays the life of a child once in the fork server. Without this, every child would compile the same code again and
+ * pay for a copy of every page that compiling writes to.
  */
 import { mkdirSync, readdirSync, rmdirSync, unlinkSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
@@ -15,10 +15,10 @@ import type { Libc } from "../libc.js";
 import type { LoadedWorker } from "../items/runner-events.js";
 import { exitBy, withOwnEmit } from "../items/watch-exit.js";
 
-/** Items that come back as they are, one of them too long for the ledger: by then V8 has compiled it all and knows its types. */
+/** Items, one of them too long for the ledger: after these V8 has compiled all code and knows its types. */
 const REHEARSALS = ["", "x".repeat(ONE_ITEM.cellBytes), ""];
 
-/** Plays the life of a child, from fork to exit, with a worker that does nothing. */
+/** Plays the life of a child, from fork to exit, with a worker that returns its items. */
 export async function rehearse(
   libc: Libc,
   source: WorkerSource,
@@ -30,7 +30,7 @@ export async function rehearse(
     if (readsOutput) makeOutputFiles(directory);
     await withOwnEmit(() => playThrough(libc, source, directory, readsOutput));
   } finally {
-    // Not `rmSync`, which would load more of Node.
+    // Not `rmSync`, which would load more Node modules.
     for (const name of readdirSync(directory)) unlinkSync(path.join(directory, name));
     rmdirSync(directory);
   }
@@ -75,7 +75,7 @@ const START: Start = {
   name: "rehearsal",
 };
 
-/** In place of the FIFOs that children print through. */
+/** Creates files in place of the FIFOs through which children print. */
 function makeOutputFiles(directory: string): void {
   for (const name of ["stdout", "stderr"] as const) {
     writeFileSync(outputFile({ ...START, directory }, name), "");
@@ -84,7 +84,7 @@ function makeOutputFiles(directory: string): void {
 
 const STAGE_WORKER = { process: async (item: string) => item } as unknown as LoadedWorker;
 
-/** Calls the real functions, as far as that does the fork server no harm. */
+/** Returns a `Libc` that calls the real functions, but only where that does not harm the fork server. */
 function stageLibc(libc: Libc, pid: number, onExit: () => void): Libc {
   return {
     ...libc,
@@ -93,7 +93,7 @@ function stageLibc(libc: Libc, pid: number, onExit: () => void): Libc {
     dup2: (from) => libc.dup2(from, from),
     exit: onExit as () => never,
     finishWork() {},
-    // The thread pool's word that work is done could get lost, and the work with it.
+    // Reviving the loop could lose the thread pool's notice of finished work, so only without pending requests.
     reviveLoop() {
       if (libc.pendingRequests() === 0) libc.reviveLoop();
     },

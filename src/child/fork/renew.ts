@@ -1,22 +1,22 @@
 /**
- * Random state that fork(2) copies: without care all children draw the same numbers. Everything is replaced before the
- * worker's module loads, so that references it keeps are the renewed ones, and renewed on first use in a child.
- * `crypto.randomBytes` and `getRandomValues` need nothing: OpenSSL notices a fork by itself. What they have drawn before it is
- * the business of drawn-bytes.ts.
+ * Renews the random state that fork(2) copies: otherwise all children would draw the same numbers. The functions are
+ * replaced before the worker's module loads, which may keep references to them, and renewed on first use in a child.
+ * `crypto.randomBytes` and `getRandomValues` need nothing: OpenSSL detects a fork by itself. drawn-bytes.ts handles
+ * bytes drawn before the fork.
  */
 import crypto from "node:crypto";
 import { syncBuiltinESMExports } from "node:module";
 import vm from "node:vm";
 import { noteNumber, redraw } from "./drawn-bytes.js";
 
-/** Node hands out UUIDs from a buffer of 128 (lib/internal/crypto/random.js, kBatchSize); so many calls use it up. */
+/** Node buffers 128 UUIDs (lib/internal/crypto/random.js, kBatchSize): so many calls use up the buffer. */
 const UUIDS_BUFFERED = 128;
-/** ... and `randomInt` from 6 KiB, 6 bytes each. */
+/** `randomInt` buffers 6 KiB, 6 bytes per number. */
 const INTS_BUFFERED = 1024;
 
 let generation = 0;
 
-/** To be called in a child, right after the fork. */
+/** Called in a child right after the fork. */
 export function renewRandom(): void {
   generation += 1;
   redraw();
@@ -29,7 +29,7 @@ export function makeRandomRenewable(): void {
     return random();
   };
   const { createContext } = vm;
-  // Each has a generator of its own.
+  // Each context has its own generator.
   vm.createContext = (...args: unknown[]) => {
     const isNew = !isContextified(args[0]);
     const context = Reflect.apply(createContext, vm, args) as vm.Context;
@@ -39,7 +39,7 @@ export function makeRandomRenewable(): void {
   };
 
   const { randomUUID, randomInt } = crypto;
-  // From Node 24 on.
+  // Since Node 24.
   const later = crypto as { randomUUIDv7?: (...args: unknown[]) => string };
   const { randomUUIDv7 } = later;
   crypto.randomUUID = renewable(() => {
@@ -48,7 +48,7 @@ export function makeRandomRenewable(): void {
   });
   if (randomUUIDv7) {
     later.randomUUIDv7 = renewable(() => {
-      // It draws from the same buffer, or from one like it.
+      // It draws from the same buffer, or from a similar one.
       const buffered = generation > 0 ? UUIDS_BUFFERED : 0;
       for (let i = 0; i < buffered; i += 1) {
         randomUUID();
@@ -82,7 +82,7 @@ function isContextified(value: unknown): boolean {
   return typeof value === "object" && value !== null && vm.isContext(value);
 }
 
-/** A function made by `make`, made again when the process has been forked since. */
+/** Returns a function that calls the one made by `make`, which is made again after a fork. */
 function renewable<Args extends unknown[], Value>(
   make: () => (...args: Args) => Value,
 ): (...args: Args) => Value {

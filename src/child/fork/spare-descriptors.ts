@@ -1,11 +1,11 @@
 /**
- * Descriptors that the fork server holds for a moment when it has no other: for watching a child that is there already, and
- * for the first files a child opens, which closes them.
+ * Spare descriptors that the fork server keeps for when no other is free: for the pidfd that watches a new child, and
+ * for the first files that a child opens, as the child closes the spare ones.
  */
 import { openSync } from "node:fs";
 import type { Libc } from "../libc.js";
 
-/** One to watch the child, some for the child: the file it opens its channel or its result with, and what loads a module. */
+/** One for the pidfd, the others for the child: to open its channel or its result file, and to load a module. */
 const COUNT = 4;
 
 export class SpareDescriptors {
@@ -16,7 +16,7 @@ export class SpareDescriptors {
     this.#libc = libc;
   }
 
-  /** `false` when there are not enough. */
+  /** Opens descriptors up to COUNT; `false` if that fails. */
   fill(): boolean {
     try {
       while (this.fds.length < COUNT) this.fds.push(openSync("/dev/null", "r"));

@@ -1,25 +1,25 @@
 /**
- * Has V8 know of no thread for work in the background, as a forked child has none: it then does all work where it arises.
+ * Makes V8 believe that there are no background threads, as a forked child has none: V8 then does all work in place.
  *
- * `--single-threaded` does not do all of that. On Node 26 V8 hands work to such a thread in every collection of young objects
- * (ScavengerCollector calls `PostJob`). Of 60,000 children one, forked while the thread held the lock of its queue, waited for that
- * lock for ever; and none came to the end of its event loop, nor a thread it had started to the end of its own, because Node waits
- * there until what was handed over is done. On Node 20 so it was with WebAssembly.
+ * `--single-threaded` is not enough. On Node 26, V8 posts work to a background thread in every young-generation
+ * collection (ScavengerCollector calls `PostJob`). One child in 60,000, forked while the thread held the lock of its
+ * queue, waited for that lock for ever. And no child reached the end of its event loop, nor did threads it had started,
+ * because Node waits there for the posted work. On Node 20, WebAssembly caused the same.
  */
 import type { Libc } from "../libc.js";
 
-/** The virtual functions of Node's platform, and the one by which V8 asks for the number of threads. */
+/** The virtual function table of Node's platform, and its function that V8 calls for the number of threads. */
 const FUNCTIONS = "_ZTVN4node12NodePlatformE";
 const NUMBER_OF_THREADS = "_ZN4node12NodePlatform21NumberOfWorkerThreadsEv";
-/** Does nothing but give 0, in glibc and musl. */
+/** Does nothing but return 0, in glibc and musl. */
 const ZERO = "pthread_mutexattr_destroy";
-/** It is among the first nine in Node 20 to 26. */
+/** The function is among the first nine in Node 20 to 26. */
 const WORDS = 16;
 
 /**
- * To be called before anything else is. `false` where Node does not tell where these functions are.
+ * Replaces the function. Called before anything else. Returns `false` if Node does not export the symbols.
  *
- * The page with them stays writable: it is a mapping of its own then, and HugePages leaves it alone.
+ * The page with the table stays writable, so that it is a mapping of its own, which HugePages does not touch.
  */
 export function hideV8Threads(libc: Libc): boolean {
   const [functions, number, zero] = [FUNCTIONS, NUMBER_OF_THREADS, ZERO].map(libc.symbol);

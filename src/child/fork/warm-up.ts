@@ -1,7 +1,7 @@
 /**
- * Loads and compiles in the fork server what Node itself leaves to the first use, for what workers mostly do: timers,
- * files, `import()`, and requests over the network if the worker looks like making any. A first `fetch` costs a child
- * some 40 ms.
+ * Loads and compiles in the fork server the Node code that is loaded on first use, for what workers usually need:
+ * timers, files, `import()`, and network requests if the worker seems to make any. A first `fetch` costs a child some
+ * 40 ms.
  */
 import { readFileSync } from "node:fs";
 import { readFile } from "node:fs/promises";
@@ -11,9 +11,9 @@ import { setTimeout as sleep } from "node:timers/promises";
 import { fileURLToPath } from "node:url";
 import type { WorkerSource } from "../../worker/worker-source.js";
 
-/** Twice: what the second request does differently (a pool that exists) is what a child does. */
+/** Two: the second request takes another path (the connection pool exists), which is the path of a child. */
 const REQUESTS = 2;
-/** For a loopback that is there but does not answer; then the children warm up themselves. */
+/** Gives up on a loopback interface that does not answer; then the children warm up themselves. */
 const PATIENCE_MS = 1000;
 
 export async function warmUp(source: WorkerSource): Promise<void> {
@@ -24,14 +24,14 @@ export async function warmUp(source: WorkerSource): Promise<void> {
   ]);
   await import("node:fs/promises");
   if (!usesNetwork(source)) return;
-  // Parses the root certificates, which all later connections share.
+  // Parses the root certificates, which all later connections use.
   const { createSecureContext } = await import("node:tls");
   createSecureContext();
-  // No loopback, no port to be had: not worth an error.
+  // Without a loopback interface or a free port, this is skipped.
   await warmUpRequests().catch(() => {});
 }
 
-/** A guess, on the safe side of neither: a wrong one costs time and nothing else. */
+/** A guess from the source text; a wrong guess only costs time. */
 function usesNetwork({ url, text }: WorkerSource): boolean {
   if (process.moduleLoadList.includes("NativeModule _http_client")) return true;
   return NETWORK.test(text) || NETWORK.test(readModule(url));
@@ -47,7 +47,7 @@ function readModule(url: string): string {
   }
 }
 
-/** Real requests to a server of our own: every step from the look-up of the name to the end of the body is taken once. */
+/** Makes real requests to a local server, so that every step runs, from the name lookup to the end of the body. */
 async function warmUpRequests(): Promise<void> {
   const http = await import("node:http");
   const server = http.createServer((_, response) => {
@@ -58,7 +58,7 @@ async function warmUpRequests(): Promise<void> {
     server.once("error", reject).listen(0, "localhost", resolve);
   });
   const url = `http://localhost:${(server.address() as AddressInfo).port}/`;
-  // Not AbortSignal.timeout: its timer would go on in every child.
+  // Not AbortSignal.timeout: its timer would continue in every child.
   const patience = new AbortController();
   const { signal } = patience;
   const timer = setTimeout(() => patience.abort(), PATIENCE_MS);
@@ -79,7 +79,7 @@ async function warmUpRequests(): Promise<void> {
   }
 }
 
-/** No socket may stay open: it would be in every child. */
+/** Closes all sockets: every child would inherit them. */
 async function close(server: Server): Promise<void> {
   const closed = new Promise((resolve) => server.close(resolve));
   server.closeAllConnections();

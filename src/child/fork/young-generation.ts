@@ -1,18 +1,19 @@
 /**
- * Keeps V8's young generation as small as it is at first in the fork server: two halves of 1 MiB. By itself it doubles while
- * the worker loads and again some hundred forks later. Each 256 KiB of it is a mapping at a random address with page tables
- * of its own, and every fork copies them all, though half of them are empty: with 16 more of them, an item took a tenth longer.
+ * Keeps V8's young generation in the fork server at its initial size, two halves of 1 MiB. It would double while the
+ * worker loads and again some hundred forks later. Each 256 KiB of it is a mapping at a random address with its own
+ * page tables, and every fork copies them all, though half of them are empty: with 16 more mappings, an item took a
+ * tenth longer.
  *
- * In children it grows as ever: without that, one that makes many objects took a quarter longer.
+ * In children the young generation grows as usual: otherwise a child that creates many objects took a quarter longer.
  */
 import { setFlagsFromString } from "node:v8";
 import { collectGarbage } from "./collect-garbage.js";
 
-/** Some 350 KiB of what the fork server makes for each fork: V8 does not collect by itself before. */
+/** The fork server allocates some 350 KiB in so many forks: V8 does not collect by itself before. */
 const FORKS_BETWEEN = 64;
 /** V8's own default. */
 const USUAL_GROWTH = "2";
-/** It grows once so much has outlived collections as it holds; these count anew once it would have. */
+/** V8 grows the young generation once survivors of collections add up to its size, and then counts from zero again. */
 const COLLECTIONS_TO_COUNT_ANEW = 3;
 
 const GROWTH_FLAG = /^--semi[-_]space[-_]growth[-_]factor=(\d+)$/;
@@ -20,18 +21,18 @@ const GROWTH_FLAG = /^--semi[-_]space[-_]growth[-_]factor=(\d+)$/;
 const growth = ownGrowth();
 let forks = 0;
 
-/** From now on. To be called before much is loaded, and before `process.execArgv` is the parent's. */
+/** Stops the growth. Called before much is loaded, and before `process.execArgv` is replaced by the parent's. */
 export function keepYoungGeneration(): void {
   setGrowth("1");
 }
 
-/** From now on it grows where V8 collects by itself, which is in children. What has been loaded is old by then. */
+/** Lets V8's own collections, which happen only in children, grow it. Loaded objects are in the old generation now. */
 export function letYoungGenerationGrow(): void {
   for (let i = 0; i < COLLECTIONS_TO_COUNT_ANEW; i += 1) collectGarbage("minor");
   setGrowth(growth);
 }
 
-/** To be called after every fork: collects before V8 does. */
+/** Collects before V8 would do it by itself. Called after every fork. */
 export function afterFork(): void {
   forks += 1;
   if (forks % FORKS_BETWEEN !== 0) return;

@@ -1,7 +1,7 @@
 /**
- * What the worker's module wants done when its process ends. Each child does it, as a spawned one does: a logger writes what it
- * holds back. But what was there before the fork is not a child's to remove, as others still use it; the fork server, which
- * ends last, does that.
+ * The `exit` listeners of the worker's module. Each forked child runs them, as a spawned child does: a logger flushes
+ * its buffer. But a child must not remove files from before the fork, which others still use; the fork server, which
+ * ends last, runs the listeners too and removes them.
  */
 import fs from "node:fs";
 import { syncBuiltinESMExports } from "node:module";
@@ -11,28 +11,28 @@ type Listener = (this: NodeJS.Process, code: number) => void;
 type Removal = (path: fs.PathLike, ...rest: unknown[]) => void;
 type Removals = Record<(typeof REMOVALS)[number], Removal>;
 
-/** All that a listener can take a file away by, or what is in it: when it runs, nothing is waited for. */
+/** All functions by which a listener can remove, move or empty a file. Synchronous: a listener cannot await. */
 const REMOVALS = ["rmSync", "rmdirSync", "unlinkSync", "renameSync", "truncateSync"] as const;
 
-/** Node's own, for an entry that is still being awaited: it would have every child exit with 13. */
+/** Node's own listeners. The one for a pending top-level await would make every child exit with code 13. */
 let nodes: ReadonlySet<unknown> = new Set();
 let isGuarding = false;
 let loadedAt = Infinity;
 
-/** To be called before the worker's module is loaded: references it keeps are to those that can be kept from removing. */
+/** Replaces these functions. Called before the worker's module is loaded, which may keep references to them. */
 export function guardRemovals(): void {
   nodes = new Set(process.rawListeners("exit"));
   for (const name of REMOVALS) {
     const original = fs[name] as Removal;
     (fs as unknown as Removals)[name] = (path, ...rest) => {
-      if (!isGuarding || !wasThere(path)) original(path, ...rest);
+      if (!isGuarding || !isOlder(path)) original(path, ...rest);
     };
   }
   syncBuiltinESMExports();
 }
 
-/** To be called in a child that is about to end. */
-export function keepWhatWasThere(): void {
+/** Makes removals skip files from before the fork. Called in a child that is about to end. */
+export function keepOlderFiles(): void {
   isGuarding = true;
 }
 
@@ -41,13 +41,13 @@ export class ExitListeners {
     (each) => !nodes.has(each),
   );
 
-  /** Takes them, as the worker has been loaded: what is rehearsed ends as well. */
+  /** Takes the listeners off. Called once the worker is loaded, before rehearsals, which end like a child. */
   constructor() {
     process.removeAllListeners("exit");
     loadedAt = Date.now();
   }
 
-  /** Puts them back, for the children and for the end of the fork server. */
+  /** Puts the listeners back, for the children and for the end of the fork server. */
   restore(): void {
     isGuarding = false;
     for (const listener of this.#listeners) process.on("exit", listener);
@@ -60,8 +60,8 @@ export class ExitListeners {
   };
 }
 
-/** Since before the fork. Where the file system does not tell, it is removed, as by a spawned child. */
-function wasThere(path: fs.PathLike): boolean {
+/** Whether the file is from before the fork. Unknown counts as newer: it is removed, as by a spawned child. */
+function isOlder(path: fs.PathLike): boolean {
   try {
     const { birthtimeMs } = fs.lstatSync(path);
     return birthtimeMs > 0 && birthtimeMs < loadedAt;

@@ -1,4 +1,4 @@
-/** The channel through which a child for many items gets them: a socket of its own, on the child's event loop. */
+/** The channel through which a child receives many items: a socket on the child's event loop. */
 import type { Socket } from "node:net";
 import { encodeLine, LineSplitter } from "../../wire/lines.js";
 import { parse } from "../../system/json.js";
@@ -6,14 +6,14 @@ import { parse } from "../../system/json.js";
 export class ItemChannel {
   readonly #socket: Socket;
 
-  /** @param onGone - called when the parent is, or wants nothing more of this child */
+  /** @param onGone - called when the parent has ended or has closed the channel */
   constructor(socket: Socket, onGone: () => void) {
     this.#socket = socket;
     socket.on("error", () => {});
     socket.once("close", onGone);
   }
 
-  /** Gives a runner, or a host of threads, what comes. */
+  /** Passes each message to a runner or a host of threads. */
   serve<Message>(follower: { follow(message: Message): void }): void {
     const splitter = new LineSplitter();
     this.#socket.on("data", (chunk: Buffer) => {
@@ -26,8 +26,8 @@ export class ItemChannel {
   }
 
   /**
-   * While an item runs the channel does not keep the loop alive: the child of one that waits for what nothing is left to
-   * settle then ends, as any Node process, instead of waiting with it.
+   * Keeps the channel from holding the event loop while an item runs: if the item awaits a promise that can never
+   * settle, the child then exits like any Node process instead of waiting for ever.
    */
   busy(isBusy: boolean): void {
     if (isBusy) this.#socket.unref();

@@ -1,10 +1,10 @@
-/** The ledger of a child that was started anew: it has only its file. */
+/** The ledger of a child that was not forked and so has inherited no memory: opened from its file. */
 import { openSync } from "node:fs";
 import { LEDGER_FILE } from "../../wire/ledger.js";
 import type { Start } from "../../wire/protocol.js";
 import type { LedgerMemory } from "./ledger-writer.js";
 
-/** Mapped where it is used often; for one item, loading what maps it would take longer than writing to the file. */
+/** Maps the ledger for a child with many items. For one item, loading koffi would take longer than file writes. */
 export async function ledgerInFile(start: Start): Promise<LedgerMemory> {
   const { directory, num, cell, payload, shape } = start;
   const offset = (cell ?? num) * shape.cellBytes;
@@ -16,7 +16,7 @@ export async function ledgerInFile(start: Start): Promise<LedgerMemory> {
       ]);
       return { buffer: mapLedger(loadLibc(), directory, offset, shape.cellBytes), offset: 0 };
     } catch {
-      // No koffi.
+      // koffi could not be loaded.
     }
   }
   const fd = openSync(`${directory}/${LEDGER_FILE}`, "r+");

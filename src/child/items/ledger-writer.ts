@@ -1,4 +1,4 @@
-/** The child's end of the ledger (see ledger.ts): notes what is begun and what became of it, in memory its parent can read. */
+/** The child's end of the ledger (wire/ledger.ts): records begun items and outcomes in memory the parent reads. */
 import { readSync, writeSync } from "node:fs";
 import {
   BEGUN,
@@ -17,16 +17,16 @@ import {
 import type { LedgerShape } from "../../wire/protocol.js";
 import { stringify } from "../../system/json.js";
 
-/** Memory with a slot's bytes at `offset`; when it is not itself shared, the file that is. */
+/** Memory with a slot's bytes at `offset`. If the memory is not shared with the parent, `file` is. */
 export interface LedgerMemory {
   readonly buffer: ArrayBufferLike;
   readonly offset: number;
   readonly file?: { readonly fd: number; readonly offset: number } | undefined;
 }
 
-/** Written a character at a time up to here, which is faster than a call into C++; with its newline it is a short entry. */
+/** Texts up to this length, short entries with their newline, are written by character: faster than a call into C++. */
 const SHORT_TEXT = ENTRY_BYTES - 1;
-/** A longer one costs less as a file, which need not be escaped and parsed. */
+/** Longer texts are cheaper as files, which need no escaping and no parsing. */
 const LONG_BYTES = 64 * 1024;
 const SPACE = 0x20;
 const DELETE = 0x7f;
@@ -36,17 +36,17 @@ const PLAIN = /^[\u0020-\u007e]*$/;
 export class LedgerWriter {
   readonly #header: Int32Array;
   readonly #times: Float64Array;
-  /** The ring. */
+  /** The ring buffer. */
   readonly #text: Buffer;
   readonly #shape: LedgerShape;
   readonly #file: LedgerMemory["file"];
   readonly #reserve: number;
-  /** Place in the ring for the next byte. */
+  /** Position in the ring of the next byte. */
   #at = 0;
   #written = 0;
-  /** As far as the parent has read. */
+  /** Bytes that the parent has read. */
   #read = 0;
-  /** The item the parent takes the next entry for. */
+  /** The item to which the parent will assign the next entry. */
   #next = 0;
 
   constructor({ buffer, offset, file }: LedgerMemory, shape: LedgerShape) {
@@ -58,26 +58,26 @@ export class LedgerWriter {
     this.#text = Buffer.from(buffer as ArrayBuffer, offset + textStart(shape), textBytes(shape));
   }
 
-  /** The parent has read so far: what lies before may be overwritten. */
+  /** Records how far the parent has read: bytes before that may be overwritten. */
   readUpTo(bytes: number): void {
     this.#read = bytes;
   }
 
-  /** How often the parent has read this result buffer. */
+  /** Returns how often the parent has read this result buffer. */
   released(buffer: number): number {
     return this.#parentWord(RELEASED + buffer);
   }
 
-  /** Notes that an item begins at `now`; `false` when the parent has taken it back, so that it must not. */
+  /** Records that an item begins at `now`; `false` if the parent has recalled it, so it must not run. */
   begin(seq: number, now: number): boolean {
     this.#times[(seq % this.#shape.times) * 2] = now;
-    // First the note, then the look, as the parent does it the other way round: one of us sees the other.
+    // Store BEGUN, then load RECALLED. The parent does the reverse, so at least one of the two sees the other's store.
     Atomics.store(this.#header, BEGUN, seq + 1);
     if (this.#file) this.#sync(seq);
     return this.#parentWord(RECALLED) === 0;
   }
 
-  /** Notes a result that is a text; `false` when it has to go elsewhere. */
+  /** Records a string result; `false` if it does not fit. */
   finishText(seq: number, text: string, now: number): boolean {
     if (text.length <= SHORT_TEXT && this.#putShort(seq, text)) {
       this.#commit(seq, now);
@@ -90,7 +90,7 @@ export class LedgerWriter {
     return true;
   }
 
-  /** Notes what became of an item, as JSON; `false` when there is no room for it. */
+  /** Records the outcome of an item, as JSON; `false` if it does not fit. */
   finish(seq: number, json: string, now: number): boolean {
     const turn = seq === this.#next ? "" : `${MARK}${seq}\n`;
     if (!this.#put(`${turn}${MARK}${json}\n`)) return false;
@@ -98,7 +98,7 @@ export class LedgerWriter {
     return true;
   }
 
-  /** Notes how the child itself ends; `false` when there is no room for it. */
+  /** Records how the child itself ends; `false` if it does not fit. */
   end(json: string): boolean {
     if (!this.#put(`${MARK}{"end":${json}}\n`)) return false;
     this.#publish();
@@ -112,7 +112,7 @@ export class LedgerWriter {
     this.#publish();
   }
 
-  /** Only now what was put counts. */
+  /** Makes the bytes put so far visible to the parent. */
   #publish(): void {
     if (this.#file) this.#syncText();
     Atomics.store(this.#header, WRITTEN, this.#written);
@@ -123,7 +123,7 @@ export class LedgerWriter {
     return this.#text.length - ((this.#written - this.#read) >>> 0);
   }
 
-  /** Puts a short plain text, when it is its turn and fits. */
+  /** Puts a short plain text if the item is next in turn and the text fits. */
   #putShort(seq: number, text: string): boolean {
     const size = text.length + 1;
     if (seq !== this.#next || this.#at + size > this.#text.length || size > this.#room())
@@ -168,7 +168,7 @@ export class LedgerWriter {
     return value[0]!;
   }
 
-  // The rest is for memory that is not shared itself.
+  // The rest is for memory that is not shared: its changes are written to the file.
 
   #synced = 0;
 
@@ -177,7 +177,7 @@ export class LedgerWriter {
     this.#syncHeader();
   }
 
-  /** All words but the parent's own. */
+  /** Writes the child's words of the header; those from RECALLED on are the parent's. */
   #syncHeader(): void {
     this.#write(this.#header.byteOffset, RECALLED * 4);
   }
@@ -187,7 +187,7 @@ export class LedgerWriter {
     this.#write(this.#times.byteOffset + at, TIME_BYTES);
   }
 
-  /** From where the last one ended to here, around the end of the ring. */
+  /** Writes the text since the last call, which may wrap around the end of the ring. */
   #syncText(): void {
     const { byteOffset, length } = this.#text;
     if (this.#at < this.#synced) {

@@ -1,6 +1,6 @@
 /**
- * The ledgers of the fork server's children. Those of children for one item are mapped here, all of a call at once, so
- * that a child has its own without a system call; a child for many items maps its own, which is larger.
+ * The ledgers of the fork server's children. For children with one item, the fork server maps the ledgers of all slots
+ * of a call at once, so that a child needs no system call; a child with many items maps its own, larger one.
  */
 import { closeSync, openSync } from "node:fs";
 import { BEGUN, LEDGER_FILE } from "../../wire/ledger.js";
@@ -16,12 +16,12 @@ export class Ledgers {
     this.#libc = libc;
   }
 
-  /** Of a child for one item; `undefined` for others. */
+  /** Returns the ledger of a child with one item; `undefined` for others. */
   memory({ directory, num, shape, payload }: Start): LedgerMemory | undefined {
     if (!payload) return undefined;
     let buffer = this.#mapped.get(directory);
     if (!buffer) {
-      // More than the file has yet: a slot's part of it is there before its first child.
+      // May be longer than the file: the file holds a slot's ledger before the slot's first child starts.
       buffer = mapLedger(this.#libc, directory, 0, MAX_CONCURRENCY * shape.cellBytes);
       this.#mapped.set(directory, buffer);
     }
@@ -34,14 +34,14 @@ export class Ledgers {
     this.#mapped.delete(directory);
   }
 
-  /** Whether a child for one item has begun it. */
+  /** Whether a child with one item has begun it; `true` if its ledger is no longer mapped. */
   hasBegun({ directory, num, shape }: Start): boolean {
     const buffer = this.#mapped.get(directory);
     return !buffer || new Int32Array(buffer, num * shape.cellBytes)[BEGUN] !== 0;
   }
 }
 
-/** A part of the ledgers in a scratch directory. */
+/** Maps a part of the ledger file in a scratch directory. */
 export function mapLedger(
   libc: Libc,
   directory: string,

@@ -1,6 +1,6 @@
 /**
- * What became of an item, as it goes to the parent: into the ledger if it is short, elsewhere if it is not, and then the
- * ledger speaks of it.
+ * Sends the outcome of an item to the parent: in the ledger if it is short, else through the overflow, with an entry in
+ * the ledger that refers to it.
  */
 import { isJsonWorker } from "../../worker/check-worker.js";
 import { describe } from "../../system/describe.js";
@@ -14,15 +14,15 @@ import type { OverflowWriter } from "./overflow.js";
 import type { Ending as ProcessEnding } from "./watch-exit.js";
 import { stringify } from "../../system/json.js";
 
-/** Imports a CommonJS package, which takes some 6 ms: only children of workers that return JSON have it. */
+/** Imports a CommonJS package, which takes some 6 ms: loaded only in children of workers that return JSON. */
 let stableJson: { readonly stableStringify: (value: unknown) => string } | undefined;
 
-/** To be called before there are notes of such a worker. */
+/** Must be called before a `Notes` of a worker that returns JSON is used. */
 export async function prepareForJson(): Promise<void> {
   stableJson ??= await import("../../wire/stable-json.js");
 }
 
-/** What is left of an error when there is neither room in the ledger nor elsewhere. */
+/** To this an error is cut if neither the ledger nor the overflow can take it. */
 const SHORT_ERROR_BYTES = 2048;
 
 export class Notes {
@@ -36,14 +36,14 @@ export class Notes {
     this.#isJson = isJsonWorker(worker);
   }
 
-  /** Nobody wants the result. Returns the time at which the item was done, as all of these do. */
+  /** Records an item whose result is not wanted. Like `result` and `error`, returns the time when the item was done. */
   nothing(seq: number): number {
     const now = monotonic();
     this.#ledger.finish(seq, '""', now);
     return now;
   }
 
-  /** @throws when it cannot be written: a full disk */
+  /** @throws when the result cannot be written, as on a full disk */
   result(seq: number, result: unknown): number {
     const now = monotonic();
     if (this.#isJson) return this.#json(seq, result, now);
@@ -64,12 +64,12 @@ export class Notes {
     }));
   }
 
-  /** The process or thread ends before its time. */
+  /** Records that the process or thread ends before its item is done. */
   cutShort(how: ProcessEnding): void {
     this.ending(how.how === "uncaught" ? { ...how, error: recordError(how.error) } : how);
   }
 
-  /** Why the child ends. */
+  /** Records why the child ends. */
   ending(ending: Ending): void {
     const text = stringify(ending);
     if (this.#ledger.end(text)) return;
@@ -86,10 +86,10 @@ export class Notes {
     try {
       if (!problem) json = stableJson!.stableStringify(result);
     } catch (error) {
-      // It fills the stack sooner than the look at the value does.
+      // Needs more stack than `jsonProblem`, and may overflow it.
       problem = problemOfThrown(error);
     }
-    // What the value's own code has thrown is an error of the worker, with a stack that says where.
+    // Thrown by the value's own code, such as a `toJSON`: an error of the worker, with a stack that says where.
     if (problem?.thrown) return this.error(seq, problem.thrown.error);
     if (problem) return this.#mistyped(seq, describeWith(result, problem), now);
     if (this.#ledger.finish(seq, `[${json}]`, now)) return now;
@@ -103,7 +103,7 @@ export class Notes {
     }));
   }
 
-  /** A word that may be too long for the ledger; `cut` is what is left of it when there is no room elsewhere. */
+  /** Records a word that may be too long for the ledger; `cut` shortens it if the overflow fails. */
   #long(seq: number, word: LastWord, now: number, cut: () => LastWord): number {
     const json = stringify(word);
     if (this.#ledger.finish(seq, json, now)) return now;

@@ -1,19 +1,19 @@
 /**
- * Marks in what a child for many items prints where the output of another item begins, see output/output-mark.ts. With one
- * item at a time all that is printed, by whomever in the child, is of the one that has begun last. With more, what
- * JavaScript prints through `process.stdout`, `process.stderr` or `console` is of the item it was called for; the rest, of
- * the one that was begun or has printed last.
+ * Marks in the output of a child with many items where the output of another item begins, see wire/output-mark.ts. With
+ * one item at a time, all output of the child belongs to the item begun last. With several, what JavaScript prints
+ * through `process.stdout`, `process.stderr` or `console` belongs to the item that printed it; any other output, to the
+ * item that was begun or has printed last.
  */
 import { AsyncLocalStorage } from "node:async_hooks";
 import { MarkEncoder } from "../../wire/output-mark.js";
 import { setBeforeWrite, type StdioFd, writeFully } from "./stdio.js";
 
-/** Of an item that has ended: what it still prints is nobody's. */
+/** Replaces the seq of an item that has ended: its later output sets no mark. */
 const OVER = -1;
 
 export class OutputMarks {
   readonly #encoder: MarkEncoder;
-  /** Whose bytes come next, by descriptor. */
+  /** The item that the next bytes belong to, by descriptor. */
   readonly #current: Record<StdioFd, number> = { 1: OVER, 2: OVER };
   #items: AsyncLocalStorage<{ seq: number }> | undefined;
   readonly #running = new Map<number, { seq: number }>();
@@ -27,7 +27,7 @@ export class OutputMarks {
     this.#turnTo(2, seq);
   }
 
-  /** Runs an item beside others. */
+  /** Runs an item concurrently with others. */
   among<T>(seq: number, run: () => T): T {
     const item = { seq };
     this.#running.set(seq, item);
@@ -57,7 +57,7 @@ export class OutputMarks {
     try {
       writeFully(fd, this.#encoder.encode(seq));
     } catch {
-      // The worker has closed it.
+      // The worker has closed the descriptor.
     }
   }
 }

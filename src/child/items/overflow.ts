@@ -1,6 +1,6 @@
 /**
- * What is too long for the ledger, on its way out of a child: into files of the scratch directory, or out of a thread as
- * messages. The other ends are launch/overflow.ts and launch/overflow-mail.ts.
+ * The child's end of the overflow, for results too long for the ledger: a process writes them to files in the scratch
+ * directory, a thread posts messages. The parent's ends are launch/overflow.ts and launch/thread/overflow-mail.ts.
  */
 import { writeFileSync } from "node:fs";
 import type { MessagePort } from "node:worker_threads";
@@ -11,11 +11,11 @@ import type { LedgerWriter } from "./ledger-writer.js";
 import { ResultBuffers } from "./result-buffers.js";
 
 export interface OverflowWriter {
-  /** @throws when it cannot be written */
+  /** @throws when the result cannot be written */
   result(seq: number, payable: Payable): ResultPlace;
-  /** What became of an item, as JSON; `false` when it cannot be written. */
+  /** Writes the outcome of an item, as JSON; `false` if that fails. */
   word(seq: number, json: string): boolean;
-  /** Why the child ends, as JSON; `false` when it cannot be written. */
+  /** Writes why the child ends, as JSON; `false` if that fails. */
   ending(json: string): boolean;
 }
 
@@ -25,7 +25,7 @@ export class OverflowFileWriter implements OverflowWriter {
 
   constructor(start: Start, ledger: LedgerWriter) {
     this.#start = start;
-    // A child with one item would use one once.
+    // A child with one item would use a buffer only once.
     if (!start.payload) this.#buffers = new ResultBuffers(start, ledger);
   }
 
@@ -54,7 +54,7 @@ export class OverflowPoster implements OverflowWriter {
     if (typeof data === "string") {
       this.#post({ about: seq, value: data });
     } else {
-      // A copy: the worker may go on using its own. It is handed over whole, not copied again.
+      // A copy, as the worker may go on using its own. The copy is transferred, not copied again.
       const value = new Uint8Array(data);
       this.#post({ about: seq, value }, value.buffer);
     }

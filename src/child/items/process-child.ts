@@ -1,4 +1,4 @@
-/** What the children that are processes of their own have in common, whether they were forked or spawned. */
+/** Code common to forked and spawned children. */
 import type { Start } from "../../wire/protocol.js";
 import type { WorkerSource } from "../../worker/worker-source.js";
 import type { Frame } from "../../worker/worker.js";
@@ -6,29 +6,29 @@ import type { ItemChannel } from "./item-channel.js";
 import type { OutputMarks } from "./output-marks.js";
 import type { RunnerEvents } from "./runner-events.js";
 
-/** In the list of processes. */
+/** Returns the process title, as shown in process lists. */
 export function titleOf(name: string, { num, payload }: Start): string {
   return `forkmap ${name} num ${num}${payload ? ` item ${payload.index}` : ""}`;
 }
 
-/** Of a child whose one item came with its start: its end says that it is done. */
+/** Returns the events of a child whose one item came with its start; its exit signals that the item is done. */
 export function eventsAlone(
   done: () => void,
-  tellRejections: (then: () => void) => void = tellRejectionsSoon,
+  tellRejections: (then: () => void) => void = reportRejectionsSoon,
 ): RunnerEvents {
   return { say() {}, busy() {}, onInterrupt, tellRejections, done };
 }
 
-/** Those that are there once all microtasks have run: until then they may yet be handled. */
-export function tellRejectionsSoon(then: () => void): void {
+/** Reports unhandled rejections once all microtasks have run; until then they may still be handled. */
+export function reportRejectionsSoon(then: () => void): void {
   process.nextTick(() => {
-    // Deno has none.
+    // Deno does not have `_tickCallback`.
     process._tickCallback?.();
     then();
   });
 }
 
-/** Of one that gets its items through a channel. */
+/** Returns the events of a child that gets its items through a channel. */
 export function eventsThrough(
   channel: ItemChannel,
   marks: OutputMarks | undefined,
@@ -43,7 +43,7 @@ export function eventsThrough(
   };
 }
 
-/** Runs nothing itself: its threads do, each of which loads the worker anew. */
+/** Makes this process a host: it runs no items itself, but threads that each load the worker again. */
 export async function hostThreads(
   channel: ItemChannel,
   source: WorkerSource,

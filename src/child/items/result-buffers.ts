@@ -1,4 +1,4 @@
-/** The child's end of its result buffers, see ../result-buffers.ts. */
+/** The child's end of its result buffers, see wire/result-buffers.ts. */
 import { ftruncateSync, openSync } from "node:fs";
 import { buffersFile } from "../../wire/child-files.js";
 import { type Payable, putPayload, type Written } from "../../wire/payload.js";
@@ -9,7 +9,7 @@ import type { LedgerWriter } from "./ledger-writer.js";
 export class ResultBuffers {
   readonly #file: string;
   readonly #ledger: LedgerWriter;
-  /** How often each has been written. */
+  /** How often each buffer has been written. */
   readonly #used = new Int32Array(RESULT_BUFFERS);
   #fd: number | undefined;
 
@@ -18,7 +18,7 @@ export class ResultBuffers {
     this.#ledger = ledger;
   }
 
-  /** `undefined` when it has to go elsewhere: it is too long, or the parent has read none of those before it. */
+  /** Returns `undefined` if the result needs a file: it is too long, or the parent has yet to read every buffer. */
   put(payable: Payable): ResultPlace | undefined {
     if (payable.data.length > RESULT_BUFFER_LENGTH) return undefined;
     const buffer = this.#used.findIndex((_used, each) => this.#isFree(each));
@@ -29,7 +29,7 @@ export class ResultBuffers {
     return { ...written, buffer };
   }
 
-  /** Where there is no room for it, what others have left behind it may be why. */
+  /** Writes the result. If the disk is full and the later buffers have all been read, frees their space and retries. */
   #putRoomily(fd: number, payable: Payable, buffer: number): Written {
     const position = positionOf(buffer);
     try {

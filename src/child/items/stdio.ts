@@ -1,26 +1,26 @@
 /**
- * `process.stdout` and `process.stderr` of our processes: what is written is written at once, and waited for. Node's own
- * keep what a pipe or socket does not take for later; a child that leaves by `_exit` or `process.exit` has no later, and
- * what the fork server still has would be copied by each fork. Files and terminals Node itself writes to at once.
+ * `process.stdout` and `process.stderr` of our processes: every write is synchronous. Node's own streams buffer what a
+ * pipe or socket does not accept; a child that leaves by `_exit` or `process.exit` would lose that buffer, and each
+ * fork would copy the fork server's. To files and terminals Node itself writes synchronously.
  */
 import { fstatSync, writeSync } from "node:fs";
 import { Writable } from "node:stream";
 
-/** Called before something is written by JavaScript. */
+/** Called before JavaScript code writes. */
 type BeforeWrite = (fd: StdioFd) => void;
 export type StdioFd = 1 | 2;
 
-/** While the other end takes nothing, the waits grow: a reader that comes back soon is served soon, one that sleeps costs little. */
+/** Waits grow while the reader accepts nothing: a short pause costs little time, a long one little CPU. */
 const FIRST_WAIT_MS = 1;
 const LONGEST_WAIT_MS = 16;
 
 let beforeWrite: BeforeWrite | undefined;
 
 /**
- * To be called before anything is printed.
+ * Replaces both streams. Must be called before anything is printed.
  *
- * @param which - `"pipes"`: where descriptors 1 and 2 are pipes or sockets; `"all"`: whatever they are or will be, for
- * Node writes to a terminal through a descriptor of its own
+ * @param which - `"pipes"`: only streams whose descriptor (1, 2) is a pipe or socket; `"all"`: both, as the descriptors
+ * may be redirected later and Node writes to a terminal through a descriptor of its own
  */
 export function takeOverStdio(which: "pipes" | "all"): void {
   for (const [name, fd] of [
@@ -31,12 +31,12 @@ export function takeOverStdio(which: "pipes" | "all"): void {
     const stream = new StdioStream(fd);
     const get = () => stream;
     Object.defineProperty(process, name, { get, enumerable: true, configurable: true });
-    // A module loaded before (`--import`) may have printed by it: the console keeps the stream it began with.
+    // The console keeps the stream it first printed to, possibly for a module loaded earlier (`--import`).
     Reflect.set(console, `_${name}`, stream);
   }
 }
 
-/** In a thread Node's own write through its main thread. They stay, because that talks to them. */
+/** Makes a thread's streams write directly, not through the main thread. They are kept: the main thread uses them. */
 export function takeOverThreadStdio(): void {
   for (const [stream, fd] of [
     [process.stdout, 1],
@@ -64,7 +64,7 @@ export function setBeforeWrite(callback: BeforeWrite): void {
   beforeWrite = callback;
 }
 
-/** Writes all of it. */
+/** Writes all bytes, waiting as long as it takes. */
 export function writeFully(fd: StdioFd, bytes: Uint8Array): void {
   let wait = FIRST_WAIT_MS;
   for (let at = 0; at < bytes.length;) {
@@ -73,7 +73,7 @@ export function writeFully(fd: StdioFd, bytes: Uint8Array): void {
       wait = FIRST_WAIT_MS;
     } catch (error) {
       if ((error as NodeJS.ErrnoException).code !== "EAGAIN") throw error;
-      // One who shares the pipe, such as this program's parent, has made it one that does not wait. It may rely on that.
+      // Another process that shares the pipe, such as the program's parent, has set O_NONBLOCK, and may rely on it.
       Atomics.wait(CLOCK, 0, 0, wait);
       wait = Math.min(2 * wait, LONGEST_WAIT_MS);
     }
@@ -87,7 +87,7 @@ function isPipe(fd: StdioFd): boolean {
     const stat = fstatSync(fd);
     return stat.isFIFO() || stat.isSocket();
   } catch {
-    // It is closed.
+    // The descriptor is closed.
     return false;
   }
 }
@@ -96,7 +96,7 @@ class StdioStream extends Writable {
   readonly fd: StdioFd;
   readonly _type = "fs";
   readonly _isStdio = true;
-  /** For programs that ask for what is so by itself: `process.stdout._handle.setBlocking(true)`. */
+  /** For programs that call `process.stdout._handle.setBlocking(true)`, which these streams do not need. */
   readonly _handle = { setBlocking: () => 0 };
 
   constructor(fd: StdioFd) {
@@ -114,7 +114,7 @@ class StdioStream extends Writable {
     done();
   }
 
-  /** As Node's own, it can be written to after `end()` and after an error. */
+  /** Like Node's own stream, can be written to after `end()` and after an error. */
   override _destroy(error: Error | null, done: (error?: Error | null) => void): void {
     done(error);
     (this as unknown as { _undestroy(): void })._undestroy();
@@ -124,7 +124,7 @@ class StdioStream extends Writable {
     this.destroy();
   }
 
-  /** It never keeps the process alive. */
+  /** Does nothing: the stream never keeps the process alive. */
   ref(): this {
     return this;
   }

@@ -1,6 +1,6 @@
 /**
- * Tells why a process is about to end, at the very end: after all `exit` listeners, before Node tears itself down.
- * In a forked child that is where it must leave, because the teardown joins threads that a fork has not copied.
+ * Reports why a process is about to end, at the last moment: after all `exit` listeners, before Node's own teardown. A
+ * forked child must leave there, because the teardown joins threads that a fork has not copied.
  */
 
 export type Ending =
@@ -10,10 +10,10 @@ export type Ending =
   | { readonly how: "drained" }
   | { readonly how: "uncaught"; readonly error: unknown };
 
-/** @param isLast - nothing of the program runs after it; else `process.reallyExit` is called once all is done */
+/** @param isLast - no code of the program runs after the handler; else `process.reallyExit` is called at the end */
 export type EndHandler = (ending: Ending, code: number, isLast: boolean) => void;
 
-/** Of Node: "Internal Exception Handler Run-Time Failure". */
+/** Node's exit code for "Internal Exception Handler Run-Time Failure". */
 const CODE_OF_FAILED_HANDLER = 7;
 
 let onEnd: EndHandler = () => {};
@@ -21,25 +21,25 @@ let onExitEvent: () => void = () => {};
 let reallyExit: (code?: number) => never;
 let ownEmit: typeof process.emit;
 
-/** From now on `handler`, and no other, is told of the end; `beforeListeners` is called before `exit` listeners are. */
+/** Sets the only handler of the end; `beforeListeners` is called before the `exit` listeners. */
 export function atEnd(handler: EndHandler, beforeListeners: () => void = () => {}): void {
   onEnd = handler;
   onExitEvent = beforeListeners;
 }
 
-/** What `process.exit` ends with, also for those that have taken it for their own use before. Gives what it was. */
+/** Sets how `process.exit` ends the process, even for code that saved `reallyExit`. Returns the former function. */
 export function exitBy(exit: (code?: number) => never): (code?: number) => never {
   const before = reallyExit;
   reallyExit = exit;
   return before;
 }
 
-/** Whether anybody wants to know of the end: by a listener, or in place of `process.emit` (signal-exit). */
+/** Whether any code listens for the exit: with a listener or by replacing `process.emit` (signal-exit). */
 export function isExitAwaited(): boolean {
   return process.listenerCount("exit") > 0 || process.emit !== ownEmit;
 }
 
-/** Runs `work` without what others have put in the place of `process.emit`. */
+/** Runs `work` with our own `process.emit`, without replacements by libraries. */
 export async function withOwnEmit(work: () => Promise<void>): Promise<void> {
   const { emit } = process;
   process.emit = ownEmit;
@@ -50,7 +50,7 @@ export async function withOwnEmit(work: () => Promise<void>): Promise<void> {
   }
 }
 
-/** Starts to watch for the end by any way that JavaScript can see; to be called once. */
+/** Starts to watch for every kind of end that JavaScript can observe. Must be called once. */
 export function watchExit(): void {
   let ending: Ending = { how: "drained" };
   const { emit, exit } = process;
@@ -61,11 +61,11 @@ export function watchExit(): void {
   process.exit = (code) => {
     ending = { how: "exit" };
     exit.call(process, code);
-    // Only reached when a test or library has replaced the real one, or in a thread, which runs on for a moment.
+    // Reached only if a test or library has replaced the real `exit`, or in a thread, which runs on for a moment.
     throw new Error("process.exit returned");
   };
 
-  // What is thrown where uncaught errors are handled ends the process, by C++ alone and with this code.
+  // An error thrown by a handler of uncaught errors makes C++ end the process with this code, without `exit` event.
   const { _fatalException: handle } = process;
   process._fatalException = (...args) => {
     try {
@@ -77,8 +77,8 @@ export function watchExit(): void {
     }
   };
 
-  // The last `exit` listener, however many are added later: an emitter copies its listeners before it calls them,
-  // so none added here could know that it is the last.
+  // Runs `onEnd` after the last `exit` listener, however many are added later. A listener could not: an emitter copies
+  // its listeners before it calls them, so no listener can know that it is the last.
   process.emit = ((event: string, ...args: unknown[]) => {
     if (event === "uncaughtExceptionMonitor" && isFatal())
       ending = { how: "uncaught", error: args[0] };
@@ -86,9 +86,9 @@ export function watchExit(): void {
     let isDone = false;
     onExitEvent();
     try {
-      const isHeard = Reflect.apply(emit, process, [event, ...args]) as boolean;
+      const hadListeners = Reflect.apply(emit, process, [event, ...args]) as boolean;
       isDone = true;
-      return isHeard;
+      return hadListeners;
     } finally {
       onEnd(ending, exitCode(args[0]), !(isDone && ending.how === "exit"));
     }
@@ -103,7 +103,7 @@ function isFatal(): boolean {
   );
 }
 
-/** A listener may have set `process.exitCode` after the event was made. */
+/** A listener may have set `process.exitCode` after the event was emitted. */
 function exitCode(announced: unknown): number {
   return Number(process.exitCode ?? announced ?? 0);
 }

@@ -88,7 +88,9 @@ describe.each(["fork", "spawn"] as const)("for children made by %s", (startMetho
 
   test("preload leaves something behind that throws", async () => {
     const { message, cause } = await broken("preload throws later");
-    expect(message).toContain("preload() of Broken failed: it left something behind that threw: ");
+    expect(message).toContain(
+      "preload() of Broken failed: something it started threw an uncaught error: ",
+    );
     expect(cause).toMatchObject({ message: "preload is broken later" });
   });
 

@@ -102,7 +102,7 @@ describe.each(["fork", "spawn"] as const)("for children made by %s", (startMetho
   ])("a value that no argument makes is refused, naming the field: %s", async (_, make, field) => {
     await expect(first(make())).rejects.toThrow(
       new RegExp(
-        `field \`${field}\` of \\w+ cannot travel .*function.*, and what \`new \\w+\\(\\)\` makes there is another one`,
+        `field \`${field}\` of \\w+ cannot travel .*function.*, and \`new \\w+\\(\\)\` creates a different value there`,
       ),
     );
   });

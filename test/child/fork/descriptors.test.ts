@@ -16,8 +16,8 @@ const REASONS: Readonly<Record<string, string | undefined>> = {
   "/dev/null": undefined,
   "/dev/urandom": undefined,
   "fs.watch": undefined,
-  "deleted file": "a file without a name is open (FILE.gone)",
-  memfd: "a file without a name is open (/memfd:memory)",
+  "deleted file": "the deleted or unnamed file FILE.gone is open",
+  memfd: "the deleted or unnamed file /memfd:memory is open",
   "locked file": "FILE is locked",
   FIFO: "the FIFO FILE.fifo is open",
   pipe: "a pipe is open",
@@ -60,7 +60,9 @@ describe.each(Object.keys(KINDS))("%s", (kind) => {
     const [what, advice, ...rest] = (reason ?? "").replaceAll(file, "FILE").split("; ");
     const expected = REASONS[kind];
     expect(what!.replace(/:\d+/, ":PORT")).toBe(
-      expected === undefined ? "" : `${expected}, since \`preload\``,
+      expected === undefined
+        ? ""
+        : `${expected} (since \`preload\`) and forked children would share it`,
     );
     if (expected !== undefined) expect(advice).toMatch(/^open it in `setup`( \(and \d more\))?$/);
     expect(rest).toEqual([]);

@@ -108,7 +108,7 @@ describe.each(MODES)("%s", (_, options) => {
       expect(startMethod).toBe("spawn");
       if (forks) {
         expect(reason).toBe(
-          `a TCP connection to 127.0.0.1:${port} is open, since its module was loaded; open it in \`setup\``,
+          `a TCP connection to 127.0.0.1:${port} is open (since the worker's module was loaded) and forked children would share it; open it in \`setup\``,
         );
       }
     },
@@ -125,7 +125,7 @@ describe.each(MODES)("%s", (_, options) => {
       expect(results).toEqual(keys);
       if (forks) {
         expect(reason).toBe(
-          `a TCP connection to 127.0.0.1:${port} is open, since \`preload\`; open it in \`setup\``,
+          `a TCP connection to 127.0.0.1:${port} is open (since \`preload\`) and forked children would share it; open it in \`setup\``,
         );
       }
     },
@@ -153,7 +153,10 @@ describe.each(MODES)("%s", (_, options) => {
     const numbers = Array.from({ length: 12 }, (_, i) => String(i));
     const { results, reason } = await run(new Transpiles(), numbers, options);
     expect(results).toEqual(numbers.map((n) => `const x = ${n};`));
-    if (forks) expect(reason).toBe("a child process `esbuild` is running; start it in `setup`");
+    if (forks)
+      expect(reason).toBe(
+        "a child process `esbuild` is running and forked children would share it; start it in `setup`",
+      );
   });
 
   test("work that the module has begun but not awaited", async () => {

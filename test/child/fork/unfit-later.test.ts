@@ -49,7 +49,7 @@ describe.each<[string, ParallelOptions]>([
     expect(outcomes).toEqual(items.map((value) => ({ status: "fulfilled", value })));
     const { startMethod, reason } = parallel.stats();
     expect(startMethod).toBe("spawn");
-    expect(reason).toMatch(/^a server listens on 127\.0\.0\.1:\d+, since `preload`/);
+    expect(reason).toMatch(/^a server listens on 127\.0\.0\.1:\d+ \(since `preload`\)/);
     expect(await parallel.mapProcesses(["next"])).toEqual(["next"]);
   });
 
