@@ -68,7 +68,7 @@ export class CallRecorder {
     if (this.#trace) this.#trace.inFlight(count, monotonic());
   }
 
-  /** A child has ended, or the call has. */
+  /** Adds a child that has ended, or that is still alive when the call ends. */
   child(life: ChildLife): void {
     this.#trace?.child(life);
   }

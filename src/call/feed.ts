@@ -108,7 +108,7 @@ export class Feed {
     if (this.#problem) return this.#tellProblem(this.#problem);
     if (this.#isOver) return;
     let count = tasks.length;
-    // Grown at once: an array that grows step by step is copied again and again. For a short one that costs less.
+    // Sized at once: an array that grows step by step is copied again and again. If it stays short, growing is cheaper.
     if (limit > SHORT) tasks.length = limit;
     try {
       let allowed = 0;
