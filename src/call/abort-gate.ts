@@ -1,16 +1,16 @@
-/** Lets a call wait for what is the user's, a hook mostly, until it is aborted: that may never end. */
+/** Lets a call await code of the user (usually a hook) until the call is aborted: the code may never settle. */
 export class AbortGate {
   #isAborted = false;
-  /** Of those who wait. Not an AbortSignal: there may be a thousand of them, and of items a million. */
+  /** One per pending `pass`. Not an AbortSignal: there may be a thousand at a time, over a million items. */
   readonly #onAbort = new Set<() => void>();
 
-  /** Nothing is waited for any more. */
+  /** Resolves every pending and future `pass` with `undefined`. */
   abort(): void {
     this.#isAborted = true;
     for (const each of this.#onAbort) each();
   }
 
-  /** What `promise` gives, or `undefined` as soon as the call is aborted. */
+  /** Settles as `promise` does, or resolves with `undefined` as soon as the call is aborted. */
   pass<T>(promise: Promise<T>): Promise<T | undefined> {
     if (this.#isAborted) {
       promise.catch(() => {});

@@ -1,4 +1,4 @@
-/** Tells of one call what was asked for: progress, a trace, diagnostics channels. */
+/** Reports the events of one call to the observers the user asked for: progress, a trace, diagnostics channels. */
 import * as diagnostics from "../observe/diagnostics.js";
 import {
   DeadChildError,
@@ -23,7 +23,7 @@ export class CallRecorder {
     this.#worker = worker;
   }
 
-  /** Both are loaded when they are asked for: most calls want neither, and no child does. */
+  /** Opens trace and progress. Each is imported only if requested: most calls use neither, and no child does. */
   async open({ trace, progress }: ResolvedOptions, total: number | undefined): Promise<void> {
     if (trace !== undefined) {
       const { Trace } = await import("../observe/trace.js");
@@ -35,18 +35,19 @@ export class CallRecorder {
     }
   }
 
-  /** An attempt has ended. `runs` is only asked when somebody wants to know. */
+  /** An attempt has ended. `runs` is read only if there is an observer. */
   attempt(task: Task, runs: Runs, seq: number, error?: Error): void {
-    const isHeard = this.#trace || diagnostics.items.hasSubscribers;
-    if (isHeard) this.#tell(task, runs, seq, error === undefined ? "ok" : outcomeOf(error), error);
+    const isObserved = this.#trace || diagnostics.items.hasSubscribers;
+    if (isObserved)
+      this.#report(task, runs, seq, error === undefined ? "ok" : outcomeOf(error), error);
   }
 
-  /** An item is to be tried again later. */
+  /** An attempt was throttled: the item runs again later. */
   throttled(task: Task, runs: Runs, seq: number): void {
-    if (this.#trace || diagnostics.items.hasSubscribers) this.#tell(task, runs, seq, "throttled");
+    if (this.#trace || diagnostics.items.hasSubscribers) this.#report(task, runs, seq, "throttled");
   }
 
-  #tell(task: Task, runs: Runs, seq: number, outcome: string, error?: Error): void {
+  #report(task: Task, runs: Runs, seq: number, outcome: string, error?: Error): void {
     const { index, attempt } = task;
     const { num, generation, pid, start, end } = runs.runOf(seq);
     const facts = { index, attempt, num, generation, pid, start, end, outcome };
@@ -58,7 +59,7 @@ export class CallRecorder {
     } satisfies diagnostics.ItemMessage);
   }
 
-  /** Items are done, for good. */
+  /** Items have finally succeeded or failed. */
   done(succeeded: number, failed: number): void {
     this.#progress?.add(succeeded, failed);
   }
@@ -67,7 +68,7 @@ export class CallRecorder {
     if (this.#trace) this.#trace.inFlight(count, monotonic());
   }
 
-  /** A child has ended, or the call has. */
+  /** Adds a child that has ended, or that is still alive when the call ends. */
   child(life: ChildLife): void {
     this.#trace?.child(life);
   }

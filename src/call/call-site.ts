@@ -1,56 +1,56 @@
 /**
- * Where in the user's program a call was made. Its errors come to be in callbacks, long after that and far from it: they get
- * the stack of the call, and below it the frames in which the worker threw, for those who print no cause.
+ * Where in the user's program a call was made. Errors of a call are created in callbacks, long after the call was made.
+ * They get the stack of the call and, for programs that print no causes, the frames in which the worker threw below it.
  */
 import { isOurs, ItemError, WorkerModuleError } from "../errors.js";
 import { framesOf } from "../wire/stack-frames.js";
 
-/** Never on the stack. */
+/** For `captureStackTrace`: a function that is never on the stack, so that no frames are captured. */
 function nowhere(): void {}
 
-/** An error that several calls share, such as that of a worker's module, is told with the stack of the first. */
-const told = new WeakSet<object>();
+/** Errors whose stack is set. If several calls share an error (of a worker's module), it has the stack of the first. */
+const claimed = new WeakSet<object>();
 
 export class CallSite {
-  /** V8 notes the frames here; they become text when an error needs them, which most calls never do. */
+  /** V8 captures the frames here; they are formatted only when an error needs them, which is rare. */
   readonly #at: { readonly stack?: unknown } = {};
   #frames: string | undefined;
 
-  /** @param verb - what the user has called: the frames from there on are not his */
+  /** @param verb - the function that the user called: its frame and those above it are not part of the user's code */
   constructor(verb: Function) {
     Error.captureStackTrace(this.#at, verb);
   }
 
-  /** Errors of `check`, which runs no code of the user's, are told as those of the call. */
+  /** Runs `check`, which runs no code of the user; its errors get the stack of the call. */
   check<T>(check: () => T): T {
     try {
       return check();
     } catch (error) {
-      throw this.#tell(error as Error);
+      throw this.#restack(error as Error);
     }
   }
 
-  /** The same error, told as one of the call if it is one of this library's: what the user's code has thrown stays as it is. */
+  /** Gives an error of this library the stack of the call; returns an error thrown by the user's code unchanged. */
   claim<T>(error: T): T {
-    return isOurs(error) ? this.#tell(error) : error;
+    return isOurs(error) ? this.#restack(error) : error;
   }
 
-  /** The same for an error that ends the call, as the last thing that `end` does, for whoever awaits that. */
+  /** As `claim`, for the error that ends the call. @param end - the async function that throws it to the caller */
   end(error: unknown, end: Function): unknown {
     if (!isOurs(error)) return error;
-    const { stack } = this.#tell(error);
-    // Node prints the line of the first of these frames above an uncaught error: that is the caller, if it awaits the call.
+    const { stack } = this.#restack(error);
+    // Node prints the source line of the first captured frame above an uncaught error: the caller's, if it awaits.
     Error.captureStackTrace(error, end);
     setStack(error, stack);
     return error;
   }
 
-  #tell<E extends Error>(error: E): E {
-    if (told.has(error)) return error;
-    told.add(error);
+  #restack<E extends Error>(error: E): E {
+    if (claimed.has(error)) return error;
+    claimed.add(error);
     const { name, message } = error;
     this.#frames ??= framesOf(this.#at);
-    // The frames it was made in, which Node would look for its line in.
+    // Drops the frames in which the error was created: Node would print a source line of them.
     Error.captureStackTrace(error, nowhere);
     setStack(error, `${name}: ${message}${this.#frames}${thrownFrames(error)}`);
     return error;

@@ -1,6 +1,6 @@
 /**
- * The AsyncLocalStorage context in which a call was made: whatever code of its user's the call runs (hooks, `tag`, the iterator of
- * the items) runs in it, and not in that of whoever happened to start a child, to print, or to abort.
+ * The AsyncLocalStorage context in which a call was made. All code of the user that the call runs (hooks, `tag`, the
+ * iterator of the items) runs in it, and not in the context that happened to start a child, to print, or to abort.
  */
 import { AsyncResource } from "node:async_hooks";
 
@@ -11,12 +11,12 @@ export class CallerContext {
     return this.#resource ? this.#resource.runInAsyncScope(work) : work();
   }
 
-  /** The same function, which runs in here. */
+  /** Returns a function that runs `work` in this context. */
   bind<Args extends unknown[], T>(work: (...args: Args) => T): (...args: Args) => T {
     return (...args) => this.run(() => work(...args));
   }
 
-  /** The call has ended: its values are let go of, whoever still has the call. */
+  /** The call has ended: releases the context's values, even if the user keeps the call. */
   release(): void {
     this.#resource = undefined;
   }

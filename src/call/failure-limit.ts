@@ -1,7 +1,7 @@
-/** Counts what became of the items of a call, and says when so many have failed that no other is to start. */
+/** Counts the succeeded and failed items of a call, and says when so many have failed that no more may start. */
 import type { ResolvedOptions } from "../options.js";
 
-/** A part of fewer says little. */
+/** With fewer items the ratio says little. */
 const MIN_ITEMS_FOR_RATIO = 10;
 
 export class FailureLimit {

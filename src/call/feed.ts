@@ -1,7 +1,7 @@
 /**
- * The items of a call on their way to becoming tasks: pulled when a slot has room for them and no sooner, checked, and
- * announced by `onStart`. What can be had at once is; what must be waited for is asked for and given when it is asked
- * for again.
+ * Turns the items of a call into tasks: pulls them only when a slot has room for them, checks them, and awaits
+ * `onStart`. Items of a synchronous iterable without `onStart` are returned at once. All others are pulled in the
+ * background, and returned by a later `take`.
  */
 import type { CallerContext } from "./caller-context.js";
 import { checkItem } from "../wire/items.js";
@@ -9,7 +9,7 @@ import { iterate, knownLength } from "./iterate.js";
 import type { Task } from "../wire/task.js";
 import { setImmediate } from "../system/timers.js";
 
-/** An array grows by so many elements at first. */
+/** V8 grows a small array by this many elements. */
 const SHORT = 16;
 
 export interface FeedEvents {
@@ -19,9 +19,9 @@ export interface FeedEvents {
   readonly onStart: ((task: Task) => Promise<unknown>) | undefined;
   /** How many more may be pulled now. */
   readonly mayPull: () => number;
-  /** There is more now than when it was last asked for, or nothing will ever be. */
+  /** Called when `take` can return more than before, or when no item will come any more. */
   readonly onMore: () => void;
-  /** Items cannot be had, or one is not to be had. */
+  /** Called when the iterator throws, an item is invalid, or `admit` or `onStart` fails. */
   readonly onError: (error: unknown) => void;
 }
 
@@ -35,11 +35,11 @@ export class Feed {
   #pulled = 0;
   #wanted = 0;
   #isFilling = false;
-  #isTelling = false;
-  /** The iterator has no more, or none that anybody wants. */
+  #isAnnouncing = false;
+  /** The iterator is done, or the call needs no more items. */
   #isOver = false;
   #isStopped = false;
-  /** Of the next item; to be told when that is asked for. */
+  /** The error of the next item; reported once the items before it have been taken. */
   #problem: { readonly error: unknown } | undefined;
   #isPulling = false;
   #interrupt = () => {};
@@ -68,7 +68,7 @@ export class Feed {
     return this.#pulled;
   }
 
-  /** How many are left, where that is known. */
+  /** How many items are left, if known. */
   get remaining(): number | undefined {
     return this.#length === undefined ? undefined : Math.max(0, this.#length - this.#pulled);
   }
@@ -85,22 +85,22 @@ export class Feed {
     }
   }
 
-  /** Pulls no more and gives nothing any more. */
+  /** Pulls no more items and returns no more tasks. */
   stop(): void {
     if (this.#isStopped) return;
     this.#isStopped = true;
     this.#interrupt();
     this.finish();
-    // It may hold all that its maker does.
+    // The iterator may keep everything alive that its generator refers to.
     this.#iterator = [].values();
   }
 
-  /** Pulls no more, and lets the iterable clean up; what has been pulled is still given. */
+  /** Pulls no more items, and lets the iterable clean up; items already pulled are still returned. */
   finish(): void {
     if (this.#isOver) return;
     this.#isOver = true;
     if (this.#isPulling) this.#interrupt();
-    // Not awaited: a generator that still waits inside `next` would answer after that, if ever.
+    // Not awaited: an async generator pending in `next` handles `return` only after that, if ever.
     void this.#context.run(() => close(this.#iterator));
   }
 
@@ -108,12 +108,13 @@ export class Feed {
     if (this.#problem) return this.#tellProblem(this.#problem);
     if (this.#isOver) return;
     let count = tasks.length;
-    // All at once: an array that grows is copied again and again. A short one costs less than this.
+    // Sized at once: an array that grows step by step is copied again and again. If it stays short, growing is cheaper.
     if (limit > SHORT) tasks.length = limit;
     try {
       let allowed = 0;
       while (count < limit && !this.#isOver) {
-        // Counted down here: asking each time would cost as much as pulling. Whoever says no will call when it is yes again.
+        // Counted down here: to call `mayPull` for each item would cost as much as pulling it. After it has returned 0,
+        // its owner dispatches again once more may be pulled.
         if (allowed <= 0) allowed = this.#events.mayPull();
         if (allowed <= 0) break;
         const next = this.#pull() as IteratorResult<unknown>;
@@ -128,7 +129,7 @@ export class Feed {
       this.#problem = { error };
     }
     if (limit > SHORT) tasks.length = count;
-    // Those that came before it are run first.
+    // The items before the error run first.
     if (this.#problem && count === 0) this.#tellProblem(this.#problem);
   }
 
@@ -154,7 +155,7 @@ export class Feed {
         if (this.#events.onStart) await this.#unlessStopped(this.#events.onStart(task));
         if (this.#isStopped) break;
         this.#ready.push(task);
-        if (this.#ready.length < this.#wanted) this.#tellSoon();
+        if (this.#ready.length < this.#wanted) this.#announceSoon();
       }
     } catch (error) {
       this.#events.onError(error);
@@ -164,17 +165,17 @@ export class Feed {
     this.#events.onMore();
   }
 
-  /** Those that come at once go together; nobody waits for one that takes its time. */
-  #tellSoon(): void {
-    if (this.#isTelling) return;
-    this.#isTelling = true;
+  /** Batches items that come at once; ready items do not wait for one that takes longer. */
+  #announceSoon(): void {
+    if (this.#isAnnouncing) return;
+    this.#isAnnouncing = true;
     setImmediate(() => {
-      this.#isTelling = false;
+      this.#isAnnouncing = false;
       this.#events.onMore();
     });
   }
 
-  /** An iterator that throws is finished by that. */
+  /** Pulls the next item. An iterator that throws is finished. */
   #pull(): IteratorResult<unknown> | Promise<IteratorResult<unknown>> {
     try {
       const next = this.#iterator.next();
@@ -200,7 +201,7 @@ export class Feed {
     return this.#events.admit({ index, item: next.value, attempt: 1 });
   }
 
-  /** What `promise` gives, or `undefined` as soon as the feed is stopped: a source of items may never answer. */
+  /** Settles as `promise` does, or resolves with `undefined` once the feed is stopped: the source may never answer. */
   #unlessStopped<T>(promise: PromiseLike<T>): Promise<T | undefined> {
     return new Promise((resolve, reject) => {
       this.#interrupt = () => resolve(undefined);
@@ -213,6 +214,6 @@ async function close(iterator: Iterator<unknown> | AsyncIterator<unknown>): Prom
   try {
     await iterator.return?.();
   } catch {
-    // What ended the call is told, not what came of it.
+    // The caller gets the reason why the call ended, not an error of its cleanup.
   }
 }

@@ -1,8 +1,8 @@
-/** The user's hooks: one at a time, in the order they came or in the order of the items. */
+/** Runs the user's hooks one at a time, in the order in which they are added or in the order of the items. */
 export class HookLine {
   readonly #inOrder: boolean;
   #last: Promise<unknown> = Promise.resolve();
-  /** In order: what is due at its turn, and the items that need no turn. */
+  /** With `inOrder`, by index: the resolver of a waiting hook, or `PASSED` for an item whose turn is over. */
   readonly #due = new Map<number, () => void>();
   #turn = 0;
 
@@ -10,13 +10,14 @@ export class HookLine {
     this.#inOrder = inOrder;
   }
 
-  /** Runs a hook once those before it are done. */
+  /** Runs a hook once all hooks before it are done. */
   now(hook: () => unknown): Promise<unknown> {
     const done = this.#last.then(hook);
     this.#last = done.catch(() => {});
     return done;
   }
 
+  /** Runs the hook of an item; with `inOrder`, once all items before it have been skipped. */
   async inTurn(index: number, hook: () => unknown): Promise<void> {
     if (this.#inOrder && index !== this.#turn) {
       await new Promise<void>((resolve) => this.#due.set(index, resolve));
@@ -24,7 +25,7 @@ export class HookLine {
     await this.now(hook);
   }
 
-  /** The item is through: it is the next one's turn. */
+  /** The item needs no further hook: the next item gets its turn. */
   skip(index: number): void {
     if (!this.#inOrder) return;
     this.#due.set(index, PASSED);

@@ -1,11 +1,11 @@
-/** The items of a call as an iterator, whatever collection they come in. */
+/** Makes an iterator of the items of a call, whatever collection they are in. */
 import { own } from "../errors.js";
 import { describe } from "../system/describe.js";
 
 /**
- * An iterator over the items.
+ * Returns an iterator over the items.
  *
- * @throws TypeError when `items` is no collection
+ * @throws TypeError when `items` is not iterable
  */
 export function iterate<Item>(
   items: Iterable<Item> | AsyncIterable<Item>,
@@ -23,8 +23,8 @@ export function iterate<Item>(
 }
 
 /**
- * As an array's own iterator, which V8 does not inline where others may come as well; and for a call's own use only, as it
- * gives the same object each time.
+ * Replaces an array's own iterator, which V8 does not inline where other iterators also occur. For a call's internal
+ * use only, as `next` returns the same object each time.
  */
 function overArray<Item>(items: readonly Item[]): Iterator<Item> {
   const step = { done: false, value: undefined as Item };
@@ -39,7 +39,7 @@ function overArray<Item>(items: readonly Item[]): Iterator<Item> {
   };
 }
 
-/** How many items there are, for collections that say so; they may still change. */
+/** Returns how many items there are, if the collection has a length; it may still change. */
 export function knownLength(items: object): number | undefined {
   if (Array.isArray(items)) return items.length;
   if (items instanceof Set || items instanceof Map) return items.size;

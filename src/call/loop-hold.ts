@@ -1,7 +1,7 @@
 /**
- * Keeps the program from ending by itself while something is under way that somebody waits for: a call, `ready`, `close`,
- * `destroy`. The only thing that does: no process, socket, channel, thread or listener of ours holds the event loop, so
- * none can forget to, or to let go. One timer for all, which never fires in practice.
+ * Keeps the program alive while the user awaits a call, `ready`, `close` or `destroy`. Nothing else in this library
+ * does: no process, socket, channel, thread or listener of ours holds the event loop, so none can hold it too long or
+ * not long enough. All holds share one timer, which never fires in practice.
  */
 import { outside } from "../launch/outside.js";
 import { MAX_DELAY_MS } from "../wire/protocol.js";
@@ -10,7 +10,7 @@ import { setInterval } from "../system/timers.js";
 let holders = 0;
 let timer: NodeJS.Timeout | undefined;
 
-/** One reason to hold the event loop. Taking it twice holds once; so does releasing. */
+/** One reason to hold the event loop. `take` and `release` are idempotent. */
 export class LoopHold {
   #isTaken = false;
 

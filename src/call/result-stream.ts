@@ -1,21 +1,21 @@
 /**
- * The results of a call as an async iterable: nothing is started before the first is asked for, no more items are pulled
- * than there may be unread ones, and a reader that leaves ends the call.
+ * The results of a call as an async iterable. The call starts when the first result is requested; items are pulled only
+ * while the number of unread results is below the window; a reader that leaves the loop ends the call.
  */
 
 import { holdingLoop, LoopHold } from "./loop-hold.js";
 
 /** The call, as its reader sees it. */
 export interface StreamedCall {
-  /** Starts it; settles when it has ended. */
+  /** Starts the call; settles when the call has ended. */
   run(): Promise<void>;
-  /** Ends it at once. */
+  /** Ends the call at once. */
   cancel(): void;
   /** Items pulled so far. */
   readonly pulled: number;
-  /** Items that may be pulled and not yet read. */
+  /** How many items may be pulled whose results are not yet read. */
   readonly window: number;
-  /** More may be pulled than when it was last asked. */
+  /** Called when more items may be pulled after `mayPull` returned 0 or less. */
   onRead(): void;
 }
 
@@ -24,35 +24,35 @@ interface Reader<Result> {
   reject(error: unknown): void;
 }
 
-/** In place of the result of an item that failed. */
+/** Stands for the result of an item that failed. */
 const FAILED = Symbol("failed");
-/** Read results are let go of so many at a time. */
+/** Read results are removed from the array in chunks of this size. */
 const CHUNK = 1024;
 
 export class ResultStream<Result> implements AsyncIterableIterator<Result> {
   readonly #isOrdered: boolean;
   readonly #call: () => StreamedCall;
   #started: StreamedCall | undefined;
-  /** From `#at` on they are still to be read. In order, those still to come are holes, and the first has index `#first`. */
+  /** Unread results from `#at` on. If ordered: `[0]` has index `#first`, and missing results are `undefined`. */
   #results: (Result | typeof FAILED | undefined)[] = [];
   #at = 0;
   #first = 0;
-  /** Without order: items that have failed, of which there is nothing to read. */
+  /** If unordered: the number of failed items, which have no result to read. */
   #skipped = 0;
   #isBlocked = false;
   #running: Promise<void> | undefined;
   #end: { readonly error: unknown } | "done" | undefined;
   readonly #readers: Reader<Result>[] = [];
-  /** While a reader waits. */
+  /** Held while a reader waits. */
   readonly #hold = new LoopHold();
 
-  /** @param call - makes the call; only asked for when the first result is */
+  /** @param call - makes the call; called when the first result is requested */
   constructor(isOrdered: boolean, call: () => StreamedCall) {
     this.#isOrdered = isOrdered;
     this.#call = call;
   }
 
-  /** How many items may be pulled now. */
+  /** Returns how many items may be pulled now. */
   mayPull(): number {
     const { pulled, window } = this.#started!;
     const allowed = window - (pulled - this.#read);
@@ -116,7 +116,7 @@ export class ResultStream<Result> implements AsyncIterableIterator<Result> {
       .then(() => this.#serve());
   }
 
-  /** Far beyond its end, V8 would make a hash table of the array; batches come in any order. */
+  /** Fills the array up to `at`: V8 makes a hash table of an array with a large gap, and batches come in any order. */
   #place(at: number, result: Result | typeof FAILED): void {
     while (this.#results.length < at) this.#results.push(undefined);
     this.#results[at] = result;
@@ -126,7 +126,7 @@ export class ResultStream<Result> implements AsyncIterableIterator<Result> {
     return this.#first + this.#at + this.#skipped;
   }
 
-  /** The next result, `undefined` when it is not there yet. */
+  /** Removes and returns the next result; `undefined` if it has not arrived yet. */
   #shift(): Result | undefined {
     for (;;) {
       const value = this.#results[this.#at];
@@ -143,7 +143,7 @@ export class ResultStream<Result> implements AsyncIterableIterator<Result> {
     }
   }
 
-  /** When a good part has been read of what may wait: asking costs more than reading. */
+  /** Allows pulling again once half of the window has been read: `onRead` costs more than reading one result. */
   #askForMore(): void {
     if (!this.#isBlocked) return;
     const { pulled, window } = this.#started!;
@@ -166,7 +166,7 @@ export class ResultStream<Result> implements AsyncIterableIterator<Result> {
         this.#readers.shift()!.resolve({ done: true, value: undefined });
       else {
         const { error } = this.#end;
-        // Told once; after it there is nothing.
+        // The first reader gets the error; all later ones get `done`.
         this.#end = "done";
         this.#readers.shift()!.reject(error);
       }

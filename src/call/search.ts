@@ -5,7 +5,7 @@ import { throwIfAny } from "../errors.js";
 import type { CallOptions, ParallelOptions } from "../options.js";
 import type { Scheduler } from "./scheduler.js";
 
-/** What is asked. */
+/** The arguments of a search. */
 export interface Question {
   readonly site: CallSite;
   readonly items: Iterable<unknown> | AsyncIterable<unknown>;
@@ -13,7 +13,7 @@ export interface Question {
   readonly options: CallOptions<never, never>;
 }
 
-/** Whether an item has a result that is truthy (`wanted: true`), or one that is not. */
+/** Returns whether any item has a truthy result (`wanted: true`) or a falsy one (`wanted: false`). */
 export async function anyIs(calls: Calls, question: Question, wanted: boolean) {
   let isFound = false;
   await search(calls, question, {
@@ -28,17 +28,17 @@ export async function anyIs(calls: Calls, question: Question, wanted: boolean) {
   return isFound;
 }
 
-/** The first item, in the order of the input, whose result is truthy. One that fails is not it. */
+/** Returns the first item, in input order, whose result is truthy. An item that fails does not match. */
 export async function findFirst(calls: Calls, question: Question): Promise<unknown> {
   let found: { readonly index: number; readonly item: unknown } | undefined;
-  /** Items that are not it; all before `next` are not. */
+  /** Indices from `next` on that do not match. No item before `next` matches. */
   const passed = new Set<number>();
   let next = 0;
   let isAnswered = false;
   const look = (call: Scheduler) => {
     while (passed.delete(next)) next += 1;
     if (!found || call.end.isStopped) return;
-    // One before it may still be it.
+    // An earlier item may still match.
     if (found.index !== next) return call.stopPulling();
     isAnswered = true;
     call.end.finish();
@@ -64,7 +64,7 @@ interface Search {
   isAnswered(): boolean;
 }
 
-/** Whatever comes first: an answer ends the call, and so does an error, unless it is one of those that are put up with. */
+/** Runs the call until an answer or an error ends it. Without an answer, throws the errors that did not end it. */
 async function search(calls: Calls, question: Question, search: Search) {
   const errors: Error[] = [];
   const call: Scheduler = calls.start({

@@ -1,6 +1,6 @@
 /**
- * The tasks of a call that wait: for a slot again after they were given back, or out a pause, before their next attempt or
- * because they were throttled. Owns how long the pause of a retry is; which task gets one is the scheduler's business.
+ * The tasks of a call that wait: for a slot, after they were given back; or for the end of a pause, before a retry or
+ * because they were throttled. Owns the length of a retry's pause; the scheduler decides which tasks are retried.
  */
 import type { ResolvedOptions } from "../options.js";
 import type { Task } from "../wire/task.js";
@@ -18,7 +18,7 @@ export class WaitingTasks {
     this.#onMore = onMore;
   }
 
-  /** How many need only a slot. */
+  /** How many tasks wait only for a slot. */
   get size(): number {
     return this.#next.length;
   }
@@ -27,17 +27,17 @@ export class WaitingTasks {
     return this.#next.length > 0 ? this.#next.splice(0, limit) : [];
   }
 
-  /** Their turn is before that of all others. */
+  /** Puts tasks back before all others. */
   putBack(tasks: readonly Task[]): void {
     this.#next.unshift(...tasks);
   }
 
-  /** Makes its next attempt in a while. */
+  /** Starts the next attempt after the pause of a retry. */
   retry(task: Task): void {
     this.#pause(task, this.#pauseAfter(task.attempt), () => (task.attempt += 1));
   }
 
-  /** Makes the same attempt in so many ms. */
+  /** Repeats the same attempt after `ms`. */
   throttle(task: Task, ms: number): void {
     this.#pause(task, ms);
   }
@@ -52,7 +52,7 @@ export class WaitingTasks {
     this.#pausing.set(task, timer);
   }
 
-  /** Takes all out: none will have its turn. */
+  /** Removes and returns all tasks; cancels the pauses. */
   drain(): Task[] {
     const tasks = [...this.#next.splice(0), ...this.#pausing.keys()];
     for (const timer of this.#pausing.values()) clearTimeout(timer);
@@ -62,7 +62,7 @@ export class WaitingTasks {
 
   #pauseAfter(attempt: number): number {
     const { min, max, factor } = this.#retryDelay;
-    // Half of it random, so that items that failed together do not come back together.
+    // Half of the pause is random, so that items that failed together are not retried together.
     return Math.min(max, min * factor ** (attempt - 1)) * (0.5 + Math.random() / 2);
   }
 }

@@ -1,4 +1,4 @@
-/** What main.ts knows of a command: each is a file of its own, named after it. */
+/** The interface between main.ts and a command. Each command is in a file named after it. */
 
 export interface CliCommand {
   readonly name: string;
@@ -8,17 +8,17 @@ export interface CliCommand {
   readonly help: string;
   /**
    * @param args - what follows the name of the command
-   * @param signal - aborted when the command is to stop: it tidies up and throws the signal's reason
+   * @param signal - aborted when the command has to stop: it cleans up and throws the signal's reason
    * @returns the exit code
-   * @throws UsageError when `args` are not what they have to be
+   * @throws UsageError when `args` are invalid
    */
   run(args: readonly string[], signal: AbortSignal): Promise<number>;
 }
 
-/** The command line is not what it has to be; the message is one line. */
+/** The command line is invalid; the message is one line. */
 export class UsageError extends Error {}
 
-/** Whether what is printed to `stream` may have colours. Whether `styleText` asks itself depends on the version of Node. */
+/** Whether output to `stream` may have colours. `styleText` checks this itself only in some versions of Node. */
 export function hasColours(stream: { readonly isTTY?: boolean }): boolean {
   const { NO_COLOR = "", TERM } = process.env;
   return stream.isTTY === true && NO_COLOR === "" && TERM !== "dumb";

@@ -1,6 +1,6 @@
 /**
- * `forkmap conform`: checks a program against docs/protocol.md and says in sentences what it does wrong. Reads its command
- * line and prints; the checks are in conform/.
+ * `forkmap conform`: checks a program against docs/protocol.md and reports in sentences what it does wrong. Parses the
+ * command line and prints; the checks are in conform/.
  */
 import { parseArgs, styleText } from "node:util";
 import { excerpt } from "../wire/breach.js";
@@ -14,7 +14,7 @@ import { checksFor, make } from "./conform/checks.js";
 const DEFAULT_TIMEOUT_SECONDS = 10;
 const MAX_TIMEOUT_SECONDS = Math.floor(MAX_DELAY_MS / 1000);
 
-/** Of each kind that JSON has, and what is easily got wrong: nothing at all, quotes, newlines, letters of more than a byte. */
+/** One of each JSON type, and common causes of mistakes: the empty string, quotes, newlines, multi-byte characters. */
 const DEFAULT_ITEMS: readonly unknown[] = [
   "forkmap",
   "",
@@ -27,24 +27,24 @@ const DEFAULT_ITEMS: readonly unknown[] = [
 
 const HELP = `Usage: forkmap conform [options] -- program [arguments...]
 
-Starts a program, talks to it as a CommandWorker does, and says in sentences what it does
-against the line protocol (docs/protocol.md).
+Starts a program, sends it requests as a CommandWorker does, and reports in sentences where it
+does not keep to the line protocol (docs/protocol.md).
 
 Options:
-  --item JSON        an item to try, such as --item '{"url":"http://localhost"}'; may be
-                     given more than once (default: JSON values of every kind)
-  --timeout SECONDS  for an answer (default: ${DEFAULT_TIMEOUT_SECONDS})
-  --fibers           whether it can answer several requests at once, too
-  --verbose          shows on stderr what is said, and what comes from the program's stderr
-  --help             shows this
+  --item JSON        an item to send, such as --item '{"url":"http://localhost"}'; may be
+                     given more than once (default: JSON values of every type)
+  --timeout SECONDS  how long to wait for an answer (default: ${DEFAULT_TIMEOUT_SECONDS})
+  --fibers           also check whether it can answer several requests at once
+  --verbose          print all requests and answers, and the program's stderr, to stderr
+  --help             print this text
 
-A program that cannot do an item has to answer "error": that conforms.
+If the program cannot process an item, it has to answer "error". Such an answer is correct.
 
-Prints a line for each check: "ok", "wrong" with what is wrong, "note" with what is worth
-knowing. Below them are the last lines of the program's stderr, behind a bar.
+Prints a line for each check: "ok"; "wrong" and what is wrong; or "note" and what is worth
+knowing. The last lines of the program's stderr follow, each after a "|".
 
-Exit code: 0 when the program keeps to the protocol, 1 when it does not, 2 when that could
-not be found out.
+Exit code: 0 if the program keeps to the protocol, 1 if it does not, 2 if the checks could
+not be run.
 
 Example: forkmap conform -- ruby worker.rb
 `;
@@ -89,14 +89,14 @@ async function checkAll(bench: Bench, fibers: boolean): Promise<number> {
 const COLOURS = { ok: "green", wrong: "red", note: "yellow" } as const;
 const LABEL_WIDTH = 6;
 
-/** A line for each check, as it is made; those that cannot be made for the same reason share one. */
+/** Prints a line for each check when it is done; successive checks skipped for the same reason share a line. */
 class Report {
   readonly #program: string;
   readonly #isColoured = hasColours(process.stdout);
   #made = 0;
   #wrong = 0;
   #skipped = 0;
-  /** The last ones, and why. */
+  /** The checks skipped last, not yet printed, and the reason. */
   #skips = { count: 0, why: "" };
 
   constructor(program: string) {
@@ -105,12 +105,12 @@ class Report {
 
   add(name: string, { level, text, stderr = [], skippedAs }: Verdict): void {
     if (skippedAs !== undefined) {
-      if (skippedAs !== this.#skips.why) this.#tellSkips();
+      if (skippedAs !== this.#skips.why) this.#printSkips();
       this.#skips = { count: this.#skips.count + 1, why: skippedAs };
       this.#skipped += 1;
       return;
     }
-    this.#tellSkips();
+    this.#printSkips();
     this.#made += 1;
     if (level === "wrong") this.#wrong += 1;
     this.#print(level, text === undefined ? name : `${name}: ${text}`, stderr);
@@ -118,20 +118,20 @@ class Report {
 
   /** @returns whether the program keeps to the protocol */
   end(): boolean {
-    this.#tellSkips();
+    this.#printSkips();
     const isKept = this.#wrong === 0;
     const skipped = isKept ? checks(this.#skipped) : String(this.#skipped);
-    const rest = this.#skipped === 0 ? "" : `, ${skipped} could not be made`;
+    const rest = this.#skipped === 0 ? "" : `, ${skipped} could not be run`;
     const verdict = isKept
       ? "keeps to the protocol"
-      : `does not keep to it: ${this.#wrong} of ${checks(this.#made)} failed`;
+      : `does not keep to the protocol: ${this.#wrong} of ${checks(this.#made)} failed`;
     process.stdout.write(`${this.#program} ${verdict}${rest}\n`);
     return isKept;
   }
 
-  #tellSkips(): void {
+  #printSkips(): void {
     const { count, why } = this.#skips;
-    if (count > 0) this.#print("note", `${checks(count)} not made, as ${why}`);
+    if (count > 0) this.#print("note", `${checks(count)} not run, because ${why}`);
     this.#skips = { count: 0, why: "" };
   }
 
@@ -149,7 +149,7 @@ function checks(count: number): string {
   return `${count} ${count === 1 ? "check" : "checks"}`;
 }
 
-/** As one would type it, nearly. */
+/** The command roughly as the user typed it. */
 function nameOf(argv: readonly string[]): string {
   return argv.map((each) => (/^[\w@%+=:,./-]+$/.test(each) ? each : excerpt(each))).join(" ");
 }
@@ -169,7 +169,7 @@ function read(args: readonly string[]): Arguments {
   const argv = at === -1 ? [] : args.slice(at + 1);
   const { item, timeout, fibers, verbose } = options(at === -1 ? args : args.slice(0, at));
   if (argv.length === 0 || argv[0] === "") {
-    throw new UsageError("which program? It comes behind --, as in -- ruby worker.rb");
+    throw new UsageError("expected a program after --, as in -- ruby worker.rb");
   }
   return {
     argv,
@@ -193,10 +193,10 @@ function options(args: readonly string[]) {
       },
     });
     if (positionals.length === 0) return values;
-    throw new UsageError(`the program comes behind --, as in -- ${nameOf(positionals)}`);
+    throw new UsageError(`expected the program after --, as in -- ${nameOf(positionals)}`);
   } catch (error) {
     if (error instanceof UsageError) throw error;
-    // Its later sentences advise what is of no use here.
+    // Only the first sentence: the advice after it does not apply here.
     throw new UsageError((error as Error).message.split(/\.\s/, 1)[0]!.replaceAll("\n", " "));
   }
 }
@@ -205,7 +205,7 @@ function itemOf(text: string): unknown {
   try {
     return JSON.parse(text) as unknown;
   } catch {
-    throw new UsageError(`--item ${text} is not JSON (a text has to be in quotes: '"text"')`);
+    throw new UsageError(`--item ${text} is not JSON (a string needs quotes: '"text"')`);
   }
 }
 
@@ -213,6 +213,6 @@ function timeoutOf(text: string): number {
   const seconds = Number(text);
   if (text.trim() !== "" && seconds > 0 && seconds <= MAX_TIMEOUT_SECONDS) return seconds * 1000;
   throw new UsageError(
-    `--timeout ${text} is no number of seconds above 0, up to ${MAX_TIMEOUT_SECONDS}`,
+    `--timeout ${text} is not a number of seconds above 0 and up to ${MAX_TIMEOUT_SECONDS}`,
   );
 }

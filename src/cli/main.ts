@@ -1,7 +1,7 @@
 #!/usr/bin/env node
 /**
- * The command `forkmap`: finds the command that is meant, runs it, and sees to the manners of a command line: exit codes,
- * signals, and a reader of stdout that goes away. What the commands do is in their own files.
+ * The program `forkmap`: finds the command that the user named, runs it, and handles exit codes, signals and a closed
+ * stdout. Each command is in a file of its own.
  */
 import { readFileSync } from "node:fs";
 import { type CliCommand, UsageError } from "./cli-command.js";
@@ -10,10 +10,10 @@ import { conform } from "./conform.js";
 const COMMANDS: readonly CliCommand[] = [conform];
 
 const USAGE_EXIT_CODE = 2;
-/** As a shell has it of a program that SIGPIPE has ended, which Node ignores. */
+/** 128 + 13: what a shell reports for a program ended by SIGPIPE. Node ignores SIGPIPE. */
 const SIGPIPE_EXIT_CODE = 141;
 
-/** Somebody has asked this process to end. */
+/** A signal has asked this process to end. */
 class Stopped extends Error {
   readonly signal: NodeJS.Signals;
   constructor(signal: NodeJS.Signals) {
@@ -24,14 +24,14 @@ class Stopped extends Error {
 
 const stop = new AbortController();
 for (const signal of ["SIGINT", "SIGTERM", "SIGHUP"] as const) {
-  // Once: a second one ends this process at once, and what it leaves is removed after it.
+  // Once: a second signal ends this process at once, and a reaper removes what this process leaves.
   process.once(signal, () => stop.abort(new Stopped(signal)));
 }
 process.stdout.on("error", (error: NodeJS.ErrnoException) => {
   if (error.code !== "EPIPE") throw error;
   stop.abort(new Stopped("SIGPIPE"));
 });
-// Nobody is there to be told.
+// stderr is closed: the error cannot be reported anywhere.
 process.stderr.on("error", () => {});
 
 process.exitCode = await main(process.argv.slice(2));
@@ -43,8 +43,8 @@ async function main([name, ...args]: readonly string[]): Promise<number> {
   if (!command) {
     const names = COMMANDS.map((each) => each.name).join(", ");
     const what =
-      name === undefined ? "no command" : `no command of the name ${JSON.stringify(name)}`;
-    return complain("forkmap", `${what}: there is ${names}; see forkmap --help`);
+      name === undefined ? "no command given" : `unknown command ${JSON.stringify(name)}`;
+    return complain("forkmap", `${what}: expected ${names}; see forkmap --help`);
   }
   if (asksForHelp(args)) return print(command.help);
   try {
@@ -57,7 +57,7 @@ async function main([name, ...args]: readonly string[]): Promise<number> {
   }
 }
 
-/** What is behind `--` is not for us. */
+/** Arguments after `--` belong to the checked program. */
 function asksForHelp(args: readonly string[]): boolean {
   const at = args.indexOf("--");
   const own = at === -1 ? args : args.slice(0, at);
@@ -74,7 +74,7 @@ function complain(where: string, message: string): number {
   return USAGE_EXIT_CODE;
 }
 
-/** As if nobody had handled the signal: whoever has started this process is told what has ended it. */
+/** Ends this process by the signal itself, so that its parent sees which signal ended it. */
 function end(signal: NodeJS.Signals): number {
   if (signal === "SIGPIPE") return SIGPIPE_EXIT_CODE;
   process.removeAllListeners(signal);
@@ -91,7 +91,7 @@ function help(): string {
 
 Commands:
 ${list}
-\`forkmap <command> --help\` says more of each. Options: --help, --version
+\`forkmap <command> --help\` describes a command. Options: --help, --version
 `;
 }
 

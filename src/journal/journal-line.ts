@@ -3,16 +3,16 @@
  *
  *   <CRC-32 of the rest, 8 hex digits> <key> <kind><payload>
  *
- * Kind `j`: the result as JSON; `b`: bytes in base64; `-`: no result was wanted. A result too long for a line lies in
- * a file of its own, with its size and CRC-32 for payload: `T` (UTF-8), `J` (JSON) or `B` (bytes).
+ * Kind `j`: the result as JSON; `b`: bytes in base64; `-`: no result was wanted. A result too long for a line is in a
+ * file of its own, and the payload is the file's size and CRC-32: `T` (UTF-8), `J` (JSON) or `B` (bytes).
  */
 import { crc32 } from "node:zlib";
 import { KEY_LENGTH } from "./key-table.js";
 import { parse, stringify } from "../system/json.js";
 
-/** A result goes into its line up to so many characters or bytes; opening a journal reads all lines and no file. */
+/** Longer results (in characters or bytes) go to a file. Opening a journal reads every line, but no result file. */
 const INLINE_LIMIT = 64 * 1024;
-/** No line is longer: a character of a text takes six bytes at most (`\u0000`). */
+/** No line is longer: a character takes at most six bytes as JSON (`\u0000`). */
 export const MAX_LINE_BYTES = 512 * 1024;
 
 const CRC_DIGITS = 8;
@@ -20,25 +20,25 @@ const CRC_DIGITS = 8;
 export const KEY_AT = CRC_DIGITS + 1;
 const KIND_AT = KEY_AT + KEY_LENGTH + 1;
 const SPACE = 32;
-/** What a byte stands for as a hexadecimal digit. */
+/** The value of a byte as a hexadecimal digit; NaN for any other byte. */
 const HEX: readonly number[] = Array.from({ length: 256 }, (_, byte) =>
   Number.parseInt(String.fromCharCode(byte), 16),
 );
 const KINDS = Buffer.from("jb-TJB");
 
-/** What a file holds that a line refers to. */
+/** What a line records about its result file. */
 export interface FileFacts {
   readonly kind: "T" | "J" | "B";
   readonly size: number;
   readonly crc: number;
 }
 
-/** What a line says: a result, or in which kind of file to look for it. */
+/** The content of a line: a result, or the facts of the file that holds it. */
 export type Recorded =
   | { readonly result: unknown; readonly file?: never }
   | { readonly file: FileFacts };
 
-/** The kind and payload of a result, or what is to go into a file. */
+/** Returns the kind and payload of a result, or the data to write to a file. */
 export function encodeResult(result: unknown): string | { kind: FileFacts["kind"]; data: Buffer } {
   if (result === undefined) return "-";
   if (result instanceof Uint8Array) {
@@ -47,7 +47,7 @@ export function encodeResult(result: unknown): string | { kind: FileFacts["kind"
       ? { kind: "B", data: bytes }
       : `b${bytes.toString("base64")}`;
   }
-  // Half a surrogate pair only survives as a JSON escape.
+  // A lone surrogate survives only as a JSON escape, so such a string does not become a UTF-8 file.
   if (typeof result === "string" && result.length > INLINE_LIMIT && result.isWellFormed()) {
     return { kind: "T", data: Buffer.from(result) };
   }
@@ -60,13 +60,13 @@ export function describeFile(kind: FileFacts["kind"], data: Buffer): string {
   return `${kind}${data.length} ${crc32(data)}`;
 }
 
-/** `content` is the kind and the payload. */
+/** @param content - the kind and the payload */
 export function encodeLine(key: string, content: string): string {
   const rest = `${key} ${content}`;
   return `${crc32(rest).toString(16).padStart(CRC_DIGITS, "0")} ${rest}\n`;
 }
 
-/** Whether a line, without its end, is what was written. */
+/** Whether a line (without its newline) is exactly what was written. */
 export function isWhole(line: Buffer): boolean {
   let crc = 0;
   for (let i = 0; i < CRC_DIGITS; i += 1) crc = crc * 16 + (HEX[line[i]!] ?? Number.NaN);
@@ -78,7 +78,7 @@ export function isWhole(line: Buffer): boolean {
   );
 }
 
-/** What a line that has been found whole says. */
+/** Decodes a line that `isWhole` has accepted. */
 export function decodeLine(line: Buffer): Recorded {
   const kind = String.fromCharCode(line[KIND_AT]!);
   const payload = line.toString("utf8", KIND_AT + 1);
@@ -96,7 +96,7 @@ export function decodeLine(line: Buffer): Recorded {
   }
 }
 
-/** The result in a file; `undefined` when that is not the file that was written. */
+/** Returns the result in a file; `undefined` if the file is not what was written. */
 export function decodeFile(
   data: Buffer,
   { kind, size, crc }: FileFacts,

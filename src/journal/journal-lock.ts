@@ -1,7 +1,7 @@
 /**
- * One process at a time has a journal open: it keeps a file there whose name bears its mark, so that a lock left by a
- * killed process is known for one. Each contender makes its own file first and looks for others' then: of two, at
- * least one sees the other and steps back.
+ * The lock of a journal: only one process at a time has it open. The holder keeps a file in the directory, with its
+ * owner mark in the name, so that a lock left by a killed process is recognized. Each contender first creates its own
+ * file and then looks for others: of two contenders, at least one sees the other and steps back.
  */
 import {
   closeSync,
@@ -21,11 +21,11 @@ import { clearInterval, setInterval } from "../system/timers.js";
 
 const PREFIX = "lock-";
 
-/** A killed process with much memory takes its time to end, and whoever killed it may start the next run at once. */
+/** A killed process with much memory takes time to end, and the user may start the next run at once. */
 const DYING_MS = 1000;
-/** The pid of a process of another host or container tells nothing; its lock is touched so often while it lives ... */
+/** A pid of another host or container cannot be checked. A living holder updates its lock's mtime this often ... */
 const HEARTBEAT_MS = 2000;
-/** ... and is left over when it has not been touched for so long, measured with our clock: theirs may be wrong. */
+/** ... and a lock unchanged for this long is stale. Measured with this machine's clock: the other one may be wrong. */
 const SILENCE_MS = 10_000;
 
 export class JournalLock {
@@ -36,12 +36,12 @@ export class JournalLock {
     this.#file = file;
     this.#heartbeat = setInterval(() => {
       const now = new Date();
-      // A beat that fails is only one that is missed.
+      // A failed update is only a missed heartbeat.
       utimes(file, now, now, () => {});
     }, HEARTBEAT_MS).unref();
   }
 
-  /** Waits for a holder that may be ending. @throws JournalError when one lives */
+  /** Takes the lock; waits for a holder that may be ending. @throws JournalError when the holder is alive */
   static async take(directory: string): Promise<JournalLock> {
     const watch = new Watch();
     const start = monotonic();
@@ -61,10 +61,10 @@ export class JournalLock {
       if (holder.state === "beating" || (holder.state === "alive" && waited > DYING_MS)) {
         throw new JournalError(
           directory,
-          `The journal in ${directory} is in use by ${holder.name}: wait until that run has ended, or give this one a directory of its own`,
+          `The journal in ${directory} is in use by ${holder.name}: wait until that run has ended, or give this run another directory`,
         );
       }
-      // Two that step back for each other do not meet again.
+      // Random, so that two contenders that stepped back for each other do not collide again.
       await sleep(20 + Math.random() * 40);
     }
   }
@@ -84,7 +84,7 @@ interface Holder {
   readonly state: "alive" | "beating" | "unknown";
 }
 
-/** Who else has a lock; locks left over are removed. */
+/** Returns another holder of the lock, if any; removes stale locks. */
 function findHolder(directory: string, own: string, watch: Watch): Holder | undefined {
   for (const name of readdirSync(directory).filter((each) => each !== own && isLock(each))) {
     const { pid, state } = ownerOf(name.slice(PREFIX.length))!;
@@ -103,7 +103,7 @@ function findHolder(directory: string, own: string, watch: Watch): Holder | unde
   return undefined;
 }
 
-/** Watches whether locks are touched. */
+/** Observes whether the mtime of locks changes. */
 class Watch {
   readonly #seen = new Map<string, { mtime: number; since: number }>();
 
@@ -120,7 +120,7 @@ class Watch {
   }
 }
 
-/** Through `open`, which asks the server of a network file system where `stat` may answer from what it remembers. */
+/** Returns the mtime after `open`, which asks the server of a network file system; `stat` may answer from a cache. */
 function freshMtime(file: string): number | undefined {
   try {
     const fd = openSync(file, "r");

@@ -1,6 +1,6 @@
 /**
- * The file of a journal: a line that says whose it is, then a line for each finished item. Lines are only ever added.
- * What a write that was cut short has left at the end is cut off; anything else that is not whole is refused.
+ * The file of a journal: a header that says which worker it belongs to, then a line for each finished item. Lines are
+ * only appended. An incomplete last line (a write was cut short) is cut off; any other damaged line is an error.
  */
 import fs from "node:fs";
 import path from "node:path";
@@ -10,25 +10,25 @@ import { JournalError } from "../errors.js";
 import { decodeLine, isWhole, KEY_AT, MAX_LINE_BYTES, type Recorded } from "./journal-line.js";
 import { KeyTable } from "./key-table.js";
 
-/** Whose the results are; a journal is only good for the same. */
+/** What the results belong to; a journal can only be resumed with the same identity. */
 export interface JournalIdentity {
   /** Name of the worker's class. */
   readonly worker: string;
-  /** Another one when the same item may have another result. */
+  /** Differs when the same item may have another result. */
   readonly version: string;
-  /** What is recorded: `none` when nobody wants results. */
+  /** What is recorded: `none` if the call keeps no results. */
   readonly results: "text" | "json" | "none";
 }
 
 const FORMAT = 1;
 export const LOG = "journal";
-/** Where the file is made before it has its name, so that it never lacks its first line. */
+/** The file is written under this name and then renamed, so that it never lacks its header. */
 export const NEW_LOG = "journal.tmp";
 const NEWLINE = 10;
 
-/** Read in one go when the file is opened; between two the event loop turns. */
+/** Bytes per read when the file is opened; the event loop turns between two reads. */
 const CHUNK_BYTES = 2 * MAX_LINE_BYTES;
-/** Read in one go when a line is asked for: they are, roughly, in the order in which items are asked for. */
+/** Bytes per read when a line is looked up: lines are roughly in the order in which items are looked up. */
 const WINDOW_BYTES = 64 * 1024;
 /** Not on Windows. */
 const NO_FOLLOW = (fs.constants.O_NOFOLLOW as number | undefined) ?? 0;
@@ -38,7 +38,7 @@ export class JournalLog {
   readonly #fd: number;
   /** Where the next line goes. */
   #end = 0;
-  /** Where the line of an item begins that was there when the file was opened. */
+  /** By key: where the line of an item begins. Only of lines that were there when the file was opened. */
   readonly #lines = new KeyTable();
   #window: Buffer = Buffer.alloc(0);
   #windowStart = 0;
@@ -49,7 +49,7 @@ export class JournalLog {
     this.#fd = fd;
   }
 
-  /** @throws JournalError when it is another worker's or damaged */
+  /** Opens or creates the file. @throws JournalError when it is another worker's or damaged */
   static async open(directory: string, identity: JournalIdentity): Promise<JournalLog> {
     const file = path.join(directory, LOG);
     if (!fs.existsSync(file)) create(directory, identity);
@@ -64,7 +64,7 @@ export class JournalLog {
     }
   }
 
-  /** How many items were recorded when it was opened. */
+  /** How many items were recorded when the file was opened. */
   get size(): number {
     return this.#lines.size;
   }
@@ -73,17 +73,17 @@ export class JournalLog {
     return this.#lines.get(key) !== undefined;
   }
 
-  /** What was recorded for an item when it was opened. */
+  /** What was recorded for an item when the file was opened. */
   find(key: string): Recorded | undefined {
     const start = this.#lines.get(key);
     return start === undefined ? undefined : decodeLine(this.#lineAt(start));
   }
 
-  /** Adds whole lines in one write; what is written when it fails is taken back. */
+  /** Appends whole lines in one write; undoes a partial write if it fails. */
   append(lines: string): void {
-    // The lock tells that nobody else writes; but for a process of another machine that is a guess.
+    // The lock excludes other writers; but of a process on another machine it can only guess whether it lives.
     if (this.#isTorn || fs.fstatSync(this.#fd).size !== this.#end) {
-      throw new Error("another process has written to it, or a write could not be taken back");
+      throw new Error("another process has written to it, or a failed write could not be undone");
     }
     const data = Buffer.from(lines);
     try {
@@ -105,7 +105,7 @@ export class JournalLog {
     fs.closeSync(this.#fd);
   }
 
-  /** Without it the next line would be added to half a one. */
+  /** Truncates a partial write: otherwise the next line would be appended to half a line. */
   #takeBack(): void {
     try {
       fs.ftruncateSync(this.#fd, this.#end);
@@ -122,7 +122,7 @@ export class JournalLog {
     if (problem !== undefined) {
       throw new JournalError(
         this.#directory,
-        `The journal in ${this.#directory} ${problem}: give this run another directory, or remove that one to begin anew`,
+        `The journal in ${this.#directory} ${problem}: give this run another directory, or remove that one to start over`,
       );
     }
     this.#end = length;
@@ -151,7 +151,7 @@ export class JournalLog {
     const file = path.join(this.#directory, LOG);
     return new JournalError(
       this.#directory,
-      `Line ${line} of ${file} is damaged: remove that line to have its item run again, or the directory to begin anew`,
+      `Line ${line} of ${file} is damaged: remove that line to run its item again, or the directory to start over`,
     );
   }
 
@@ -183,7 +183,7 @@ function create(directory: string, { worker, version, results }: JournalIdentity
   const fd = fs.openSync(file, "wx", 0o600);
   try {
     fs.writeFileSync(fd, `${JSON.stringify(header)}\n`);
-    // Or a power loss may leave the name without the line, and nobody could tell whose it is.
+    // Otherwise a power loss may leave the renamed file without its header, and its owner would be unknown.
     fs.fsyncSync(fd);
   } finally {
     fs.closeSync(fd);
@@ -201,12 +201,12 @@ function parseHeader(line: string): Header {
   }
 }
 
-/** What is wrong with a journal, to follow "The journal in ...". */
+/** What is wrong with a journal; continues "The journal in ...". */
 function headerProblem(header: Header, wanted: JournalIdentity): string | undefined {
   const text = JSON.stringify;
-  if (header["forkmap"] !== "journal") return "is none of forkmap's";
+  if (header["forkmap"] !== "journal") return "is not a journal of forkmap";
   if (header["format"] !== FORMAT) {
-    return `was made by another version of forkmap, in format ${text(header["format"])} where this one reads ${FORMAT}`;
+    return `was made by another version of forkmap: it has format ${text(header["format"])}, and this version reads ${FORMAT}`;
   }
   if (header["worker"] !== wanted.worker) {
     return `was made by the worker ${text(header["worker"])}, not by ${text(wanted.worker)}`;
@@ -215,7 +215,7 @@ function headerProblem(header: Header, wanted: JournalIdentity): string | undefi
     return `was made by version ${text(header["version"])} of ${wanted.worker}, which is now ${text(wanted.version)}`;
   }
   if (header["results"] !== wanted.results) {
-    return `holds results of kind ${text(header["results"])} where this call has ${text(wanted.results)}`;
+    return `holds results of kind ${text(header["results"])}, and this call has ${text(wanted.results)}`;
   }
   return undefined;
 }

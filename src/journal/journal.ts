@@ -1,13 +1,13 @@
 /**
- * The journal of a run: a directory that outlives the call, in which finished items are recorded with their results,
- * so that the run can be killed at any moment, this process included, and run again.
+ * The journal of a run: a directory that outlives the call and records finished items with their results, so that a run
+ * killed at any moment (this process included) can be resumed.
  *
- *   journal        whose it is, and a line for each finished item (journal-log.ts)
+ *   journal        the header, and a line for each finished item (journal-log.ts)
  *   <key>.result   a result too long for a line
- *   lock-<mark>    of the process that has it open (journal-lock.ts)
+ *   lock-<mark>    of the process that has the journal open (journal-lock.ts)
  *
- * Nothing is flushed to the disk before `close`: what a killed process has written stays in the page cache. Only a
- * power loss may take the last lines and files, and their items are run again.
+ * Nothing is flushed to disk before `close`: what a killed process has written stays in the page cache. Only a power
+ * loss can lose the last lines and files; their items then run again.
  */
 import fs from "node:fs";
 import path from "node:path";
@@ -25,16 +25,16 @@ import { KEY_LENGTH } from "./key-table.js";
 
 /** A finished item. */
 export interface JournalEntry {
-  /** As `KeyCounter` gives it. */
+  /** `itemKey`, or with repeated items the key of this occurrence (`KeyCounter`). */
   readonly key: string;
-  /** A string, a Uint8Array, a value as JSON carries it, or `undefined` when none was wanted. */
+  /** A string, a Uint8Array, a JSON value, or `undefined` if the call keeps no results. */
   readonly result: unknown;
 }
 
-/** Lines go into one write up to about so many characters: a string has its limit. */
+/** Lines are joined into one write up to about this many characters: V8 limits the length of a string. */
 const WRITE_CHARS = 8 * 1024 * 1024;
 const RESULT_FILE = /^([\w-]{43})\.(result|tmp)$/;
-/** A link in place of a file is not followed. Windows has no such flag. */
+/** A symbolic link in place of a file is not followed. Windows has no such flag. */
 const READ_FLAGS = fs.constants.O_RDONLY | ((fs.constants.O_NOFOLLOW as number | undefined) ?? 0);
 
 export class Journal {
@@ -50,9 +50,9 @@ export class Journal {
   }
 
   /**
-   * Opens the journal in `directory`, or makes it.
+   * Opens the journal in `directory`, or creates it.
    *
-   * @throws JournalError when it is another worker's, in use, damaged, or no journal
+   * @throws JournalError when it is another worker's, in use, damaged, or not a journal
    */
   static async open(directory: string, identity: JournalIdentity): Promise<Journal> {
     const where = path.resolve(directory);
@@ -78,7 +78,7 @@ export class Journal {
     return this.#log.size;
   }
 
-  /** What an earlier run has recorded for an item. What was added since `open` is not looked for. */
+  /** Returns what an earlier run recorded for an item. Entries added since `open` are not found. */
   find(key: string): { readonly result: unknown } | undefined {
     try {
       this.#checkOpen();
@@ -92,7 +92,7 @@ export class Journal {
   /**
    * Records finished items: when it returns, killing this process loses none of them.
    *
-   * @throws JournalError when there is no room, for one; then some of them may be recorded
+   * @throws JournalError when writing fails (such as a full disk); some of the items may be recorded then
    */
   add(entries: Iterable<JournalEntry>): void {
     try {
@@ -115,7 +115,7 @@ export class Journal {
     }
   }
 
-  /** Flushes it to the disk and lets go of it; nothing can be found or added any more. Harmless twice. */
+  /** Flushes the journal to disk and releases it; `find` and `add` throw from now on. Harmless twice. */
   close(): Promise<void> {
     return (this.#closed ??= this.#close());
   }
@@ -131,12 +131,12 @@ export class Journal {
     }
   }
 
-  /** The number of a closed file may be another file's by now. */
+  /** The descriptor of a closed file may have been reused for another file. */
   #checkOpen(): void {
     if (this.#closed) throw new Error("it is closed");
   }
 
-  /** The file is whole before it has its name, and has its name before a line tells of it. */
+  /** The file is complete before it is renamed, and renamed before a line refers to it. */
   #writeFile(key: string, kind: FileFacts["kind"], data: Buffer): string {
     const name = path.join(this.#directory, key);
     try {
@@ -149,7 +149,7 @@ export class Journal {
     return describeFile(kind, data);
   }
 
-  /** `undefined` when it is not the file that was written, as after a power loss: the item is to be run again. */
+  /** Returns `undefined` if the file is not what was written, as after a power loss: the item runs again. */
   #readFile(key: string, facts: FileFacts): { readonly result: unknown } | undefined {
     let fd: number;
     try {
@@ -166,7 +166,7 @@ export class Journal {
     }
   }
 
-  /** Removes files whose line was not written any more. */
+  /** Removes files left by a run that was killed before it wrote the line. */
   #sweep(): void {
     for (const name of fs.readdirSync(this.#directory)) {
       const [, key, kind] = RESULT_FILE.exec(name) ?? [];
@@ -183,7 +183,7 @@ function makeDirectory(directory: string): void {
   if (stranger === undefined || names.includes(LOG)) return;
   throw new JournalError(
     directory,
-    `The directory ${directory} is not empty and no journal (it holds ${JSON.stringify(stranger)}): give the journal a directory of its own`,
+    `The directory ${directory} is not empty and is not a journal (it holds ${JSON.stringify(stranger)}): give the journal a directory of its own`,
   );
 }
 
@@ -192,7 +192,7 @@ function problem(directory: string, verb: string, cause: unknown): JournalError 
   const { code, message } = cause as NodeJS.ErrnoException;
   const advice =
     code === "ENOSPC" || code === "EDQUOT"
-      ? "; make room and run again, what is recorded is not run again"
+      ? "; free some space and start the run again: recorded items are not repeated"
       : "";
   return new JournalError(
     directory,

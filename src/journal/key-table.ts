@@ -1,8 +1,8 @@
 /**
- * Numbers by key, for millions of keys: a key is a SHA-256 in base64url.
+ * A map from keys (SHA-256 in base64url) to numbers, for millions of keys.
  *
- * A `Map` of strings took 135 bytes an entry, all of it for the garbage collector to walk, and ends at 2 ** 24
- * entries; this takes 30 to 60 and nothing to walk.
+ * A `Map` of strings took 135 bytes an entry, all of it traversed by the garbage collector, and holds at most 2 ** 24
+ * entries. This table takes 30 to 60 bytes an entry and gives the garbage collector nothing to traverse.
  */
 
 /** Characters of a key. */
@@ -11,7 +11,7 @@ const CHARS_PER_WORD = 5;
 const KEY_WORDS = Math.ceil(KEY_LENGTH / CHARS_PER_WORD);
 const FIRST_CAPACITY = 1024;
 
-/** What each character stands for, of six bits; more for those that are none of a key's. */
+/** The six-bit value of each character of base64url; `NO_DIGIT` for all others. */
 const NO_DIGIT = 64;
 const DIGITS = new Uint8Array(256).fill(NO_DIGIT);
 const ALPHABET = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_";
@@ -22,7 +22,7 @@ export class KeyTable {
   /** The key of entry `i` begins at word `i * KEY_WORDS`. */
   #words = new Uint32Array(FIRST_CAPACITY * KEY_WORDS);
   #values = new Float64Array(FIRST_CAPACITY);
-  /** Twice as many as entries: the number of an entry + 1, in the first free place from where its key points. */
+  /** A hash table with linear probing, twice the capacity in length: the number of an entry + 1, or 0 if free. */
   #slots = new Uint32Array(FIRST_CAPACITY * 2);
   readonly #chars = new Uint16Array(KEY_LENGTH);
   readonly #wanted = new Uint32Array(KEY_WORDS);
@@ -42,7 +42,7 @@ export class KeyTable {
     this.#setWanted(value);
   }
 
-  /** Sets the number of the key whose characters begin at `start` of `bytes`: no string is made of it. */
+  /** Sets the number of the key whose characters begin at `start` of `bytes`, without making a string. */
   setAt(bytes: Uint8Array, start: number, value: number): void {
     for (let i = 0; i < KEY_LENGTH; i += 1) this.#chars[i] = bytes[start + i]!;
     this.#want();
@@ -83,10 +83,10 @@ export class KeyTable {
     this.#values[this.#slots[slot]! - 1] = value;
   }
 
-  /** The slot of the wanted key, or the free one where it belongs. */
+  /** Returns the slot of the wanted key, or the free one where it belongs. */
   #find(): number {
     const mask = this.#slots.length - 1;
-    // A SHA-256 needs no hashing.
+    // The key is a SHA-256, so its bits are a good hash already.
     let slot = this.#wanted[0]! & mask;
     for (;;) {
       const entry = this.#slots[slot]!;

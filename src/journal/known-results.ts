@@ -1,6 +1,6 @@
 /**
- * Results that need no child: of items that are the same as another one of the call (`dedupe`), and of those that an earlier
- * run has recorded (`journal`). Owns the keys by which items are known again.
+ * Results that need no child: of items equal to another item of the call (`dedupe`), and of items that an earlier run
+ * has recorded (`journal`). Owns the keys of items. The folder's main file; the other files are the journal itself.
  */
 import { createHash } from "node:crypto";
 import { serialize } from "node:v8";
@@ -11,16 +11,16 @@ import { ofItem } from "../wire/items.js";
 import { Journal } from "./journal.js";
 import type { Run, Task } from "../wire/task.js";
 
-/** `run` is missing when it was an earlier run that recorded the result. */
+/** `run` is missing if an earlier run recorded the result. */
 export type KnownOutcome =
   | { readonly result: unknown; readonly run?: Run }
   | { readonly error: Error };
 
 interface Leader {
   readonly task: Task;
-  /** Same items that wait for this one. */
+  /** Tasks with an equal item that wait for this one. */
   readonly followers: Task[];
-  /** What became of it, once that is known. */
+  /** Set once the task has succeeded or finally failed. */
   outcome?: KnownOutcome;
 }
 
@@ -60,12 +60,12 @@ export class KnownResults {
   }
 
   /**
-   * What became of a task that need not run, `"later"` when that is another's fate: it is one of its `followers` then.
-   * `undefined` for one that has to run.
+   * Returns the outcome of a task that need not run; `"later"` if it shares the outcome of a task still running (it is
+   * then one of that task's `followers`); `undefined` if it has to run.
    */
   find(task: Task): KnownOutcome | "later" | undefined {
     const key = ofItem(task.index, () => itemKey(task.item));
-    // Told apart by their occurrence, unless all that are the same are one.
+    // Without `dedupe`, equal items are distinguished by their occurrence.
     task.key = this.#leaders ? key : this.#counter.next(key);
     const recorded = this.#journal?.find(task.key);
     if (recorded || !this.#leaders) return recorded;
@@ -88,7 +88,7 @@ export class KnownResults {
     for (const { task, result, run } of done) this.#settle(task, { result, run });
   }
 
-  /** A task has failed for good; returns those that share this. The next run tries it again. */
+  /** Notes that a task has finally failed; returns the tasks that fail with it. The next run tries them again. */
   failed(task: Task, error: Error): readonly Task[] {
     this.#settle(task, { error });
     return this.followers(task);
@@ -99,7 +99,7 @@ export class KnownResults {
     if (leader) leader.outcome = outcome;
   }
 
-  /** The tasks that have waited for this one. */
+  /** Removes and returns the tasks that wait for this one. */
   followers(task: Task): readonly Task[] {
     const followers = this.#leaders?.get(task.key!)?.followers.splice(0) ?? [];
     for (const each of followers) each.attempt = task.attempt;
@@ -111,7 +111,7 @@ export class KnownResults {
   }
 }
 
-/** Its `static version`, or what it is made of: its text (of a program, ours does not matter) and its own fields. */
+/** Its `static version`, or a hash of its class's source (not that of a `CommandWorker`) and its own fields. */
 function versionOf(worker: object): string {
   const { version } = worker.constructor as { version?: unknown };
   if (typeof version === "string" || typeof version === "number") return String(version);
@@ -127,7 +127,7 @@ function bytesOf(value: unknown): Uint8Array | string {
   try {
     return serialize(value);
   } catch {
-    // It does not travel either.
+    // Such a value cannot be sent to a child either.
     return typeof value;
   }
 }

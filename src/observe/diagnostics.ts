@@ -1,6 +1,7 @@
 /**
- * What this library tells whoever listens, through node:diagnostics_channel: `forkmap:item` (an attempt has ended),
- * `forkmap:child` (a child has ended) and `forkmap:call` (a call has begun or ended). Nothing is made up for nobody.
+ * The channels of node:diagnostics_channel that this library publishes: `forkmap:item` (an attempt has ended),
+ * `forkmap:child` (a child has ended) and `forkmap:call` (a call has begun or ended). A message is built only if there
+ * are subscribers.
  */
 import { channel } from "node:diagnostics_channel";
 import type { Kind } from "../worker/worker.js";
@@ -28,7 +29,7 @@ export interface ChildLife {
   /** In ms on the monotonic clock. */
   readonly start: number;
   readonly end: number;
-  /** How it ended: `"exit code 0"`, `"SIGKILL"`, why it could not be started, or that it outlives the call. */
+  /** How the child ended: `"exit code 0"`, `"SIGKILL"`, why it could not be started, or that it outlives the call. */
   readonly how: string;
 }
 
@@ -41,9 +42,9 @@ export interface ChildMessage extends ChildLife {
 export interface CallMessage {
   readonly worker: string;
   readonly state: "begun" | "ended";
-  /** How its children come to be; `undefined` before the first child of a `Parallel`. */
+  /** How its children are started; `undefined` before the first child of a `Parallel`. */
   readonly kind: Kind | undefined;
-  /** What it has rejected with, if it has. */
+  /** The error it rejected with, if any. */
   readonly error: unknown;
 }
 

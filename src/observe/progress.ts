@@ -1,6 +1,6 @@
 /**
- * How far a call is, on stderr: a line that is drawn again and again on a terminal, else a plain line every few seconds.
- * Only counts are kept between two drawings; nothing here keeps the program alive or listens to a signal.
+ * The progress of a call, on stderr: on a terminal one line that is redrawn, elsewhere a plain line every few seconds.
+ * Only counts are kept between two updates; nothing here keeps the program alive or listens to a signal.
  */
 import { Console } from "node:console";
 import type { WriteStream } from "node:tty";
@@ -9,10 +9,10 @@ import { monotonic } from "../system/monotonic.js";
 import { clearInterval, setInterval } from "../system/timers.js";
 
 export class Progress {
-  /** The one that is drawn on the terminal: two lines that are drawn over each other show neither. */
+  /** The one instance that draws on the terminal: two would overwrite each other. */
   static #drawn: Progress | undefined;
 
-  /** How many items there are, once that is known. */
+  /** How many items there are, once known. */
   total: number | undefined;
   readonly #title: string;
   readonly #stream: WriteStream;
@@ -24,7 +24,7 @@ export class Progress {
   #ended = false;
   readonly #onExit = () => this.clear();
 
-  /** @param title - what the items are, `""` for nothing */
+  /** @param title - printed before the counts; `""` for none */
   constructor(title: string, total: number | undefined, stream: WriteStream = process.stderr) {
     this.#title = title.replaceAll(/\p{Cc}+/gu, " ");
     this.total = total;
@@ -35,18 +35,18 @@ export class Progress {
     } else this.#print();
   }
 
-  /** So many more items have ended. */
+  /** Counts items that have ended. */
   add(succeeded: number, failed: number): void {
     this.#done += succeeded + failed;
     this.#failed += failed;
   }
 
-  /** Takes the line off the terminal until it is drawn next, so that something else can be written there. */
+  /** Clears the line until it is next drawn, so that something else can be written to the terminal. */
   clear(): void {
     this.#line?.clear();
   }
 
-  /** Says how it went. */
+  /** Stops the updates and prints the final counts. */
   end(): void {
     if (this.#ended) return;
     this.#ended = true;
@@ -58,7 +58,7 @@ export class Progress {
   }
 
   async #draw(): Promise<void> {
-    // Not installed (it is an optional dependency): plain lines do.
+    // If it is not installed (it is an optional dependency), plain lines are printed.
     const ora = await import("ora").then(
       (module) => module.default,
       () => undefined,
@@ -68,11 +68,11 @@ export class Progress {
     const line = ora?.({
       stream: this.#stream,
       color: color ? "cyan" : false,
-      // Hidden, it would have to be shown again on every way out, signals included, which are the user's.
+      // A hidden cursor would have to be shown again on every exit, also by a signal, and signals belong to the user.
       hideCursor: false,
       discardStdin: false,
     });
-    // Not on a terminal that cannot go back in a line, nor where CI only pretends to have one.
+    // ora is disabled on a terminal without cursor movement, and in CI that only pretends to have a terminal.
     if (!line?.isEnabled) {
       Progress.#drawn = undefined;
       this.#print();
@@ -80,7 +80,7 @@ export class Progress {
     }
     this.#line = line;
     process.once("exit", this.#onExit);
-    // Its own timer would keep the program alive, so it is drawn by this one.
+    // ora's own timer would keep the program alive, so this timer draws the line.
     this.#timer = setInterval(() => {
       line.text = `${this.#fitted((this.#stream.columns || COLUMNS) - AROUND, color)}  `;
       line.render();
@@ -104,14 +104,14 @@ export class Progress {
         ? `${this.#done} ${items}`
         : `${this.#done} of ${total} ${items} (${this.#percentage(total)}%)`;
     const facts = [count, this.#failures(), perTime(rate), time].filter(Boolean).join(", ");
-    // Unlike the stream itself, it ignores a reader that is gone.
+    // Unlike the stream itself, a Console ignores a reader that is gone.
     new Console({ stdout: this.#stream, stderr: this.#stream }).error(
       "%s",
       this.#title === "" ? facts : `${this.#title}: ${facts}`,
     );
   }
 
-  /** As much as fits into so many columns: a line that wraps cannot be drawn over. */
+  /** Returns as much as fits into `columns`: a line that wraps cannot be redrawn. */
   #fitted(columns: number, color: boolean): string {
     const { total } = this;
     const rate = this.#rate.now(this.#done);
@@ -123,7 +123,7 @@ export class Progress {
     const all = [count, failures, this.#left(rate), perTime(rate)].filter(
       (each) => each !== undefined,
     );
-    // The last ones go first, the count never.
+    // The last facts are dropped first, the count never.
     const room = columns - widthOf(this.#title) - 1;
     while (all.length > 1 && all.join(", ").length > Math.max(room, columns / 2)) all.pop();
     const facts = all.join(", ").slice(0, columns);
@@ -137,7 +137,7 @@ export class Progress {
     return this.#failed === 0 ? undefined : `${this.#failed} failed`;
   }
 
-  /** 100 only when all is done. */
+  /** Rounded down: 100 only when every item is done. */
   #percentage(total: number): number {
     return total === 0 ? 100 : Math.floor((this.#done / total) * 100);
   }
@@ -148,7 +148,7 @@ export class Progress {
   }
 }
 
-/** Items a second: of late, or since the beginning when too few came of late to tell. */
+/** Items a second: over the last seconds, or since the start if too few items ended in that time. */
 class Rate {
   readonly #startedAt = monotonic();
   readonly #samples: { readonly time: number; readonly done: number }[] = [];
@@ -176,15 +176,15 @@ class Rate {
 const DRAW_INTERVAL_MS = 100;
 const PRINT_INTERVAL_MS = 5000;
 const SAMPLE_INTERVAL_MS = 500;
-/** Three plain lines: the rate of one alone jumps about. */
+/** The time of three plain lines: the rate over one interval varies too much. */
 const RATE_WINDOW_MS = 15_000;
 const ENOUGH_ITEMS = 10;
 
-/** Where the terminal does not tell its width. */
+/** The width if the terminal does not report one. */
 const COLUMNS = 80;
 /**
- * The spinner with a space before the line; after it two, which keep off what a child writes there, and a column that
- * stays free, because some terminals wrap when it is written to.
+ * Columns around the line: before it the spinner and a space; after it two spaces, which separate it from what a child
+ * writes there, and a free column, because some terminals wrap when the last column is written.
  */
 const AROUND = 5;
 const BAR_WIDTH = 30;
@@ -192,7 +192,7 @@ const LEAST_BAR_WIDTH = 8;
 const RED = "\u001B[31m";
 const DEFAULT_COLOR = "\u001B[39m";
 
-/** Plain ASCII: it is the same width everywhere. */
+/** The bar is plain ASCII, which has the same width everywhere. */
 function barOf(share: number, room: number): string {
   const width = Math.min(BAR_WIDTH, room - 2);
   if (width < LEAST_BAR_WIDTH) return "";
@@ -200,7 +200,7 @@ function barOf(share: number, room: number): string {
   return `[${"=".repeat(full)}${" ".repeat(width - full)}]`;
 }
 
-/** At most: what may be two columns wide counts as such. */
+/** An upper bound: a character that may be two columns wide counts as two. */
 function widthOf(text: string): number {
   let width = 0;
   for (const character of text) width += character.codePointAt(0)! < 0x300 ? 1 : 2;

@@ -1,4 +1,4 @@
-/** What `Parallel.stats()` tells, and how it is counted. */
+/** What `Parallel.stats()` returns, and the meter that counts it. */
 import { residentMemory } from "../system/resident-memory.js";
 import { Histogram, type HistogramSummary } from "./histogram.js";
 import type { Kind } from "../worker/worker.js";
@@ -6,16 +6,17 @@ import type { Kind } from "../worker/worker.js";
 /** What a slot has done, over all calls. */
 export interface SlotStats {
   readonly num: number;
-  /** Attempts at items that have succeeded, and that have failed. */
+  /** Attempts that succeeded. */
   readonly items: number;
+  /** Attempts that failed. */
   readonly errors: number;
   /** Children after its first. */
   readonly restarts: number;
   /** Time its items took, in ms. */
   readonly busy: number;
-  /** Process id of its child, once it is known; a child for one item is known when it has ended. */
+  /** Process id of its child, once known; that of a child for one item is known when the child has ended. */
   readonly pid: number | undefined;
-  /** Resident memory of its child, in bytes; what it shares with the fork server counts. Only on Linux. */
+  /** Resident memory of its child, in bytes, including pages shared with the fork server. Only on Linux. */
   readonly memory: number | undefined;
 }
 
@@ -24,23 +25,23 @@ type CountsOfSlots = Pick<ParallelStats, "slots" | "runTime" | "waitTime">;
 
 /** What a `Parallel` is doing. */
 export interface ParallelStats {
-  /** How children come to be; `undefined` before the first item or `ready()`. */
+  /** How children are started; `undefined` before the first item or `ready()`. */
   readonly startMethod: Kind | undefined;
-  /** Why it is not `fork`, when nobody asked for `spawn`. */
+  /** Why the start method is not `fork`; `undefined` if `spawn` was requested. */
   readonly reason: string | undefined;
   /** Calls that have not ended. */
   readonly calls: number;
-  /** Items that have succeeded and failed, over all calls. */
+  /** Items that succeeded and items that failed, over all calls. */
   readonly items: { readonly succeeded: number; readonly failed: number };
   /** By num. */
   readonly slots: readonly SlotStats[];
   /** How long attempts took in their children, in ms. */
   readonly runTime: HistogramSummary;
-  /** How long items waited between being taken for a slot and being begun, in ms: for a child, or for others of their batch. */
+  /** How long items waited in a slot before they began, in ms: for a child, or for other items of their batch. */
   readonly waitTime: HistogramSummary;
-  /** The same of threads, once `mapThreads` or `eachThread` has been called; the process of their slots is this one. */
+  /** The same for threads, once `mapThreads` or `eachThread` has been called; `pid` is that of this process. */
   readonly threads?: CountsOfSlots | undefined;
-  /** Own processes that are alive: the fork server, or spawned children or programs and their reaper. */
+  /** Processes of this `Parallel` that are alive: the fork server, or spawned children or programs and their reaper. */
   readonly pids: readonly number[];
 }
 
@@ -58,7 +59,7 @@ export class Meter {
   readonly #runTime = new Histogram();
   readonly #waitTime = new Histogram();
 
-  /** An attempt has ended, after so long a wait. */
+  /** Counts an attempt that has ended: it ran for `ms` and waited for `waitMs` before. */
   ran(num: number, ms: number, waitMs: number, isOk: boolean): void {
     const slot = (this.#slots[num] ??= newCount());
     if (isOk) slot.items += 1;
@@ -72,7 +73,7 @@ export class Meter {
     (this.#slots[num] ??= newCount()).children += 1;
   }
 
-  /** The process in a slot, `undefined` when it is gone. */
+  /** Sets the process id of the child in a slot; `undefined` when the child has ended. */
   child(num: number, pid: number | undefined): void {
     (this.#slots[num] ??= newCount()).pid = pid;
   }

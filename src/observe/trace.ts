@@ -1,20 +1,20 @@
 /**
- * A run as a file in Chrome's trace event format, for ui.perfetto.dev and chrome://tracing. Two groups of rows: the items,
- * one row per num, and below them the children, one row per num. Owns the file; what happened when is told by others.
+ * A run as a file in Chrome's trace event format, for ui.perfetto.dev and chrome://tracing. Two groups of rows: the
+ * items, one row per num, and below them the children, one row per num. Owns the file; callers report the events.
  *
- * The file is a plain array of events, not an object that holds one: both readers accept such an array without its end,
- * so a file that a killed program left can be looked at. Perfetto refuses the object when its end is missing.
+ * The file is a plain array of events, not an object that contains the array: both viewers accept an array without its
+ * closing bracket, so the file of a killed program can be viewed. Perfetto rejects an object without its end.
  */
 import { closeSync, openSync, writeFileSync } from "node:fs";
 import { LaunchError } from "../errors.js";
 import type { ChildLife } from "./diagnostics.js";
 import { clearInterval, setInterval } from "../system/timers.js";
 
-/** What a trace is of. */
+/** The facts at the beginning of a trace. */
 export interface TraceFacts {
   /** Name of the worker's class. */
   readonly worker: string;
-  /** Zero on the time axis. All times are ms on CLOCK_MONOTONIC, as of `process.hrtime`. */
+  /** Zero on the time axis. All times are ms on CLOCK_MONOTONIC, the clock of `process.hrtime`. */
   readonly startedAt: number;
 }
 
@@ -27,9 +27,9 @@ export interface TracedItem {
   readonly end: number;
   readonly pid: number | undefined;
   readonly generation: number;
-  /** `"ok"`, or what went wrong. */
+  /** `"ok"`, or the kind of failure. */
   readonly outcome: string;
-  /** Of the error. */
+  /** Message of the error. */
   readonly message?: string | undefined;
 }
 
@@ -47,7 +47,7 @@ export class Trace {
   #inFlightWritten = -Infinity;
 
   /**
-   * Makes the file; one that is there already is replaced.
+   * Creates the file, or replaces it.
    *
    * @throws LaunchError when it cannot be written
    */
@@ -73,10 +73,10 @@ export class Trace {
     this.#timer = setInterval(() => this.#flush(), FLUSH_INTERVAL_MS).unref();
   }
 
-  /** An attempt that has ended. */
+  /** Adds an attempt that has ended. */
   item({ num, index, attempt, start, end, pid, generation, outcome, message }: TracedItem): void {
     const failed = outcome !== "ok";
-    // The name says what failed: Perfetto chooses colours by name, digits aside. `cname` is for chrome://tracing.
+    // The name holds the outcome: Perfetto chooses colours by name, ignoring digits. `cname` is for chrome://tracing.
     const name = failed ? JSON.stringify(`item ${index} ${outcome}`) : `"item ${index}"`;
     const args =
       `"index":${index},"attempt":${attempt},"pid":${pid ?? 0},"generation":${generation}` +
@@ -85,22 +85,22 @@ export class Trace {
     this.#slice(this.#items, num, start, end, `${name},"cat":"item"${failed ? RED : ""}`, args);
   }
 
-  /** A child that has ended, or that is told of now because the trace ends. */
+  /** Adds a child that has ended, or that is still alive when the trace ends. */
   child({ num, generation, pid, start, end, how }: ChildLife): void {
     const name = pid === undefined ? `child ${generation}` : `pid ${pid}`;
     const args = `"pid":${pid ?? 0},"generation":${generation},"end":${JSON.stringify(how)}`;
     this.#slice(this.#children, num, start, end, `"${name}","cat":"child"`, args);
   }
 
-  /** How many items run from now on. */
+  /** Sets how many items run from `time` on. */
   inFlight(count: number, time: number): void {
-    // A picture of a thousand points a second is as good as one of a million, and a hundredth of the size.
+    // At most a thousand points a second: a million would look the same, in a hundred times the size.
     if (this.#inFlight && time - this.#inFlightWritten >= COUNTER_INTERVAL_MS)
       this.#writeInFlight();
     this.#inFlight = { count, time };
   }
 
-  /** Ends the file. When it could not be written in full, that is a warning: the results are as good without it. */
+  /** Ends the file. Only warns if the file could not be written in full: the results do not depend on it. */
   async close(): Promise<void> {
     if (this.#closed) return;
     clearInterval(this.#timer);
@@ -118,12 +118,12 @@ export class Trace {
   }
 
   #slice(group: Group, num: number, start: number, end: number, named: string, args: string): void {
-    // What began before the trace did is shown from its beginning on.
+    // An event that began before the trace is shown from the beginning of the trace on.
     const wanted = Math.max(0, this.#nanoseconds(start));
     const row = group.rowFor(num, wanted, (each) => this.#write(each));
     const from = Math.max(wanted, row.freeFrom);
     const to = Math.max(from, this.#nanoseconds(end));
-    // Not from the same ns on: a reader that adds up fractions of us may find that they overlap.
+    // One ns later: a viewer that adds fractions of us may otherwise see two adjacent slices overlap.
     row.freeFrom = to + 1;
     this.#write(
       `{"ph":"X","name":${named},"pid":${group.id},"tid":${row.tid},"ts":${from / 1000}` +
@@ -142,7 +142,7 @@ export class Trace {
     );
   }
 
-  /** Whole ones: a start and an end that are the same moment stay the same when they are written. */
+  /** Rounded, so that a start and an end at the same moment are written as the same number. */
   #nanoseconds(ms: number): number {
     return Math.round((ms - this.#startedAt) * 1e6);
   }
@@ -153,7 +153,7 @@ export class Trace {
     if (this.#text.length >= FLUSH_LENGTH) this.#flush();
   }
 
-  /** Whole events in one write, at once: memory is bounded, and a file that is cut is cut between two events. */
+  /** Writes whole events in one synchronous write: memory is bounded, and a file cut short ends between two events. */
   #flush(): void {
     if (this.#error || this.#text === "") return;
     try {
@@ -165,7 +165,7 @@ export class Trace {
   }
 }
 
-/** A line in the picture. */
+/** A row of slices in the viewer. */
 interface Row {
   readonly tid: number;
   /** The first ns after the last slice on it. */
@@ -173,9 +173,9 @@ interface Row {
 }
 
 /**
- * The rows of items or of children; the format calls such a group a process and a row a thread. Slices of a row must not
- * overlap, so what goes on at the same time as another on one num (`fibers`) gets a row below it. Not asynchronous
- * events: Perfetto gives a row to each of their names, which here would be one for each item.
+ * The rows of items or of children; the format calls a group a process and a row a thread. Slices in a row must not
+ * overlap, so slices of one num at the same time (`fibers`) get further rows below it. Asynchronous events would not
+ * do: Perfetto gives each event name a row of its own, here one for each item.
  */
 class Group {
   readonly id: number;
@@ -188,8 +188,8 @@ class Group {
   }
 
   /**
-   * Of the rows of `num` that are free at `from`, the one that has been so for the shortest time: as slices come in the
-   * order of their ends, this never takes more rows than there were slices at once.
+   * Returns the row of `num` that is free at `from` and has been free for the shortest time. As slices come in the
+   * order of their ends, there are never more rows than there were slices at once.
    */
   rowFor(num: number, from: number, write: (event: string) => void): Row {
     const rows = (this.#rows[num] ??= []);
@@ -211,22 +211,22 @@ class Group {
 
 const ITEMS = 1;
 const CHILDREN = 2;
-/** Unique over both groups; below 2^32 for 400,000 nums. Perfetto keeps 0 and the number of the process for itself. */
+/** Unique over both groups; below 2^32 for 400,000 nums. Perfetto reserves 0 and the number of the process. */
 const FIRST_ITEM_TID = 10_000;
 const FIRST_CHILD_TID = 15_000;
 const TIDS_OF_A_NUM = 10_000;
-/** Two processes may have looked at the clock: what overlaps by no more is moved. */
+/** Two processes may have read the clock: slices that overlap by no more than this are moved apart. */
 const TOLERANCE_NS = 10_000;
 
-/** Some 400 items wait to be written together. */
+/** About 400 items are written together. */
 const FLUSH_LENGTH = 64 * 1024;
-/** What a program that is killed loses of a quiet run. */
+/** A killed program loses at most this much of a quiet run. */
 const FLUSH_INTERVAL_MS = 1000;
 const COUNTER_INTERVAL_MS = 1;
 const MESSAGE_LENGTH = 1000;
 const RED = ',"cname":"terrible"';
 
-/** Half a character, which a cut may leave, makes Perfetto drop the event. */
+/** Shortens a message. `toWellFormed`: the cut may leave a lone surrogate, which makes Perfetto drop the event. */
 function shortened(message: string): string {
   const short =
     message.length <= MESSAGE_LENGTH ? message : `${message.slice(0, MESSAGE_LENGTH)}...`;

@@ -1,6 +1,6 @@
 /**
- * Looks after a child in a slot: has it killed when an item of it, or what it owes without one, takes too long; and has it
- * looked at now and then where an item may keep it from telling of those before.
+ * The timers of a child in a slot. Kills the child when an item takes too long, or when the child has no item but owes
+ * an answer or its end for too long. Polls the ledger while an item may keep the child from reporting earlier ones.
  */
 import { Deadline } from "../launch/deadline.js";
 import { monotonic } from "../system/monotonic.js";
@@ -8,15 +8,15 @@ import type { Task } from "../wire/task.js";
 import type { Collector } from "./collector.js";
 import type { TaskList } from "./task-list.js";
 
-/** An item may keep its child from telling of those before it: they are looked for so often. */
+/** An item that blocks the event loop keeps its child from reporting earlier items: the ledger is polled this often. */
 const LOOK_MS = 20;
 
 export interface Watched {
   readonly tasks: TaskList;
   readonly collector: Collector;
-  /** Whether it is ready, and not ending. */
+  /** Whether the child is ready and not ending. */
   isServing(): boolean;
-  /** Takes in what it has noted so far. */
+  /** Collects what the child has recorded in the ledger so far. */
   look(): void;
   kill(): void;
 }
@@ -24,49 +24,50 @@ export interface Watched {
 export class ChildWatch {
   readonly #child: Watched;
   #readyAt = 0;
-  /** When it was last given tasks while it had none. */
+  /** When the child was last given tasks while it had none. */
   #handedAt = 0;
-  /** In ms, of the call whose tasks it has. */
+  /** The timeout of the call whose tasks the child has, in ms. */
   #timeout = Infinity;
   #deadline: Deadline | undefined;
-  /** When that passes. */
+  /** When `#deadline` fires. */
   #lookAt = 0;
-  /** When it is, there is no look: the child is killed. */
+  /** When `#deadline` fires, the child is killed at once, without a look. */
   #isLast = false;
-  /** Since it was idle, it has been given items while it had some, or several at once. */
+  /** Since it was last idle, the child has had several items at a time: an item may block the report of another. */
   #hasMany = false;
 
   constructor(child: Watched) {
     this.#child = child;
   }
 
-  /** The child can be given items. */
+  /** The child is ready: it runs items from now on. */
   ready(): void {
     this.#readyAt = monotonic();
     this.begin();
   }
 
-  /** It is given so many, `isFirst` when it had none. */
+  /** The child was given `count` tasks; `isFirst` if it had none. */
   handed(count: number, isFirst: boolean, now: number, timeout = Infinity): void {
     this.#timeout = timeout;
     if (isFirst) this.#handedAt = now;
     if (count > 1 || !isFirst) this.#hasMany = true;
   }
 
-  /** From now on: it has items. */
+  /** Starts to watch the child's items, if it has any. */
   begin(): void {
     if (this.#child.tasks.size === 0) return;
     this.#lookIn(this.#hasMany ? Math.min(this.#timeout, LOOK_MS) : this.#timeout);
   }
 
-  /** It has no task, and owes nothing. */
+  /** The child has no task and owes nothing. */
   idle(): void {
-    // Else it stays, as it is mostly needed again at once: to end it and start another takes longer than a look that finds nothing.
+    // A deadline for a look stays, as it is usually needed again at once: to clear it and set another takes longer than
+    // a look that finds nothing.
     if (this.#isLast) this.stop();
     this.#hasMany = false;
   }
 
-  /** A child without a task that owes an answer, or its end, has as much time for it as for a task. */
+  /** A child that has no task but owes an answer, or its end, has as much time as for a task. */
   allowTime(): void {
     this.stop();
     if (this.#timeout === Infinity) return;
@@ -80,7 +81,7 @@ export class ChildWatch {
     this.#isLast = false;
   }
 
-  /** Unless it will look sooner. */
+  /** Sets the deadline for the next look, unless an earlier one is set. */
   #lookIn(ms: number): void {
     if (ms === Infinity) return;
     const at = monotonic() + ms;
@@ -100,7 +101,7 @@ export class ChildWatch {
     else this.#lookIn(this.#hasMany ? Math.min(timeLeft, LOOK_MS) : timeLeft);
   }
 
-  /** In ms, until the next item has run for too long; notes those that have. */
+  /** Returns the ms until the first running item reaches its timeout; reports items that have reached it. */
   #timeLeft(): number {
     if (this.#timeout === Infinity) return Infinity;
     const { tasks, collector } = this.#child;
@@ -113,7 +114,7 @@ export class ChildWatch {
     };
     for (const [seq, task] of tasks.upTo(collector.begun()))
       check(task, collector.beginningOf(seq));
-    // When none is running the next one should be: something else keeps the child from it.
+    // If no item is running, the next one should be: something blocks the child, and counts as time of that item.
     const next = least === Infinity && tasks.get(tasks.oldest);
     if (next) check(next, Math.max(this.#readyAt, this.#handedAt, collector.lastDoneAt));
     return least;

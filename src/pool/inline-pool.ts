@@ -1,6 +1,6 @@
 /**
- * The pool of `pool: 0`: runs everything in this process, one item after the other (`fibers` of them at a time).
- * Nothing is started or serialised; hooks, errors and results are as they are elsewhere. For debugging, and for tests.
+ * The pool of `pool: 0`: runs everything in this process, one item after the other (or `fibers` at a time). Nothing is
+ * started or serialised; hooks, errors and results are the same as with children. For debugging and tests.
  */
 import { isJsonWorker } from "../worker/check-worker.js";
 import { RunningTask } from "../worker/running-task.js";
@@ -25,12 +25,12 @@ import type { AnyWorker, Instance } from "../worker/worker.js";
 import type { Pool } from "./pool.js";
 import { clearTimeout, setImmediate, setTimeout } from "../system/timers.js";
 
-/** So long items may follow each other before timers and other events have their turn. */
+/** How long items may follow each other before timers and other events get a turn. */
 const TURN_MS = 8;
 
 interface Running {
   readonly owner: TaskOwner;
-  /** Its outcome, unless it has one already. */
+  /** Fails the item, unless it has an outcome already. */
   fail(reason: Error): void;
 }
 
@@ -47,7 +47,7 @@ export class InlinePool implements Pool {
   #isWaitingForTurn = false;
   #onIdle: (() => void) | undefined;
 
-  /** @throws WorkerModuleError when `preload` fails, as where it runs in a fork server */
+  /** Runs `preload`. @throws WorkerModuleError when it fails, as in a fork server */
   static async open(worker: AnyWorker<unknown, unknown>, meter: Meter): Promise<InlinePool> {
     const pool = new InlinePool(worker, meter);
     const { name, context } = pool.#instance;
@@ -93,14 +93,14 @@ export class InlinePool implements Pool {
     }
   }
 
-  /** It had none. */
+  /** No item is in a file here. */
   releaseItem(): void {}
 
   kill(owner: TaskOwner): void {
     for (const each of this.#running) if (each.owner === owner) each.fail(killed());
   }
 
-  /** What has been taken has been begun. */
+  /** Nothing to take back: a task begins as soon as it is taken. */
   recall(): void {}
 
   killAll(): void {
@@ -161,7 +161,7 @@ export class InlinePool implements Pool {
     return await within(this.#instance.context, () => this.#worker.process(item, task));
   }
 
-  /** When it fails, it is tried again for the next item, which elsewhere has a new child. */
+  /** Runs `setup` once. If it fails, the next item runs it again: in a pool of children, that item has a new child. */
   async #prepare(): Promise<void> {
     const setUp = (this.#setUp ??= outside(() =>
       within(this.#instance.context, async () => {
@@ -177,9 +177,9 @@ export class InlinePool implements Pool {
   }
 
   /**
-   * What is wrong with the type of a result, if anything is.
+   * Returns what is wrong with the type of a result, if anything.
    *
-   * @throws what the value's own code does
+   * @throws what the value's own code (a getter, `toJSON`) throws
    */
   #problemOf(result: unknown): string | undefined {
     if (isJsonWorker(this.#worker)) {
@@ -205,7 +205,7 @@ export class InlinePool implements Pool {
   }
 }
 
-// Made when needed: one that is made as this is loaded keeps, by its stack, the call that had it loaded.
+// Created when needed: through its stack, an error created on import would keep alive the call that imported this file.
 class TimedOut extends Error {
   constructor() {
     super("The item took longer than its timeout");
@@ -226,7 +226,7 @@ function failureOf(thrown: unknown, facts: ItemFacts, timeout: number | undefine
   return { error, isRetriable: true };
 }
 
-/** What would have come from another process: words can be made of that, whatever was thrown. */
+/** Returns the error as it would arrive from a child: it can be put into words, whatever was thrown. */
 function asTold(thrown: unknown): unknown {
   return reviveError(recordError(thrown));
 }

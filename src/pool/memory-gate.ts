@@ -1,4 +1,4 @@
-/** Keeps children from being started while too little memory is free (`minFreeMemory`); asks again until there is enough. */
+/** Starts no children while too little memory is free (`minFreeMemory`); checks again until there is enough. */
 import { LaunchError } from "../errors.js";
 import { freeMemory } from "../system/free-memory.js";
 import { monotonic } from "../system/monotonic.js";
@@ -6,23 +6,23 @@ import type { TaskOwner } from "./task-owner.js";
 import { clearTimeout, setTimeout } from "../system/timers.js";
 
 const CHECK_MS = 100;
-/** With no child running, memory is not waited for any longer. */
+/** How long to wait for memory while no child is running. */
 const PATIENCE_MS = 30_000;
 
 export class MemoryGate {
   readonly #runsChild: () => boolean;
   readonly #onCheck: () => void;
-  /** Since when there has been too little for a child, and no child. */
+  /** Since when memory has been too short for a child, and no child has been running. */
   #shortSince: number | undefined;
   #timer: NodeJS.Timeout | undefined;
 
-  /** @param onCheck - called when it may be asked again */
+  /** @param onCheck - called when `isOpen` should be asked again */
   constructor(runsChild: () => boolean, onCheck: () => void) {
     this.#runsChild = runsChild;
     this.#onCheck = onCheck;
   }
 
-  /** Whether a child may be started for this call; one that has waited for too long is doomed. */
+  /** Returns whether a child may be started for this call; ends a call that has waited too long. */
   isOpen(owner: TaskOwner): boolean {
     const { minFreeMemory } = owner.options;
     if (minFreeMemory === undefined) return true;
@@ -32,7 +32,7 @@ export class MemoryGate {
       return true;
     }
     const now = monotonic();
-    // As long as a child runs, its end may help.
+    // A running child may free memory when it ends.
     if (this.#runsChild()) this.forget();
     else this.#shortSince ??= now;
     if (this.#shortSince !== undefined && now - this.#shortSince > PATIENCE_MS) {
@@ -46,7 +46,7 @@ export class MemoryGate {
     return false;
   }
 
-  /** The next call has its own patience. */
+  /** Restarts the waiting time, as for the next call. */
   forget(): void {
     this.#shortSince = undefined;
   }
@@ -59,6 +59,6 @@ export class MemoryGate {
 function tooLittle(free: number, wanted: number): string {
   return (
     `No child was started for ${PATIENCE_MS / 1000} s: ${free} bytes of memory are free, ` +
-    `\`minFreeMemory\` asks for ${wanted}, and none of this call is running whose end could help`
+    `\`minFreeMemory\` is ${wanted}, and no child of this call is running that could free memory when it ends`
   );
 }

@@ -1,4 +1,4 @@
-/** What became of a task, in the user's terms: the result from wherever it lies, or an error that says what went wrong. */
+/** Turns the end of a task into what the user gets: its result, from the ledger or a file, or an error. */
 import { reviveError } from "../wire/error-record.js";
 import {
   DeadChildError,
@@ -25,10 +25,10 @@ export function factsOf(
   return { index, num, pid, attempt, duration: end - start, usage, ...printed?.collected };
 }
 
-/** Says what became of an item for good. */
+/** A word that ends an item. */
 type FinalWord = Exclude<LastWord, { status: "throttled" }>;
 
-/** The result a word speaks of, a promise of it when it is large; or the failure. */
+/** Returns the result that a word gives or refers to (a promise if it is large), or the failure. */
 export function resultOf(
   word: FinalWord,
   overflow: Overflow,
@@ -59,17 +59,17 @@ export function unreadable(facts: ItemFacts, cause: unknown): Failure {
   return failure(new ItemError(facts, what, { cause }));
 }
 
-/** No process was there for it. */
+/** No child could be started for the item. */
 export function failureToStart(facts: ItemFacts, reason: string, cause?: unknown): Failure {
   return failure(new StartError(facts, reason, cause === undefined ? {} : { cause }));
 }
 
-/** It could not be given to a child. */
+/** The item could not be sent to a child. */
 export function failureToSend(facts: ItemFacts, cause: unknown, directory: string): Failure {
   const shortage = shortageOf(cause);
   if (shortage !== undefined) return failureToStart(facts, shortage, cause);
   const why = noRoomIn(directory, cause) ?? inWords(cause);
-  return failure(new ItemError(facts, `could not be handed over: ${why}`, { cause }));
+  return failure(new ItemError(facts, `could not be sent to a child: ${why}`, { cause }));
 }
 
 export function timeoutFailure(facts: ItemFacts, timeout: number, lastWords = ""): Failure {
@@ -79,11 +79,11 @@ export function timeoutFailure(facts: ItemFacts, timeout: number, lastWords = ""
 interface DeathDetails {
   readonly limits: TaskOwner["options"]["limits"];
   readonly lastWords?: string | undefined;
-  /** Its child had no item before it. */
+  /** The item was the first of its child. */
   readonly isFirst: boolean;
 }
 
-/** Its child ended while it ran. */
+/** The child ended while the item ran. */
 export function deathFailure(
   facts: ItemFacts,
   end: Extract<ChildEnd, { started: true }>,
@@ -109,7 +109,7 @@ export function deathFailure(
   return failure(new DeadChildError(facts, death, what + afterwards(lastWords)));
 }
 
-/** What V8 says before it ends the process for that. */
+/** What V8 prints before it ends the process because its heap is full. */
 const HEAP_IS_FULL = /FATAL ERROR: .*JavaScript heap out of memory/;
 
 function afterwards(lastWords: string): string {
@@ -118,14 +118,14 @@ function afterwards(lastWords: string): string {
 
 export type KnownEnding = Exclude<Ending, { how: "elsewhere" }>;
 
-/** What the child had to say of its end, from where it lies. */
+/** Returns what the child recorded about its end, in the ledger or in an overflow file. */
 export function takeEnding(ending: Ending, overflow: Overflow): KnownEnding | undefined {
   if (ending.how !== "elsewhere") return ending;
   try {
     const known = readEnding(overflow.takeEnding());
     return known.how === "elsewhere" ? undefined : known;
   } catch {
-    // It could not write it (the disk is full), or wrote something else.
+    // The child could not write the file (the disk is full), or wrote something else.
     return undefined;
   }
 }
@@ -155,7 +155,7 @@ function deathInWords(
     return `lost its child, killed by ${signal}${memory}${limit}`;
   }
   if (ending?.how === "exit") {
-    const who = isFirst ? "" : ", or what an earlier item of its child left behind did";
+    const who = isFirst ? "" : ", or code that an earlier item of its child left behind called it";
     return `called process.exit(${exitCode}) before it had a result${who}`;
   }
   if (ending?.how === "drained") {

@@ -1,15 +1,15 @@
 /**
- * How many items go into one line: as many as make a few ms of work. Fewer, and the lines cost more than the items;
- * more, and a slot could be left with work that others are free for.
+ * Decides how many items go into one line: as many as make a few ms of work. With fewer, the lines cost more than the
+ * items; with more, one slot could hold work while other slots are free.
  */
 
-/** More than it takes until a child that is at one has the next, so that it need not wait. */
+/** Longer than it takes to send the next batch, so that a child has it before the current one is done. */
 const TARGET_MS = 16;
-/** Half of what a slot's ledger has times for, so that a batch can be on its way while another runs. */
+/** Half of the number of times in a slot's ledger, so that a batch can be on its way while another runs. */
 export const MAX_BATCH = 2048;
-/** What the results of one batch may take of the ledger's text; and of files, with its items. */
+/** What one batch may take of the ledger's text for its results; and of files, for its results and items. */
 const TARGET_BYTES = 128 * 1024;
-/** The first items of a program are often not like the others: code is cold, or hot in a cache. */
+/** Per batch: the first items of a program often differ from the others (cold code, or results from a cache). */
 const MAX_GROWTH = 8;
 
 export class Pace {
@@ -20,15 +20,15 @@ export class Pace {
     return this.#size;
   }
 
-  /** As of late; 0 as long as it is not known. */
+  /** Average of the last batch; 0 until it is known. */
   get msPerItem(): number {
     return this.#msPerItem;
   }
 
-  /** So many items have taken so long, and so many bytes. */
+  /** Notes that `count` items took `ms` and `bytes`. */
   note(count: number, ms: number, bytes: number): void {
     this.#msPerItem = ms / count;
-    // A clock of microseconds sees nothing of less.
+    // The clock has a resolution of a microsecond.
     const byTime = (TARGET_MS * count) / Math.max(ms, 0.001);
     const bySize = (TARGET_BYTES * count) / Math.max(bytes, 1);
     const fitting = Math.floor(Math.min(byTime, bySize, MAX_BATCH));

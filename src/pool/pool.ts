@@ -1,22 +1,22 @@
-/** What a call needs of the place where its tasks run. */
+/** The interface between calls and the place where their tasks run: `SlotPool` (children in slots) or `InlinePool`. */
 import type { LongItem } from "../wire/payload.js";
 import type { TaskOwner } from "./task-owner.js";
 
 export interface Pool {
-  /** Tasks that can run at once, `fibers` aside. May be changed at any time. */
+  /** How many tasks can run at once, apart from `fibers`. May be changed at any time. */
   size: number;
   add(owner: TaskOwner): void;
   remove(owner: TaskOwner): void;
-  /** Gives what there is to whoever is free; to be called when either may have changed. */
+  /** Gives waiting tasks to free slots. Called when there may be more tasks or more free slots. */
   dispatch(): void;
-  /** A long item will not be run any more. */
+  /** Removes the file of a long item that will not run again. */
   releaseItem(item: LongItem): void;
-  /** Ends at once what runs of this call. */
+  /** Ends the running tasks of this call at once. */
   kill(owner: TaskOwner): void;
-  /** Takes back what has not been begun of this call's tasks. */
+  /** Takes back the tasks of this call that have not begun. */
   recall(owner: TaskOwner): void;
-  /** Ends all children, also those that have nothing to do. */
+  /** Ends all children at once, also idle ones. */
   killAll(): void;
-  /** Ends once there is nothing to do, and leaves nothing behind. */
+  /** Ends the pool when all tasks are done, and removes its processes and files. */
   close(): Promise<void>;
 }

@@ -1,4 +1,4 @@
-/** What a slot needs of its pool. */
+/** The interface of a pool that its slots use. */
 import type { LongItems } from "../wire/items.js";
 import type { Child, ChildEvents } from "../launch/launcher.js";
 import type { Ledger } from "../wire/ledger.js";
@@ -8,29 +8,29 @@ import type { Meter } from "../observe/stats.js";
 import type { ChildLife } from "../observe/diagnostics.js";
 
 export interface SlotHost {
-  /** Children have one item each, which comes with their start. */
+  /** Each child runs one item, which is sent with its start. */
   readonly isOneItem: boolean;
   readonly maxItemsPerChild: number;
-  /** Tasks a child may have. */
+  /** How many tasks a child may have at once. */
   readonly capacity: number;
   ledger(num: number): Ledger;
-  /** Whether this process has the descriptors that one more child takes, and some to spare. */
+  /** Whether this process has enough free file descriptors for one more child, and a reserve. */
   hasDescriptors(): boolean;
   startOf(num: number, generation: number): Omit<Start, "payload">;
-  /** @throws when this process has not what a child takes */
+  /** Starts a child. @throws when this process lacks a resource that a child needs */
   launch(start: Start, events: ChildEvents): Child;
-  /** What becomes of a child's output, where that is read. */
+  /** Returns the handler of a child's output; `undefined` if the output is not read. */
   outputOf(start: Start, source: OutputSource): ChildOutput | undefined;
   /** Scratch directory of its children. */
   readonly directory: string;
   readonly items: LongItems;
-  /** Items wait in this process until a child can begin them: what was taken ahead is taken back at no cost. */
+  /** Whether items wait in this process until a child can begin them, so that taking them back costs nothing. */
   readonly keepsItems: boolean;
-  /** Whether another slot is at work, and will ask for more. */
+  /** Whether another slot has tasks, and will ask for more. */
   isBusyBeside(num: number): boolean;
-  /** To be asked when a child could not be started for want of something: whether there is no sense in trying it again. */
+  /** Called when a child could not be started for lack of a resource: counts, and says if another try is pointless. */
   isHopeless(num: number): boolean;
-  /** The slot can take more. */
+  /** The slot can take more tasks. */
   onFree(): void;
   readonly meter: Meter;
   onChildStart(num: number): void;

@@ -1,4 +1,4 @@
-/** The tasks that are in a child, by their number there: numbers go up, and so few are used at once that a ring holds them. */
+/** The tasks in a child by sequence number. Numbers only increase, and few are in use at once, so a ring holds them. */
 import type { Task } from "../wire/task.js";
 
 export class TaskList {
@@ -16,17 +16,17 @@ export class TaskList {
     return this.#size;
   }
 
-  /** Tasks it can take. */
+  /** How many tasks can be added. */
   get room(): number {
     return this.#ring.length - (this.#next - this.oldest);
   }
 
-  /** The number the next task gets. */
+  /** The number of the next task to be added. */
   get next(): number {
     return this.#next;
   }
 
-  /** The number of the oldest task, `next` when there is none. */
+  /** The number of the oldest task; `next` if there is none. */
   get oldest(): number {
     while (this.#oldest < this.#next && !this.get(this.#oldest)) this.#oldest += 1;
     return this.#oldest;
@@ -43,7 +43,7 @@ export class TaskList {
     return this.#ring[seq % this.#ring.length];
   }
 
-  /** Takes one out. */
+  /** Removes and returns a task. */
   take(seq: number): Task | undefined {
     const task = this.get(seq);
     if (task) {
@@ -53,7 +53,7 @@ export class TaskList {
     return task;
   }
 
-  /** Those up to `to`, with their numbers. */
+  /** Returns the tasks with numbers below `to`, with their numbers. */
   upTo(to: number): [number, Task][] {
     const found: [number, Task][] = [];
     for (let seq = this.oldest; seq < to; seq += 1) {
@@ -63,7 +63,7 @@ export class TaskList {
     return found;
   }
 
-  /** Takes out those from `from` on, up to `to`. */
+  /** Removes and returns the tasks with numbers from `from` to below `to`. */
   takeAll(from = 0, to = this.#next): Task[] {
     const taken: Task[] = [];
     for (let seq = Math.max(from, this.oldest); seq < to; seq += 1) {
@@ -73,7 +73,7 @@ export class TaskList {
     return taken;
   }
 
-  /** Numbers start anew, in a new child. */
+  /** Restarts the numbers at 0, for a new child. */
   reset(): void {
     this.#oldest = 0;
     this.#next = 0;

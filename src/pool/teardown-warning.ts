@@ -1,8 +1,8 @@
-/** A `teardown` of a child for many items that goes wrong: no item is to blame, and the call may have ended long ago. */
+/** Warns when `teardown` fails in a child for many items: no item can fail for it, and the call may have ended. */
 import { reviveError } from "../wire/error-record.js";
 import { inWords, type KnownEnding } from "./outcome.js";
 
-/** @param wasAsked - whether the child was to end, so that `teardown` was what it was doing */
+/** @param wasAsked - whether the child had been asked to end, so that it was running `teardown` */
 export function warnOfTeardown(
   ending: KnownEnding | undefined,
   wasAsked: boolean,

@@ -78,10 +78,10 @@ sh ${PROGRAM} "" keeps to the protocol
     ["three-items", "note  serves 5 items in one process: it ended with exit code 0 after 3 items"],
     [
       "no-file",
-      'note  takes an item that is in a file: to "a" in an "item_file" it answered null, and',
+      'note  takes an item that is in a file: given "a" in an "item_file", it answered null; given',
     ],
-    ["ignores-sigterm", "note  ends on SIGTERM: it went on for 5 s, until its stdin was closed"],
-    ["fails-at-end", "note  ends when its stdin ends: it ended with exit code 1, which does not"],
+    ["ignores-sigterm", "note  ends on SIGTERM: it ran on for 5 s, until its stdin was closed"],
+    ["fails-at-end", "note  ends when its stdin ends: it ended with exit code 1, which is allowed"],
   ])("may behave like this: %s", async (mode, line) => {
     const ran = await conform(mode);
     expect(ran.stdout).toContain(`\n${line}`);
@@ -93,7 +93,7 @@ sh ${PROGRAM} "" keeps to the protocol
 describe.concurrent("a program that makes a mistake", LONG, () => {
   const quiet = "waits quietly for its first item: it ";
   const answers = 'answers "a": it ';
-  const toStdout = "stdout is for answers only, all else goes to stderr";
+  const toStdout = "stdout is for answers only; print everything else to stderr";
 
   it.each<[string, string]>([
     // After a slow start the banner is seen only with the first answer, and so is the prompt.
@@ -106,7 +106,7 @@ describe.concurrent("a program that makes a mistake", LONG, () => {
     ],
     ["fails-at-start", `${quiet}ended with exit code 7 before it had read an item`],
     ["floods", '"again"'],
-    ["closes-stdout", `${answers}has closed its stdout and lives on`],
+    ["closes-stdout", `${answers}closed its stdout and is still running`],
     ["debugs", `${answers}printed "working on \\"a\\"" to stdout besides its answer: ${toStdout}`],
     ["talks-after", `printed "done with it" to stdout besides its answer: ${toStdout}`],
     [
@@ -126,7 +126,7 @@ describe.concurrent("a program that makes a mistake", LONG, () => {
     ],
     ["late", `${answers}answered "throttled" with the "retry_after_secs" "soon" where a number`],
     ["twice", `${answers}wrote more after its answer: {"id":"1","status":"ok"}. One request`],
-    ["exits", `${answers}ended with exit code 3 in the middle of the item: a program has to catch`],
+    ["exits", `${answers}ended with exit code 3 in the middle of the item: it has to catch every`],
     ["killed", `${answers}was ended by SIGKILL in the middle of the item`],
     [
       "result-elsewhere",
@@ -141,19 +141,19 @@ describe.concurrent("a program that makes a mistake", LONG, () => {
     ["one-item", "serves 5 items in one process: it ended with exit code 0 after its first answer"],
     [
       "strict",
-      'ignores fields that it does not know: to a request with a field "of_a_later_version"',
+      'ignores fields that it does not know: given an additional field "of_a_later_version"',
     ],
     ["short-lines", "reads an item of 60 KiB in one line: it ended with exit code 6 in the middle"],
     [
       "crashes-on-file",
       'takes an item that is in a file: it was sent {"id":...,"item_file":"a path"}',
     ],
-    ["ignores-end", "ends when its stdin ends: it did not end within 5 s: its loop"],
+    ["ignores-end", "ends when its stdin ends: it did not end within 5 s: at the end of stdin"],
     ["never-ends", "ends on SIGTERM: it did not end within 5 s, nor when its stdin was closed"],
     ["goodbye", `ends when its stdin ends: it wrote "Goodbye" to stdout at its end: ${toStdout}`],
     [
       "leaves",
-      "leaves no process behind: its stdin ended, it was sent SIGTERM, and when it had ended there was still sleep (process",
+      "leaves no process behind: its stdin was closed and it was sent SIGTERM; after it had ended, its process group still contained sleep (process",
     ],
   ])("%s: %s", async (mode, sentence) => {
     const options = [...ITEM, "--item", '"b"'];
@@ -161,7 +161,7 @@ describe.concurrent("a program that makes a mistake", LONG, () => {
     expect(linesOf(ran, "wrong").join("\n")).toContain(sentence);
     expect(ran).toMatchObject({ code: 1, stderr: "" });
     expect(ran.stdout).toMatch(
-      / does not keep to it: \d+ of \d+ checks? failed(, \d+ could not be made)?\n$/,
+      / does not keep to the protocol: \d+ of \d+ checks? failed(, \d+ could not be run)?\n$/,
     );
   });
 
@@ -177,14 +177,16 @@ describe.concurrent("a program that makes a mistake", LONG, () => {
     ],
     [
       "keeps-back",
-      'gave no answer within 3 s, and wrote {"id":"1","status":"ok","result":2} only when its stdin was closed: it keeps its output back, so flush each answer',
+      'gave no answer within 3 s, and wrote {"id":"1","status":"ok","result":2} only when its stdin was closed: either its output is buffered, so flush each answer',
     ],
     ["no-newline", 'wrote {"id":"1","status":"ok"} and no newline after it within 3 s'],
     ["only-progress", 'wrote "progress" and no answer within 3 s'],
   ])("%s: %s", async (mode, sentence) => {
     const ran = await conform(mode, [...ITEM, "--item", '"b"', "--timeout", "3"]);
     expect(linesOf(ran, "wrong")[0]).toContain(`answers "a": it ${sentence}`);
-    expect(ran.stdout).toContain('note  1 check not made, as it gave no answer to "a" in time\n');
+    expect(ran.stdout).toContain(
+      'note  1 check not run, because it gave no answer to "a" in time\n',
+    );
     expect(ran).toMatchObject({ code: 1, stderr: "" });
   });
 
@@ -200,14 +202,14 @@ describe.concurrent("a program that makes a mistake", LONG, () => {
   it.runIf(hasPython)("with fibers: takes only the first line of a chunk", async () => {
     const ran = await python("first_of_chunk.py", [...ITEM, "--fibers", "--timeout", "8"]);
     expect(linesOf(ran, "wrong").join("\n")).toMatch(
-      /^wrong answers 3 requests at once: it answered [12] of 3 requests within 8 s, when they came at once/,
+      /^wrong answers 3 requests at once: it answered [12] of 3 requests within 8 s, when they were sent at once/,
     );
   });
 
   it.runIf(hasPython)("does not flush", async () => {
     const ran = await python("unflushed.py", [...ITEM, "--timeout", "3"]);
     expect(linesOf(ran, "wrong")[0]).toContain(
-      "only when its stdin was closed: it keeps its output back, so flush each answer",
+      "only when its stdin was closed: either its output is buffered, so flush each answer",
     );
     expect(ran.stdout).toContain("ok    ends when its stdin ends\n");
     expect(ran.code).toBe(1);
@@ -221,7 +223,7 @@ describe.concurrent("a program that makes a mistake", LONG, () => {
 
   it("is reported once per kind of mistake", async () => {
     const ran = await conform("debugs", [...ITEM, "--item", '"b"']);
-    expect(linesOf(ran, "wrong")[1]).toBe('wrong answers "b": in the same way as "a"');
+    expect(linesOf(ran, "wrong")[1]).toBe('wrong answers "b": the same mistake as with "a"');
   });
 
   it("is checked for everything else despite its banner", async () => {
@@ -236,7 +238,7 @@ describe("a program that cannot be started", () => {
   async function problem(argv: readonly string[], env?: Record<string, string>): Promise<string> {
     const ran = await runCli(["conform", "--", ...argv], env);
     expect(ran).toMatchObject({ code: 1, stderr: "" });
-    expect(ran.stdout).toContain("note  17 checks not made, as it cannot be started\n");
+    expect(ran.stdout).toContain("note  17 checks not run, because it cannot be started\n");
     return linesOf(ran, "wrong").join("\n");
   }
 
@@ -276,7 +278,7 @@ describe("a program that cannot be started", () => {
 
   it("has no interpreter", async () => {
     expect(await problem([script("#!/no/such/interpreter\n", 0o755)])).toContain(
-      "wrong can be started: the interpreter in its first line (#!) is not there",
+      "wrong can be started: the interpreter in its first line (#!) does not exist",
     );
   });
 });

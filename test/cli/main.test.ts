@@ -27,34 +27,31 @@ describe("forkmap", () => {
   });
 
   it.each([
-    [[], "forkmap: no command: there is conform; see forkmap --help"],
-    [
-      ["conforn"],
-      'forkmap: no command of the name "conforn": there is conform; see forkmap --help',
-    ],
-    [["conform"], "forkmap conform: which program? It comes behind --, as in -- ruby worker.rb"],
-    [["conform", "--"], "forkmap conform: which program? It comes behind --"],
+    [[], "forkmap: no command given: expected conform; see forkmap --help"],
+    [["conforn"], 'forkmap: unknown command "conforn": expected conform; see forkmap --help'],
+    [["conform"], "forkmap conform: expected a program after --, as in -- ruby worker.rb"],
+    [["conform", "--"], "forkmap conform: expected a program after --"],
     [
       ["conform", "ruby", "a.rb"],
-      "forkmap conform: the program comes behind --, as in -- ruby a.rb",
+      "forkmap conform: expected the program after --, as in -- ruby a.rb",
     ],
     [["conform", "--colour", "--", "cat"], "forkmap conform: Unknown option '--colour'"],
     [["conform", "--item"], "forkmap conform: Option '--item <value>' argument missing"],
     [
       ["conform", "--item", "a", "--", "cat"],
-      "forkmap conform: --item a is not JSON (a text has to be",
+      "forkmap conform: --item a is not JSON (a string needs quotes",
     ],
     [
       ["conform", "--timeout", "0", "--", "cat"],
-      "forkmap conform: --timeout 0 is no number of seconds",
+      "forkmap conform: --timeout 0 is not a number of seconds",
     ],
     [
       ["conform", "--timeout", "x", "--", "cat"],
-      "forkmap conform: --timeout x is no number of seconds",
+      "forkmap conform: --timeout x is not a number of seconds",
     ],
     [
       ["conform", "--timeout", "9e9", "--", "cat"],
-      "forkmap conform: --timeout 9e9 is no number of",
+      "forkmap conform: --timeout 9e9 is not a number of",
     ],
   ])("explains in one line what is wrong with %j", async (args, line) => {
     const { code, stdout, stderr } = await runCli(args);

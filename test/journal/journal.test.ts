@@ -298,12 +298,12 @@ describe("is refused with an error that says what to do:", () => {
     );
     return error;
   }
-  const REMEDY = "give this run another directory, or remove that one to begin anew";
+  const REMEDY = "give this run another directory, or remove that one to start over";
 
   it.each([
     [{ worker: "Other" }, 'was made by the worker "Any", not by "Other"'],
     [{ version: "2" }, 'was made by version "1" of Any, which is now "2"'],
-    [{ results: "json" }, 'holds results of kind "text" where this call has "json"'],
+    [{ results: "json" }, 'holds results of kind "text", and this call has "json"'],
   ])("a journal of another worker or version, %j", async (identity, what) => {
     const directory = temporaryDirectory();
     await record(directory, ["a"]);
@@ -320,7 +320,7 @@ describe("is refused with an error that says what to do:", () => {
     const text = readFileSync(log(directory), "utf8");
     writeFileSync(log(directory), text.replace('"format":1', '"format":2'));
     expect((await refusal(directory)).message).toBe(
-      `The journal in ${directory} was made by another version of forkmap, in format 2 where this one reads 1: ${REMEDY}`,
+      `The journal in ${directory} was made by another version of forkmap: it has format 2, and this version reads 1: ${REMEDY}`,
     );
   });
 
@@ -330,7 +330,7 @@ describe("is refused with an error that says what to do:", () => {
       const directory = temporaryDirectory();
       writeFileSync(log(directory), text);
       const { message } = await refusal(directory);
-      expect(message).toBe(`The journal in ${directory} is none of forkmap's: ${REMEDY}`);
+      expect(message).toBe(`The journal in ${directory} is not a journal of forkmap: ${REMEDY}`);
       expect(readFileSync(log(directory), "utf8")).toBe(text);
     },
   );
@@ -340,7 +340,7 @@ describe("is refused with an error that says what to do:", () => {
     writeFileSync(path.join(directory, "thesis.txt"), "");
     const { message } = await refusal(directory);
     expect(message).toBe(
-      `The directory ${directory} is not empty and no journal (it holds "thesis.txt"): give the journal a directory of its own`,
+      `The directory ${directory} is not empty and is not a journal (it holds "thesis.txt"): give the journal a directory of its own`,
     );
     expect(readdirSync(directory)).toEqual(["thesis.txt"]);
   });
@@ -371,7 +371,7 @@ describe("is refused with an error that says what to do:", () => {
       damaged[at] ^= 1;
       writeFileSync(log(directory), damaged);
       expect((await refusal(directory)).message).toBe(
-        `Line 3 of ${log(directory)} is damaged: remove that line to have its item run again, or the directory to begin anew`,
+        `Line 3 of ${log(directory)} is damaged: remove that line to run its item again, or the directory to start over`,
       );
     }
     // Follows the advice of the error.
@@ -403,7 +403,7 @@ describe("a journal that is in use", () => {
     const directory = temporaryDirectory();
     const journal = await open(directory);
     expect((await rejection(open(directory))).message).toBe(
-      `The journal in ${directory} is in use by another call in this process: wait until that run has ended, or give this one a directory of its own`,
+      `The journal in ${directory} is in use by another call in this process: wait until that run has ended, or give this run another directory`,
     );
     standStill();
     const late = open(directory);
@@ -498,7 +498,7 @@ describe("a journal that cannot be written", () => {
       const tooLong = [{ key: itemKey(0), result: "y".repeat(MIB) }];
       for (const entries of [tooMany, tooLong]) {
         expect(() => journal.add(entries)).toThrow(
-          /^The journal in .* could not be written: ENOSPC: .*; make room and run again, what is recorded is not run again$/,
+          /^The journal in .* could not be written: ENOSPC: .*; free some space and start the run again: recorded items are not repeated$/,
         );
       }
       expect(statSync(log(directory)).size).toBe(size);

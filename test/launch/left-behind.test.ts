@@ -31,7 +31,7 @@ describe.each(["fork", "spawn"] as const)("by %s", (startMethod) => {
   it.each([
     ["late rejection", "ended by an uncaught error, its own or one that an earlier item"],
     ["late throw", "ended by an uncaught error, its own or one that an earlier item"],
-    ["late exit", "called process.exit(3) before it had a result, or what an earlier item"],
+    ["late exit", "called process.exit(3) before it had a result, or code that an earlier item"],
   ])(
     "%s in a pool: the failed item's error says that an earlier item may be the cause",
     async (what, words) => {

@@ -1,4 +1,4 @@
-/** How the program answers: each item with a line, whatever the item is and however it comes. */
+/** Checks of the answers: one line for each item, whatever the item is and however it is sent. */
 import { isDeepStrictEqual } from "node:util";
 import type { ErrorRecord } from "../../wire/error-record.js";
 import { excerpt } from "../../wire/breach.js";
@@ -7,13 +7,13 @@ import { type Check, note, OK, ok, skipped, type Verdict, wrong } from "./check.
 import { wayOf } from "./mistakes.js";
 import { type Answered, ask, type Failed, hasFailed, payload } from "./reply.js";
 
-/** Enough to see that one process serves more than one. */
+/** Enough to see that one process serves several items. */
 const MANY = 5;
-/** What comes in a line at most is 64 KiB; a reader of shorter lines cuts it. */
+/** Just below 64 KiB, the longest item that is sent in a line; a reader with a shorter buffer cuts it. */
 const LONG_LINE = 60 * 1024;
 const LONG_FILE = 100 * 1024;
 
-/** Of one sample item. What has gone wrong in the same way with one before is said in short. */
+/** The check of one sample item. A mistake that an earlier item showed already is reported in short. */
 export function answersItem(item: unknown): Check {
   return {
     name: `answers ${excerpt(item)}`,
@@ -28,26 +28,26 @@ export function answersItem(item: unknown): Check {
       if (reply.isMute) bench.mute = { item };
       const kind = kindOf(reply.problem);
       const before = bench.problems.get(kind);
-      if (before) return wrong(`in the same way as ${excerpt(before.item)}`);
+      if (before) return wrong(`the same mistake as with ${excerpt(before.item)}`);
       bench.problems.set(kind, { item });
       return wrong(`it ${reply.problem}`, reply.stderr);
     },
   };
 }
 
-/** How a problem begins, up to what is different each time. */
+/** The beginning of a problem, up to the part that differs from item to item. */
 function kindOf(problem: string): string {
   return /^(?:answered (?:"error" )?with the "\w+"|[^"{[\d]+)/.exec(problem)?.[0] ?? problem;
 }
 
-/** That it fails all of them conforms, and is hardly what its author wants to know. */
+/** To fail every item keeps to the protocol, but then most of the program is not checked. */
 export const doesAnItem: Check = {
   name: "can do one of the items",
   needs: "answer",
   async run({ known }) {
     const done = known.filter(({ reply }) => reply.answer.status === "ok");
     if (done.length > 0) return ok(`${done.length} of ${known.length}`);
-    return note("it gave a result for none of them: give it some that it can do, with --item JSON");
+    return note("it gave a result for none of them: use --item JSON to send items that it can do");
   },
 };
 
@@ -56,14 +56,14 @@ export const sendsIdBack: Check = {
   needs: "answer",
   async run({ known }) {
     const problem = known.find(({ reply }) => reply.idState.problem)?.reply.idState.problem;
-    if (problem) return wrong(`it ${problem}: send the "id" of the request back as it is`);
+    if (problem) return wrong(`it ${problem}: send the "id" of the request back unchanged`);
     const without = known.filter(({ reply }) => reply.idState.isMissing);
     if (without.length === 0) return OK;
     const statuses = [...new Set(without.map(({ reply }) => `"${reply.answer.status}"`))].join(
       " and ",
     );
     return note(
-      `it leaves the id out of its answers with ${statuses}: that is allowed, but then fibers cannot be used, and a line too many is taken for the answer to the next item`,
+      `it leaves the id out of its answers with ${statuses}: that is allowed, but then fibers cannot be used, and any extra line is taken for the answer to the next item`,
     );
   },
 };
@@ -80,10 +80,7 @@ export const servesMany: Check = {
         const reply = await ask(talk, payload(item), timeout);
         if (!hasFailed(reply) && reply.exit === undefined) continue;
         if (hasFailed(reply) && !reply.isUnread) {
-          return wrong(
-            `as item ${done + 1} it was sent ${excerpt(item)}: it ${reply.problem}`,
-            reply.stderr,
-          );
+          return wrong(`item ${done + 1} was ${excerpt(item)}: it ${reply.problem}`, reply.stderr);
         }
         return endedBetween(hasFailed(reply) ? done : done + 1, wayOf(talk.exit!), talk.stderr);
       }
@@ -98,7 +95,7 @@ function endedBetween(done: number, way: string, stderr: readonly string[]): Ver
   if (done > 1)
     return done === MANY ? OK : note(`it ${way} after ${done} items, which is allowed`, stderr);
   return wrong(
-    `it ${way} after its first answer: it has to read the next line then, for as long as there are lines`,
+    `it ${way} after its first answer: after each answer it has to read the next line, until its stdin ends`,
     stderr,
   );
 }
@@ -109,13 +106,13 @@ export const ignoresUnknownFields: Check = {
   async run(bench) {
     const known = bench.best;
     const more = `${payload(known.item)},"of_a_later_version":{"n":1}`;
-    const told = 'to a request with a field "of_a_later_version" behind its payload';
+    const given = 'given an additional field "of_a_later_version" after the payload';
     const reply = await bench.ask(more);
-    if (hasFailed(reply)) return wrong(`${told} it ${reply.problem}`, reply.stderr);
+    if (hasFailed(reply)) return wrong(`${given}, it ${reply.problem}`, reply.stderr);
     const difference = await differenceOf(bench, known, reply);
     if (difference === undefined) return OK;
     return wrong(
-      `${told} it answered ${difference.now}, and to the same without that field ${difference.before}: it has to take what it knows by name, and to pass over the rest`,
+      `${given}, it answered ${difference.now}; without that field, it answered ${difference.before}: it has to look up the fields that it knows by name, and ignore all others`,
     );
   },
 };
@@ -127,7 +124,7 @@ export const readsLongLine: Check = {
     const reply = await bench.ask(payload("x".repeat(LONG_LINE)));
     if (!hasFailed(reply)) return OK;
     return wrong(
-      `it ${reply.problem}. Lines may be long: items of up to 64 KiB are in them`,
+      `it ${reply.problem}. A line may be long: it can hold an item of up to 64 KiB`,
       reply.stderr,
     );
   },
@@ -143,7 +140,7 @@ export const readsItemFile: Check = {
     const difference = await differenceOf(bench, known, reply);
     if (difference !== undefined) {
       return note(
-        `to ${excerpt(known.item)} in an "item_file" it answered ${difference.now}, and to the same as payload ${difference.before}: without reading its item from that file when there is one, it cannot do items of more than 64 KiB`,
+        `given ${excerpt(known.item)} in an "item_file", it answered ${difference.now}; given the same item as "payload", it answered ${difference.before}: unless it reads the item from the "item_file", it cannot process items of more than 64 KiB`,
       );
     }
     const long = await bench.ask(inFile(bench, "x".repeat(LONG_FILE)));
@@ -153,7 +150,7 @@ export const readsItemFile: Check = {
 
 function wrongOfFile({ problem, stderr }: Failed): Verdict {
   return wrong(
-    `it was sent {"id":...,"item_file":"a path"}, as items of more than 64 KiB are: it ${problem}. It has to read the item from that file, or to answer "error"`,
+    `it was sent {"id":...,"item_file":"a path"}, which is how items of more than 64 KiB are sent: it ${problem}. It has to read the item from that file, or answer "error"`,
     stderr,
   );
 }
@@ -167,7 +164,7 @@ interface Difference {
   readonly before: string;
 }
 
-/** Where a request that says the same in another way was answered in another way. What changes from time to time is no difference. */
+/** How the answer differs from that to the same item sent as payload; `undefined` if the answers vary by themselves. */
 async function differenceOf(
   bench: Bench,
   { item, reply }: Known,
@@ -183,7 +180,7 @@ function isSame(a: Answered, b: Answered): boolean {
   return a.answer.status === b.answer.status && isDeepStrictEqual(a.result, b.result);
 }
 
-/** An answer, in short. */
+/** An answer in a few words. */
 function textOf({ answer, result }: Answered): string {
   if (answer.status === "error") return `error ${excerpt(wordsOf(answer.error))}`;
   if (answer.status === "throttled") return `throttled for ${answer.retryAfter / 1000} s`;

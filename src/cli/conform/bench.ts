@@ -1,6 +1,6 @@
 /**
- * What the checks of one program share: its processes, the scratch directory, and what has been learned so far that later
- * checks need to know. `close` leaves nothing of it.
+ * The state that the checks of one program share: its processes, the scratch directory, and the results that later
+ * checks need. `close` ends the processes and removes the directory.
  */
 import { ProcessGroups } from "../../launch/process-groups.js";
 import type { ProgramCommand } from "../../launch/program/program-process.js";
@@ -19,7 +19,7 @@ export interface BenchOptions {
   readonly onStderr?: TalkOptions["onStderr"];
 }
 
-/** An item that has been answered, and how. */
+/** An item that the program has answered, and its answer. */
 export interface Known {
   readonly item: unknown;
   readonly reply: Answered;
@@ -29,21 +29,21 @@ export class Bench {
   readonly command: ProgramCommand;
   readonly items: readonly unknown[];
   readonly timeout: number;
-  /** Why nothing more can be learned. */
+  /** Why no further check can run; undefined if they can. */
   obstacle: string | undefined;
-  /** Lines that it prints when it starts. */
+  /** How many lines the program prints when it starts. */
   banner = 0;
-  /** The item that it gave no answer to in time. */
+  /** The item that the program did not answer in time. */
   mute: { readonly item: unknown } | undefined;
-  /** In which ways sample items have gone wrong, each with the first of them. */
+  /** The kinds of mistakes with sample items, each with the first item that showed it. */
   readonly problems = new Map<string, { readonly item: unknown }>();
-  /** Those sample items that it has answered. */
+  /** The sample items that the program has answered. */
   readonly known: Known[] = [];
   readonly #options: BenchOptions;
   readonly #groups = new ProcessGroups();
   readonly #room = new ScratchRoom(undefined, this.#groups, { isCut: true });
   readonly #talks = new Set<Talk>();
-  /** Goes from check to check as long as nothing is wrong with it. */
+  /** The process that checks share until something is wrong with it. */
   #current: Talk | undefined;
   #generation = 0;
 
@@ -58,7 +58,7 @@ export class Bench {
     await this.#room.open();
   }
 
-  /** A new process, for the caller alone: to be closed with `end`. */
+  /** Starts a process for the caller alone, who closes it with `end`. */
   start(): Talk {
     const { command, signal, onSaid, onStderr } = this.#options;
     this.#generation += 1;
@@ -83,7 +83,7 @@ export class Bench {
   }
 
   /**
-   * Asks a process that may have been asked before.
+   * Sends a request to the shared process, which may have served earlier requests.
    *
    * @param fields - of the request, all but its id
    */
@@ -93,19 +93,19 @@ export class Bench {
     const reply = await ask(talk, fields, this.timeout);
     if (!hasFailed(reply) && reply.exit === undefined) return reply;
     await this.#leave();
-    // It may end between two items.
+    // A program may end between two items: a new process gets the request.
     return isUsed && hasFailed(reply) && reply.isUnread ? await this.ask(fields) : reply;
   }
 
-  /** The item whose answer says most: one that it can do. */
+  /** An item answered "ok" if there is one, else the first that was answered. */
   get best(): Known {
     return this.known.find(({ reply }) => reply.answer.status === "ok") ?? this.known[0]!;
   }
 
-  /** Holds an item of any length. @returns the path of the file */
+  /** Writes an item of any length to a file. @returns the path of the file */
   keep(item: unknown): string {
     const kept = this.#room.items.keep(JSON.stringify(item), "json");
-    if (!("file" in kept)) throw new Error("An item that is to be in a file is in none");
+    if (!("file" in kept)) throw new Error("The item was not written to a file");
     return kept.file;
   }
 

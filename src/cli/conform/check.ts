@@ -1,21 +1,21 @@
-/** What a check is, and what comes of one. */
+/** The types of a check and its verdict. */
 import type { Bench } from "./bench.js";
 
 export interface Check {
-  /** Goes on from the name of the program: "ends on SIGTERM". */
+  /** Continues the name of the program: "ends on SIGTERM". */
   readonly name: string;
-  /** What has to be so for it to make sense: that the program runs at all, or that it has answered an item. */
+  /** Precondition: `"program"` if the program must run at all, `"answer"` if it must have answered an item. */
   readonly needs?: "program" | "answer";
   run(bench: Bench): Promise<Verdict>;
 }
 
 export interface Verdict {
   readonly level: "ok" | "wrong" | "note";
-  /** A sentence behind the name of the check; what the program did goes on from "it". */
+  /** A sentence after the name of the check; it calls the program "it". */
   readonly text?: string | undefined;
   /** The last lines of its stderr. */
   readonly stderr?: readonly string[] | undefined;
-  /** Why it could not be made. */
+  /** Why the check was skipped. */
   readonly skippedAs?: string;
 }
 

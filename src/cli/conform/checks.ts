@@ -1,4 +1,4 @@
-/** All checks of a program, in the order in which they are made, and what keeps one from being made. */
+/** All checks in the order in which they run, and the conditions under which one is skipped. The folder's main file. */
 import {
   answersItem,
   doesAnItem,

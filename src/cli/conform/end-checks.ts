@@ -1,4 +1,4 @@
-/** How the program ends: when there is nothing more to read, when it is told to, and with all it has started. */
+/** Checks of the end: at the end of stdin, on SIGTERM, and without leaving processes behind. */
 import { setTimeout as sleep } from "node:timers/promises";
 import { excerpt } from "../../wire/breach.js";
 import { DEFAULT_FORCE_KILL_AFTER_MS } from "../../options.js";
@@ -9,11 +9,11 @@ import { remainsOf } from "./remains.js";
 import { ask, hasFailed, payload } from "./reply.js";
 import type { Talk } from "./talk.js";
 
-/** As long as a `Parallel` waits for it before SIGKILL. */
+/** As long as a `Parallel` waits between SIGTERM and SIGKILL. */
 const END_MS = DEFAULT_FORCE_KILL_AFTER_MS;
-/** To be started, when there is no item that it answers. */
+/** Time to start, if there is no item that the program answers. */
 const START_MS = 500;
-/** What has been killed along with the program is collected by init, in its own time. */
+/** init collects the killed descendants of the program, which takes a while. */
 const REMAINS_MS = 1000;
 const LOOK_MS = 50;
 
@@ -28,13 +28,13 @@ export const endsWithInput: Check = {
       const exit = await talk.ended(END_MS);
       if (!exit) {
         return wrong(
-          `it did not end ${LATE}: its loop over the lines of stdin has to be left at the end of them`,
+          `it did not end ${LATE}: at the end of stdin it has to leave its loop over the lines, and end`,
           talk.stderr,
         );
       }
       if (exit.started && exit.exitCode !== 0) {
         return note(
-          `it ${wayOf(exit)}, which does not matter, but may be an error that it did not expect`,
+          `it ${wayOf(exit)}, which is allowed, but may be the sign of an error that it did not catch`,
           talk.stderr,
         );
       }
@@ -42,7 +42,7 @@ export const endsWithInput: Check = {
     }),
 };
 
-/** It comes along with the end of its input, and alone when a call is aborted in the middle of an item. */
+/** SIGTERM is sent together with the end of stdin, and alone when a call is aborted in the middle of an item. */
 export const endsOnSigterm: Check = {
   name: "ends on SIGTERM",
   needs: "program",
@@ -53,12 +53,12 @@ export const endsOnSigterm: Check = {
       talk.endInput();
       if (await talk.ended(END_MS)) {
         return note(
-          `it went on for ${END_MS / 1000} s, until its stdin was closed: that is allowed, but an item that is aborted goes on for as long, and is then ended by SIGKILL`,
+          `it ran on for ${END_MS / 1000} s, until its stdin was closed: that is allowed, but an aborted item runs on for as long, and the program is then ended by SIGKILL`,
           talk.stderr,
         );
       }
       return wrong(
-        `it did not end ${LATE}, nor when its stdin was closed as well: a handler of SIGTERM has to end it, soon`,
+        `it did not end ${LATE}, nor when its stdin was closed as well: if it handles SIGTERM, the handler has to end it soon`,
         talk.stderr,
       );
     }),
@@ -69,7 +69,7 @@ export const leavesNothing: Check = {
   needs: "program",
   run: (bench) =>
     withIdle(bench, async (talk) => {
-      // As a `Parallel` ends it.
+      // A `Parallel` ends a program in the same way.
       talk.endInput();
       talk.kill("SIGTERM");
       if (!(await talk.ended(END_MS))) return skipped("it did not end");
@@ -81,19 +81,19 @@ export const leavesNothing: Check = {
       }
       if (remains === undefined) return OK;
       return wrong(
-        `its stdin ended, it was sent SIGTERM, and when it had ended there was still ${remains} in its process group, to be ended by SIGKILL: it has to end what it has started, and to wait for that`,
+        `its stdin was closed and it was sent SIGTERM; after it had ended, its process group still contained ${remains}, to be ended by SIGKILL: before it ends, it has to end the processes that it has started, and wait for them`,
         talk.stderr,
       );
     }),
 };
 
-/** With a process that waits for its next item. What it writes at its end nobody has asked for. */
+/** Runs `look` on a process that waits for its next item. Output of the process at its end is a mistake. */
 async function withIdle(bench: Bench, look: (talk: Talk) => Promise<Verdict>): Promise<Verdict> {
   const talk = bench.start();
   try {
     const why = await idle(bench, talk);
     if (why !== undefined) return skipped(why);
-    // What it has written up to now is told of elsewhere.
+    // Other checks report what the program wrote up to now.
     while ((await talk.hear(0)).kind === "line");
     const { length } = talk.unfinished;
     const verdict = await look(talk);
@@ -107,12 +107,12 @@ async function withIdle(bench: Bench, look: (talk: Talk) => Promise<Verdict>): P
   }
 }
 
-/** Why it is not, if so. */
+/** Waits until the process waits for an item; returns why it does not, or `undefined`. */
 async function idle(bench: Bench, talk: Talk): Promise<string | undefined> {
   if (bench.known.length === 0) {
-    return (await talk.ended(START_MS)) && "it ended before that";
+    return (await talk.ended(START_MS)) && "it had already ended";
   }
   const reply = await ask(talk, payload(bench.best.item), bench.timeout);
   if (hasFailed(reply)) return `it did not answer ${excerpt(bench.best.item)} this time`;
-  return reply.exit && "it ended before that";
+  return reply.exit && "it had already ended";
 }

@@ -1,4 +1,4 @@
-/** Several requests at once: each is answered, once and with its id, in any order. */
+/** The check of several requests at once: each must be answered once and with its id, in any order. */
 import { Breach } from "../../wire/breach.js";
 import { type Check, OK, type Verdict, wrong } from "./check.js";
 import { endingOf, shown } from "./mistakes.js";
@@ -6,7 +6,7 @@ import { payload, readLine } from "./reply.js";
 import type { Talk } from "./talk.js";
 
 const FIBERS = 3;
-/** For a line too many behind the last answer. */
+/** How long to wait for an extra line after the last answer. */
 const SETTLE_MS = 200;
 
 export const answersSeveralAtOnce: Check = {
@@ -33,7 +33,7 @@ async function collect(talk: Talk, ids: readonly string[], timeout: number): Pro
     const heard = await talk.hear(deadline - performance.now());
     if (heard.kind === "silence") {
       return wrong(
-        `it answered ${ids.length - open.size} of ${ids.length} requests within ${timeout / 1000} s, when they came at once: a program that waits for its input with select() or poll() has to take all lines that it has read`,
+        `it answered ${ids.length - open.size} of ${ids.length} requests within ${timeout / 1000} s, when they were sent at once: a program that waits for its input with select() or poll() has to process all lines that a read returns, not only the first`,
         talk.stderr,
       );
     }
@@ -46,7 +46,7 @@ async function collect(talk: Talk, ids: readonly string[], timeout: number): Pro
     if (idState.problem) return wrong(`it ${idState.problem}`, talk.stderr);
     if (answer.id === undefined) {
       return wrong(
-        `it left out the "id" of its answer while ${open.size} requests were in flight: which it is the answer to cannot be told`,
+        `it left out the "id" of its answer while ${open.size} requests were in flight: without the "id", nothing shows which of them it answers`,
         talk.stderr,
       );
     }
@@ -54,5 +54,5 @@ async function collect(talk: Talk, ids: readonly string[], timeout: number): Pro
   }
   const more = await talk.hear(SETTLE_MS);
   if (more.kind !== "line") return OK;
-  return wrong(`it wrote ${shown(more.line)} after it had answered all of them`, talk.stderr);
+  return wrong(`it wrote ${shown(more.line)} after it had answered all requests`, talk.stderr);
 }

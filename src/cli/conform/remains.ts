@@ -1,14 +1,14 @@
-/** What is left of a process group whose leader has ended. */
+/** Finds the processes that remain in a process group whose leader has ended. */
 import { readdirSync, readFileSync } from "node:fs";
 
-/** In words, such as "sleep (process 17)"; `undefined` when nothing is left. */
+/** Names the remaining processes, such as "sleep (process 17)"; `undefined` if there are none. */
 export function remainsOf(group: number): string | undefined {
   try {
     process.kill(-group, 0);
   } catch (error) {
     if ((error as NodeJS.ErrnoException).code === "ESRCH") return undefined;
   }
-  // Who has ended and waits to be collected is still of the group; in a container without an init that is for ever.
+  // A zombie still belongs to the group until it is collected, which never happens in a container without an init.
   const names = process.platform === "linux" ? namesIn(group) : ["a process"];
   return names.length === 0 ? undefined : names.join(", ");
 }

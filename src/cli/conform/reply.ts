@@ -1,6 +1,6 @@
 /**
- * What the program makes of one request: an answer, or what went wrong, in a sentence. Whether a line is an answer is
- * launch/program/answer.ts's to say; here is what became of the request besides.
+ * Sends one request to the program and returns its answer, or a sentence about what went wrong.
+ * launch/program/answer.ts parses the lines; this file checks the rest: time, extra lines, ids, result files.
  */
 import { Breach, excerpt } from "../../wire/breach.js";
 import { isUtf8 } from "node:buffer";
@@ -14,43 +14,43 @@ import type { ProgramExit } from "../../launch/program/program-process.js";
 import { endingOf, mistakeOf, shown, silenceOf, UNASKED } from "./mistakes.js";
 import type { Talk } from "./talk.js";
 
-/** After an answer nothing may come; what does come at once mostly comes in one piece with it. */
+/** Wait for output after an answer, which is a mistake. It usually arrives in one piece with the answer. */
 const SETTLE_MS = 50;
-/** A program that has kept its answer back writes it as it ends. */
+/** Wait for an answer after stdin is closed: a program with buffered output writes its answer when it ends. */
 const LAST_WORDS_MS = 5000;
-/** After a line that is no answer: is it one that comes besides the answer? */
+/** Wait for the answer after a line that is not one. */
 const BESIDES_MS = 500;
 const MOST_BESIDES = 50;
 
-/** Not `progress`, which is no answer. */
+/** Every answer but `progress`, which does not end a request. */
 export type FinalAnswer = Exclude<ProgramAnswer, { status: "progress" }>;
 
 export type Reply = Answered | Failed;
 
 export interface Answered {
   readonly answer: FinalAnswer;
-  /** Of `ok`: what it gave, or what was in the file that it named. */
+  /** The result of an `ok`, from the line or from the result file. */
   readonly result: unknown;
   readonly idState: IdState;
-  /** It has ended after it. */
+  /** Set if the program ended after the answer. */
   readonly exit: ProgramExit | undefined;
 }
 
 export interface IdState {
-  /** What is wrong with it, which does not keep the answer from being one here. */
+  /** What is wrong with the id. The rest of the answer is still used. */
   readonly problem?: string;
   readonly isMissing?: boolean;
 }
 
 export interface Failed {
-  /** Goes on from "it". */
+  /** Continues "it". */
   readonly problem: string;
   readonly stderr: readonly string[];
-  /** It gave no answer in time: others would have to wait as long. */
+  /** The program gave no answer in time. Further items are skipped, as each would take as long. */
   readonly isMute: boolean;
-  /** It had ended before it could have read the request. */
+  /** The program had ended before it read the request. */
   readonly isUnread: boolean;
-  /** So many lines that are no answers came, and then the answer did. */
+  /** How many lines that are not answers came before the answer; 0 if no answer came. */
   readonly aside: number;
 }
 
@@ -58,7 +58,7 @@ export function hasFailed(reply: Reply): reply is Failed {
   return "problem" in reply;
 }
 
-/** The item, as the field that it mostly comes in. */
+/** The item as the field `payload` of a request. */
 export function payload(item: unknown): string {
   return `"payload":${JSON.stringify(item)}`;
 }
@@ -68,7 +68,7 @@ export function payload(item: unknown): string {
  *
  * @param fields - all but the id, as JSON
  * @param timeout - in ms
- * @param lastWords - so long is waited for what it says once its stdin is closed, if it has given no answer, in ms
+ * @param lastWords - how long to wait for output after stdin is closed, if there was no answer in time, in ms
  */
 export async function ask(
   talk: Talk,
@@ -106,8 +106,8 @@ export interface Read {
 }
 
 /**
- * A line as an answer to one of the requests `ids`. One whose id alone is wrong is read without it: that is told once, and
- * the rest is worth a look as well.
+ * Reads a line as an answer to one of the requests `ids`. If only the id is wrong, the rest of the answer is still
+ * used: the wrong id is reported once, and the other checks can go on.
  */
 export function readLine(line: Buffer, ids: readonly string[]): Read | Breach {
   if (line.length > MAX_ANSWER_BYTES) return tooLong();
@@ -132,7 +132,7 @@ function idStateOf(id: string | undefined, ids: readonly string[]): IdState {
   return { problem: `answered with the "id" ${excerpt(id)} where ${expected} expected` };
 }
 
-/** Read without its id, if that is of another type than it has to be. */
+/** Reads an answer without its id, if the id is not a string. */
 function withoutId(line: Buffer): ProgramAnswer | undefined {
   if (!isUtf8(line)) return undefined;
   try {
@@ -143,7 +143,7 @@ function withoutId(line: Buffer): ProgramAnswer | undefined {
   }
 }
 
-/** Nothing may come behind an answer, and a file that it names has to be there. */
+/** Checks that nothing comes after an answer, and reads the file that the answer names. */
 async function settled(talk: Talk, answer: FinalAnswer, idState: IdState): Promise<Reply> {
   const next = await talk.hear(SETTLE_MS);
   if (next.kind === "line") {
@@ -166,14 +166,14 @@ async function settled(talk: Talk, answer: FinalAnswer, idState: IdState): Promi
     const written = talk.files.open(0, answer.file, answer.kind);
     return { answer, result: await talk.files.takeResult(0, written), idState, exit };
   } catch (error) {
-    // What is in the file is no result of its type.
+    // The content of the file is not a result of the stated type.
     const named = `answered with the "result_file" ${excerpt(answer.file)}, which cannot be read: `;
     const { message } = error as Error;
     return failed(talk, error instanceof Breach ? message : `${named}${message}`);
   }
 }
 
-/** What follows tells what it is: an answer on many lines, or something printed besides the answer. */
+/** Reads what follows a line that is not an answer: the line may be part of a longer answer, or other output. */
 async function notAnAnswer(
   talk: Talk,
   line: Buffer,

@@ -1,4 +1,4 @@
-/** How the program begins: it can be started, and is quiet until it has an item. */
+/** Checks of the start: the program can be started, and writes nothing to stdout until it has an item. */
 import { LaunchError } from "../../errors.js";
 import { checkProgram } from "../../launch/program/find-program.js";
 import type { Bench } from "./bench.js";
@@ -7,12 +7,12 @@ import { shown, UNASKED, wayOf } from "./mistakes.js";
 import { ask, hasFailed, payload } from "./reply.js";
 import type { Talk } from "./talk.js";
 
-/** For what a program says that nobody has asked: at first, and from one line to the next. */
+/** How long to wait for output before the first request: for the first line, and for each next line. */
 const QUIET_MS = 500;
 const NEXT_LINE_MS = 200;
-/** A program that takes longer to start is quiet until then: what it prints comes with its first answer. */
+/** A program that takes longer than `QUIET_MS` to start prints its banner just before its first answer. */
 const FIRST_ANSWER_MS = 3000;
-/** Node tells of a program that could not be started at once. */
+/** Node reports at once that a program could not be started; this is only a limit. */
 const START_MS = 5000;
 const MOST_LINES = 100;
 
@@ -55,7 +55,7 @@ export const waitsQuietly: Check = {
   },
 };
 
-/** There is no `argv` here that one could change. */
+/** Removes the mention of `argv`: the user of the command line has no such option. */
 function onCommandLine(message: string): string {
   return message.replace(" of a CommandWorker", "").replace(" in `argv`", "");
 }
@@ -63,9 +63,9 @@ function onCommandLine(message: string): string {
 function reasonOf({ code, message }: NodeJS.ErrnoException): string {
   switch (code) {
     case "ENOENT":
-      return "the interpreter in its first line (#!) is not there: install it, or mend that line";
+      return "the interpreter in its first line (#!) does not exist: install it, or correct that line";
     case "ENOEXEC":
-      return "it is no program for this machine, and no script that begins with #!";
+      return "it is neither a program for this machine nor a script that begins with #!";
     default:
       return message;
   }
@@ -77,7 +77,7 @@ async function beforeFirstItem(bench: Bench, talk: Talk): Promise<Verdict | unde
     case "silence":
       if (talk.unfinished.length === 0) return undefined;
       return wrong(
-        `it wrote ${shown(talk.unfinished)} before it was asked for anything, and no newline after it (a prompt?): ${UNASKED}`,
+        `it wrote ${shown(talk.unfinished)} without a newline (a prompt?) before it was sent a request: ${UNASKED}`,
         talk.stderr,
       );
     case "line": {
@@ -96,22 +96,22 @@ async function beforeFirstItem(bench: Bench, talk: Talk): Promise<Verdict | unde
     case "closed":
       bench.obstacle = `it closes its ${heard.stream}`;
       return wrong(
-        `it has closed its ${heard.stream} before it was sent an item, and lives on: it has to keep both open`,
+        `it closed its ${heard.stream} before it was sent an item, and is still running: it has to keep both stdin and stdout open`,
         talk.stderr,
       );
     default:
       bench.obstacle = "it never stops writing";
-      return wrong(`it writes without an end before it is asked for anything: ${UNASKED}`);
+      return wrong(`it writes without end before it is sent a request: ${UNASKED}`);
   }
 }
 
-const SERVE = "it has to read its stdin line by line, for as long as there are lines";
+const SERVE = "it has to read its stdin line by line, until stdin ends";
 
-/** What a program prints that takes a while to start comes with its first answer, and not with the second. */
+/** A slow start: what the program prints at its start comes with its first answer, and not with the second. */
 async function withFirstAnswer(bench: Bench, talk: Talk): Promise<Verdict> {
   const request = payload(bench.items[0]);
   const patience = Math.min(bench.timeout, FIRST_ANSWER_MS);
-  // Why it does not answer, if so, is the business of another check.
+  // If there is no answer, another check reports why.
   const first = await ask(talk, request, patience, 0);
   if (!hasFailed(first)) return OK;
   if (first.isUnread) {
@@ -120,13 +120,13 @@ async function withFirstAnswer(bench: Bench, talk: Talk): Promise<Verdict> {
   }
   if (first.aside === 0) return OK;
   const second = await ask(talk, request, patience, 0);
-  // It prints that for each item.
+  // The program prints this for each item: the checks of the items report it.
   if (hasFailed(second) && second.aside > 0) return OK;
   bench.banner = first.aside;
-  return wrong(`it ${first.problem}. It did so at its start only`, first.stderr);
+  return wrong(`it ${first.problem}. It did this only when it started`, first.stderr);
 }
 
 function printed(line: Buffer, lines: number): string {
   const more = lines === 1 ? "" : ` and ${lines - 1} more lines`;
-  return `it printed ${shown(line)}${more} to stdout before it was asked for anything: ${UNASKED}`;
+  return `it printed ${shown(line)}${more} to stdout before it was sent a request: ${UNASKED}`;
 }

@@ -1,6 +1,6 @@
 /**
- * One process of the program that is checked, and what it says: heard one thing at a time, never waited for without a limit.
- * What the lines mean is in reply.ts.
+ * One process of the checked program and its output: the checks read one line (or the end) at a time, always with a
+ * time limit. reply.ts interprets the lines.
  */
 import { mkdirSync, rmSync } from "node:fs";
 import { stripVTControlCharacters } from "node:util";
@@ -16,7 +16,7 @@ import {
 } from "../../launch/program/program-process.js";
 import { ResultFiles } from "../../launch/program/result-files.js";
 
-/** What SIGKILL has not ended by then hangs in the kernel. */
+/** A process that SIGKILL has not ended by then hangs in the kernel. */
 const KILL_MS = 2000;
 /** More than any program writes for a few requests. */
 const MOST_LINES = 10_000;
@@ -26,30 +26,30 @@ const STDERR_WIDTH = 200;
 
 export type Heard =
   | { readonly kind: "line"; readonly line: Buffer }
-  /** The time is over. */
+  /** Nothing came within the time. */
   | { readonly kind: "silence" }
   | Over;
 
 /** Nothing more will come. */
 type Over =
   | { readonly kind: "end"; readonly exit: ProgramExit }
-  /** It has closed one of its ends, and lives on. */
+  /** The program has closed its stdin or stdout and is still running. */
   | { readonly kind: "closed"; readonly stream: "stdin" | "stdout" }
-  /** It writes without an end: lines, or one line. */
+  /** The program writes without end: too many lines, or one too long. */
   | { readonly kind: "flood"; readonly isOneLine: boolean };
 
 export interface TalkOptions {
   readonly command: ProgramCommand;
-  /** Its own, to be made. */
+  /** Scratch directory of this process alone; the constructor creates it. */
   readonly directory: string;
-  /** Of how many processes before it, and itself. */
+  /** 1 for the first process, 2 for the second, and so on. */
   readonly generation: number;
   readonly groups: ProcessGroups;
   readonly signal: AbortSignal;
-  /** So many lines at its start that are no answers are known of, and passed over. */
+  /** How many lines at the start that are not answers are skipped: another check has reported them. */
   readonly banner: number;
   readonly isBanner: (line: Buffer) => boolean;
-  /** Told of all that is said, and of what comes from its stderr. */
+  /** Called with each request and answer (`onSaid`), and with output on stderr (`onStderr`). */
   readonly onSaid: ((line: string) => void) | undefined;
   readonly onStderr: ((bytes: Buffer) => void) | undefined;
 }
@@ -68,7 +68,7 @@ export class Talk {
   #hasUnreadInput = false;
   #stderr = Buffer.alloc(0);
   #closedTimer: NodeJS.Timeout | undefined;
-  /** Of who waits, if anybody does. */
+  /** Wakes the pending `#until` or `close`, if any. */
   #wake: (() => void) | undefined;
 
   constructor(options: TalkOptions) {
@@ -96,7 +96,7 @@ export class Talk {
     return this.#process.pid;
   }
 
-  /** It can be asked: it lives, and has both its ends. */
+  /** Whether requests can be sent: the process runs, and stdin and stdout are open. */
   get isOpen(): boolean {
     return this.#over === undefined && !this.#isInputEnded && !this.#isClosed;
   }
@@ -105,19 +105,19 @@ export class Talk {
     return this.#exit;
   }
 
-  /** It ended and had not read all it was written; known on Linux only. */
+  /** Whether the process ended without having read all of its input; known on Linux only. */
   get hasUnreadInput(): boolean {
     return this.#hasUnreadInput;
   }
 
-  /** The beginning of a line that has no end. */
+  /** The beginning of a line whose end has not come yet. */
   get unfinished(): Buffer {
     return this.#process.unfinished;
   }
 
-  /** The last lines it has written to stderr. */
+  /** The last lines of the program's stderr. */
   get stderr(): readonly string[] {
-    // What it wrote first may come last.
+    // Output on stderr may arrive after later output on stdout.
     this.#process.stderr?.drain();
     const text = stripVTControlCharacters(this.#stderr.toString());
     const lines = text.split(/\r?\n/).filter((line) => line.trim() !== "");
@@ -148,20 +148,20 @@ export class Talk {
     this.#process.kill(signal);
   }
 
-  /** The next thing it says, or what else comes of it. */
+  /** Returns the next line, the end of the conversation, or silence after `ms`. */
   async hear(ms: number): Promise<Heard> {
     await this.#until(() => this.#lines.length > 0 || this.#over !== undefined, ms);
     const line = this.#lines.shift();
     return line ? { kind: "line", line } : (this.#over ?? { kind: "silence" });
   }
 
-  /** How it has ended, or `undefined` when it has not by then. */
+  /** Returns how the process ended, or `undefined` if it still runs after `ms`. */
   async ended(ms: number): Promise<ProgramExit | undefined> {
     await this.#until(() => this.#exit !== undefined, ms);
     return this.#exit;
   }
 
-  /** Ends it, with all it has started. */
+  /** Ends the process and all that it has started. */
   async close(): Promise<void> {
     if (this.#isClosed) return;
     this.#isClosed = true;
@@ -181,7 +181,7 @@ export class Talk {
     rmSync(this.#options.directory, { recursive: true, force: true });
   }
 
-  /** Waits until something is so, or the time is over. @throws the reason when all is to stop */
+  /** Waits until `isSo()` or until `ms` have passed. @throws the signal's reason when it is aborted */
   async #until(isSo: () => boolean, ms: number): Promise<void> {
     const { signal } = this.#options;
     const deadline = performance.now() + ms;
@@ -206,7 +206,7 @@ export class Talk {
     for (const line of lines.slice(0, MOST_LINES)) this.#take(line);
     const isOneLine = pending > MAX_ANSWER_BYTES;
     if (isOneLine || this.#lines.length > MOST_LINES) this.#flooded(isOneLine);
-    // The first bytes of a line count as well: they come without being asked, or have no end.
+    // Also wakes for an incomplete line: it may be unrequested output, or never end.
     this.#wake?.();
   }
 
@@ -215,7 +215,7 @@ export class Talk {
     this.#options.onSaid?.(`<- ${excerpt(line)}`);
     const isBanner = this.#banner > 0 && this.#options.isBanner(line);
     this.#banner = isBanner ? this.#banner - 1 : 0;
-    // It is part of a chunk that others may write to.
+    // A copy: the line is part of a chunk whose memory may be reused.
     if (!isBanner) this.#lines.push(Buffer.from(line));
   }
 

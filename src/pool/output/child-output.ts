@@ -1,7 +1,8 @@
 /**
- * What a child prints, on its way to whoever it is for: cut by item, then printed in whole tagged lines, kept until the item
- * ends, or passed on as it is. Bytes before the first mark are of the child's first item, as its `setup` is; those that come
- * when an item has ended and no other begun carry its tag, or are dropped where they would be collected.
+ * The output of a child, divided by item: printed in whole tagged lines (`tag`), kept until the item ends (`collect`),
+ * or passed on unchanged (`inherit`). Bytes before the first mark belong to the child's first item, as `setup` does.
+ * Bytes between the end of an item and the start of the next get the ended item's tag, or are dropped with `collect`.
+ * The folder's main file; the others keep the output of one item, cut lines, keep tails, and write to both streams.
  */
 import { ItemOutput } from "./item-output.js";
 import { MarkSplitter, type OutputName } from "../../wire/output-mark.js";
@@ -10,18 +11,18 @@ import type { OutputMode } from "../../options.js";
 import type { Printed, Task } from "../../wire/task.js";
 import type { TaskOwner } from "../task-owner.js";
 
-/** The child, as far as its output is concerned. */
+/** The interface of a child that its output uses. */
 export interface OutputSource {
-  /** The item with this number in the child, unless it has ended. */
+  /** Returns the item with this number in the child, unless it has ended. */
   find(seq: number): { readonly task: Task; readonly owner: TaskOwner } | undefined;
-  /** Whether no more is to be read for the moment. */
+  /** Stops (`true`) or resumes reading the child's output: back pressure. */
   hold(isHeld: boolean): void;
 }
 
 interface Stream {
   readonly name: OutputName;
   readonly splitter: MarkSplitter;
-  /** Whose bytes come next. */
+  /** The item to which the next bytes belong. */
   current: ItemOutput | undefined;
 }
 
@@ -30,7 +31,7 @@ export class ChildOutput {
   readonly #source: OutputSource;
   readonly #items = new Map<number, ItemOutput>();
   readonly #streams: Readonly<Record<OutputName, Stream>>;
-  /** Lines that are to be printed once all of what has come is looked at. */
+  /** Lines to print once the received bytes have been split. */
   readonly #lines: Buffer[] = [];
   readonly #nothing: Printed;
   #isHeld = false;
@@ -56,7 +57,7 @@ export class ChildOutput {
     });
   }
 
-  /** What an item that has ended has printed; all of it must have been pushed. */
+  /** Removes an ended item and returns what it printed; all of its output must have been pushed. */
   take(seq: number): Printed {
     const item = this.#item(seq);
     if (!item && this.#mode === "inherit") return this.#nothing;
@@ -68,7 +69,7 @@ export class ChildOutput {
     return item?.over() ?? this.#nothing;
   }
 
-  /** The child has ended. */
+  /** The child has ended: prints what is left. */
   end(): void {
     for (const stream of Object.values(this.#streams)) {
       stream.splitter.end();
@@ -94,7 +95,7 @@ export class ChildOutput {
   #turnTo(name: OutputName, seq: number): void {
     const stream = this.#streams[name];
     const next = this.#item(seq);
-    // Nobody would end the last line of an item that has ended.
+    // `take` was called already, so nothing else would end this item's last line.
     if (stream.current?.isOver) stream.current.end(name, this.#lines);
     if (next) stream.current = next;
   }

@@ -1,4 +1,4 @@
-/** What one item has printed: lines on their way, or what is kept of it. */
+/** The output of one item: lines to print with its tag, or the tail that is kept. */
 import type { OutputMode } from "../../options.js";
 import type { Printed, Task } from "../../wire/task.js";
 import type { TaskOwner } from "../task-owner.js";
@@ -6,9 +6,9 @@ import { LineCutter } from "./line-cutter.js";
 import type { OutputName } from "../../wire/output-mark.js";
 import { Tail } from "./tail.js";
 
-/** Of each stream of an item that is collected. */
+/** How much is kept of each stream of an item with `collect`. */
 const COLLECTED_BYTES = 1024 * 1024;
-/** Of stderr, for the error of a child that dies: more than the stacks that V8 prints when it gives up (some 3 KiB). */
+/** How much of stderr is kept for the error of a dead child: more than the stacks V8 prints when it aborts (3 KiB). */
 const LAST_WORDS_BYTES = 8192;
 const LAST_LINES = 3;
 const LAST_WORDS_CHARACTERS = 1000;
@@ -28,10 +28,10 @@ export class ItemOutput {
     this.#mode = mode;
   }
 
-  /** Adds the lines that are to be printed to `lines`. */
+  /** Adds output of the item; appends lines that are to be printed to `lines`. */
   push(name: OutputName, bytes: Buffer, lines: Buffer[]): void {
     if (this.#mode === "collect") {
-      // Too late: it has been handed on.
+      // Output after the end of the item is dropped: `over` has returned the rest already.
       if (!this.#isOver) this.#tail(name, COLLECTED_BYTES).push(bytes);
       return;
     }
@@ -42,13 +42,13 @@ export class ItemOutput {
     if (name === "stderr") this.#tail(name, LAST_WORDS_BYTES).push(bytes);
   }
 
-  /** The same, for a line without end. */
+  /** Appends the last line, if it has no newline, to `lines`. */
   end(name: OutputName, lines: Buffer[]): void {
     const cutter = this.#lines?.[name];
     if (cutter) cutter.end(this.#tag(), lines);
   }
 
-  /** The item has ended. */
+  /** The item has ended: returns what it printed. */
   over(): Printed {
     this.#isOver = true;
     return this.#printed();
@@ -58,7 +58,7 @@ export class ItemOutput {
     return this.#isOver;
   }
 
-  /** Texts are only made of what is asked for. */
+  /** Getters, so that bytes are decoded only when they are needed. */
   #printed(): Printed {
     const { stdout, stderr } = this.#tails ?? {};
     const isCollected = this.#mode === "collect";
@@ -101,7 +101,7 @@ function lastLines(text: string): string {
   return worthTelling(said).join(" / ").slice(-LAST_WORDS_CHARACTERS);
 }
 
-/** Of a V8 that gives up, why: its native stack, which it prints after that, tells nobody much. */
+/** Picks the useful lines. If V8 aborted, that is the reason, not the native stack that it prints after it. */
 function worthTelling(lines: readonly string[]): readonly string[] {
   const fatal = lines.findLast((line) => line.startsWith("FATAL ERROR: "));
   if (fatal !== undefined) return [fatal];

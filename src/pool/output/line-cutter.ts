@@ -1,8 +1,8 @@
-/** Puts together the lines of one stream of one item, which come in pieces of any size, and hands on whole ones. */
+/** Assembles the lines of one stream of one item from pieces of any size. */
 
-/** So long a line is kept until its end is there; of a longer one, each so many bytes are a line. */
+/** A longer line is cut after this many bytes, so that its beginning need not be kept. */
 const MAX_LINE_BYTES = 16 * 1024 * 1024;
-/** A buffer is kept for the next line up to this size. */
+/** A buffer up to this size is reused for the next line. */
 const KEPT_BYTES = 64 * 1024;
 const NEWLINE = 0x0a;
 const LINE_END = Buffer.from("\n");
@@ -13,9 +13,9 @@ export class LineCutter {
   #length = 0;
 
   /**
-   * Adds the lines that `chunk` completes to `lines`, each with `prefix` before it.
+   * Appends the lines that `chunk` completes to `lines`, each after `prefix`.
    *
-   * @param chunk - `lines` refer to it
+   * @param chunk - `lines` refer to its memory
    */
   push(chunk: Buffer, prefix: Buffer, lines: Buffer[]): void {
     let start = 0;
@@ -30,7 +30,7 @@ export class LineCutter {
     if (this.#length >= MAX_LINE_BYTES) this.end(prefix, lines);
   }
 
-  /** Adds the last line when it has no end of its own. */
+  /** Appends the last line, with a newline, if it has none. */
   end(prefix: Buffer, lines: Buffer[]): void {
     if (this.#length === 0) return;
     lines.push(prefix);

@@ -1,32 +1,32 @@
-/** This program's own stdout and stderr, as far as lines of children are written there; and whether they take more. */
+/** Writes the lines of children to this program's own stdout and stderr, and reports back pressure of both. */
 import { errorMonitor } from "node:events";
 import type { OutputName } from "../../wire/output-mark.js";
 
 const waiting = new Set<() => void>();
 
-/** Writes whole lines in one go, so that no other line comes between. */
+/** Writes whole lines in one write, so that no other line comes between them. */
 export function print(name: OutputName, lines: Buffer[]): void {
   const stream = process[name];
-  // The program has closed it, or its reader has gone.
+  // Not writable: the program has closed the stream, or its reader has gone.
   if (stream.writable) stream.write(Buffer.concat(lines));
 }
 
-/** Whether what was printed waits for a reader that is slower than we are. */
+/** Returns whether output waits in this process for a slower reader. */
 export function isBackedUp(): boolean {
   return process.stdout.writableNeedDrain || process.stderr.writableNeedDrain;
 }
 
-/** Calls `callback` once that is over. */
+/** Calls `callback` once no output waits any more. */
 export function onceDrained(callback: () => void): void {
   if (waiting.size === 0) for (const event of EVENTS) forBoth((stream) => stream.on(event, look));
   waiting.add(callback);
 }
 
-/** After an error nothing is waited for any more; what becomes of it is the program's business. */
+/** An error or a close also ends the wait. `errorMonitor` leaves the handling of the error to the program. */
 const EVENTS = ["drain", "close", errorMonitor as unknown as string];
 
 function look(): void {
-  // An error is told before the stream knows of it.
+  // The event of an error comes before the state of the stream has changed.
   queueMicrotask(() => {
     if (waiting.size === 0 || isBackedUp()) return;
     for (const event of EVENTS) forBoth((stream) => stream.off(event, look));

@@ -1,20 +1,20 @@
-/** The last bytes of what is printed, however much that is. */
+/** Keeps the last bytes of an output of any length. */
 
 const FIRST_BYTES = 1024;
 
 export class Tail {
   readonly #limit: number;
-  /** Up to twice as long as what is kept, so that each byte is moved once on average. */
+  /** Up to twice as long as the limit, so that each byte is moved once on average. */
   #buffer = Buffer.alloc(0);
   #length = 0;
   #cut = 0;
 
-  /** @param limit - bytes that are kept */
+  /** @param limit - how many bytes to keep */
   constructor(limit: number) {
     this.#limit = limit;
   }
 
-  /** Bytes that are not there any more. */
+  /** How many bytes were dropped. */
   get cut(): number {
     return this.#cut + Math.max(0, this.#length - this.#limit);
   }
@@ -29,12 +29,12 @@ export class Tail {
     this.#append(bytes);
   }
 
-  /** What is left as text; bytes that are no UTF-8 are replaced. */
+  /** Returns the kept bytes as text; invalid UTF-8 is replaced. */
   text(): string {
     return this.#kept().toString();
   }
 
-  /** The same, and how much is missing before it. */
+  /** Returns the same text, after a note of how many bytes were dropped. */
   markedText(): string {
     const { cut } = this;
     return cut === 0 ? this.text() : `[... ${cut} bytes cut ...]\n${this.text()}`;
@@ -43,7 +43,7 @@ export class Tail {
   #kept(): Buffer {
     const kept = this.#buffer.subarray(Math.max(0, this.#length - this.#limit), this.#length);
     if (this.cut === 0) return kept;
-    // Not from the middle of a character: at most three bytes that only continue one.
+    // Do not start in the middle of a character: skip up to three continuation bytes.
     let start = 0;
     while (start < 3 && (kept[start]! & 0xc0) === 0x80) start += 1;
     return kept.subarray(start);
@@ -55,7 +55,7 @@ export class Tail {
     this.#length += bytes.length;
   }
 
-  /** For at most as many bytes as are kept. */
+  /** @param bytes - at most `#limit` */
   #makeRoom(bytes: number): void {
     const most = 2 * this.#limit;
     const excess = this.#length - this.#limit;
