@@ -1,29 +1,27 @@
 /**
- * Learns from a child's ledger what became of its tasks, and tells their owner: while it lives whenever it has said that
- * there is something, and once more when it has ended.
+ * Collects from a child's ledger what became of its tasks, and reports it to the call that owns them: whenever the child has
+ * said that there are new entries, and once more when the child has ended.
  */
-import { Breach } from "../wire/breach.js";
 import type { Usage } from "../errors.js";
-import type { Entry, EntryHandler, Ledger } from "../wire/ledger.js";
 import type { Child, ChildEnd } from "../launch/launcher.js";
+import type { Meter } from "../observe/stats.js";
 import { monotonic } from "../system/monotonic.js";
+import { Breach } from "../wire/breach.js";
+import { type Entry, isJson, isSuccess, isThrottled, type Ledger } from "../wire/ledger.js";
+import { sizeOf } from "../wire/payload.js";
+import type { Ending, LastWord, Start } from "../wire/protocol.js";
+import type { Failure, Printed, Run, Runs, Task } from "../wire/task.js";
+import { CheckedLedger } from "./checked-ledger.js";
 import * as outcome from "./outcome.js";
 import type { ChildOutput } from "./output/child-output.js";
-import type { Ending, LastWord, Start } from "../wire/protocol.js";
-import type { LongItem } from "../wire/payload.js";
-import type { Meter } from "../observe/stats.js";
-import type { Failure, Printed, Run, Runs, Task } from "../wire/task.js";
-import type { TaskOwner } from "./task-owner.js";
 import type { TaskList } from "./task-list.js";
+import type { TaskOwner } from "./task-owner.js";
 
-/** By much less, even where a process was held up while it measured (monotonic.ts). Later than that is no time of an item. */
-const CLOCKS_DIFFER_MS = 1000;
-
-/** What an ended child leaves. */
+/** What a child that has ended leaves. */
 export interface Remains {
-  /** Tasks that have gone down with it. */
+  /** The tasks that failed because it ended. */
   readonly lost: readonly { readonly task: Task; readonly run: Run; readonly failure: Failure }[];
-  /** What it had to say of its end. */
+  /** What the child said of its end. */
   readonly ending: outcome.KnownEnding | undefined;
 }
 
@@ -31,37 +29,33 @@ export class Collector implements Runs {
   readonly #start: Start;
   readonly #tasks: TaskList;
   readonly #ledger: Ledger;
+  readonly #checked: CheckedLedger;
   readonly #meter: Meter;
-  /** When each was taken, in ms on the monotonic clock. */
+  /** When each task was taken, in ms on the monotonic clock; task s is at s % capacity. */
   readonly #takenAt: Float64Array;
   readonly #timedOut = new Set<Task>();
   #owner: TaskOwner | undefined;
   #child: Child | undefined;
   #output: ChildOutput | undefined;
   #pid: number | undefined;
-  /** Known when it has ended, of one that had one item only. */
+  /** Known once the child has ended, and only of a child with a single item. */
   #usage: Usage | undefined;
   #ending: Ending | undefined;
   #isOver = false;
-  readonly #onBreach: (reason: string) => void;
-  /** What the child did that was not to be. */
+  /** How the child broke the protocol, if it did. */
   breach: string | undefined;
-  /** So is its ledger: nothing is taken from it any more. */
-  #isBroken = false;
-  /** Up to when what is being collected can have ended, in ms on the monotonic clock. */
-  #latest = 0;
-  /** Up to when time has been counted as spent on items. */
+  /** Up to when time has been counted as spent on items, in ms on the monotonic clock. */
   #pacedUpTo = 0;
-  // Of what is being collected.
+  // Of the entries of one `collect`:
   #taken = 0;
-  /** What was too long for a line, or for the ledger. */
+  /** Bytes of items too long for a line and of results too long for the ledger. */
   #longBytes = 0;
   #firstStart = 0;
   #lastEnd = 0;
-  /** By the item that is being settled. */
+  /** What the item printed whose entry is being collected. */
   #printed: Printed | undefined;
 
-  /** @param onBreach - called when the child has noted what it cannot have; nothing more is collected then */
+  /** @param onBreach - called when the ledger holds what no child records; nothing more is collected then */
   constructor(
     start: Start,
     tasks: TaskList,
@@ -70,15 +64,22 @@ export class Collector implements Runs {
     capacity: number,
     onBreach: (reason: string) => void,
   ) {
-    this.#onBreach = onBreach;
     this.#start = start;
     this.#tasks = tasks;
     this.#ledger = ledger;
+    const handler = {
+      entry: (seq: number, entry: Entry, start: number, end: number) =>
+        this.#take(seq, entry, start, end),
+      ending: (ending: Ending) => {
+        this.#ending = ending;
+      },
+    };
+    this.#checked = new CheckedLedger(ledger, tasks, handler, onBreach);
     this.#meter = meter;
     this.#takenAt = new Float64Array(capacity);
   }
 
-  /** From now on, there may be something to collect. */
+  /** From now on there may be something to collect. */
   follow(child: Child, output: ChildOutput | undefined): void {
     this.#child = child;
     this.#output = output;
@@ -88,12 +89,12 @@ export class Collector implements Runs {
     return this.#pid ?? this.#child?.pid;
   }
 
-  /** How many items the last `collect` has handed on. */
+  /** How many entries the last `collect` found. */
   get taken(): number {
     return this.#taken;
   }
 
-  /** It has no task: lets go of whose they were. */
+  /** Releases the call, as the child has no task of it any more. */
   forget(): void {
     this.#owner = undefined;
   }
@@ -103,14 +104,14 @@ export class Collector implements Runs {
     return this.#pacedUpTo;
   }
 
-  /** Its child has been given another task. */
+  /** Adds a task that the child has been given. */
   add(task: Task, owner: TaskOwner, now: number): void {
     this.#owner = owner;
     this.#takenAt[this.#tasks.next % this.#takenAt.length] = now;
     this.#tasks.add(task);
   }
 
-  /** Hands on what the child has noted. */
+  /** Reports what the child has recorded since the last call. */
   collect(): void {
     const ledger = this.#ledger;
     const { read } = ledger;
@@ -118,54 +119,24 @@ export class Collector implements Runs {
     this.#longBytes = 0;
     this.#firstStart = Infinity;
     this.#lastEnd = 0;
-    this.#take();
+    this.#checked.take();
     if (this.#taken === 0) return;
     const ms = this.#lastEnd - Math.max(this.#firstStart, this.#pacedUpTo);
     this.#pacedUpTo = this.#lastEnd;
     this.#owner!.batching.note(this.#taken, ms, ((ledger.read - read) >>> 0) + this.#longBytes);
   }
 
-  #take(): void {
-    if (this.#isBroken) return;
-    const { oldest, next } = this.#tasks;
-    this.#isBroken = this.#fails(() => this.#ledger.take(oldest, next, this.#handler));
-  }
-
-  /** How many items the child has begun. Where it says what cannot be, all: none may be run a second time. */
+  /** Returns how many items the child has begun. */
   begun(): number {
-    const { next } = this.#tasks;
-    let begun = 0;
-    const isWrong = this.#fails(() => {
-      begun = this.#ledger.begun();
-      if (begun >= 0 && begun <= next) return;
-      throw new Breach(`claims in its ledger to have begun ${begun} items of ${next}`);
-    });
-    return isWrong ? next : begun;
+    return this.#checked.begun();
   }
 
-  /** When it has begun an item that has not been collected. */
+  /** Returns when the child began an item that has not been collected. */
   beginningOf(seq: number): number {
-    let time = 0;
-    const isWrong = this.#fails(() => {
-      time = this.#ledger.beginningOf(seq);
-      if (!(time > 0 && time <= monotonic() + CLOCKS_DIFFER_MS)) throw strangeTime();
-    });
-    return isWrong ? monotonic() : time;
+    return this.#checked.beginningOf(seq);
   }
 
-  /** Whether it is a breach. */
-  #fails(look: () => void): boolean {
-    try {
-      look();
-      return false;
-    } catch (error) {
-      if (!(error instanceof Breach)) throw error;
-      this.#onBreach(error.message);
-      return true;
-    }
-  }
-
-  /** Whatever becomes of it now, it took too long. */
+  /** Whatever becomes of the task now, it took too long. */
   timeOut(task: Task): void {
     this.#timedOut.add(task);
   }
@@ -175,10 +146,10 @@ export class Collector implements Runs {
   }
 
   /**
-   * The child has ended: hands on what it has noted, and tells what it had begun and not finished. What it had not begun is
-   * left in the list.
+   * The child has ended: reports what it has recorded, and returns the tasks that it had begun and not finished. Tasks that it
+   * had not begun stay in the list.
    *
-   * @param isLost - whether the first of those has gone down too
+   * @param isLost - whether the first of those that were not begun has failed too
    */
   close(end: ChildEnd, isLost: (next: Task) => boolean): Remains {
     if (end.started) {
@@ -203,7 +174,7 @@ export class Collector implements Runs {
     const overflow = this.#child!.overflow;
     const ending = this.#ending && outcome.takeEnding(this.#ending, overflow);
     const lost = dead.map(({ seq, task, run }) => {
-      // What it wrote and could not note any more.
+      // The child may have written a result and ended before it could record it.
       overflow.discard(seq);
       const isFirst = seq === 0;
       return { task, run, failure: this.#failure(task, run, end, ending, isFirst) };
@@ -212,30 +183,22 @@ export class Collector implements Runs {
     return { lost, ending };
   }
 
-  readonly #handler: EntryHandler = {
-    entry: (seq, entry) => {
-      // Not before the look at the ledger: what an item has printed is there before its entry is.
-      if (this.#output && this.#taken === 0) this.#child?.output?.drain();
-      // After it was read: the child goes on noting meanwhile.
-      if (this.#taken === 0) this.#latest = monotonic() + CLOCKS_DIFFER_MS;
-      const start = this.#ledger.startOf(seq);
-      const end = this.#ledger.endOf(seq);
-      if (!(start > 0 && start <= end && end <= this.#latest)) throw strangeTime();
-      if (start < this.#firstStart) this.#firstStart = start;
-      if (end > this.#lastEnd) this.#lastEnd = end;
-      this.#taken += 1;
-      const task = this.#tasks.take(seq);
-      if (!task) throw new Breach(`noted twice what became of an item`);
-      if (task.long) this.#longBytes += sizeOf(task.long);
-      this.#printed = this.#output?.take(seq);
-      if (isThrottled(entry) && !this.#timedOut.has(task)) {
-        return this.#owner!.throttled(task, entry.retryAfter, this, seq);
-      }
-      this.#count(seq, start, end, isSuccess(entry));
-      this.#settle(task, seq, entry);
-    },
-    ending: (ending) => (this.#ending = ending),
-  };
+  #take(seq: number, entry: Entry, start: number, end: number): void {
+    // Only after the ledger was read: an item's output is there before its entry is.
+    if (this.#output && this.#taken === 0) this.#child?.output?.drain();
+    if (start < this.#firstStart) this.#firstStart = start;
+    if (end > this.#lastEnd) this.#lastEnd = end;
+    this.#taken += 1;
+    const task = this.#tasks.take(seq);
+    if (!task) throw new Breach(`noted twice what became of an item`);
+    if (task.long) this.#longBytes += sizeOf(task.long);
+    this.#printed = this.#output?.take(seq);
+    if (isThrottled(entry) && !this.#timedOut.has(task)) {
+      return this.#owner!.throttled(task, entry.retryAfter, this, seq);
+    }
+    this.#count(seq, start, end, isSuccess(entry));
+    this.#settle(task, seq, entry);
+  }
 
   #count(seq: number, start: number, end: number, isOk: boolean): void {
     const waited = start - this.#takenAt[seq % this.#takenAt.length]!;
@@ -257,7 +220,7 @@ export class Collector implements Runs {
     const release = this.#releaseOf(entry);
     if ("error" in became) {
       release();
-      // What it makes of being told to end is not why it failed.
+      // An item that was told to end because of its timeout may throw: that is not why it failed.
       const isLate = this.#timedOut.has(task);
       const failure = isLate ? outcome.timeoutFailure(facts, owner.options.timeout!) : became;
       return owner.failed(task, failure, run);
@@ -272,17 +235,17 @@ export class Collector implements Runs {
     );
   }
 
-  /** To be called when the result has been read: its child may use the buffer again. */
+  /** Returns what to call when the result has been read: the child may then use its buffer again. */
   #releaseOf(entry: LastWord): () => void {
     if (entry.status !== "ok" || entry.buffer === undefined) return () => {};
     const { buffer } = entry;
     return () => {
-      // Its ledger is another's then.
+      // After the child has ended, its ledger belongs to the next child of the slot.
       if (!this.#isOver) this.#ledger.release(buffer);
     };
   }
 
-  /** Of an item that is being collected. */
+  /** Returns the run of an item whose entry is being collected. */
   runOf(seq: number): Run {
     return this.#run(this.#ledger.startOf(seq), this.#ledger.endOf(seq), this.#printed);
   }
@@ -292,7 +255,7 @@ export class Collector implements Runs {
     return { num, generation, pid: this.pid, start, end, usage: this.#usage, printed };
   }
 
-  /** @param isFirst - its child had no item before it */
+  /** @param isFirst - whether it was the first item of the child */
   #failure(
     task: Task,
     run: Run,
@@ -303,33 +266,11 @@ export class Collector implements Runs {
     const facts = outcome.factsOf(task, run);
     const { timeout, limits } = this.#owner!.options;
     const lastWords = run.printed?.lastWords;
-    // Also when its child was killed before it was there: a fork server that is held up reads both at once.
+    // Even if the child was killed before it was started: a fork server that is held up reads both requests at once.
     if (this.#timedOut.has(task)) return outcome.timeoutFailure(facts, timeout!, lastWords);
     if (!end.started) return outcome.failureToStart(facts, end.reason, end.cause);
     const reason = this.#timedOut.size > 0 ? "another item of its child timed out" : end.reason;
     const death = { ...end, reason, breach: end.breach ?? this.breach };
     return outcome.deathFailure(facts, death, ending, { limits, lastWords, isFirst });
   }
-}
-
-function sizeOf(item: LongItem): number {
-  return "file" in item ? item.size : item.text.length;
-}
-
-function strangeTime(): Breach {
-  return new Breach("noted a time in its ledger at which no item of it can have run");
-}
-
-type Throttled = Extract<LastWord, { status: "throttled" }>;
-
-function isThrottled(entry: Entry): entry is Throttled {
-  return typeof entry === "object" && "status" in entry && entry.status === "throttled";
-}
-
-function isSuccess(entry: Entry): boolean {
-  return typeof entry === "string" || isJson(entry) || entry.status === "ok";
-}
-
-function isJson(entry: Exclude<Entry, string>): entry is readonly [unknown] {
-  return Array.isArray(entry);
 }

@@ -55,6 +55,20 @@ export function reserveBytes({ times }: LedgerShape): number {
 /** The outcome of one item, as found in the ledger. */
 export type Entry = string | readonly [unknown] | LastWord;
 
+type Throttled = Extract<LastWord, { status: "throttled" }>;
+
+export function isThrottled(entry: Entry): entry is Throttled {
+  return typeof entry === "object" && "status" in entry && entry.status === "throttled";
+}
+
+export function isSuccess(entry: Entry): boolean {
+  return typeof entry === "string" || isJson(entry) || entry.status === "ok";
+}
+
+export function isJson(entry: Exclude<Entry, string>): entry is readonly [unknown] {
+  return Array.isArray(entry);
+}
+
 export interface EntryHandler {
   entry(seq: number, entry: Entry): void;
   ending(ending: Ending): void;

@@ -45,6 +45,11 @@ export function readLongItem(long: LongItem): unknown {
   return "file" in long ? readPayload(long.file, long) : parsePayload(long.text, long.kind);
 }
 
+/** Returns about how many bytes a long item takes. */
+export function sizeOf(long: LongItem): number {
+  return "file" in long ? long.size : long.text.length;
+}
+
 /**
  * Writes a file.
  *
