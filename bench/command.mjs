@@ -31,7 +31,7 @@ const figures = await harness.race([
 ]);
 report();
 
-/** The interpreter itself: what is called python3 may be a script that looks for it. */
+/** The path of the interpreter itself: `python3` may be a script that looks for it. */
 function findPython() {
   try {
     return execFileSync("python3", ["-c", "import sys; print(sys.executable)"]).toString().trim();
@@ -65,7 +65,7 @@ function ours(options) {
   return { map: (all) => parallel.mapProcesses(all), close: () => parallel.close() };
 }
 
-/** The least that can be done: one item at a time for each program; no errors, no timeouts, no program that dies. */
+/** The minimum: one item at a time for each program; handles no errors, no timeouts, no dead program. */
 function pipeLoop(width) {
   const programs = Array.from({ length: width }, () =>
     spawn(python, [serve], { stdio: ["pipe", "pipe", "inherit"] }),
@@ -107,7 +107,7 @@ function pipeLoop(width) {
   };
 }
 
-/** Its results never leave Python; timed inside it. */
+/** Python's pool: items and results never leave Python, and it is timed there. */
 function multiprocessing() {
   let child;
   let lines;

@@ -1,4 +1,4 @@
-/** Items that keep a processor busy, through two slots: how near to the best possible schedule they are run. */
+/** Items that keep a processor busy, through two slots: how close the time comes to the best possible schedule. */
 import { Parallel } from "forkmap";
 import * as harness from "./harness.mjs";
 import { processPools, threadPools } from "./peers.mjs";
@@ -19,7 +19,7 @@ const UNEVEN = [
 const GROUPS = [EVEN, ...UNEVEN];
 
 const { tinypool, workerpool, "jest-worker": jestWorker } = processPools;
-/** A pool is kept for all turns; idle it takes no time. */
+/** A pool is kept for all turns; an idle pool uses no CPU time. */
 const PEERS = {
   [OURS]: () => forkmap("fork"),
   "forkmap pool, spawn": () => forkmap("spawn"),
@@ -44,7 +44,7 @@ function contender(group, items, name, make) {
     group,
     name,
     open: async () => (pool = await make()),
-    // Both processes are up and have compiled what they run.
+    // Both processes have started and have compiled the code they run.
     warm: () => pool.map(Array(50).fill(1)),
     async run() {
       const results = await pool.map(items);
@@ -67,7 +67,7 @@ async function peer(make) {
   };
 }
 
-/** What this machine gives at the moment: the same items with nothing between them, and nobody to hand them out. */
+/** The speed of this machine at the moment: two processes do the same items without a pause and without a parent. */
 function halves(items) {
   let pool;
   return {
@@ -85,7 +85,7 @@ function halves(items) {
   };
 }
 
-/** The least time for items that are begun in this order: each by the first slot that is free. */
+/** The shortest time for items begun in this order: each runs in the first free slot. */
 function bestSchedule(items) {
   const freeAt = Array(WIDTH).fill(0);
   for (const ms of items) freeAt[freeAt.indexOf(Math.min(...freeAt))] += ms;
@@ -110,7 +110,7 @@ function report() {
           name,
           harness.digits(harness.median(ms)),
           harness.span(ms),
-          // More digits than usual: it is about the last few hundredths.
+          // More digits than usual: the differences are in the last few hundredths.
           (best / harness.median(ms)).toFixed(4),
           (harness.median(ms) / best).toFixed(4),
         ];

@@ -1,20 +1,20 @@
 /**
- * What all benches share: the flags, rounds in which every contender has its turn, medians, Markdown tables and the
- * lines that hold a figure against its target. Knows nothing of what is measured.
+ * Shared by all benches: the flags, rounds in which every contender has its turn, medians, Markdown tables and the
+ * lines that compare a figure with its target. It does not depend on what is measured.
  *
- * No tinybench here: it runs all iterations of one task before the next, so that on a machine whose speed drifts the
- * last task meets another machine than the first; and an "iteration" here is a batch of processes, seconds long.
+ * No tinybench here: it runs all iterations of one task before the next, so that on a machine whose speed drifts
+ * tasks run at different speeds; and an "iteration" here is a batch of processes that takes seconds.
  */
 import { cpus } from "node:os";
 import { setTimeout as sleep } from "node:timers/promises";
 import { parseArgs } from "node:util";
 
-// It makes every Node process read and parse a file of certificates as it starts, which no contender is here for.
+// It makes every Node process read and parse a file of certificates as it starts, which no bench is meant to measure.
 delete process.env.NODE_EXTRA_CA_CERTS;
 // Options for this process (a debugger, coverage) would reach the children of some contenders and not of others.
 delete process.env.NODE_OPTIONS;
 
-/** Pools replace a used child in the background; its start must not fall into the next contender's turn. */
+/** Pools replace a used child in the background; the pause keeps its start out of the next contender's turn. */
 const SETTLE_MS = 250;
 
 const { values: flags } = parseArgs({
@@ -45,15 +45,15 @@ export function size(full, small) {
  * @property {string} [group] contenders of one group share a table; rounds go over all groups
  * @property {() => unknown} [open] once, not measured; throws a `Skip` when the contender cannot take part
  * @property {() => unknown} [warm] once after `open`, not measured
- * @property {() => unknown} run one turn; returns its own figure (ms that a program of its own has measured, say) or nothing
+ * @property {() => unknown} run one turn; returns its own figure (such as ms measured by a separate program) or nothing
  * @property {() => unknown} [close] once, at the end
  */
 
-/** Why a contender does not take part. */
+/** The reason why a contender does not take part. */
 export class Skip extends Error {}
 
 /**
- * Rounds over all contenders, A B C A B C ..., so that drift meets all alike.
+ * Rounds over all contenders, A B C A B C ..., so that drift affects all alike.
  *
  * @param {Contender[]} contenders
  * @returns {Promise<Map<string, number[]>>} a figure per round by `key`; the time of the turn in ms where `run` gave none
@@ -100,7 +100,7 @@ export function median(values) {
   return sorted.length % 2 === 1 ? sorted[middle] : (sorted[middle - 1] + sorted[middle]) / 2;
 }
 
-/** How many times `b` is `a`: the median of the ratios within each round. `undefined` when one of them did not run. */
+/** The ratio a / b: the median of the ratios within each round. `undefined` if one of them did not run. */
 export function ratio(a, b) {
   if (!a || !b) return undefined;
   return median(a.map((value, round) => value / b[round]));
@@ -131,7 +131,7 @@ export function table(columns, rows) {
   for (const row of rows) console.log(`| ${row.join(" | ")} |`);
 }
 
-/** Informative: a target that is not met fails nothing. */
+/** Prints a target. Informative: a target that is not met fails no bench. */
 export function target(text, measured, met, format = times) {
   if (measured === undefined) return;
   const verdict = quick ? "not judged (--quick)" : met(measured) ? "met" : "not met";
@@ -161,7 +161,7 @@ export async function inParallel(count, width, run) {
   return results;
 }
 
-/** @throws when a contender did not do the work it is timed for */
+/** @throws when the results of a contender are wrong */
 export function expectSame(got, expected, who) {
   if (JSON.stringify(got) === JSON.stringify(expected)) return;
   throw new Error(`${who} gave wrong results: ${JSON.stringify(got)?.slice(0, 200)}`);

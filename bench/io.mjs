@@ -1,4 +1,4 @@
-/** Items that wait for the network: fibers in two processes beside the same number of requests under way in one. */
+/** Items that wait for the network: fibers in two processes, compared with as many requests at once in one process. */
 import { fork } from "node:child_process";
 import { once } from "node:events";
 import { fileURLToPath } from "node:url";
@@ -48,7 +48,7 @@ function contender(name, make) {
   return {
     name,
     open: () => (peer = make()),
-    // Connections are open then, and stay so for the 4 s between two turns that Node keeps an idle one.
+    // This opens the connections. Node keeps an idle one for 4 s, which covers the time between two turns.
     warm: run,
     run,
     close: () => peer.close?.(),

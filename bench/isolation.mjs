@@ -18,7 +18,7 @@ const { atLeast, atMost, expectSame, inParallel, ratio, Skip, target } = harness
 const WIDTH = 2;
 const COUNT = harness.size(200, 2);
 const WARM_UP_COUNT = harness.size(20, 1);
-/** How many items show that each has had a process (or thread) of its own. */
+/** Number of items used to prove that each has a process (or thread) of its own. */
 const IDENTITY_COUNT = harness.size(12, 2);
 const KINDS = Object.keys(expected);
 const FIRST = "returns at once";
@@ -39,7 +39,7 @@ const nodePeers = {
       filename,
       runtime: "child_process",
       isolateWorkers: true,
-      // Unlike child_process.fork it passes none on by itself.
+      // Unlike child_process.fork, tinypool does not pass on process.env by itself.
       env: process.env,
       minThreads: WIDTH,
       maxThreads: WIDTH,
@@ -50,7 +50,7 @@ const nodePeers = {
     };
   },
   "jest-worker, idleMemoryLimit 0": () => {
-    // Its documented special case: a limit of 0 restarts the process after every item.
+    // jest-worker's documented special case: a limit of 0 restarts the process after every item.
     const farm = new JestWorker(path("jest-worker.mjs"), {
       numWorkers: WIDTH,
       exposedMethods: ["run"],
@@ -62,7 +62,7 @@ const nodePeers = {
     };
   },
   "workerpool, a pool per item": () => ({
-    // It has no option that replaces a worker after an item: a pool of one process for each is the nearest.
+    // workerpool has no option that replaces a worker after an item: a pool of one process per item comes closest.
     map: (kind, items) =>
       each(items, async (item) => {
         const pool = workerpool.pool(path("workerpool.mjs"), {
@@ -86,7 +86,7 @@ const nodePeers = {
   }),
 };
 
-/** No function to run: what the system, another language or a program takes for an item that returns at once. */
+/** Contenders other than Node libraries: the system, other languages and programs, with an item that returns at once. */
 const otherPrograms = {
   "/bin/true, stdio ignore": () => spawnTrue("ignore"),
   "/bin/true, stdio pipe": () => spawnTrue("pipe"),
@@ -133,7 +133,7 @@ function nodeContender(kind, name, make) {
   };
 }
 
-/** A `Parallel` per kind of work, as its worker says the kind; kept between rounds, so its fork server is warm. */
+/** One `Parallel` per kind of work, because its worker sets the kind; kept between rounds, so its fork server is warm. */
 function forkmap(Type, startMethod) {
   const parallels = new Map();
   const parallelFor = (kind) => {
@@ -178,7 +178,7 @@ function program(command, probe, args) {
   };
 }
 
-/** Timed from outside, its own start included: the command is all there is of it. */
+/** GNU parallel, timed from outside with its own start, because it is only available as a command. */
 function gnuParallel() {
   return {
     async open() {
@@ -192,7 +192,7 @@ function gnuParallel() {
         ":::",
         ...numbers(COUNT).map(String),
       ]);
-      // In the order they were done.
+      // GNU parallel prints results in the order of completion.
       const lines = stdout.trim().split("\n").map(Number);
       expectSame(
         lines.toSorted((a, b) => a - b),

@@ -1,6 +1,6 @@
 /**
- * What a live child costs in memory: 32 children have done a small piece of work and stay; then the kernel is asked
- * (/proc/<pid>/smaps_rollup) what each holds alone.
+ * The memory of a live child: 32 children have done a small piece of work and stay; then /proc/<pid>/smaps_rollup shows
+ * how much each holds alone.
  */
 import { readdirSync, readFileSync, readlinkSync } from "node:fs";
 import { setTimeout as sleep } from "node:timers/promises";
@@ -12,9 +12,9 @@ import { Stay } from "./workers/forkmap.mjs";
 const COUNT = harness.size(32, 4);
 const WAITS = ["synchronous", "asynchronous"];
 const POLL_MS = 100;
-/** No CPU time used over so many polls: every child has done its work and waits. */
+/** If no child has used CPU time over this many polls, every child has done its work and waits. */
 const CALM_POLLS = 5;
-/** V8 collects garbage in a process that has been idle for 8 s, which unshares memory: that belongs to the figure. */
+/** Longer than the 8 s after which V8 collects garbage in an idle process: this unshares memory and counts. */
 const STAY_MS = harness.size(10_000, 0);
 const KIBIBYTES_PER_MEBIBYTE = 1024;
 const FIELDS = ["Private_Dirty", "Private_Clean", "Pss", "Rss"];
@@ -33,7 +33,7 @@ const contenders = WAITS.flatMap((wait) => [
 const figures = await harness.race(contenders);
 report();
 
-/** Its `run` gives the medians over the children, by field, in KiB. */
+/** A contender whose `run` returns the medians over the children, by field, in KiB. */
 function forkmap(how, startMethod) {
   const parallel = new Parallel(Object.assign(new Stay(), { how }), {
     startMethod,
@@ -72,7 +72,7 @@ function rawChildren(how) {
   };
 }
 
-/** Waits until the children are there and calm, then measures them. */
+/** Waits until all children run and are idle, then measures them. */
 async function look(before) {
   let calm = 0;
   let lastTime = -1;
@@ -92,7 +92,7 @@ async function look(before) {
   }
 }
 
-/** Pids of all descendants of this process that run Node; no shell, no reaper. */
+/** Pids of all descendants of this process that run Node, without shells and reapers. */
 function nodeProcesses() {
   const parents = new Map();
   for (const name of readdirSync("/proc")) {

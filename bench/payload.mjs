@@ -1,6 +1,6 @@
 /**
- * Large results and large items: files (forkmap, a process per item) beside IPC (child_process.fork) and beside no second
- * process at all; and forkmap's pool beside pools of threads, which share memory with their program.
+ * Large results and large items: files (forkmap, a process per item) compared with IPC (child_process.fork) and with a
+ * single process; and forkmap's pool compared with pools of threads, which share memory with their program.
  */
 import { mkdtempSync, readFileSync, rmSync, unlinkSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
@@ -77,14 +77,14 @@ function byteResults(bytes, count) {
       () => Array.from({ length: count }, () => bytes),
       check,
     ),
-    // JSON would make an object with a property per byte of it; nobody does that.
+    // JSON would make an object with a property per byte of it, which no program does.
     "child_process.fork, advanced": raw(count, () => ["makeBytes", bytes], check, {
       serialization: "advanced",
     }),
     "one process: make, write, read": alone(count, () => throughFile(makeBytes(bytes)), check),
     "one process: write, read": alone(count, () => throughFile(made), check),
     ...pools(MakeBytes, "makeBytes", () => Array(count).fill(bytes), check),
-    // Not copied but handed over, with the library's own wrapper.
+    // piscina's own wrapper moves the memory instead of copying it.
     [MOVED]: pool(
       () => poolOfThreads(threadPools.piscina, "makeBytesToMove"),
       () => Array(count).fill(bytes),
@@ -93,7 +93,7 @@ function byteResults(bytes, count) {
   };
 }
 
-/** Items are JSON values, so there are none of bytes. */
+/** Items are JSON values, so no items are bytes. */
 function textItems(bytes, count) {
   const item = makeText(bytes);
   const check = (results) => expectAll(results, count, (length) => length === String(bytes));
@@ -118,7 +118,7 @@ function forkmap(worker, items, check) {
   };
 }
 
-/** forkmap's and those of threads, which are given one item per call, all at once, as their documentation shows it. */
+/** forkmap's pool and the pools of threads, which receive one item per call, all at once, as their documentation shows. */
 function pools(Type, job, items, check) {
   return {
     [POOL]: pool(() => poolOfForkmap(Type), items, check),
@@ -131,7 +131,7 @@ function pools(Type, job, items, check) {
   };
 }
 
-/** Made, warmed up and closed in each turn: thirty warm pools that wait would hold gigabytes of garbage. */
+/** Pools are created, warmed up and closed in each turn: thirty idle warm pools would hold gigabytes of garbage. */
 function pool(make, items, check) {
   return {
     async run() {
@@ -169,7 +169,7 @@ function alone(count, run, check) {
   return { warm: run, run: () => check(Array.from({ length: count }, run)) };
 }
 
-/** The same file operations that a scratch file sees, one after the other. */
+/** The file operations of a scratch file, one after the other in one process. */
 function throughFile(data, encoding) {
   const file = join(directory, "payload");
   writeFileSync(file, data, { flag: "wx", mode: 0o600 });
@@ -246,7 +246,7 @@ function report() {
   }
 }
 
-/** The row of child_process.fork as people use it: its default, JSON, where that can carry the payload. */
+/** The row of child_process.fork in common use: its default, JSON, if JSON can carry the payload. */
 function usual(peers) {
   return Object.keys(peers).find((name) => name.startsWith("child_process.fork"));
 }

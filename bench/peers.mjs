@@ -1,18 +1,18 @@
 /**
- * The pools of other libraries, made as their documentation says: `run(item)` is one call of a function of
- * workers/jobs.mjs, `close()` ends the pool. A library is loaded when its first pool is made.
+ * The pools of other libraries, created as their documentation says: `run(item)` is one call of a function of
+ * workers/jobs.mjs, `close()` ends the pool. A library is loaded when its first pool is created.
  */
 import { fileURLToPath } from "node:url";
 
 /**
- * By name, `(job, width, ahead = 1) => Pool`: so many processes; `ahead` is how many calls each is given at once, where
- * the library has an option for that (jest-worker and workerpool have none, poolifier always gives all).
+ * By name, `(job, width, ahead = 1) => Pool`: `width` is the number of processes, `ahead` how many calls each receives at
+ * once, if the library has an option for it (jest-worker and workerpool have none, poolifier always sends all).
  */
 export const processPools = {
   tinypool: (...args) => tinypool("child_process", ...args),
   "jest-worker": (...args) => jestWorker(false, ...args),
   workerpool: (...args) => workerpool("process", ...args),
-  /** Only `double`, as the two below. */
+  /** Runs only `double`, as do the two below. */
   async poolifier(job, width) {
     const { FixedClusterPool } = await import("poolifier");
     const pool = new FixedClusterPool(width, path("poolifier.cjs"));

@@ -12,7 +12,7 @@ const HOWS = ["objects", "buffers"];
 const STARTUP_TIMEOUT_MS = 300_000;
 
 harness.introduce("preload");
-/** ms per item before any huge page. */
+/** ms per item before the fork server uses huge pages. */
 const early = new Map();
 const contenders = HOWS.flatMap((how) => SIZES.map((mebibytes) => ballast(how, mebibytes)));
 const figures = await harness.race(contenders);

@@ -4,7 +4,7 @@ import { fileURLToPath } from "node:url";
 
 const CHILD = fileURLToPath(new URL("workers/ipc-child.mjs", import.meta.url));
 
-/** Resolves with the result once the child is gone, so that a slot never holds two processes. */
+/** Resolves with the result once the child has ended, so that a slot never holds two processes. */
 export function rawFork(kind, item, options = {}) {
   return new Promise((resolve, reject) => {
     const child = fork(CHILD, options);
@@ -19,7 +19,7 @@ export function rawFork(kind, item, options = {}) {
   });
 }
 
-/** A child that stays at its item; the caller kills it. */
+/** Starts a child that never finishes its item; the caller kills it. */
 export function rawForkToStay(kind) {
   const child = fork(CHILD);
   child.send({ kind });

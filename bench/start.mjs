@@ -1,6 +1,6 @@
 /**
- * Time from `new Parallel` to the first result, of the second call, and of later ones; then of a pool from the import of
- * its library to its first result, and until all its slots work. A fresh program each time.
+ * The time from `new Parallel` to the first result, of the second call and of later ones; then the time of a pool from the
+ * import of its library to its first result, and until all its slots are at work. A fresh program each time.
  */
 import { execFile } from "node:child_process";
 import { fileURLToPath } from "node:url";
@@ -21,9 +21,12 @@ const POOL_NAMES = [OURS, "forkmap pool, spawn", "tinypool", "piscina, threads"]
 const POOL_PROGRAM = fileURLToPath(new URL("workers/pool-start-program.mjs", import.meta.url));
 const SLOTS = harness.size([1, 8, 32], [1, 4]);
 const [FEWEST, MOST] = [SLOTS[0], SLOTS.at(-1)];
-/** An item is held for so long times the number of slots, so that all have begun before the first ends: a Node process takes 25 ms of two idle processors, and six times that of busy ones. */
+/**
+ * An item runs for this time multiplied by the number of slots, so that all items have begun before the first ends: a Node
+ * process takes 25 ms of two idle processors to start, and six times as long on busy ones.
+ */
 const HOLD_MS_PER_SLOT = 200;
-/** What is timed of a pool, and how long its items are. */
+/** The two times measured for a pool, and how long the items run. */
 const POOL_FIGURES = {
   "first result": { figure: "first", hold: () => 0 },
   "all slots at work": { figure: "begun", hold: (slots) => slots * HOLD_MS_PER_SLOT },
@@ -31,7 +34,7 @@ const POOL_FIGURES = {
 const run = promisify(execFile);
 
 harness.introduce("start");
-/** Its `run` gives the ms that the program has printed, by column. */
+/** A contender whose `run` returns the ms that the program has printed, by column. */
 const figures = await harness.race([
   ...NAMES.map((name) => ({
     name,

@@ -1,4 +1,4 @@
-/** 100,000 items that cost next to nothing, through two slots: what is left is what a pool takes for itself. */
+/** 100,000 items that cost next to nothing, through two slots: this measures the overhead of a pool. */
 import { execFile } from "node:child_process";
 import { fileURLToPath } from "node:url";
 import { promisify } from "node:util";
@@ -7,7 +7,7 @@ import { processPools } from "./peers.mjs";
 
 const { atLeast, atMost, ratio, target } = harness;
 const COUNT = harness.size(100_000, 1_000);
-/** Maps are repeated for so long: a single one of the fastest takes 30 ms. */
+/** Maps are repeated for this long: a single one of the fastest takes 30 ms. */
 const LEAST_MS = harness.size(250, 0);
 const MEBIBYTE = 2 ** 20;
 const OURS = "forkmap pool";
@@ -32,13 +32,13 @@ const NAMES = [
 const run = promisify(execFile);
 
 harness.introduce("throughput");
-/** Its `run` gives what the program has printed. */
+/** A contender whose `run` returns the figures that the program has printed. */
 const figures = await harness.race(
   [...NAMES, STREAM_MEMORY].map((name) => (name === PYTHON ? python() : program(name))),
 );
 report();
 
-/** Each turn is a program of its own, so that no contender meets another's garbage and its memory is its own. */
+/** Each turn is a separate program, so that a contender does not have another's garbage and its memory can be measured. */
 function program(name) {
   return {
     name,

@@ -1,6 +1,6 @@
 /**
- * Starts HTTP services that fail in every usual way, has the health probe look at them, and compares what it reports
- * with what is so. Exits 0 only when all of it is right.
+ * Starts HTTP services that fail in every usual way, runs the health probe on them, and compares its report with the
+ * expected one. Exits 0 only if all of it is right.
  */
 import { spawn } from "node:child_process";
 import { once } from "node:events";
@@ -12,7 +12,7 @@ import { fileURLToPath } from "node:url";
 
 interface Service {
   readonly name: string;
-  /** Absent: nothing listens there. */
+  /** If absent, nothing listens on the port. */
   readonly listener?: RequestListener;
   /** Status and number of attempts in the probe's table. */
   readonly expected: readonly [status: string, attempts: string];
@@ -60,7 +60,7 @@ const SERVICES: readonly Service[] = [
   },
 ];
 
-// `| head` has seen enough.
+// The reader closed the pipe, as `| head` does.
 process.stdout.on("error", (error: NodeJS.ErrnoException) => {
   if (error.code !== "EPIPE") throw error;
   process.exit();
@@ -95,7 +95,7 @@ interface Probe {
   readonly exitCode: number | null;
 }
 
-/** The program as a user runs it: a process of its own, URLs on its standard input, its complaints on our stderr. */
+/** Runs the probe as a user does: a process of its own, URLs on its standard input, its error messages on our stderr. */
 async function probeAll(urls: readonly string[]): Promise<Probe> {
   // health-probe.js beside the compiled demo, health-probe.ts when Node runs the sources.
   const own = fileURLToPath(import.meta.url);

@@ -21,7 +21,7 @@ export class Digest extends ParallelWorker {
   }
 }
 
-// Before anything that prints: to find the class, a child runs this file again up to this line.
+// Must come before code that prints: to find the class, another process runs this file again up to this line.
 const parallel = new Parallel(new Digest());
 
 const HELP = `Usage: digest [--concurrency <n>] <path ...>
@@ -44,7 +44,7 @@ interface Command {
   readonly concurrency: number;
 }
 
-// `| head` has seen enough.
+// The reader closed the pipe, as `| head` does.
 process.stdout.on("error", (error: NodeJS.ErrnoException) => {
   if (error.code !== "EPIPE") throw error;
   process.exit();
@@ -75,14 +75,14 @@ async function main(): Promise<number> {
 
   for (const [index, digest] of digests.entries()) {
     const file = files[index]!;
-    // The cause is what the worker met; without one the child died, and the error says how.
+    // `cause` is the error of the worker. Without a cause the child died, and the error says how.
     if (digest.status === "rejected") fail(file, (digest.reason as Error).cause ?? digest.reason);
     else process.stdout.write(lineOf(digest.value, file));
   }
   return failures === 0 ? 0 : 1;
 }
 
-/** The path itself if it is no folder, else all regular files in it, by name. */
+/** Returns the path itself if it is not a folder, else all regular files in it, by name. */
 async function filesBelow(
   path: string,
   fail: (path: string, why: unknown) => void,
@@ -106,7 +106,7 @@ function byName(one: Dirent, other: Dirent): number {
   return one.name < other.name ? -1 : 1;
 }
 
-/** A name with a line break or a backslash is escaped, and the line begins with a backslash to say so. */
+/** As sha256sum does, escapes a name with a line break or a backslash, and marks the line with a backslash at its start. */
 function lineOf(digest: string, path: string): string {
   const escaped = path.replaceAll(/[\\\n\r]/g, (character) => ESCAPES[character]!);
   return `${escaped === path ? "" : "\\"}${digest}  ${escaped}\n`;
@@ -116,7 +116,7 @@ function complain(message: string): void {
   process.stderr.write(`digest: ${message}\n`);
 }
 
-/** What is asked for, or the text that answers `--help` and `--version`. */
+/** Returns the command to run, or the text that answers `--help` and `--version`. */
 function parseCommand(argv: readonly string[]): Command | { readonly answer: string } {
   const { values, positionals } = parse(argv);
   if (values.help) return { answer: HELP };
@@ -148,7 +148,7 @@ function parse(argv: readonly string[]) {
       },
     });
   } catch (error) {
-    // Its further lines and sentences explain the parser.
+    // Only the first sentence: the others explain the parser.
     const [problem] = (error as Error).message.split(/\n|\. /);
     throw new UsageError(`${problem} (see digest --help)`);
   }

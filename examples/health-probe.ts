@@ -1,7 +1,7 @@
 #!/usr/bin/env node
 /**
- * Probes HTTP services, each from a process of its own, and prints a table of how they are. A probe that hangs or
- * crashes costs its own line, never the others.
+ * Probes HTTP services, each from a process of its own, and prints a table of their state. A probe that hangs or
+ * crashes affects only its own line.
  *
  *   health-probe https://example.org/ http://127.0.0.1:8080/health
  */
@@ -11,14 +11,14 @@ import { text } from "node:stream/consumers";
 import { parseArgs } from "node:util";
 import { ItemError, ItemTimeoutError, JsonWorker, Parallel, type TaskContext } from "forkmap";
 
-/** What a healthy service gave. */
+/** The result for a healthy service. */
 interface Answer {
   readonly status: number;
   readonly ms: number;
   readonly attempts: number;
 }
 
-/** Its fields travel to the parent with it, as `cause` of an ItemError. */
+/** Reaches the parent with its fields, as `cause` of an ItemError. */
 class Unhealthy extends Error {
   /** The word for the table. */
   readonly what: string;
@@ -41,7 +41,7 @@ export class HealthProbe extends JsonWorker<string, Answer> {
     });
     const { status } = response;
     try {
-      // To its end: headers may be all that a sick service gets out.
+      // Read to the end: a failing service may send only the headers.
       for await (const _ of response.body ?? []);
     } catch (error) {
       throw new Unhealthy("cut short", status, startedAt, { cause: error });
@@ -51,18 +51,18 @@ export class HealthProbe extends JsonWorker<string, Answer> {
   }
 }
 
-/** `fetch` only says that it failed; why is in the cause of its error. */
+/** The error of `fetch` only says that it failed; its `cause` has the reason. */
 function connectionProblem(error: unknown): string {
   const cause = error instanceof Error && error.cause instanceof Error ? error.cause : error;
   const { code } = cause as { code?: unknown };
   if (code === "ECONNREFUSED") return "refused";
-  // UND_ERR_SOCKET: the other side closed the connection without a word.
+  // UND_ERR_SOCKET: the other side closed the connection without an answer.
   if (code === "ECONNRESET" || code === "EPIPE" || code === "UND_ERR_SOCKET") return "reset";
   if (code === "ENOTFOUND") return "no such host";
   return typeof code === "string" ? code : String(cause);
 }
 
-// Before anything that reads input or prints: to find the class, a child runs this file again up to this line.
+// Must come before code that reads or prints: to find the class, another process runs this file again up to this line.
 const parallel = new Parallel(new HealthProbe());
 
 const HELP = `Usage: health-probe [options] [url ...]
@@ -94,7 +94,7 @@ interface Settings {
 interface Report {
   readonly url: string;
   readonly healthy: boolean;
-  /** HTTP status code, `null` when none came. */
+  /** HTTP status code, `null` if there was no response. */
   readonly status: number | null;
   /** What went wrong. */
   readonly problem: string | null;
@@ -102,7 +102,7 @@ interface Report {
   readonly attempts: number;
 }
 
-// `| head` has seen enough.
+// The reader closed the pipe, as `| head` does.
 process.stdout.on("error", (error: NodeJS.ErrnoException) => {
   if (error.code !== "EPIPE") throw error;
   process.exit();
@@ -182,7 +182,7 @@ function paint(cell: string, healthy: boolean | undefined): string {
   return `\x1b[${healthy ? 32 : 31}m${cell}\x1b[39m`;
 }
 
-/** What the command line asks for, or the text that answers `--help` and `--version`. */
+/** Returns the settings of the command line, or the text that answers `--help` and `--version`. */
 async function readSettings(argv: readonly string[]): Promise<Settings | string> {
   const { values, positionals } = parse(argv);
   if (values.help) return HELP;
@@ -215,7 +215,7 @@ function parse(argv: readonly string[]) {
       },
     });
   } catch (error) {
-    // Its further lines and sentences explain the parser.
+    // Only the first sentence: the others explain the parser.
     const [problem] = (error as Error).message.split(/\n|\. /);
     throw new UsageError(`${problem} (see health-probe --help)`);
   }

@@ -1,18 +1,18 @@
-/** The workers given to forkmap that use the network. */
+/** The workers of forkmap that use the network. */
 import { Work } from "./forkmap.mjs";
 import { work } from "./work.mjs";
 
-/** Its fork server finds the word fetch here, and loads all that takes. */
+/** The fork server finds the word fetch in this class, and loads everything that fetch needs. */
 export class Fetch extends Work {
   process(n) {
     return work[this.kind](n);
   }
 }
 
-/** Its fork server has fetched something itself as well. */
+/** The fork server also fetches something itself. */
 export class FetchReady extends Fetch {
   async preload() {
-    // No connection: one that the fork server opens would be shared by all children.
+    // Opens no connection: children would share a connection of the fork server.
     const response = await fetch("data:,");
     await response.text();
   }

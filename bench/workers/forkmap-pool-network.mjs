@@ -1,4 +1,4 @@
-/** The worker given to forkmap's pool that uses the network. */
+/** The worker of forkmap's pool that uses the network. */
 import { ParallelWorker } from "forkmap";
 
 export class Fetch extends ParallelWorker {

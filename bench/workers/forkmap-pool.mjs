@@ -1,4 +1,7 @@
-/** The workers given to forkmap's pool, but for the one that uses the network: a fork server loads all that takes for them. */
+/**
+ * The workers of forkmap's pool that do not use the network. Workers that do have a module of their own, because
+ * the fork server loads all network code if the worker's module mentions it.
+ */
 import { ParallelWorker } from "forkmap";
 import * as jobs from "./jobs.mjs";
 

@@ -1,4 +1,7 @@
-/** The workers given to forkmap, but for those that use the network: a fork server loads all that takes for them. */
+/**
+ * The workers of forkmap that do not use the network. Workers that do have a module of their own, because
+ * the fork server loads all network code if the worker's module mentions it.
+ */
 import { ParallelWorker } from "forkmap";
 import { hold } from "./ballast.mjs";
 import { makeBytes, makeText } from "./payloads.mjs";

@@ -1,4 +1,4 @@
-/** The other end of a loopback fetch, in a process of its own so that it shares no event loop with a contender. Its argument is its latency in ms. */
+/** The server of a loopback fetch, in a process of its own so that it shares no event loop with a contender. The argument is its latency in ms. */
 import { createServer } from "node:http";
 
 const latency = Number(process.argv[2] ?? 0);

@@ -1,4 +1,4 @@
-/** A child of `child_process.fork`: one item comes, one result goes, the process ends. */
+/** A child of `child_process.fork`: receives one item, sends one result and ends. */
 import { makeBytes, makeText } from "./payloads.mjs";
 import { smallWork, waitAsync, waitSync } from "./stay.mjs";
 import { work } from "./work.mjs";
@@ -16,6 +16,6 @@ process.once("message", (message) => void answer(message));
 
 async function answer({ kind, item }) {
   const result = await jobs[kind](item);
-  // Not left to end by itself: an idle keep-alive connection must not make the peer look slow.
+  // Ends at once: otherwise an idle keep-alive connection would make this contender look slow.
   process.send(result, () => process.exit());
 }

@@ -1,4 +1,4 @@
-/** What jest-worker runs. */
+/** The module that jest-worker runs. */
 import { work } from "./work.mjs";
 
 export function run(kind, item) {

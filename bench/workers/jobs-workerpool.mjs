@@ -1,4 +1,4 @@
-/** What workerpool runs. */
+/** The module that workerpool runs. */
 import workerpool from "workerpool";
 import * as jobs from "./jobs.mjs";
 

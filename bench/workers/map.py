@@ -1,4 +1,4 @@
-"""Python's multiprocessing: a process per item, two at a time. Prints the ms it took, measured here, with the pool's start and end."""
+"""Python's multiprocessing: a process per item, two at a time. Prints the ms, measured here, with the pool's start and end."""
 import multiprocessing
 import sys
 import time

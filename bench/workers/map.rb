@@ -1,4 +1,4 @@
-# Ruby's parallel gem: a process per item, two at a time. Prints the ms it took, measured here: Ruby's own start is no part of it.
+# Ruby's parallel gem: a process per item, two at a time. Prints the ms, measured here, without Ruby's own start.
 require "parallel"
 
 count = Integer(ARGV.fetch(0))

@@ -1,8 +1,8 @@
-/** Large values that are made anew each time, so that every contender pays for making them alike. */
+/** Large values that are created anew each time, so that the cost is the same for every contender. */
 const LINE = "The quick brown fox jumps over the lazy dog, again and again, 0123456789.\n";
 
 export function makeText(bytes) {
-  // ASCII without anything that JSON escapes: the easiest text there is for a peer that sends JSON.
+  // ASCII without characters that JSON escapes: the best case for a contender that sends JSON.
   return Buffer.alloc(bytes, LINE).toString("latin1");
 }
 

@@ -1,12 +1,12 @@
 /**
- * A program that has just started: times a pool of so many slots from the import of its library, and prints JSON: the ms
- * to the first result of as many items as slots, or, where the items are held, to when the last of them had begun.
+ * A program that has just started: times a pool from the import of its library, with as many items as slots, and prints
+ * JSON: the ms to the first result or, if items run for a while, until the last of them had begun.
  */
 const [name, slotsText, holdText] = process.argv.slice(2);
 const slots = Number(slotsText);
 const hold = Number(holdText);
 
-/** Each imports what it needs, as that is part of the time; `each` calls back with the results as they come. */
+/** Each imports its library, because the import is part of the time; `each` calls back with the results as they come. */
 const contenders = {
   "forkmap pool": () => forkmap({}),
   "forkmap pool, spawn": () => forkmap({ startMethod: "spawn" }),
@@ -30,7 +30,7 @@ await pool.each(Array(slots).fill(hold), (result) => {
 });
 await pool.close();
 const places = new Set(results.map((result) => result.split(" ")[1]));
-// Items that are held meet all slots; others may be done before the last slot has started.
+// Items that run for a while occupy all slots; others may be done before the last slot has started.
 if (results.length !== slots || (hold > 0 && places.size !== slots))
   throw new Error(`${results.length} results from ${places.size} slots of ${slots}`);
 const lastBegun = results

@@ -1,4 +1,7 @@
-/** What poolifier runs. An ES module loads too late here: the pool's first message comes before its listener, and the pool waits for ever. */
+/**
+ * The module that poolifier runs. An ES module would load too late: the pool's first message would come before its listener
+ * exists, and the pool would wait forever.
+ */
 const { ClusterWorker } = require("poolifier");
 
 module.exports = new ClusterWorker({ double: require("./double.cjs") });

@@ -1,4 +1,4 @@
-/** The same without an event loop: it reads and writes by blocking, so `process` could await nothing. */
+/** As raw-pipes-child.mjs without an event loop: it reads and writes by blocking, so the work could not await. */
 import { readSync, writeSync } from "node:fs";
 import double from "./double.cjs";
 

@@ -1,4 +1,4 @@
-/** A child of raw-pipes.mjs: a line is a batch of items, the answer a line with their results. */
+/** A child of raw-pipes.mjs: each line is a batch of items, and the answer is a line with their results. */
 import double from "./double.cjs";
 
 let rest = "";

@@ -1,4 +1,4 @@
-"""A program for a CommandWorker, and for the loop written by hand: one line in, one line out."""
+"""The program for the CommandWorker and for the loop written by hand: one line in, one line out."""
 import json
 import sys
 

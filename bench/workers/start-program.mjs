@@ -5,7 +5,7 @@ import { fileURLToPath } from "node:url";
 const KIND = "returns at once";
 const LATER_CALLS = 10;
 
-/** What a program imports at its top is loaded before the clock starts. */
+/** Modules that a program imports at its top are loaded before the clock starts. */
 const contenders = {
   async "forkmap fork"() {
     return await forkmap("fork");

@@ -1,10 +1,10 @@
-/** An item that is worked on and then stays, so that its process can be looked at; the bench kills it. */
+/** An item that does some work and then waits, so that its process can be measured; the bench kills it. */
 import { setTimeout as sleep } from "node:timers/promises";
 
-/** Longer than any bench looks; ends a child whose bench has died. */
+/** Longer than any bench measures; ends a child whose bench has died. */
 const STAY_MS = 120_000;
 
-/** What a small item may be: some parsing, some strings, some objects. */
+/** A typical small item: some parsing, some strings, some objects. */
 export function smallWork() {
   const rows = JSON.parse(
     `[${Array.from({ length: 200 }, (_, i) => `{"id":${i},"name":"row ${i}"}`).join(",")}]`,

@@ -1,15 +1,15 @@
 /**
- * One contender of bench/throughput in a program of its own: maps once to warm up, then for the time it is given, and
- * prints as JSON the ms of a map and the peak memory of this process after the first one.
+ * One contender of bench/throughput in a program of its own: maps once to warm up, then repeatedly for the given time, and
+ * prints as JSON the ms of a map and the peak memory of this process after the first map.
  */
 import { processPools, threadPools } from "../peers.mjs";
 
 const WIDTH = 2;
-/** Under way at once at a peer, and at each of its processes: more gain nothing, and all at once cost up to three quarters of the speed. */
+/** Calls under way at once in a pool, and in each of its processes; more gain nothing, and all at once cost up to 3/4 of the speed. */
 const WINDOW = 256;
 const AHEAD = 128;
 const FIBERS = 50;
-/** Of a stream: more items, as it takes them one by one. */
+/** A stream maps more items, because it takes them one by one. */
 const STREAM_FACTOR = 10;
 const TENTHS = 10;
 const SAMPLES_PER_TENTH = 20;
@@ -45,7 +45,7 @@ const figures =
       ? await streamMemory()
       : await maps(await contenders[name](), Number(leastMsText));
 console.log(JSON.stringify(figures));
-// Not left to end by itself: what a peer leaves behind must not keep the bench waiting.
+// Ends at once: anything that a library leaves open must not keep the bench waiting.
 process.exit();
 
 async function maps(contender, leastMs) {
@@ -65,7 +65,7 @@ async function maps(contender, leastMs) {
   return { ms: ms / maps, peakBytes };
 }
 
-/** Its ms are those of as many items as the others map. */
+/** Reports the ms for as many items as the others map. */
 async function stream() {
   const parallel = await streamer();
   await read(parallel.stream(numbers(count)));
@@ -76,7 +76,7 @@ async function stream() {
   return { ms, peakBytes: peakRss() };
 }
 
-/** Not timed: collects garbage at the end of each tenth to see what is held. */
+/** Not timed: collects garbage at the end of each tenth to measure the memory still held. */
 async function streamMemory() {
   const { setFlagsFromString } = await import("node:v8");
   const { runInNewContext } = await import("node:vm");
@@ -84,7 +84,7 @@ async function streamMemory() {
   const collectGarbage = runInNewContext("gc");
   const parallel = await streamer();
   const items = count * STREAM_FACTOR;
-  // V8 has made room for young objects then: it does so in any program, 14 MiB of it within the first million.
+  // By then V8 has grown its space for young objects, as in any program: by 14 MiB within the first million.
   await read(parallel.stream(numbers(items)));
   const held = [];
   const rss = [];

@@ -1,4 +1,4 @@
-/** What tinypool runs. */
+/** The module that tinypool runs. */
 import { work } from "./work.mjs";
 
 export default ({ kind, item }) => work[kind](item);

@@ -1,4 +1,4 @@
-/** The work that every Node contender does: the same functions, whatever runs them. */
+/** The work that every Node contender does: the same functions for all. */
 import { readFile } from "node:fs/promises";
 import { setTimeout as sleep } from "node:timers/promises";
 import { threadId } from "node:worker_threads";
@@ -22,7 +22,7 @@ export const work = {
     const response = await fetch(`${process.env.BENCH_URL}/${n}`);
     return await response.text();
   },
-  /** Not measured: shows that no two items have met in one process or thread. */
+  /** Not measured: proves that no two items shared a process or thread. */
   identity: () => `${process.pid}/${threadId}`,
 };
 

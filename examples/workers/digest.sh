@@ -4,7 +4,7 @@ set -eu
 . "$(dirname "$0")/forkmap-worker.sh"
 
 digest() {
-  line=$(sha256sum <"$1") # Not in a pipe: there its status would be lost.
+  line=$(sha256sum <"$1") # Not in a pipe, which would lose its status.
   printf '%s' "${line%% *}"
 }
 

@@ -1,8 +1,8 @@
 # Serves the items of a CommandWorker of forkmap: `serve handler` calls that function or command
-# with each. What it prints is the result: text, or what RESULT_TYPE says (json, bytes). A status
-# other than 0 is an error; 75: the item is to be sent again after as many seconds as it prints.
+# with each item. Its output is the result: text, or the RESULT_TYPE (json, bytes). A status other
+# than 0 is an error; 75 means: send the item again after the number of seconds that it prints.
 
-# For the protocol only: what else is printed goes to stderr, what else reads finds nothing.
+# stdin and stdout are for the protocol only: other output goes to stderr, other readers get EOF.
 exec 4<&0 </dev/null 3>&1 1>&2
 
 serve() {
@@ -22,10 +22,10 @@ serve() {
     esac
     printf '{"id":"%s","status":%s}\n' "$id" "$answer" >&3
   done
-  trap : TERM # What the program does at its end is not interrupted.
+  trap : TERM # SIGTERM must not interrupt the work at the end.
 }
 
-decode_item() { # A string becomes its text, all else stays JSON. Records are what backslashes part.
+decode_item() { # A string becomes its text, other JSON stays as it is. Backslashes separate the records.
   case $item in \"*) item=${item#\"} item=${item%\"} ;; *) return 0 ;; esac
   case $item in *\\*) item=$(printf %s "$item" | LC_ALL=C awk "$unescape"; printf .) item=${item%.} ;; esac
 }
@@ -34,6 +34,6 @@ unescape='BEGIN { RS = "\\"; ORS = ""; HEX = "123456789abcdef" }
   $0 == "" { print "\\"; isPlain = 1; next }
   { c = substr($0, 1, 1); if (i = index("bfnrt", c)) c = substr("\b\f\n\r\t", i, 1) }
   c == "u" { for (n = 0; i < 4; i++) n = n * 16 + index(HEX, tolower(substr($0, i + 2, 1))) }
-  c == "u" { $0 = substr($0, 5); if (n > 2047) n = 63 } # "?": such are sent as they are
+  c == "u" { $0 = substr($0, 5); if (n > 2047) n = 63 } # Half a surrogate pair: "?"
   c == "u" { c = n < 128 ? sprintf("%c", n) : sprintf("%c%c", 192 + n / 64, 128 + n % 64) }
   { print c substr($0, 2) }'

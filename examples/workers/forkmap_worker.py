@@ -1,15 +1,15 @@
 """Serves the items of a CommandWorker of forkmap: serve(handler) calls handler(item) for each.
-What that returns is bytes or what JSON can hold."""
+The handler returns bytes or a value that JSON can represent."""
 import json, os, signal, sys, traceback
 from pathlib import Path
 
-# For the protocol only: what else is printed goes to stderr, what else reads finds nothing.
+# stdin and stdout are for the protocol only: other output goes to stderr, other readers get EOF.
 requests, answers = os.fdopen(os.dup(0), "rb"), os.fdopen(os.dup(1), "w")
 os.dup2(os.open(os.devnull, os.O_RDONLY), 0)
 os.dup2(2, 1)
 sys.stdout = sys.stderr
 
-class Throttled(Exception):  # Not now: the item is to be sent again after so many seconds.
+class Throttled(Exception):  # Not now: asks to send the item again after this many seconds.
     def __init__(self, seconds=60):
         self.seconds = seconds
 
@@ -19,7 +19,7 @@ def serve(handler):
         for number, request in enumerate(map(json.loads, requests)):
             answer = answer_to(request, handler, f"result-{number}")
             print(json.dumps({"id": request["id"], **answer}), file=answers, flush=True)
-    finally:  # What the program does at its end is not interrupted.
+    finally:  # SIGTERM must not interrupt the work at the end.
         signal.signal(signal.SIGTERM, lambda *_: None)
 
 def answer_to(request, handler, name):

@@ -1,11 +1,11 @@
 # Serves the items of a CommandWorker of forkmap: ForkmapWorker.serve { |item| item.upcase }
-# What the block returns is what JSON can hold, or bytes: a string with the encoding BINARY.
+# The block returns a value that JSON can represent, or bytes: a string with the encoding BINARY.
 require "json"
 
 module ForkmapWorker
-  Throttled = Class.new(StandardError) # raise Throttled, 5: the item is to be sent again after 5 s.
-  Encoding.default_external = Encoding::UTF_8 # Items are, whatever LANG says.
-  # For the protocol only: what else is printed goes to stderr, what else reads finds nothing.
+  Throttled = Class.new(StandardError) # raise Throttled, 5 asks to send the item again after 5 s.
+  Encoding.default_external = Encoding::UTF_8 # The encoding of items, whatever LANG says.
+  # stdin and stdout are for the protocol only: other output goes to stderr, other readers get EOF.
   REQUESTS, ANSWERS = $stdin.dup, $stdout.dup
   $stdin.reopen(File::NULL)
   $stdout.reopen($stderr)
@@ -18,7 +18,7 @@ module ForkmapWorker
       ANSWERS.puts(JSON.generate({ id: line[/\d+/], **answer }, max_nesting: 0)) # The id comes first.
     end
   ensure
-    trap("TERM") {} # What the program does at its end is not interrupted.
+    trap("TERM") {} # SIGTERM must not interrupt the work at the end.
   end
 
   def self.answer_to(line, name)
