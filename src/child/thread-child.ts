@@ -43,7 +43,7 @@ runner = new Runner(
     say,
     busy,
     onInterrupt: () => void Atomics.store(heeds, 0, 1),
-    ...(start.payload ? { tellRejections: reportRejectionsSoon } : {}),
+    ...(start.payload ? { reportRejections: reportRejectionsSoon } : {}),
     done,
   },
 );

@@ -1,55 +1,29 @@
 /**
- * A pool: numbered slots, and the calls whose tasks they run. Whenever a slot is free it takes what a call has for
- * it, the lowest num first; so nothing is assigned ahead of time, and a slot is only started when there is work for it.
- * The pool of a `Parallel` is one that lasts; a call with a child per item has one of its own.
+ * A pool of numbered slots, and the calls whose tasks they run. A slot takes tasks from a call only when it is free, the lowest
+ * num first: nothing is assigned ahead of time, and a child is only started when there is work for it. A warm pool is shared by
+ * all calls of a `Parallel`; a call with one child per item has a pool of its own.
  */
+import { warnOfClose } from "../launch/close-warning.js";
 import { Deadline } from "../launch/deadline.js";
-import * as diagnostics from "../observe/diagnostics.js";
-import { MANY_ITEMS, ONE_ITEM } from "../wire/ledger.js";
 import type { Launcher, Room } from "../launch/launcher.js";
 import { monotonic } from "../system/monotonic.js";
-import type { OutputMode } from "../options.js";
-import { outside } from "../launch/outside.js";
-import { ChildOutput } from "./output/child-output.js";
-import { newMark } from "../wire/output-mark.js";
-import { isBackedUp, onceDrained } from "./output/printer.js";
-import type { LongItem } from "../wire/payload.js";
-import type { Limits } from "../options.js";
-import type { Meter } from "../observe/stats.js";
-import type { TaskOwner } from "./task-owner.js";
-import { hasDescriptors } from "../system/shortage.js";
-import { warnOfClose } from "../launch/close-warning.js";
-import { MemoryGate } from "./memory-gate.js";
-import { Slot } from "./slot.js";
-import type { SlotHost } from "./slot-host.js";
-import type { Pool } from "./pool.js";
 import { clearTimeout, setTimeout } from "../system/timers.js";
+import { MANY_ITEMS, ONE_ITEM } from "../wire/ledger.js";
+import type { LongItem } from "../wire/payload.js";
+import { MemoryGate } from "./memory-gate.js";
+import { isBackedUp, onceDrained } from "./output/printer.js";
+import type { Pool } from "./pool.js";
+import { Slot } from "./slot.js";
+import { makeSlotHost, type SlotHost, type SlotPoolOptions } from "./slot-host.js";
+import type { TaskOwner } from "./task-owner.js";
 
-/** To hand work from one slot to another wakes two processes, which takes about half of it. */
+/** Moving work from one slot to another wakes two processes, which takes about half of this. */
 const WORTH_TAKING_MS = 1;
-/** What was thought to be less, and has not been begun after so many ms, is more. */
+/** A task that was estimated to be shorter, and still has not begun after this time, is moved all the same. */
 const OVERDUE_MS = 20;
 
-/** So often it is tried again: others may have ended just then. */
+/** How often a start is tried again while no other child runs: other programs may have just freed something. */
 const MAX_ALONE = 2;
-
-export interface SlotPoolOptions {
-  readonly size: number;
-  readonly isShared: boolean;
-  /** 1: each child comes with its item. */
-  readonly maxItemsPerChild: number;
-  readonly maxRss: number | undefined;
-  readonly scratchRoot: string | undefined;
-  readonly limits: Limits | undefined;
-  readonly output: OutputMode;
-  /** In ms. */
-  readonly closeTimeout: number;
-  /** An id for a child, never used before with the same launcher. */
-  readonly nextId: () => string;
-  readonly meter: Meter;
-  /** Name of its class. */
-  readonly worker: string;
-}
 
 export class SlotPool implements Pool {
   readonly #room: Room;
@@ -66,7 +40,7 @@ export class SlotPool implements Pool {
   #isOverdue = false;
   #isDispatching = false;
   #isDue = false;
-  /** So often one after the other a child could not be started while no other had anything to do. */
+  /** How often in a row a child could not be started while no other slot had a task. */
   #failedAlone = 0;
   #onEmpty: (() => void) | undefined;
   #closing: Promise<void> | undefined;
@@ -83,14 +57,28 @@ export class SlotPool implements Pool {
     this.#room = room;
     this.#options = options;
     this.#size = options.size;
-    this.#host = this.#makeHost();
+    this.#host = makeSlotHost(room, options, {
+      isBusyBeside: (num) => this.#isBusyBeside(num),
+      isHopeless: (num) => {
+        if (this.#isBusyBeside(num)) return false;
+        return (this.#failedAlone += 1) > MAX_ALONE;
+      },
+      onChildEnd: (life, hasStarted) => {
+        if (hasStarted) this.#failedAlone = 0;
+        for (const owner of this.#owners) owner.childEnded(life);
+      },
+      onFree: () => {
+        if (this.#onEmpty && this.#isEmpty) this.#onEmpty();
+        this.dispatch();
+      },
+    });
   }
 
   get size(): number {
     return this.#size;
   }
 
-  /** Slots beyond it end once they have done what they have. */
+  /** Slots from this number on end once they have done their tasks. */
   set size(size: number) {
     this.#size = size;
     for (const slot of this.#slots) {
@@ -108,7 +96,7 @@ export class SlotPool implements Pool {
     this.#owners.push(owner);
   }
 
-  /** The call is told of the children that outlive it. */
+  /** Removes a call, after it has been notified of the children that outlive it. */
   remove(owner: TaskOwner): void {
     for (const slot of this.#slots) {
       const life = slot.life(monotonic(), "outlives the call");
@@ -119,22 +107,22 @@ export class SlotPool implements Pool {
     this.#memory.forget();
   }
 
-  /** Gives what there is to whoever is free; to be called when either may have changed. */
+  /** Gives waiting tasks to free slots; called when there may be more of either. */
   dispatch(): void {
     this.#isDue = true;
-    // Taking a task may end a call, whose end may free a slot.
+    // Taking a task can end a call, and the end of a call can free a slot: the loop below runs again for that.
     if (this.#isDispatching || this.#isPrinting()) return;
     this.#isDispatching = true;
     while (this.#isDue) {
       this.#isDue = false;
-      // A batch for each call in turn.
+      // One batch for each call in turn.
       while (this.#owners.filter((owner) => this.#serve(owner)).length > 0);
       for (const owner of this.#owners) if (this.#takeBack(owner)) this.#isDue = true;
     }
     this.#isDispatching = false;
   }
 
-  /** A long item is done with. */
+  /** Releases a long item that will not be run any more. */
   releaseItem(item: LongItem): void {
     this.#room.items.release(item);
   }
@@ -144,17 +132,17 @@ export class SlotPool implements Pool {
     for (const slot of this.#slots) if (slot.isServing(owner)) slot.kill();
   }
 
-  /** Takes back what has not been begun of this call's tasks. */
+  /** Takes back the tasks of this call that no child has begun. */
   recall(owner: TaskOwner): void {
     for (const slot of this.#slots) if (slot.isServing(owner)) slot.recall();
   }
 
-  /** Also those that have nothing to do. */
+  /** Kills all children, idle ones as well. */
   killAll(): void {
     for (const slot of this.#slots) slot.kill();
   }
 
-  /** Ends all children once they have nothing to do, and removes what is left of them. */
+  /** Ends each child once it is idle, then removes the scratch directory. */
   close(): Promise<void> {
     return (this.#closing ??= this.#close());
   }
@@ -183,7 +171,7 @@ export class SlotPool implements Pool {
     }
   }
 
-  /** Whether lines of items that are done pile up: until they are gone, no others are run. */
+  /** Whether the output of finished items waits for a slow reader: no other items are run until it is written. */
   #isPrinting(): boolean {
     const { output } = this.#options;
     const isPrinted = output === "tag" || (output === "inherit" && this.#room.readsStderr === true);
@@ -192,7 +180,7 @@ export class SlotPool implements Pool {
     return true;
   }
 
-  /** The same each time, so that it is called once. */
+  /** One function, so that a set of callbacks holds it once. */
   readonly #onDrained = (): void => this.dispatch();
 
   #serve(owner: TaskOwner): boolean {
@@ -204,7 +192,7 @@ export class SlotPool implements Pool {
     return true;
   }
 
-  /** For a slot that has nothing to do: what is waiting in the one that has the most. */
+  /** If a slot is idle: takes back the tasks that wait in the slot that has most of them. Returns whether it did. */
   #takeBack(owner: TaskOwner): boolean {
     if (this.#host.isOneItem || this.#slotFor(owner)?.load !== 0) return false;
     let busiest: Slot | undefined;
@@ -215,7 +203,7 @@ export class SlotPool implements Pool {
     }
     if (!busiest) return false;
     const isWorthIt = most * owner.batching.msPerItem >= WORTH_TAKING_MS;
-    // One that is at nothing yet is about to begin: two slots would go on taking from each other.
+    // A slot that runs nothing yet is about to begin: two slots would keep taking from each other.
     const isAtWork = busiest.load > most;
     if (!(isWorthIt && isAtWork) && !this.#isOverdue) {
       this.#overdueTimer ??= setTimeout(() => this.#lookAgain(), OVERDUE_MS).unref();
@@ -232,7 +220,7 @@ export class SlotPool implements Pool {
     this.#isOverdue = false;
   }
 
-  /** The one with the fewest tasks, and of those the lowest. */
+  /** Returns the slot with the fewest tasks that has room; among equals, the lowest. */
   #slotFor(owner: TaskOwner): Slot | undefined {
     const hasEnough = this.#hasEnough(owner);
     let best: Slot | undefined;
@@ -249,65 +237,19 @@ export class SlotPool implements Pool {
     return best;
   }
 
-  /** Whether it has as many slots of a pool at work as one call may have. */
+  /** Whether the call already uses as many slots of a shared pool as its `concurrency` allows. */
   #hasEnough(owner: TaskOwner): boolean {
     const { concurrency = Infinity } = owner.options;
-    // A call's own pool has the size that was asked for, and a new one when that is changed.
+    // The size of a call's own pool is its concurrency.
     if (!this.#options.isShared || concurrency >= this.#size) return false;
     return this.#slots.filter((slot) => slot.isServing(owner)).length >= concurrency;
   }
 
-  get #isEmpty(): boolean {
-    return this.#slots.every((slot) => slot.isEmpty);
+  #isBusyBeside(num: number): boolean {
+    return this.#slots.some((each) => each.num !== num && each.load > 0);
   }
 
-  #makeHost(): SlotHost {
-    const { maxItemsPerChild, maxRss, limits, nextId, meter, worker, output } = this.#options;
-    const { directory, readsStderr, descriptors = 0 } = this.#room;
-    const isRead = output !== "inherit" || readsStderr === true;
-    const isOneItem = maxItemsPerChild === 1;
-    const shape = isOneItem ? ONE_ITEM : MANY_ITEMS;
-    return {
-      isOneItem,
-      maxItemsPerChild,
-      capacity: shape.times,
-      ledger: (num) => this.#room.ledger(num),
-      hasDescriptors: () => descriptors === 0 || hasDescriptors(descriptors),
-      startOf: (num, generation) => ({
-        num,
-        generation,
-        directory,
-        shape,
-        name: `${num}-${generation}`,
-        ...(limits ? { limits } : {}),
-        ...(maxRss === undefined ? {} : { maxRss }),
-        ...(isRead ? { mark: newMark() } : {}),
-      }),
-      launch: (start, events) => outside(() => this.#room.start({ id: nextId(), start }, events)),
-      outputOf: ({ mark }, source) => (isRead ? new ChildOutput(output, mark!, source) : undefined),
-      directory,
-      items: this.#room.items,
-      keepsItems: this.#room.keepsItems === true,
-      isBusyBeside: (num) => this.#slots.some((each) => each.num !== num && each.load > 0),
-      isHopeless: (num) => {
-        if (this.#slots.some((each) => each.num !== num && each.load > 0)) return false;
-        return (this.#failedAlone += 1) > MAX_ALONE;
-      },
-      meter,
-      onChildStart: (num) => meter.childStarted(num),
-      onChildReady: (num, pid) => meter.child(num, pid),
-      onChildEnd: (life, hasStarted) => {
-        if (hasStarted) this.#failedAlone = 0;
-        meter.child(life.num, undefined);
-        if (diagnostics.children.hasSubscribers) {
-          diagnostics.children.publish({ worker, ...life } satisfies diagnostics.ChildMessage);
-        }
-        for (const owner of this.#owners) owner.childEnded(life);
-      },
-      onFree: () => {
-        if (this.#onEmpty && this.#isEmpty) this.#onEmpty();
-        this.dispatch();
-      },
-    };
+  get #isEmpty(): boolean {
+    return this.#slots.every((slot) => slot.isEmpty);
   }
 }

@@ -1,6 +1,6 @@
 /**
- * A slot: a place where one child runs at a time. It makes a child when it is given tasks and has none, and another when
- * that one has ended; its num outlives them all. What a child does with its tasks is in slot-child.ts.
+ * A slot: a place where one child runs at a time. A slot without a child makes one when it is given tasks; its num outlives
+ * all its children. What a child does with its tasks is in slot-child.ts.
  */
 import { type PackedItems, packItems } from "../wire/items.js";
 import type { Ledger } from "../wire/ledger.js";
@@ -19,11 +19,11 @@ export class Slot {
   #generation = 0;
   #child: SlotChild | undefined;
   #ledger!: Ledger;
-  /** It is not wanted any more. */
+  /** The slot is not wanted any more. */
   #isRetired = false;
-  /** It could not have a ledger, a descriptor or a process: it takes no tasks that others could do. */
+  /** No ledger, file descriptor or process was available: the slot takes no tasks while other slots can run them. */
   #isUnfit = false;
-  /** There was no room for what was to be sent ahead: it takes no more until it has none. */
+  /** There was no room for items to be sent ahead: the slot takes no more until its child has none. */
   #isCramped = false;
 
   constructor(num: number, host: SlotHost) {
@@ -35,7 +35,7 @@ export class Slot {
     return this.#child === undefined;
   }
 
-  /** The tasks in its child. */
+  /** How many tasks its child has. */
   get load(): number {
     return this.#child?.load ?? 0;
   }
@@ -44,7 +44,7 @@ export class Slot {
     return this.#child?.isServing(owner) ?? false;
   }
 
-  /** How many tasks of this owner it could take now. */
+  /** Returns how many tasks of this call the slot could take now. */
   roomFor(owner: TaskOwner): number {
     if (this.#isRetired || (this.#isUnfit && this.#host.isBusyBeside(this.num))) return 0;
     if (this.#isCramped && this.load > 0) return 0;
@@ -54,12 +54,12 @@ export class Slot {
     return Math.min(wanted, maxItemsPerChild, capacity, MAX_BATCH);
   }
 
-  /** How many tasks of this owner its child has not begun, and could be made to give back. */
+  /** Returns how many tasks of this call its child has not begun and could be made to give back. */
   waiting(owner: TaskOwner): number {
     return this.#child?.waiting(owner) ?? 0;
   }
 
-  /** Gives it tasks, at most as many as it has room for. */
+  /** Gives the slot tasks, at most as many as it has room for. */
   run(tasks: readonly Task[], owner: TaskOwner): void {
     let child: SlotChild | undefined;
     let packed: PackedItems;
@@ -76,47 +76,47 @@ export class Slot {
     const count = packed.items.length;
     if (count === tasks.length) return child.run(tasks, packed, owner);
     child.run(tasks.slice(0, count), packed, owner);
-    // What could not be put in is told of when it comes first.
+    // An item that does not fit is returned; it fails only when it is the first of a batch.
     owner.returned(tasks.slice(count));
   }
 
-  /** Ends the child with all it runs: `killSignal` first, SIGKILL when it takes too long. */
+  /** Ends the child with all it runs: by `killSignal` and then SIGKILL, or by SIGKILL at once. */
   kill(signal?: "SIGKILL"): void {
     this.#child?.kill(signal);
   }
 
-  /** Takes back what its child has not begun. */
+  /** Takes back the tasks that its child has not begun. */
   recall(): void {
     this.#child?.recall();
   }
 
-  /** Takes no more tasks; its child ends once it has none. */
+  /** Takes no more tasks; the child ends once it has none. */
   retire(): void {
     this.#isRetired = true;
     this.#child?.retire();
   }
 
-  /** Is wanted again. */
+  /** The slot is wanted again. */
   revive(): void {
     this.#isRetired = false;
     this.#child?.revive();
   }
 
-  /** The life of its child so far, if it has one. */
+  /** Returns the life of its child so far, if it has one. */
   life(end: number, how: string): ChildLife | undefined {
     return this.#child?.life(end, how);
   }
 
   /**
-   * Not launched yet; `undefined` when that cannot be and others can do the work.
+   * Makes a child without launching it; `undefined` if that is impossible and other slots can run the tasks.
    *
-   * @throws when there is nobody else
+   * @throws if it is impossible and no other slot is busy
    */
   #makeChild(): SlotChild | undefined {
     try {
       if (this.#generation === 0) this.#ledger = this.#host.ledger(this.num);
       this.#ledger.reset();
-      // The only one tries all the same.
+      // If no other slot is busy, the child is tried all the same.
       this.#isUnfit = this.#host.isBusyBeside(this.num) && !this.#host.hasDescriptors();
       if (this.#isUnfit) return undefined;
     } catch (error) {
@@ -133,8 +133,8 @@ export class Slot {
   }
 
   /**
-   * An item that is no JSON value any more ends the call. Else it is a full disk, mostly: it may be better when the others
-   * come again, or when what it has is done.
+   * Handles items that could not be packed. One that is no JSON value any more ends the call. Otherwise it is usually ENOSPC:
+   * the tasks are tried again after running items have freed their files, and only the first fails if none runs.
    */
   #refuse(tasks: readonly Task[], owner: TaskOwner, error: unknown): void {
     if (error instanceof TypeError) {

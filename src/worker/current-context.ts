@@ -1,16 +1,23 @@
 /** The frames around the running code: those of this child process, and those of workers that run inline in it. */
 import { AsyncLocalStorage } from "node:async_hooks";
-import type { Frame } from "./worker.js";
+import type { Frame, Instance } from "./worker.js";
 
 /** Key of `globalThis` for the frames around a child; a global symbol, as a process may have two copies of this package. */
-export const CONTEXT = Symbol.for("forkmap.context");
+const CONTEXT = Symbol.for("forkmap.context");
 
+const globals = globalThis as { [CONTEXT]?: readonly Frame[] };
 const inline = new AsyncLocalStorage<readonly Frame[]>();
+
+/** Makes `frame` that of this child process, inside of `around`. */
+export function enterFrame(frame: Frame, generation: number, around: readonly Frame[]): Instance {
+  const context = [...around, frame];
+  globals[CONTEXT] = context;
+  return { ...frame, generation, parent: around.at(-1), context };
+}
 
 /** Returns the frames from the outermost to the innermost. */
 export function currentContext(): readonly Frame[] {
-  const own = (globalThis as Record<symbol, unknown>)[CONTEXT] as Frame[] | undefined;
-  return inline.getStore() ?? own ?? [];
+  return inline.getStore() ?? globals[CONTEXT] ?? [];
 }
 
 /** Returns the frames inside an inline worker; `undefined` outside of one. */

@@ -136,7 +136,7 @@ export class ForkedChild {
     if (payload) {
       const events = eventsAlone(
         () => this.#leave(),
-        (then) => this.#tellRejections(then),
+        (then) => this.#reportRejections(then),
       );
       const runner = new Runner(this.#worker, start, this.#around, ledger, overflow, events);
       this.#notes = runner.notes;
@@ -147,7 +147,7 @@ export class ForkedChild {
   }
 
   /** Reports rejections after the microtasks. `begin` drains the first itself: a tick costs some 50 page faults. */
-  #tellRejections(then: () => void): void {
+  #reportRejections(then: () => void): void {
     if (this.#isBeginning) this.#afterMicrotasks = then;
     else reportRejectionsSoon(then);
   }

@@ -14,9 +14,9 @@ export function titleOf(name: string, { num, payload }: Start): string {
 /** Returns the events of a child whose one item came with its start; its exit signals that the item is done. */
 export function eventsAlone(
   done: () => void,
-  tellRejections: (then: () => void) => void = reportRejectionsSoon,
+  reportRejections: (then: () => void) => void = reportRejectionsSoon,
 ): RunnerEvents {
-  return { say() {}, busy() {}, onInterrupt, tellRejections, done };
+  return { say() {}, busy() {}, onInterrupt, reportRejections, done };
 }
 
 /** Reports unhandled rejections once all microtasks have run; until then they may still be handled. */

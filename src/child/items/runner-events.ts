@@ -7,29 +7,29 @@ export type LoadedWorker =
   | ParallelWorker<unknown, string | Uint8Array>
   | JsonWorker<unknown, unknown>;
 
-/** Where the items run: what all children of one worker have in common. */
+/** Where the items run; the same for all children of one worker. */
 export interface Surroundings {
   readonly kind: Kind;
   readonly name: string;
   readonly context: readonly Frame[];
-  /** Bytes that count as held by the child. */
+  /** Returns how many bytes the child holds. */
   readonly heldMemory?: () => number;
 }
 
 export interface RunnerEvents {
-  /** Tells the parent. */
+  /** Sends an answer to the parent. */
   say(answer: Answer): void;
-  /** Whether an item is being run. */
+  /** Called when the child begins to run items, and when it is idle again. */
   busy(isBusy: boolean): void;
   /** Calls `interrupt` when the child is asked to end. */
   onInterrupt(interrupt: () => void): void;
   /**
-   * Of a child with one item, whose process is through: has Node tell rejections that nobody has handled, and calls `then`
-   * unless that ends the process.
+   * In a child with one item, called when `process` has settled: makes Node report unhandled rejections, then calls `then`
+   * unless the report ends the process.
    */
-  tellRejections?(then: () => void): void;
-  /** All is done that will ever be: the child can end. */
+  reportRejections?(then: () => void): void;
+  /** Called when the child has nothing more to do and can end. */
   done(): void;
-  /** Where it is to be seen in what the child prints which item has printed it. */
+  /** Marks the output of the child with the item that printed it. */
   readonly marks?: OutputMarks | undefined;
 }

@@ -1,14 +1,14 @@
 /**
  * Runs items inside a child, one or many: the worker's `setup` before the first, `process` for each, `teardown` after the
- * last. How the child comes to its items and how it ends is the business of its entry; what became of an item, of the notes.
+ * last. The child's entry decides how items arrive and how the child ends; Notes records the outcomes.
  *
- * An item whose `process` returns no promise is begun, run and noted without a turn of the event loop.
+ * An item whose `process` returns no promise is begun, run and recorded within one turn of the event loop.
  */
 import { monotonic } from "../../system/monotonic.js";
 import { recordError } from "../../wire/error-record.js";
 import { readLongItem } from "../../wire/payload.js";
 import type { Payload, Start, ToChild } from "../../wire/protocol.js";
-import { CONTEXT } from "../../worker/current-context.js";
+import { enterFrame } from "../../worker/current-context.js";
 import { RunningTask } from "../../worker/running-task.js";
 import type { Instance } from "../../worker/worker.js";
 import { Interruption } from "./interruption.js";
@@ -19,17 +19,16 @@ import type { OverflowWriter } from "./overflow.js";
 import type { LoadedWorker, RunnerEvents, Surroundings } from "./runner-events.js";
 
 interface Batch {
-  readonly id: string;
   readonly payload: Payload;
   /** Place of the next item to begin. */
   next: number;
 }
 
 export class Runner {
+  readonly notes: Notes;
   readonly #worker: LoadedWorker;
   readonly #start: Start;
   readonly #ledger: LedgerWriter;
-  readonly #notes: Notes;
   readonly #events: RunnerEvents;
   readonly #instance: Instance;
   readonly #memory: MemoryLimit;
@@ -40,13 +39,13 @@ export class Runner {
   #isSetUp: boolean;
   #isSettingUp = false;
   #isPumping = false;
-  /** The `stopOnError` of an item that has failed: none of those that have the same is begun, also of those to come. */
+  /** The `stopOnError` of an item that has failed: no item with the same number is begun any more. */
   #stopped: number | undefined;
-  /** It takes no more items: it failed to set up, or holds too much memory. */
+  /** The child takes no more items: `setup` failed, or it holds too much memory. */
   #isFull = false;
-  /** It has begun an item: a child that is full before it has would be replaced for ever. */
+  /** It has begun an item. A child that was full before its first would be replaced for ever. */
   #hasRun = false;
-  /** It ends when what runs is done. */
+  /** The child ends when the running items are done. */
   #isEnding = false;
   #isFinishing = false;
   #isBusy = false;
@@ -63,25 +62,12 @@ export class Runner {
     this.#worker = worker;
     this.#start = start;
     this.#ledger = ledger;
-    this.#notes = new Notes(ledger, overflow, worker);
+    this.notes = new Notes(ledger, overflow, worker);
     this.#events = events;
     this.#memory = new MemoryLimit(start.maxRss, heldMemory);
     this.#interruption = new Interruption(() => events.onInterrupt(() => this.interrupt()));
     this.#isSetUp = worker.setup === undefined;
-    const { num, generation } = start;
-    this.#instance = {
-      kind,
-      name,
-      num,
-      generation,
-      parent: context.at(-1),
-      context: [...context, { kind, num, name }],
-    };
-    (globalThis as Record<symbol, unknown>)[CONTEXT] = this.#instance.context;
-  }
-
-  get notes(): Notes {
-    return this.#notes;
+    this.#instance = enterFrame({ kind, num: start.num, name }, start.generation, context);
   }
 
   follow(message: ToChild): void {
@@ -91,19 +77,19 @@ export class Runner {
 
   run(id: string, payload: Payload): void {
     this.#ledger.readUpTo(payload.read);
-    this.#batches.push({ id, payload, next: 0 });
+    this.#batches.push({ payload, next: 0 });
     this.#lastId = id;
     if (this.#isSetUp || this.#isFull) this.#pump();
     else if (!this.#isSettingUp) void this.#setUp();
   }
 
-  /** Ends once what is running is done; the rest is given back. */
+  /** Ends the child once the running items are done; the others are given back. */
   end(): void {
     this.#isEnding = true;
     this.#pump();
   }
 
-  /** It is part of the first item: what goes wrong here is that item's error. */
+  /** Runs `setup` as a part of the first item: an error of `setup` is the error of that item. */
   async #setUp(): Promise<void> {
     const { payload } = this.#batches[0]!;
     this.#isSettingUp = true;
@@ -119,15 +105,15 @@ export class Runner {
     } catch (thrown) {
       this.#isFull = true;
       this.#batches[0]!.next += 1;
-      this.#notes.error(payload.seq, thrown);
+      this.notes.error(payload.seq, thrown);
     }
     this.#isSettingUp = false;
     this.#pump();
   }
 
-  /** Begins items as long as there are any and a fiber is free, then tells the parent what it has to know. */
+  /** Begins items while there are any and a fiber is free, then reports to the parent. */
   #pump(): void {
-    // An item that is done at once comes back here in the middle of it.
+    // An item that is done at once calls this again from within.
     if (this.#isPumping || this.#isSettingUp) return;
     this.#isPumping = true;
     let now = monotonic();
@@ -146,7 +132,7 @@ export class Runner {
       if (batch.next < length) break;
       if (payload.last) this.#isEnding = true;
       this.#batches.shift();
-      // The loop does not turn between them, and the parent has the next one to send.
+      // The event loop does not turn between two batches, and the parent may have another batch to send.
       if (this.#batches.length > 0) this.#say({ status: "progress" });
     }
     this.#isPumping = false;
@@ -164,7 +150,7 @@ export class Runner {
     return this.#hasRun && this.#memory.isExceeded(now);
   }
 
-  /** Returns the time at which it came back. */
+  /** Runs an item; returns the time at which `process` returned. */
   #begin(payload: Payload, place: number, seq: number): number {
     this.#hasRun = true;
     this.#events.marks?.begin(seq);
@@ -180,7 +166,7 @@ export class Runner {
         void this.#later(payload, seq, result);
         return monotonic();
       }
-      if (this.#events.tellRejections) {
+      if (this.#events.reportRejections) {
         this.#inFlight += 1;
         this.#succeedAlone(payload, seq, result);
         return monotonic();
@@ -201,7 +187,7 @@ export class Runner {
     try {
       const value = await result;
       if (this.#tearsDown) await this.#worker.teardown!();
-      if (this.#events.tellRejections) return this.#succeedAlone(payload, seq, value);
+      if (this.#events.reportRejections) return this.#succeedAlone(payload, seq, value);
       this.#succeed(payload, seq, value);
     } catch (thrown) {
       this.#fail(payload, seq, thrown);
@@ -210,9 +196,9 @@ export class Runner {
     this.#pump();
   }
 
-  /** An error that the item has left behind is its own, as the process is: what Node would end with, it ends with. */
+  /** The only item of a child succeeds after unhandled rejections were reported: one that Node would exit for is its error. */
   #succeedAlone(payload: Payload, seq: number, result: unknown): void {
-    this.#events.tellRejections!(() => {
+    this.#events.reportRejections!(() => {
       try {
         this.#succeed(payload, seq, result);
       } catch (thrown) {
@@ -224,7 +210,7 @@ export class Runner {
   }
 
   #succeed(payload: Payload, seq: number, result: unknown): number {
-    const end = payload.results ? this.#notes.result(seq, result) : this.#notes.nothing(seq);
+    const end = payload.results ? this.notes.result(seq, result) : this.notes.nothing(seq);
     this.#events.marks?.end(seq);
     return end;
   }
@@ -232,10 +218,10 @@ export class Runner {
   #fail(payload: Payload, seq: number, thrown: unknown): number {
     this.#events.marks?.end(seq);
     this.#stopped = payload.stopOnError;
-    return this.#notes.error(seq, thrown);
+    return this.notes.error(seq, thrown);
   }
 
-  /** All that has not been begun; the first of it is `from`. */
+  /** Gives back all items that were not begun, from `from` on. */
   #giveBack(from: number): void {
     const { seq, items } = this.#batches.at(-1)!.payload;
     this.#batches.length = 0;
@@ -258,12 +244,12 @@ export class Runner {
   async #finish(): Promise<void> {
     if (this.#isFinishing) return;
     this.#isFinishing = true;
-    // A `teardown` that waits for what nothing is left to settle ends, as an item does.
+    // If `teardown` awaits a promise that can never settle, the child exits, as it does for an item.
     this.#setBusy(true);
     try {
       if (this.#isSetUp) await this.#worker.teardown?.();
     } catch (thrown) {
-      this.#notes.ending({ how: "teardown", error: recordError(thrown) });
+      this.notes.ending({ how: "teardown", error: recordError(thrown) });
     }
     this.#events.done();
   }
@@ -274,7 +260,7 @@ export class Runner {
     this.#events.busy(isBusy);
   }
 
-  /** Once per turn of the loop, however many items are done in it. */
+  /** Reports progress once per turn of the event loop, however many items are done in it. */
   #sayProgressSoon(): void {
     if (this.#start.payload || this.#isProgressDue) return;
     this.#isProgressDue = true;
@@ -292,12 +278,12 @@ export class Runner {
     this.#events.say({ id: this.#lastId, ...message, ...full });
   }
 
-  /** Of a child for one item, whose `teardown` is part of that. */
+  /** Whether `teardown` is a part of the item: in a child with one item. */
   get #tearsDown(): boolean {
     return this.#start.payload !== undefined && this.#worker.teardown !== undefined;
   }
 
-  /** The child is asked to end: what runs is told, and may finish. */
+  /** The child is asked to end: running items receive the signal and may finish. */
   interrupt(): void {
     this.#interruption.abort();
     if (!this.#start.payload) this.end();

@@ -78,7 +78,7 @@ function parse(line: Buffer): Fields {
     value = JSON.parse(line.toString());
   } catch {
     throw new Breach(
-      `wrote a line that is not JSON: ${beginning(line)} (stdout is for answers, all else goes to stderr)`,
+      `wrote a line that is not JSON: ${beginning(line)} (stdout is for answers only; print everything else to stderr)`,
     );
   }
   if (typeof value === "object" && value !== null && !Array.isArray(value)) return value as Fields;

@@ -363,7 +363,7 @@ describe("a program that", () => {
     const error = await rejection(pool({}, { argv }).mapProcesses(["a"]));
     expect(error).toBeInstanceOf(ProtocolError);
     expect(error.reason).toContain(
-      'not JSON: "Ready." (stdout is for answers, all else goes to stderr)',
+      'not JSON: "Ready." (stdout is for answers only; print everything else to stderr)',
     );
   });
 

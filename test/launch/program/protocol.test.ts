@@ -126,7 +126,7 @@ inEachLanguage("a program", ({ argv }: Language) => {
     [
       "a line that is not JSON",
       bytes("hello\n"),
-      'wrote a line that is not JSON: "hello" (stdout is for answers, all else goes to stderr)',
+      'wrote a line that is not JSON: "hello" (stdout is for answers only; print everything else to stderr)',
     ],
     ["an empty line", bytes("\n"), 'a line that is not JSON: ""'],
     ["half an object", bytes('{"status":"ok"\n'), "not JSON"],
