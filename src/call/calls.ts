@@ -45,7 +45,7 @@ export class Calls {
   #failed = 0;
 
   /**
-   * @param options - without the hooks: children keep this alive, and through a hook's closure the `Parallel` could be reachable
+   * @param options - without the hooks: children keep this object alive, and a hook's closure may reach the `Parallel`
    * @param isRerun - whether the program only runs again to find another worker: its calls never return
    */
   constructor(

@@ -85,7 +85,7 @@ export class Scheduler implements TaskOwner {
     return this.#feed.pulled;
   }
 
-  /** Items that may be pulled and not yet read, by default: for each slot one batch to run, one on its way, one to be read. */
+  /** How many items may be pulled and not yet read by default: per slot a batch to run, one on its way, one to be read. */
   get window(): number {
     return this.#pool.size * 3 * Math.max(this.batching.size, this.options.fibers);
   }
@@ -119,7 +119,7 @@ export class Scheduler implements TaskOwner {
     this.onMore();
   }
 
-  /** Releases what belongs to the caller: a child that stays keeps its last call alive, and the `Parallel` may be reachable from it. */
+  /** Releases what belongs to the caller: a warm child keeps its last call alive, and that must not keep the `Parallel`. */
   #release(): void {
     this.context.release();
     this.#call = undefined;
@@ -137,7 +137,7 @@ export class Scheduler implements TaskOwner {
     this.#endIfDone();
   }
 
-  /** Pulls no more items; those that have been are run. */
+  /** Pulls no more items; those that were pulled are run. */
   stopPulling(): void {
     this.#feed.finish();
   }
@@ -146,14 +146,14 @@ export class Scheduler implements TaskOwner {
     if (this.end.isStopped) return [];
     const tasks = this.#waiting.take(limit);
     const count = tasks.length;
-    // Results that are known are told while it pulls; until it is known what else there is, the call is not over.
+    // Known results are delivered while the feed pulls. This count keeps the call from ending in between.
     this.#open += 1;
     if (count < limit) this.#feed.take(limit, tasks);
     this.#open += tasks.length - count - 1;
-    // Something has ended the call meanwhile: an item that cannot be had, or an answer that was known.
+    // Pulling can end the call: by an item that cannot be pulled, or by a known result.
     if (this.end.isStopped) this.returned(tasks.splice(0));
     this.#holdLoop();
-    // That there is nothing more is only known once it has been asked for.
+    // Only pulling shows that there are no more items.
     if (tasks.length === 0) this.#endIfDone();
     this.#recorder.inFlight(this.#open);
     return tasks;
@@ -246,7 +246,7 @@ export class Scheduler implements TaskOwner {
     this.#endIfDone();
   }
 
-  /** Gives up what waits. */
+  /** Gives up the tasks that wait. */
   #drop(): void {
     for (const task of this.#waiting.drain()) {
       if (task.failure) this.#giveUp(task);
@@ -275,7 +275,7 @@ export class Scheduler implements TaskOwner {
     this.#endIfDone();
   }
 
-  /** A stream that nobody reads further, though its reader has not said so, is no reason to stay; a reader who waits has a hold of its own. */
+  /** Keeps the program alive while tasks are open. A stream whose reader has stopped reading does not; one that waits does itself. */
   #holdLoop(): void {
     if (this.#open > 0) this.#hold.take();
     else if (this.#call?.mayPull) this.#hold.release();

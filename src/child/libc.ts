@@ -1,11 +1,11 @@
 /**
  * The C functions that Node does not offer, bound through koffi. Constants are those of Linux on x64 and arm64
- * (include/uapi in the kernel's source). Only the fork server and its children load this.
+ * (include/uapi in the kernel's source). Only the fork server and child processes load this.
  */
 import { createRequire } from "node:module";
 import type * as Koffi from "koffi";
 
-/** Addresses, the end not among them. */
+/** Addresses from `start` up to, not including, `end`. */
 export interface Range {
   readonly start: number;
   readonly end: number;
@@ -14,67 +14,68 @@ export interface Range {
 export interface Libc {
   /** 0 in the child, -1 on failure (see `errno`). */
   fork(): number;
-  /** Ends the process at once: no exit handlers, no joining of threads that a fork has not copied. */
+  /** Ends the process at once: runs no exit handlers and joins no threads, which a fork does not copy. */
   exit(code: number): never;
   getpid(): number;
   getppid(): number;
   setpgid(pid: number, group: number): number;
   /** -1 on failure. */
   kill(pid: number, signal: number): number;
-  /** SIGKILL for this process when its parent ends; 0 takes that back. */
+  /** Makes the kernel send `signal` to this process when its parent ends; 0 cancels that. */
   dieWithParent(signal: number): void;
-  /** A descriptor that becomes readable when the process ends; -1 on failure. */
+  /** Returns a file descriptor that becomes readable when the process ends; -1 on failure. */
   openPidfd(pid: number): number;
   close(fd: number): void;
   /** -1 on failure. */
   dup2(from: number, to: number): number;
-  /** Sets O_CLOEXEC or not. -1 on failure. */
+  /** As dup2, with O_CLOEXEC or 0 as `flags`. -1 on failure. */
   dup3(from: number, to: number, flags: number): number;
-  /** The new position; -1 on failure. */
+  /** Returns the new position; -1 on failure. */
   seek(fd: number, offset: number, whence: number): number;
-  /** Two connected sockets. */
+  /** Returns two connected sockets. */
   socketPair(): [number, number];
   /** -1 on failure. */
   mkfifo(path: string, mode: number): number;
   /**
-   * Has glibc keep memory that was freed, up to 64 MiB of it, for what comes next. V8 without threads frees buffers many at
-   * once, which glibc gives back to the system; then each new one of 1 MiB costs 0.6 ms of page faults in place of 0.06.
+   * Makes glibc keep up to 64 MiB of freed memory. V8 without threads frees many buffers at once, which glibc would return to
+   * the system; then each new buffer of 1 MiB costs 0.6 ms of page faults instead of 0.06.
    */
   keepFreedMemory(): void;
-  /** malloc(3): an address. */
+  /** malloc(3): returns an address. */
   allocate(bytes: number): number;
   free(address: number): void;
-  /** glibc's heap: where the part begins that was never used, and how many bytes before that are free. */
+  /** Returns where the unused end of glibc's heap begins, and how many bytes before it are free; only with glibc. */
   heap(): { readonly top: number; readonly freeBytes: number } | undefined;
-  /** Waits until one of `count` records of struct pollfd has news. */
+  /** Waits until one of `count` records of struct pollfd has an event. */
   poll(records: Int32Array, count: number): number;
-  /** Reaps a child: fills the status (int) and its struct rusage. */
+  /** Reaps a child: fills in its status (int) and struct rusage. */
   wait(pid: number, status: Int32Array, usage: Uint32Array): number;
   limit(resource: number, soft: number, hard: number): number;
-  /** Memory that is the bytes of an open file. */
+  /** Maps a part of an open file into memory, shared with all that map it. */
   mapFile(fd: number, offset: number, bytes: number): ArrayBuffer;
-  /** It must not be used any more. */
+  /** Unmaps it; `memory` must not be used any more. */
   unmapFile(memory: ArrayBuffer): void;
-  /** Keeps others from these addresses, for no memory; `false` when they are not free. */
-  reserve(range: Range): boolean;
-  release(range: Range): void;
-  /** Unmaps the pages of a file's mapping until they are used again. */
-  unmapPages(range: Range): void;
-  /** Puts a copy of so much memory in its place, in huge pages; `false` when there are none to be had. */
-  moveToHugePages(range: Range, executable: boolean): boolean;
-  /** Has huge pages hold this memory, if they are to be had. */
-  collapse(range: Range): void;
-  /** Address of what Node or a library of it has by that name. */
+  /** Maps new memory at an address, or anywhere for 0. Returns the address, `undefined` on failure. */
+  map(start: number, bytes: number, protection: number, flags: number): number | undefined;
+  unmap(start: number, bytes: number): void;
+  /** madvise(2); `false` on failure. */
+  advise(start: number, bytes: number, advice: number): boolean;
+  /** mprotect(2); `false` on failure. */
+  protect(start: number, bytes: number, protection: number): boolean;
+  /** Moves a mapping to another address; `false` on failure. */
+  move(from: number, bytes: number, to: number): boolean;
+  copy(to: number, from: number, bytes: number): void;
+  /** Returns the address of a symbol that Node or one of its libraries exports. */
   symbol(name: string): number | undefined;
-  /** Memory as 64-bit words. */
+  /** Returns a view of memory as 64-bit words. */
   words(address: number, count: number): BigUint64Array;
-  /** The page with this address; `false` when that cannot be. */
+  /** Makes the page with this address writable; `false` on failure. */
   makeWritable(address: number): boolean;
-  /** How many requests to the event loop have not been answered: work in the thread pool, writes, connects, look-ups. */
+  /** Returns how many requests of the event loop are pending: work in the thread pool, writes, connects, name lookups. */
   pendingRequests(): number;
-  /** Waits until the thread pool has done what it was given, and ends it: the process can only exit then. */
+  /** Waits until the thread pool has done its work, and ends it: the process can only exit then. */
   finishWork(): void;
-  /** Gives the event loop of a forked child kernel objects of its own. */
+  /** Gives the event loop of a forked child its own kernel objects. */
   reviveLoop(): void;
   errno(): number;
 }
@@ -91,28 +92,28 @@ const PR_SET_PDEATHSIG = 1;
 const ANY_LIBRARY = 0;
 const AF_UNIX = 1;
 const SOCK_STREAM_CLOEXEC = 0o2000001;
-const PROT_NONE = 0;
-const PROT_READ = 1;
-const PROT_READ_WRITE = 3;
-const PROT_READ_EXEC = 5;
+export const PROT_NONE = 0;
+export const PROT_READ = 1;
+export const PROT_READ_WRITE = 3;
+export const PROT_READ_EXEC = 5;
 const MAP_SHARED = 1;
-const MAP_PRIVATE_ANONYMOUS = 0x22;
-const MAP_NORESERVE = 0x4000;
-const MAP_FIXED_NOREPLACE = 0x10_0000;
+export const MAP_PRIVATE_ANONYMOUS = 0x22;
+export const MAP_NORESERVE = 0x4000;
+export const MAP_FIXED_NOREPLACE = 0x10_0000;
 const MREMAP_MAYMOVE_FIXED = 3;
-const MADV_DONTNEED = 4;
+export const MADV_DONTNEED = 4;
 const MADV_DOFORK = 11;
-const MADV_HUGEPAGE = 14;
-const MADV_COLLAPSE = 25;
+export const MADV_HUGEPAGE = 14;
+export const MADV_COLLAPSE = 25;
 const SYS_PIDFD_OPEN = 434;
 const M_TRIM_THRESHOLD = -1;
 const M_MMAP_THRESHOLD = -3;
-/** The most glibc takes, and twice that, as it has it by itself once it has learnt so far. */
+/** The most that glibc accepts, and twice that, the ratio to which glibc adapts by itself. */
 const MMAP_THRESHOLD_BYTES = 32 * 1024 * 1024;
 const TRIM_THRESHOLD_BYTES = 2 * MMAP_THRESHOLD_BYTES;
-/** Of `active_reqs.count` in `uv_loop_t` (uv.h), which has been the same for all of libuv 1. */
+/** Offset of `active_reqs.count` in `uv_loop_t` (uv.h), the same in all of libuv 1. */
 const ACTIVE_REQUESTS_OFFSET = 32;
-/** Of mallinfo(3), from glibc 2.33 on; `fordblks` are all free bytes, `keepcost` those of them at the end of the heap. */
+/** mallinfo(3), from glibc 2.33 on: `fordblks` counts all free bytes, `keepcost` those of them at the end of the heap. */
 const MALLINFO2 = Object.fromEntries(
   [
     "arena",
@@ -128,15 +129,15 @@ const MALLINFO2 = Object.fromEntries(
   ].map((field) => [field, "size_t"]),
 );
 const FIRST_PAGE = 0x1000;
-/** End of the user address space with four-level page tables; the kernel takes a range that reaches beyond its last mapping. */
+/** End of the user address space with four-level page tables; the kernel accepts a range beyond the last mapping. */
 const LAST_PAGE = process.arch === "x64" ? 0x7ffffffff000 : 0xfffffffff000;
 
 let libc: Libc | undefined;
 
 /**
- * Binds them, once: koffi can be set up only before it has loaded anything.
+ * Binds the functions, once: koffi can only be configured before it has loaded anything.
  *
- * @throws whatever `require` throws when koffi is not installed or has no binary for this platform
+ * @throws what `require` throws if koffi is not installed or has no binary for this platform
  */
 export function loadLibc(): Libc {
   return (libc ??= bind());
@@ -144,7 +145,7 @@ export function loadLibc(): Libc {
 
 function bind(): Libc {
   const koffi = createRequire(import.meta.url)("koffi") as typeof Koffi;
-  // Every call reserves from these; the defaults of 1 and 2 MiB would be part of every child.
+  // Memory for the arguments of calls; the defaults of 1 and 2 MiB would be part of every child.
   koffi.config({ ...koffi.config(), sync_stack_size: 64 * 1024, sync_heap_size: 64 * 1024 });
   const lib = koffi.load(null);
   const rlimit = Buffer.alloc(16);
@@ -186,7 +187,7 @@ function bind(): Libc {
   const mallopt = found(() => lib.func("int mallopt(int parameter, int value)"));
 
   const mapped = new WeakMap<ArrayBuffer, Range>();
-  /** `undefined` for MAP_FAILED, which is -1. */
+  /** Returns `undefined` for MAP_FAILED, which is -1. */
   const addressOf = (pointer: unknown) => {
     const address = Number(koffi.address(pointer));
     return Number.isSafeInteger(address) ? address : undefined;
@@ -195,8 +196,8 @@ function bind(): Libc {
   return {
     fork() {
       // V8 marks its heap MADV_DONTFORK; a child without it dies at once. Cleared before every fork, because V8 may
-      // have mapped more since. One call for the whole address space: it fails at the special mappings of the kernel,
-      // which lie at the end, after having done the rest.
+      // have mapped more since. One call covers the whole address space: it fails at the special mappings of the kernel,
+      // which lie at the end, after it has done the rest.
       madvise(FIRST_PAGE, LAST_PAGE - FIRST_PAGE, MADV_DOFORK);
       return fork() as number;
     },
@@ -250,36 +251,14 @@ function bind(): Libc {
       if (range) munmap(range.start, range.end - range.start);
       mapped.delete(memory);
     },
-    reserve({ start, end }) {
-      const bytes = end - start;
-      const flags = MAP_PRIVATE_ANONYMOUS | MAP_NORESERVE | MAP_FIXED_NOREPLACE;
-      const place = addressOf(mmap(start, bytes, PROT_NONE, flags, -1, 0));
-      // Before Linux 4.17 the flag is unknown, and somewhere else is taken.
-      if (place !== start && place !== undefined) munmap(place, bytes);
-      return place === start;
-    },
-    release: ({ start, end }) => void munmap(start, end - start),
-    unmapPages: ({ start, end }) => void madvise(start, end - start, MADV_DONTNEED),
-    moveToHugePages({ start, end }, executable) {
-      const bytes = end - start;
-      const roomBytes = bytes + HUGE_PAGE_BYTES;
-      const room = mmap(0, roomBytes, PROT_READ_WRITE, MAP_PRIVATE_ANONYMOUS, -1, 0) as unknown;
-      const roomStart = addressOf(room);
-      if (roomStart === undefined) return false;
-      const copy = Math.ceil(roomStart / HUGE_PAGE_BYTES) * HUGE_PAGE_BYTES;
-      // So that the first write already gets a huge page; the second call makes sure of it, or fails.
-      madvise(copy, bytes, MADV_HUGEPAGE);
-      memcpy(copy, start, bytes);
-      const moved =
-        madvise(copy, bytes, MADV_COLLAPSE) === 0 &&
-        mprotect(copy, bytes, executable ? PROT_READ_EXEC : PROT_READ) === 0 &&
-        addressOf(mremap(copy, bytes, bytes, MREMAP_MAYMOVE_FIXED, start)) === start;
-      munmap(roomStart, copy - roomStart);
-      if (!moved) munmap(copy, bytes);
-      munmap(copy + bytes, roomStart + roomBytes - copy - bytes);
-      return moved;
-    },
-    collapse: ({ start, end }) => void madvise(start, end - start, MADV_COLLAPSE),
+    map: (start, bytes, protection, flags) =>
+      addressOf(mmap(start, bytes, protection, flags, -1, 0)),
+    unmap: (start, bytes) => void munmap(start, bytes),
+    advise: (start, bytes, advice) => madvise(start, bytes, advice) === 0,
+    protect: (start, bytes, protection) => mprotect(start, bytes, protection) === 0,
+    move: (from, bytes, to) =>
+      addressOf(mremap(from, bytes, bytes, MREMAP_MAYMOVE_FIXED, to)) === to,
+    copy: (to, from, bytes) => void memcpy(to, from, bytes),
     symbol: (name) => addressOf(dlsym(ANY_LIBRARY, name)) || undefined,
     words: (address, count) => new BigUint64Array(koffi.view(BigInt(address), 8 * count)),
     makeWritable: (address) =>
@@ -294,7 +273,7 @@ function bind(): Libc {
   };
 }
 
-/** What the C library here does not have is done without. */
+/** Returns `undefined` for a function that this C library lacks. */
 function found<T>(bind: () => T): T | undefined {
   try {
     return bind();

@@ -4,7 +4,15 @@
  * addresses are reserved, the kernel places V8's memory side by side instead, where huge pages can hold it.
  */
 import { readFileSync } from "node:fs";
-import { type Libc, loadLibc, type Range } from "../libc.js";
+import {
+  type Libc,
+  loadLibc,
+  MAP_FIXED_NOREPLACE,
+  MAP_NORESERVE,
+  MAP_PRIVATE_ANONYMOUS,
+  PROT_NONE,
+  type Range,
+} from "../libc.js";
 
 /** Addresses below stay free: the C heap grows there, behind the program. */
 const FIRST_ADDRESS = 2 ** 36;
@@ -30,7 +38,7 @@ export function packHeap(): void {
   const taken: Range[] = [];
   for (let pass = 0; pass < MAX_PASSES; pass += 1) {
     const gaps = freeAddresses();
-    const free = gaps.filter((gap) => libc.reserve(gap));
+    const free = gaps.filter((gap) => reserve(libc, gap));
     taken.push(...free);
     if (gaps.length === 0 || free.length === gaps.length) break;
   }
@@ -39,8 +47,18 @@ export function packHeap(): void {
 
 /** Lets V8 allocate anywhere again. Called before the first fork: every fork would copy the reservations. */
 export function letHeapSpread(libc: Libc): void {
-  for (const range of reserved) libc.release(range);
+  for (const { start, end } of reserved) libc.unmap(start, end - start);
   reserved = [];
+}
+
+/** Maps the range without memory, so that nothing else is mapped there. Returns `false` if it is not free. */
+function reserve(libc: Libc, { start, end }: Range): boolean {
+  const bytes = end - start;
+  const flags = MAP_PRIVATE_ANONYMOUS | MAP_NORESERVE | MAP_FIXED_NOREPLACE;
+  const place = libc.map(start, bytes, PROT_NONE, flags);
+  // Before Linux 4.17 the last flag is unknown, and the kernel may choose another place.
+  if (place !== undefined && place !== start) libc.unmap(place, bytes);
+  return place === start;
 }
 
 function freeAddresses(): Range[] {

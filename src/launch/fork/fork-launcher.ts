@@ -12,7 +12,7 @@ import { ForkRoom } from "./fork-room.js";
 import { ForkServer } from "./fork-server.js";
 import type { ForkedChildEvents, ForkedChildHandle } from "./forked-child-handle.js";
 
-/** Children mostly wait for something else, and cost little memory: more than there are processors. */
+/** Children usually wait for something else and take little memory, so there are more than processors. */
 const DEFAULT_CONCURRENCY = 32;
 
 export class ForkLauncher implements Launcher {
@@ -27,8 +27,8 @@ export class ForkLauncher implements Launcher {
   #spawner: SpawnLauncher | undefined;
 
   /**
-   * @param locate - describes the worker; called while the fork server boots
-   * @param spawnInstead - called when a fork server that was started again finds that children can be forked no more
+   * @param locate - describes the worker; called while the fork server starts
+   * @param spawnInstead - called when a fork server that was started again finds that it can no longer fork
    */
   constructor(
     locate: () => WorkerSource,
@@ -45,7 +45,7 @@ export class ForkLauncher implements Launcher {
     return pid === undefined ? [] : [pid];
   }
 
-  /** Has taken over, if any. */
+  /** The launcher that has taken over, if one has. */
   get spawner(): SpawnLauncher | undefined {
     return this.#spawner;
   }

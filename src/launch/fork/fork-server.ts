@@ -26,23 +26,23 @@ import { type ForkedChildEvents, ForkedChildHandle } from "./forked-child-handle
 import { killSession } from "./kill-session.js";
 
 const V8_FLAGS = [
-  // V8 must not use threads: a child would wait for work that a thread of the fork server was to do. Node makes one
-  // all the same; asked for none it would choose a number by itself.
+  // V8 must not use threads: a child would wait for the work of a thread that a fork does not copy. Node starts one thread
+  // all the same; asked for 0 it would choose a number itself.
   "--single-threaded",
   "--v8-pool-size=1",
-  // The baseline compiler of WebAssembly leaves it to a thread to make hot code fast.
+  // The baseline compiler of WebAssembly relies on a thread to optimise hot code.
   "--no-liftoff",
-  // Keep what is compiled: what the fork server has not, every child compiles itself.
+  // Keep compiled code: what the fork server has dropped, every child compiles again.
   "--no-flush-bytecode",
-  // Else V8 calls its own functions through a second mapping of their code, whose pages every child would map as well.
+  // Otherwise V8 calls its builtins through a second mapping of their code, whose pages every child would map as well.
   "--no-short-builtin-calls",
-  // Its timer would go on in every child, and make all that live for some seconds collect garbage at once.
+  // Its timer would continue in every child: all that live for some seconds would collect garbage at the same time.
   "--no-memory-reducer",
-  // Without threads, V8 leaves a loop that runs for long in what Maglev, its second best compiler, has made of it: 8 times as slow.
+  // Without threads, V8 never replaces the code that Maglev, its mid-tier compiler, makes of a running loop: 8 times as slow.
   ...(hasMaglev() ? ["--no-maglev-osr"] : []),
 ];
 
-/** The flag is unknown before. */
+/** Older versions reject the flag. */
 function hasMaglev(): boolean {
   return Number.parseInt(process.versions.node) >= 22;
 }
@@ -57,7 +57,7 @@ export class ForkServer {
   readonly #process: NodeProcess;
   readonly #children = new Map<string, ForkedChildHandle>();
   readonly #source: WorkerSource | undefined;
-  /** Until it is ready or has failed. */
+  /** Set until the fork server is ready or has failed. */
   #settleReady: Settle | undefined;
   #startDeadline: Deadline | undefined;
   #failure: Error | undefined;
@@ -67,8 +67,8 @@ export class ForkServer {
   readonly #onUnfit: (reason: UnfitError) => Promise<void>;
 
   /**
-   * @param isAgain - one like it has been ready: being killed while it starts is bad luck
-   * @param onUnfit - makes that the children it was to fork can be spawned
+   * @param isAgain - whether an earlier fork server was ready: if this one is killed while it starts, another is tried
+   * @param onUnfit - called if the fork server cannot fork while requests wait; then their children can be spawned
    */
   constructor(
     locate: () => WorkerSource,
@@ -143,7 +143,7 @@ export class ForkServer {
     return child;
   }
 
-  /** Ends it; only when no child is alive. */
+  /** Ends the fork server; only called when no child is alive. */
   async close(): Promise<void> {
     if (this.#settleReady) {
       this.#fail(new ClosedError());
@@ -194,7 +194,7 @@ export class ForkServer {
     this.#settle((ready) => ready.reject(error));
   }
 
-  /** Its children have not begun, and are to be spawned. */
+  /** Lets the children be spawned that this fork server was to fork; none has begun. */
   async #handOver(unfit: UnfitError): Promise<void> {
     let fatal: Error | undefined;
     try {
@@ -216,7 +216,7 @@ export class ForkServer {
     const isStarting = this.#settleReady !== undefined;
     const when = isStarting ? " while it was starting" : "";
     const how = `ended ${signal ? `by ${signal}` : `with exit code ${code}`}${when}`;
-    // Nothing has begun: the children are for the next one.
+    // No child has begun: the next fork server can fork them.
     const isLost = isStarting && this.#isAgain && signal !== null;
     if (isStarting) {
       const advice = signal === "SIGABRT" ? abortHint() : "";
@@ -224,7 +224,7 @@ export class ForkServer {
       if (isLost) this.#settle((ready) => ready.reject(error));
       else this.#fail(error);
     }
-    // Its children have died with it, but not what they had started.
+    // Its children have died with it, but not the processes that they had started.
     if (this.pid !== undefined) killSession(this.pid);
     for (const [id, child] of this.#children) {
       this.#children.delete(id);
