@@ -1,5 +1,6 @@
 import { defineConfig } from "vitest/config";
 import { BaseSequencer, type TestSpecification } from "vitest/node";
+import { PartTimes } from "./test/support/part-times.js";
 
 /** Runs the longest files first: a new machine has no recorded durations, and a long file that starts last delays the end. */
 class LongestFirst extends BaseSequencer {
@@ -16,6 +17,7 @@ function isLong({ moduleId }: TestSpecification): boolean {
 export default defineConfig({
   test: {
     include: ["test/**/*.test.ts"],
+    reporters: ["default", new PartTimes()],
     testTimeout: 30_000,
     hookTimeout: 30_000,
     // Most tests wait for processes of their own; more test files at a time would make each other time out.
