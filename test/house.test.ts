@@ -132,6 +132,21 @@ describe("a file of src/", () => {
   });
 });
 
+describe("a folder of src/", () => {
+  const folders = [...new Set(files.map((file) => path.dirname(file)))].filter(
+    (folder) => folder !== "." && files.filter((file) => path.dirname(file) === folder).length > 1,
+  );
+
+  it.each(folders)("%s says in the opening comment of one file what it holds", (folder) => {
+    const main = files
+      .filter((file) => path.dirname(file) === folder)
+      .filter((file) =>
+        /^(?:#!.*\n)?\/\*\*(?:(?!\*\/).)*\bThe[\s*]+folder[\s*]+holds\b/s.test(read(`src/${file}`)),
+      );
+    expect(main).toHaveLength(1);
+  });
+});
+
 it("test/ mirrors src/", () => {
   const apart = new Set(["fixtures", "libraries", "support", "survival"]);
   const folders = filesIn("test")

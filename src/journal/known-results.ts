@@ -1,6 +1,6 @@
 /**
  * Results that need no child: of items equal to another item of the call (`dedupe`), and of items that an earlier run
- * has recorded (`journal`). Owns the keys of items. The folder's main file; the other files are the journal itself.
+ * has recorded (`journal`). Owns the keys of items. The folder holds this and the journal itself.
  */
 import { createHash } from "node:crypto";
 import { serialize } from "node:v8";

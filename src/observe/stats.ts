@@ -1,4 +1,7 @@
-/** What `Parallel.stats()` returns, and the meter that counts it. */
+/**
+ * The folder holds what others can see of calls: statistics, traces, progress, diagnostics channels. Here: what
+ * `Parallel.stats()` returns, and the meter that counts it.
+ */
 import { residentMemory } from "../system/resident-memory.js";
 import { Histogram, type HistogramSummary } from "./histogram.js";
 import type { Kind } from "../worker/worker.js";

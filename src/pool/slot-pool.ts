@@ -1,7 +1,10 @@
 /**
- * A pool of numbered slots, and the calls whose tasks they run. A slot takes tasks from a call only when it is free, the lowest
- * num first: nothing is assigned ahead of time, and a child is only started when there is work for it. A warm pool is shared by
- * all calls of a `Parallel`; a call with one child per item has a pool of its own.
+ * The folder holds the place where tasks run: slots, the child in a slot with its tasks and their outcomes, batches, and
+ * what children print. Here: a pool of numbered slots, and the calls whose tasks they run.
+ *
+ * A slot takes tasks only when it is free, the lowest num first: nothing is assigned ahead of time, and a child is only
+ * started when there is work for it. A warm pool is shared by all calls of a `Parallel`; a call with one child per item
+ * has a pool of its own.
  */
 import { warnOfClose } from "../launch/close-warning.js";
 import { Deadline } from "../launch/deadline.js";

@@ -1,7 +1,7 @@
 /**
- * Recreates the user's worker in another process: imports the module that defines the class and uses its export, or
- * runs the program again and takes the worker that it passes to `new Parallel`. The worker's own fields come from the
- * parent.
+ * The folder holds what recreates the user's worker in another process and runs its `preload`. Here: imports the module
+ * that defines the class and uses its export, or runs the program again and takes the worker that it passes to
+ * `new Parallel`. The worker's own fields come from the parent.
  */
 import { readFileSync } from "node:fs";
 import type * as Inspector from "node:inspector";

@@ -1,5 +1,6 @@
 /**
- * Boots the fork server: loads the worker in a process that can be forked, reports the result, and starts serving.
+ * The folder holds the fork server and what makes its forks sound and cheap. Here it boots: it loads the worker in a process
+ * that can be forked, reports the result, and starts serving.
  *
  * A process can be forked if it has no threads but Node's own, idle: V8 is configured to use none, and libuv creates a
  * new pool after a fork. A fork does not copy threads, so a child would wait for any other thread for ever.

@@ -1,6 +1,6 @@
 /**
- * Runs items inside a child, one or many: the worker's `setup` before the first, `process` for each, `teardown` after the
- * last. The child's entry decides how items arrive and how the child ends; Notes records the outcomes.
+ * The folder holds what runs items in a child and records what became of them. Here: the worker's `setup` before the first
+ * item, `process` for each, `teardown` after the last. The entry of a child decides how items arrive and how the child ends.
  *
  * An item whose `process` returns no promise is begun, run and recorded within one turn of the event loop.
  */

@@ -1,4 +1,7 @@
-/** All checks in the order in which they run, and the conditions under which one is skipped. The folder's main file. */
+/**
+ * The folder holds the checks of `forkmap conform`. Here: all of them in the order in which they run, and the conditions under
+ * which one is skipped.
+ */
 import {
   answersItem,
   doesAnItem,

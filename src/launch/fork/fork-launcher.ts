@@ -1,6 +1,7 @@
 /**
- * Start method `fork`: one fork server for all calls of a `Parallel`, started when it is first needed and again if it dies.
- * When a fork server that was started again cannot fork, a `SpawnLauncher` takes over.
+ * Start method `fork`: one fork server for all calls of a `Parallel`, started when it is first needed and again if it
+ * dies. If a fork server that was started again cannot fork, a `SpawnLauncher` takes over. The folder holds this launcher,
+ * the parent's end of the fork server and of its children, and the FIFOs of their output.
  */
 import type { UnfitError } from "../../errors.js";
 import type { StartRequest } from "../../wire/protocol.js";

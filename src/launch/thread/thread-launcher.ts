@@ -1,6 +1,6 @@
 /**
  * Start method `thread`, seen from the parent: each child is a thread of this process, with shared memory for its
- * ledger and messages for everything else. Inside the thread runs child/thread-child.ts. The folder also holds threads
+ * ledger and messages for everything else. Inside the thread runs child/thread-child.ts. The folder holds this and threads
  * inside processes: hybrid-launcher.ts and host.ts in the parent, thread-host.ts in the process.
  */
 import { MessageChannel, type MessagePort, type ResourceLimits, Worker } from "node:worker_threads";

@@ -2,7 +2,7 @@
  * The output of a child, divided by item: printed in whole tagged lines (`tag`), kept until the item ends (`collect`),
  * or passed on unchanged (`inherit`). Bytes before the first mark belong to the child's first item, as `setup` does.
  * Bytes between the end of an item and the start of the next get the ended item's tag, or are dropped with `collect`.
- * The folder's main file; the others keep the output of one item, cut lines, keep tails, and write to both streams.
+ * The folder holds this, the output of one item, lines and tails of it, and the printer to the parent's streams.
  */
 import { ItemOutput } from "./item-output.js";
 import { MarkSplitter, type OutputName } from "../../wire/output-mark.js";
