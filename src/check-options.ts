@@ -1,6 +1,6 @@
 /** Checks options: a rule for each value, with the words for "expected", and the `TypeError`s that quote them. */
 import { constants } from "node:os";
-import { MAX_BATCH } from "./pool/pace.js";
+import { MAX_BATCH } from "./pool/batching.js";
 import { describe } from "./system/describe.js";
 import {
   type CallOptions,

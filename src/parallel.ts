@@ -29,14 +29,13 @@ import {
   checkThreadOptions,
 } from "./check-options.js";
 import { ClosedError, ItemError, ParallelError, throwIfAny } from "./errors.js";
-import { CommandChoice } from "./launch/program/command-choice.js";
+import { commandChoice, processChoice, threadChoice } from "./launch/choices.js";
 import {
   type CallOptions,
   type ParallelOptions,
   type StreamOptions,
   withCommandDefaults,
 } from "./options.js";
-import { ThreadChoice } from "./launch/thread/thread-choice.js";
 import { countClass } from "./worker/locate-worker.js";
 import { processorCount } from "./system/processor-count.js";
 import { ResultStream } from "./call/result-stream.js";
@@ -105,14 +104,13 @@ export class Parallel<Item, Result> {
     const anyWorker = worker as AnyWorker<never, unknown>;
     this.#options = options;
     this.#isCommand = command !== undefined;
-    this.#calls = command
-      ? new Calls(anyWorker, own, isRerun, new CommandChoice(command, own))
-      : new Calls(anyWorker, own, isRerun);
+    const choice = command ? commandChoice(command, own) : processChoice(worker, own);
+    this.#calls = new Calls(anyWorker, own, isRerun, choice);
     dropped.register(this, this.#calls);
     this.#makeThreadCalls = () => {
       const { threads: _threads, ...given } = own;
-      const launch = new ThreadChoice(anyWorker, own);
-      const calls = new Calls(anyWorker, { ...given, pool: this.#threadCount }, isRerun, launch);
+      const choice = threadChoice(anyWorker, own);
+      const calls = new Calls(anyWorker, { ...given, pool: this.#threadCount }, isRerun, choice);
       dropped.register(this, calls);
       return calls;
     };

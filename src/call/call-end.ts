@@ -1,4 +1,9 @@
-/** Whether and why a call ends: after an error, because it is aborted, or because nothing more of it is wanted. */
+/**
+ * How a call comes to its end: whether and why it stops, and what is closed then. It ends when all its items are done, after
+ * an error, because it is aborted, or because nothing more of it is wanted.
+ */
+import type { ResolvedOptions } from "../options.js";
+import type { LoopHold } from "./loop-hold.js";
 
 export interface CallEndEvents {
   /** No new item may start. Called again for each further reason. */
@@ -75,5 +80,50 @@ export class CallEnd {
   #stop(): void {
     this.#isStopped = true;
     this.#events.onStop();
+  }
+}
+
+/** The steps of a call, which the scheduler takes. */
+export interface CallSteps {
+  readonly signal: ResolvedOptions["signal"];
+  readonly end: CallEnd;
+  /** Keeps the program from ending in the middle of the call. */
+  readonly hold: LoopHold;
+  begin(): Promise<void>;
+  /** Resolves once no hook runs. */
+  idle(): Promise<void>;
+  /** Pulls no more items. */
+  stop(): void;
+  /** Each is called even if another throws: a journal is flushed to a disk that may be full. */
+  readonly close: readonly (() => Promise<void> | void | undefined)[];
+}
+
+/** Runs a call from its first item to its end. Returns the reason to reject with, if the call was stopped. */
+export async function runCall(steps: CallSteps): Promise<CallEnd["reason"]> {
+  const { signal, end, hold } = steps;
+  signal?.throwIfAborted();
+  const onAbort = () => end.halt(signal!.reason);
+  signal?.addEventListener("abort", onAbort, { once: true });
+  hold.take();
+  try {
+    await steps.begin();
+    await end.whenReached;
+    // A stream that nobody reads has released it.
+    hold.take();
+    await steps.idle();
+  } finally {
+    signal?.removeEventListener("abort", onAbort);
+    steps.stop();
+    await closeAll([...steps.close, () => hold.release()]);
+  }
+  return end.reason;
+}
+
+async function closeAll([first, ...rest]: CallSteps["close"]): Promise<void> {
+  if (!first) return;
+  try {
+    await first();
+  } finally {
+    await closeAll(rest);
   }
 }

@@ -1,10 +1,10 @@
 /** What one call is to do: its items and options, where its results go, and how it gets a pool. */
-import type { KnownResults } from "../journal/known-results.js";
 import type { ResolvedOptions } from "../options.js";
 import type { Pool } from "../pool/pool.js";
 import type { TaskOwner } from "../pool/task-owner.js";
 import type { CallRecorder } from "./call-recorder.js";
 import type { CallerContext } from "./caller-context.js";
+import type { KnownTaskEvents, KnownTasks } from "./known-tasks.js";
 
 export interface Call {
   readonly context: CallerContext;
@@ -17,7 +17,7 @@ export interface Call {
   readonly expected: string;
   readonly recorder: CallRecorder;
   /** Opens the results that need no child (`dedupe`, `journal`), if the call may have any. */
-  readonly openKnown: (() => Promise<KnownResults>) | undefined;
+  readonly openKnown: ((events: KnownTaskEvents) => Promise<KnownTasks>) | undefined;
   /** Prepares what a pool needs; called only if there is an item. */
   readonly ready: () => Promise<unknown>;
   readonly open: () => Promise<Pool>;
@@ -27,16 +27,4 @@ export interface Call {
   readonly mayPull?: () => number;
   readonly onResult: (index: number, result: unknown, item: unknown) => void;
   readonly onError: (index: number, error: Error) => void;
-}
-
-/** The options with hooks that run in the caller's context. */
-export function inContext(options: ResolvedOptions, context: CallerContext): ResolvedOptions {
-  const { onStart, onFinish, tag } = options;
-  if (!onStart && !onFinish && !tag) return options;
-  return {
-    ...options,
-    ...(onStart ? { onStart: context.bind(onStart) } : {}),
-    ...(onFinish ? { onFinish: context.bind(onFinish) } : {}),
-    ...(tag ? { tag: context.bind(tag) } : {}),
-  };
 }

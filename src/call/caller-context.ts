@@ -3,6 +3,7 @@
  * iterator of the items) runs in it, and not in the context that happened to start a child, to print, or to abort.
  */
 import { AsyncResource } from "node:async_hooks";
+import type { ResolvedOptions } from "../options.js";
 
 export class CallerContext {
   #resource: AsyncResource | undefined = new AsyncResource("ForkmapCall");
@@ -20,4 +21,16 @@ export class CallerContext {
   release(): void {
     this.#resource = undefined;
   }
+}
+
+/** The options with hooks that run in the caller's context. */
+export function inContext(options: ResolvedOptions, context: CallerContext): ResolvedOptions {
+  const { onStart, onFinish, tag } = options;
+  if (!onStart && !onFinish && !tag) return options;
+  return {
+    ...options,
+    ...(onStart ? { onStart: context.bind(onStart) } : {}),
+    ...(onFinish ? { onFinish: context.bind(onFinish) } : {}),
+    ...(tag ? { tag: context.bind(tag) } : {}),
+  };
 }

@@ -5,7 +5,6 @@
  */
 import { ClosedError, own } from "../errors.js";
 import type { LaunchChoice } from "../launch/launcher.js";
-import { ProcessChoice } from "../launch/process-choice.js";
 import * as diagnostics from "../observe/diagnostics.js";
 import { Meter, type ParallelStats } from "../observe/stats.js";
 import { type CallOptions, type ParallelOptions, resolveOptions } from "../options.js";
@@ -53,7 +52,7 @@ export class Calls {
     worker: AnyWorker<never, unknown>,
     options: ParallelOptions<never, never>,
     isRerun: boolean,
-    launch: LaunchChoice = new ProcessChoice(worker, options),
+    launch: LaunchChoice,
   ) {
     this.#isRerun = isRerun;
     this.#worker = worker;
@@ -94,9 +93,13 @@ export class Calls {
       expected: expectedResult(this.#worker),
       recorder: new CallRecorder(this.#name),
       openKnown: mayKnow
-        ? async () => {
+        ? async (events) => {
             const { KnownResults } = await import("../journal/known-results.js");
-            return await KnownResults.open(this.#worker, options, wantsResults);
+            const { KnownTasks } = await import("./known-tasks.js");
+            return new KnownTasks(
+              await KnownResults.open(this.#worker, options, wantsResults),
+              events,
+            );
           }
         : undefined,
       ready: () => this.#pools.ready(),

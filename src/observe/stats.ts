@@ -2,7 +2,7 @@
  * The folder holds what others can see of calls: statistics, traces, progress, diagnostics channels. Here: what
  * `Parallel.stats()` returns, and the meter that counts it.
  */
-import { residentMemory } from "../system/resident-memory.js";
+import { readFileSync } from "node:fs";
 import { Histogram, type HistogramSummary } from "./histogram.js";
 import type { Kind } from "../worker/worker.js";
 
@@ -100,4 +100,14 @@ export class Meter {
 
 function newCount(): SlotCount {
   return { items: 0, errors: 0, children: 0, busy: 0, pid: undefined };
+}
+
+/** Returns VmRSS of proc_pid_status(5), in bytes; `undefined` if it cannot be read. */
+export function residentMemory(pid: number): number | undefined {
+  try {
+    const status = readFileSync(`/proc/${pid}/status`, "latin1");
+    return Number(/^VmRSS:\s+(\d+)/m.exec(status)![1]) * 1024;
+  } catch {
+    return undefined;
+  }
 }

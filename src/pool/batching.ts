@@ -1,6 +1,5 @@
 /** How many tasks of a call a slot is given at once, and whether it is given some ahead of those that it runs. */
 import type { ResolvedOptions } from "../options.js";
-import { Pace } from "./pace.js";
 
 /** A batch takes at most this part of a slot's share of the remaining items: no slot is left with work while others idle. */
 const SHARES_LEFT = 2;
@@ -62,5 +61,38 @@ export class Batching {
   /** @param bytes - of the results of these items, and of the items that were too long for a line */
   note(count: number, ms: number, bytes: number): void {
     this.#pace.note(count, ms, bytes);
+  }
+}
+
+/** Longer than it takes to send the next batch, so that a child has it before the current one is done. */
+const TARGET_MS = 16;
+/** Half of the number of times in a slot's ledger, so that a batch can be on its way while another runs. */
+export const MAX_BATCH = 2048;
+/** What one batch may take of the ledger's text for its results; and of files, for its results and items. */
+const TARGET_BYTES = 128 * 1024;
+/** Per batch: the first items of a program often differ from the others (cold code, or results from a cache). */
+const MAX_GROWTH = 8;
+
+export class Pace {
+  #size = 1;
+  #msPerItem = 0;
+
+  get size(): number {
+    return this.#size;
+  }
+
+  /** Average of the last batch; 0 until it is known. */
+  get msPerItem(): number {
+    return this.#msPerItem;
+  }
+
+  /** Notes that `count` items took `ms` and `bytes`. */
+  note(count: number, ms: number, bytes: number): void {
+    this.#msPerItem = ms / count;
+    // The clock has a resolution of a microsecond.
+    const byTime = (TARGET_MS * count) / Math.max(ms, 0.001);
+    const bySize = (TARGET_BYTES * count) / Math.max(bytes, 1);
+    const fitting = Math.floor(Math.min(byTime, bySize, MAX_BATCH));
+    this.#size = Math.max(1, Math.min(fitting, this.#size * MAX_GROWTH));
   }
 }

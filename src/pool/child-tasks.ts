@@ -8,7 +8,7 @@ import type { Answer, Payload, Start } from "../wire/protocol.js";
 import type { Task } from "../wire/task.js";
 import { Collector } from "./collector.js";
 import type { OutputSource } from "./output/child-output.js";
-import { MAX_BATCH } from "./pace.js";
+import { MAX_BATCH } from "./batching.js";
 import { Recall } from "./recall.js";
 import type { SlotHost } from "./slot-host.js";
 import { TaskList } from "./task-list.js";
@@ -131,10 +131,11 @@ export class ChildTasks {
   /**
    * Takes in what the child says of its tasks. Returns whether that fits its ledger.
    *
-   * @param isLast - whether it is about the last tasks that the child was sent
+   * @param isLast - whether it is about the last tasks that the child was sent; asked after the ledger was read, as the call
+   * may send more tasks when it receives results
    * @throws Breach if it returns what it cannot return
    */
-  settle(answer: Answer, isLast: boolean): boolean {
+  settle(answer: Answer, isLast: () => boolean): boolean {
     this.collector.collect();
     if (this.collector.taken > 0) this.#recall.madeProgress();
     if (answer.full) this.#isFull = true;
@@ -142,7 +143,7 @@ export class ChildTasks {
       this.#recall.checkReturned(answer);
       this.#giveBack(answer.from, answer.to);
       if (answer.to >= this.list.next) this.#recall.acknowledged();
-    } else if (answer.status === "ok" && isLast) {
+    } else if (answer.status === "ok" && isLast()) {
       this.#recall.acknowledged();
       return this.size === 0;
     }

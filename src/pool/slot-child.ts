@@ -220,7 +220,7 @@ export class SlotChild {
 
   #onAnswer(answer: Answer): void {
     if (this.#state !== "serving") return;
-    const isLast = answer.id === String(this.#lastId);
+    const isLast = () => answer.id === String(this.#lastId);
     // A child that says that all items are done but has recorded nothing of some is not to be trusted with more.
     if (!this.#tasks.settle(answer, isLast)) this.kill();
     if (this.load === 0) this.#idle();

@@ -9,7 +9,7 @@ import { factsOf, failureToSend } from "./outcome.js";
 import type { Run, Task } from "../wire/task.js";
 import type { TaskOwner } from "./task-owner.js";
 import type { ChildLife } from "../observe/diagnostics.js";
-import { MAX_BATCH } from "./pace.js";
+import { MAX_BATCH } from "./batching.js";
 import { SlotChild } from "./slot-child.js";
 import type { SlotHost } from "./slot-host.js";
 

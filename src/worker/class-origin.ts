@@ -15,6 +15,10 @@ export interface ClassOrigin {
   readonly hasMore: boolean;
 }
 
+/** Advice for a class that is defined inside a function. */
+export const DEFINE_AT_TOP =
+  "Define it at the top level of a module and pass what it needs as fields (`new Worker({ ... })`) or with the items";
+
 /**
  * Returns the origin of a class. The first time takes some 20 ms, once per class, while the fork server boots on
  * another processor. (Listing the scripts by coverage takes 5 ms, but omits scripts whose functions V8 has dropped.)

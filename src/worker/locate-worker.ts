@@ -12,7 +12,8 @@ import { currentContext } from "./current-context.js";
 import { WorkerModuleError } from "../errors.js";
 import { likenessOf, takesArguments } from "./likeness.js";
 import { throwInspectorDenial } from "../system/permission.js";
-import { DEFINE_AT_TOP, type Unsendable, type WorkerSource } from "./worker-source.js";
+import type { Unsendable, WorkerSource } from "./worker-source.js";
+import { DEFINE_AT_TOP } from "./class-origin.js";
 
 /**
  * @param worker - the instance given to `Parallel`

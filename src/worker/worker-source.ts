@@ -37,7 +37,3 @@ export interface WorkerSource {
   /** Frames around the children. */
   readonly context: readonly Frame[];
 }
-
-/** Advice for a class that is defined inside a function. */
-export const DEFINE_AT_TOP =
-  "Define it at the top level of a module and pass what it needs as fields (`new Worker({ ... })`) or with the items";

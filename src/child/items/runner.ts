@@ -11,7 +11,7 @@ import type { Payload, Start, ToChild } from "../../wire/protocol.js";
 import { enterFrame } from "../../worker/current-context.js";
 import { RunningTask } from "../../worker/running-task.js";
 import type { Instance } from "../../worker/worker.js";
-import { Interruption } from "./interruption.js";
+import { Interruption } from "../../worker/running-task.js";
 import type { LedgerWriter } from "./ledger-writer.js";
 import { MemoryLimit } from "./memory-limit.js";
 import { Notes } from "./notes.js";

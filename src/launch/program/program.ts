@@ -11,7 +11,7 @@ import { LaunchError } from "../../errors.js";
 import { monotonic } from "../../system/monotonic.js";
 import { MarkEncoder } from "../../wire/output-mark.js";
 import type { Start, StartRequest, ToChild, ToHost } from "../../wire/protocol.js";
-import { residentMemory } from "../../system/resident-memory.js";
+import { residentMemory } from "../../observe/stats.js";
 import { Breach } from "../../wire/breach.js";
 import { isShortage, shortageOf } from "../../system/shortage.js";
 import { checkProgram } from "./find-program.js";

@@ -1,5 +1,5 @@
 import { describe, expect, it } from "vitest";
-import { MAX_BATCH, Pace } from "../../src/pool/pace.js";
+import { MAX_BATCH, Pace } from "../../src/pool/batching.js";
 
 /** The batch size that is reached when every item costs so many ms. */
 function settled(ms: number, bytes = 10, rounds = 20): number {
