@@ -6,7 +6,7 @@ import type { Socket } from "node:net";
 import { LaunchError, WorkerModuleError } from "../errors.js";
 import { reviveError } from "../wire/error-record.js";
 import { MessageReader } from "../wire/check-message.js";
-import { shortageInWords, shortageOf } from "../system/shortage.js";
+import { fewDescriptors, shortageInWords, shortageOf } from "../system/shortage.js";
 import { isProgram, RERUN_ADVICE } from "../worker/rerun.js";
 import { CHANNEL_FD, ENTRY_MARK, type LoadProblem } from "../wire/protocol.js";
 import { type Entry, entryFile } from "./entry-file.js";
@@ -145,9 +145,15 @@ function startFailure(error: Error, { cwd }: ChildSettings): LaunchError {
   return new LaunchError(`Node could not be started: ${why}`, { cause: error });
 }
 
-/** Node ends by SIGABRT when it cannot create its threads. */
-export function abortHint(): string {
-  return `, as Node does when it cannot create its threads. Unless stderr says otherwise, ${shortageInWords("EAGAIN")}`;
+/** Returns what Node probably lacked when it ended like this while it was starting: text that ends a message, or none. */
+export function startHint(code: number | null, signal: string | null): string {
+  // Node aborts when it cannot create its threads.
+  if (signal === "SIGABRT") {
+    return `, as Node does when it cannot create its threads. Unless stderr says otherwise, ${shortageInWords("EAGAIN")}`;
+  }
+  // Node exits with 1 when it cannot open a module.
+  const shortage = code === 1 ? fewDescriptors() : undefined;
+  return shortage === undefined ? "" : `. Unless stderr says otherwise, ${shortage}`;
 }
 
 export function loadError(url: string, { message, error, advice, unrelated }: LoadProblem): Error {

@@ -72,6 +72,16 @@ export function fewProcesses(): string | undefined {
   return isFew ? shortageInWords("EAGAIN") : undefined;
 }
 
+/** Node may run out of fewer while it loads modules: it opens some 20 files at once, besides the 20 of its own. */
+const FEW_DESCRIPTORS = 64;
+
+/** Says that this process may only have few file descriptors, and the limit; `undefined` if it may have more. */
+export function fewDescriptors(): string | undefined {
+  return (limitOf("open files") ?? Infinity) < FEW_DESCRIPTORS
+    ? shortageInWords("EMFILE")
+    : undefined;
+}
+
 type Limit = readonly [value: number | undefined, what: string];
 
 /** Returns the lower of two limits in words; an unknown limit is ignored. */

@@ -13,12 +13,12 @@ import { warnOfClose } from "../close-warning.js";
 import { Deadline } from "../deadline.js";
 import type { ChildEnd } from "../launcher.js";
 import {
-  abortHint,
   type ChildSettings,
   errnoName,
   loadError,
   type NodeProcess,
   signalName,
+  startHint,
   startNode,
   startupTimeoutError,
 } from "../warm-node.js";
@@ -219,8 +219,7 @@ export class ForkServer {
     // No child has begun: the next fork server can fork them.
     const isLost = isStarting && this.#isAgain && signal !== null;
     if (isStarting) {
-      const advice = signal === "SIGABRT" ? abortHint() : "";
-      const error = new LaunchError(`The fork server ${how}${advice}`);
+      const error = new LaunchError(`The fork server ${how}${startHint(code, signal)}`);
       if (isLost) this.#settle((ready) => ready.reject(error));
       else this.#fail(error);
     }

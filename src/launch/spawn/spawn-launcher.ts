@@ -22,10 +22,10 @@ import type { Guard } from "../scratch-room.js";
 import { fewProcesses, isShortage } from "../../system/shortage.js";
 import { SocketPipes } from "../socket-pipes.js";
 import {
-  abortHint,
   type ChildSettings,
   loadError,
   type NodeProcess,
+  startHint,
   startNode,
   startupTimeoutError,
 } from "../warm-node.js";
@@ -216,7 +216,7 @@ class SpawnedChildHandle implements Child {
 
   #endOf(code: number | null, signal: string | null): ChildEnd {
     if (this.#fatal) return { started: false, reason: this.#fatal.message, fatal: this.#fatal };
-    const scarcity = this.#isReady ? undefined : (this.#givenUp ?? scarcityBy(signal));
+    const scarcity = this.#isReady ? undefined : (this.#givenUp ?? scarcityBy(code, signal));
     if (scarcity !== undefined) return { started: false, reason: scarcity, isScarce: true };
     return {
       started: true,
@@ -229,11 +229,11 @@ class SpawnedChildHandle implements Child {
   }
 }
 
-/** Node ends by SIGABRT when it cannot create its threads. */
-function scarcityBy(signal: string | null): string | undefined {
-  return signal === "SIGABRT"
-    ? `Node ended by SIGABRT while it was starting${abortHint()}`
-    : undefined;
+/** Returns what Node lacked when it ended like this while it was starting, if it probably lacked something. */
+function scarcityBy(code: number | null, signal: string | null): string | undefined {
+  const hint = startHint(code, signal);
+  const how = signal === null ? `with exit code ${code}` : `by ${signal}`;
+  return hint === "" ? undefined : `Node ended ${how} while it was starting${hint}`;
 }
 
 /** After a shortage, a start may succeed once other children have ended. */
