@@ -145,7 +145,7 @@ function startFailure(error: Error, { cwd }: ChildSettings): LaunchError {
   return new LaunchError(`Node could not be started: ${why}`, { cause: error });
 }
 
-/** Node ends by SIGABRT when it cannot create its threads. */
+/** Continues a message that Node ended by SIGABRT. */
 export function abortHint(): string {
   return `, as Node does when it cannot create its threads. Unless stderr says otherwise, ${shortageInWords("EAGAIN")}`;
 }
