@@ -54,7 +54,7 @@ export class ParallelError extends Error {
   }
 }
 
-/** An item failed. This class itself: `process` threw, and `cause` is the thrown value. Other failures are subclasses. */
+/** An item failed. This class itself: `process` threw, and `cause` is what it threw. Other failures are subclasses. */
 export class ItemError extends ParallelError implements ItemFacts {
   static {
     this.prototype.name = "ItemError";

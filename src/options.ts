@@ -1,4 +1,4 @@
-/** The options of `Parallel` and of its calls: types and defaults. check-options.ts holds the rules for their values. */
+/** The options of `Parallel` and of its calls: types and defaults. Rules for their values are in check-options.ts. */
 import type { Usage } from "./errors.js";
 import type { StartMethod } from "./worker/worker.js";
 
@@ -21,7 +21,7 @@ export interface FinishInfo {
   readonly duration: number;
   /** Resources the child used; only if it ran this item alone and the system reports them. */
   readonly usage: Usage | undefined;
-  /** What the item printed on stdout, with `output: "collect"`: the last MiB, after a line that says how much was cut. */
+  /** What the item printed on stdout, with `output: "collect"`: the last MiB, after a line that counts what was cut. */
   readonly stdout?: string | undefined;
   /** The same of stderr. */
   readonly stderr?: string | undefined;
@@ -119,7 +119,7 @@ export interface ParallelOptions<Item = unknown, Result = unknown> extends CallO
   Result
 > {
   /**
-   * Keeps children for many items: the number of slots, each with a warm child, shared by all calls (`true`: one for each
+   * Keeps children for many items: this many slots, each with a warm child, shared by all calls (`true`: one for each
    * processor). `0` runs all items in this process, one after the other. @defaultValue a child for each item; with a `CommandWorker` its `concurrency`, else `true`
    */
   readonly pool?: number | boolean;

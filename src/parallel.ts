@@ -544,7 +544,7 @@ export class Parallel<Item, Result> {
   }
 
   /**
-   * Starts ahead of the first item: launches the fork server, loads the worker in it and runs `preload`.
+   * Starts now what the first item would start: the fork server, which loads the worker and runs `preload`.
    *
    * @throws WorkerModuleError, LaunchError, ClosedError as `mapProcesses` would
    */
@@ -552,7 +552,7 @@ export class Parallel<Item, Result> {
     return this.#run(Parallel.prototype.ready, {}, () => this.#calls.ready());
   }
 
-  /** Takes no more calls, awaits the running ones, ends the fork server and the threads. Calling it again is harmless. */
+  /** Takes no more calls, awaits running ones, ends the fork server and the threads. Calling it again is harmless. */
   async close(): Promise<void> {
     await Promise.all([this.#calls.close(), this.#threadCalls?.close()]);
   }
@@ -698,7 +698,7 @@ interface Handlers<Result> {
   context?: CallerContext;
 }
 
-/** Batches arrive in any order. Fills the gap before `index`: V8 would turn an array with a large one into a hash table. */
+/** Batches arrive in any order. Fills a gap before `index`: with a large gap, V8 would make the array a hash table. */
 function place<Result>(results: Result[], index: number, result: Result): void {
   while (results.length < index) results.push(undefined as Result);
   results[index] = result;

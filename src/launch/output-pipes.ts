@@ -19,7 +19,7 @@ export const READ_BUFFER = Buffer.allocUnsafeSlow(64 * 1024);
 const MOST_BYTES = 1024 * 1024;
 
 /**
- * Reads what is available, at most `MOST_BYTES`, so that a busy writer cannot keep it reading forever. Returns whether
+ * Reads what is available, and stops after `MOST_BYTES`: a busy writer cannot keep it reading forever. Returns whether
  * the other end is closed in all processes, so that nothing can follow.
  *
  * @param fd - non-blocking

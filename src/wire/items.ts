@@ -13,7 +13,7 @@ export function checkItem(item: unknown, index: number): void {
   if (problem) throw notJson(index, problem);
 }
 
-/** Runs `make`, which derives a value from the item: code of the item may throw, or the item may be nested too deeply. */
+/** Runs `make`, which derives a value from the item: code of the item may throw, or the item be nested too deeply. */
 export function ofItem<T>(index: number, make: () => T): T {
   try {
     return make();

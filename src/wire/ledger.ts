@@ -25,7 +25,7 @@ export const RELEASED = 3;
 
 /** For children with one item: a single page, so that each child touches only one page. */
 export const ONE_ITEM: LedgerShape = { cellBytes: 4096, times: 1 };
-/** For children with many items: `reserveBytes` keeps half of the text free, the rest holds a batch of longer results. */
+/** For children with many items: `reserveBytes` keeps half of the text, the rest serves a batch of longer results. */
 export const MANY_ITEMS: LedgerShape = { cellBytes: 640 * 1024, times: 4096 };
 
 /** Begins a line of JSON. */

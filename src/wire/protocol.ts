@@ -51,7 +51,10 @@ export interface Payload {
   readonly results: boolean;
   /** Items in flight at once. */
   readonly fibers: number;
-  /** Number of the call: after an error the child begins no other item of the payloads with the same number. */
+  /**
+   * Given if the first error ends the call: numbers the call among those that the child has served. After an error the
+   * child begins no other item with the same number.
+   */
   readonly stopOnError?: number | undefined;
   /** The child ends after these items. */
   readonly last?: boolean | undefined;
@@ -70,7 +73,7 @@ export interface LedgerShape {
 export interface Start {
   readonly num: number;
   readonly generation: number;
-  /** The scratch directory of the pool, with the child's ledger, channel and files. Empty for a thread without a host. */
+  /** The scratch directory of the pool: the child's ledger, channel and files. Empty for a thread without a host. */
   readonly directory: string;
   readonly shape: LedgerShape;
   /** Position of the child's ledger in the ledger file, `num` unless given. */

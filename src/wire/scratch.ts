@@ -101,7 +101,7 @@ let isWatchingExit = false;
 
 const swept = new Map<string, Promise<void>>();
 
-/** Sweeps once per process and root: only kill -9 of both program and fork server leaves directories, which is rare. */
+/** Sweeps once per process and root: a directory is rarely left, only if kill -9 hits the fork server or reaper too. */
 function sweepOnce(root: string): Promise<void> {
   let done = swept.get(root);
   if (!done) swept.set(root, (done = sweep(root)));

@@ -1,7 +1,7 @@
 /**
  * Start method `fork`: one fork server for all calls of a `Parallel`, started when it is first needed and again if it
- * dies. If a fork server that was started again cannot fork, a `SpawnLauncher` takes over. The folder holds this launcher,
- * the parent's end of the fork server and of its children, and the FIFOs of their output.
+ * dies. If a fork server that was started again cannot fork, a `SpawnLauncher` takes over. The folder holds this
+ * launcher, the parent's end of the fork server and of its children, and the FIFOs of their output.
  */
 import type { UnfitError } from "../../errors.js";
 import type { StartRequest } from "../../wire/protocol.js";
@@ -13,7 +13,7 @@ import { ForkRoom } from "./fork-room.js";
 import { ForkServer } from "./fork-server.js";
 import type { ForkedChildEvents, ForkedChildHandle } from "./forked-child-handle.js";
 
-/** Children usually wait for something else and take little memory, so there are more than processors. */
+/** Usually more than there are processors: children often wait for something else, and take little memory. */
 const DEFAULT_CONCURRENCY = 32;
 
 export class ForkLauncher implements Launcher {

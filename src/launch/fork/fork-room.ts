@@ -69,8 +69,8 @@ export class ForkRoom implements Room {
     if (spawner) return spawner.start(request, events);
     const { id, start } = request;
     const output = start.mark === undefined ? undefined : this.#pipes(start);
-    // The child's socket is created when the child connects: a descriptor is held until then, before others take the
-    // last.
+    // The child's socket takes a descriptor only once the child connects. One is held for it until then, as others may
+    // take the last ones meanwhile.
     const release = this.#listener ? holdDescriptors(1) : () => {};
     let problem: Error | undefined;
     if (events.onOutput) output?.attach(events.onOutput);

@@ -1,6 +1,7 @@
 /**
- * The fork server, seen from the parent: starts its process, gives it the worker and requests for children, and ends every
- * child it had when it ends itself. What happens inside it is in child/fork-server.ts.
+ * The fork server, seen from the parent: starts the process, sends it the worker and the requests for children, and
+ * passes on what it reports. If the fork server dies, kills its session and reports the end of all its children. What
+ * happens inside the fork server is in child/fork-server.ts.
  */
 import { ClosedError, LaunchError, UnfitError } from "../../errors.js";
 import { shortageInWords } from "../../system/shortage.js";
@@ -26,8 +27,8 @@ import { type ForkedChildEvents, ForkedChildHandle } from "./forked-child-handle
 import { killSession } from "./kill-session.js";
 
 const V8_FLAGS = [
-  // V8 must not use threads: a child would wait for the work of a thread that a fork does not copy. Node starts one thread
-  // all the same; asked for 0 it would choose a number itself.
+  // V8 must not use threads: a child would wait for the work of a thread that a fork does not copy. Node starts one
+  // thread all the same; asked for 0 it would choose a number itself.
   "--single-threaded",
   "--v8-pool-size=1",
   // The baseline compiler of WebAssembly relies on a thread to optimise hot code.
@@ -38,7 +39,8 @@ const V8_FLAGS = [
   "--no-short-builtin-calls",
   // Its timer would continue in every child: all that live for some seconds would collect garbage at the same time.
   "--no-memory-reducer",
-  // Without threads, V8 never replaces the code that Maglev, its mid-tier compiler, makes of a running loop: 8 times as slow.
+  // Without threads, V8 never replaces the code that Maglev, its mid-tier compiler, makes of a running loop: such a
+  // loop is 8 times as slow.
   ...(hasMaglev() ? ["--no-maglev-osr"] : []),
 ];
 
@@ -216,7 +218,7 @@ export class ForkServer {
     const isStarting = this.#settleReady !== undefined;
     const when = isStarting ? " while it was starting" : "";
     const how = `ended ${signal ? `by ${signal}` : `with exit code ${code}`}${when}`;
-    // No child has begun: the next fork server can fork them.
+    // None of the children has begun: the next fork server can fork all of them.
     const isLost = isStarting && this.#isAgain && signal !== null;
     if (isStarting) {
       const error = new LaunchError(`The fork server ${how}${startHint(code, signal)}`);

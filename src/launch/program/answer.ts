@@ -115,7 +115,7 @@ function errorOf(answer: Fields): ErrorRecord {
   return { error: { ...parts, props: withoutReserved(props) as never } };
 }
 
-/** Removes the properties that every error has of its own. */
+/** Removes `name`, `cause` and `errors`: an error has its own. */
 function withoutReserved(props: Fields): Fields {
   const { name: _, cause: __, errors: ___, ...rest } = props;
   return rest;

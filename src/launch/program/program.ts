@@ -31,7 +31,7 @@ import { clearTimeout, setImmediate, setTimeout } from "../../system/timers.js";
 
 /** Reading how much memory the program holds takes some 20 us. */
 const MEMORY_CHECK_MS = 5;
-/** Errors that do not depend on the item: every other one would fail as well. */
+/** Errors that do not depend on the item: every other item would fail as well. */
 const FATAL = new Set(["ENOENT", "EACCES", "ENOTDIR", "ENOEXEC", "EPERM", "E2BIG", "ELOOP"]);
 
 export interface ProgramSettings extends ProgramCommand {
@@ -205,8 +205,8 @@ export class Program implements Child {
   #onExit(exit: ProgramExit): void {
     clearTimeout(this.#exitTimer);
     clearTimeout(this.#forceTimer);
-    // A program that ends after a number of items may leave a last request unread: its item was not begun. But only if
-    // the program has answered others before.
+    // A program that ends by itself after a number of items may leave its last request unread: that item was not begun.
+    // This holds only for a program that has answered a request before.
     const { size, answers } = this.#requests;
     const isUnread = size === 1 && this.#process!.hasUnreadInput;
     if (isUnread && answers > 0 && this.#breach === undefined) this.#ledger.unbegin();

@@ -30,7 +30,7 @@ export interface Partner {
   write(line: string): void;
   /**
    * Whether the program holds too much memory for another item. Asked only after its first answer: a program that is
-   * too large from the start would be replaced forever.
+   * too large from the start would otherwise be replaced forever.
    */
   holdsTooMuch(): boolean;
   /** An item is about to be written. */

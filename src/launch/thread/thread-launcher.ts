@@ -1,7 +1,7 @@
 /**
  * Start method `thread`, seen from the parent: each child is a thread of this process, with shared memory for its
- * ledger and messages for everything else. Inside the thread runs child/thread-child.ts. The folder holds this and threads
- * inside processes: hybrid-launcher.ts and host.ts in the parent, thread-host.ts in the process.
+ * ledger and messages for everything else. Inside the thread runs child/thread-child.ts. The folder holds this launcher
+ * and threads inside processes: hybrid-launcher.ts and host.ts in the parent, thread-host.ts in the process.
  */
 import { MessageChannel, type MessagePort, type ResourceLimits, Worker } from "node:worker_threads";
 import { readFromThread } from "../../wire/check-message.js";
@@ -65,7 +65,7 @@ export class ThreadLauncher implements Launcher {
   async close(): Promise<void> {}
 }
 
-/** Those of a thread's event loop; those that loading its modules takes for a moment are not counted. */
+/** The descriptors of a thread's event loop; those that it needs only while it loads its modules do not count. */
 const THREAD_DESCRIPTORS = 5;
 
 class ThreadRoom implements Room {
@@ -180,7 +180,7 @@ export class ThreadHandle implements Child {
     this.#worker?.postMessage({ line: stringify({ ...message, payload }), long });
   }
 
-  /** Ignores what the user's code in the thread posts to its parent. */
+  /** @param message - `undefined`, and ignored, if the user's code in the thread posted it */
   #receive(message: FromThread | undefined): void {
     if (!message) return;
     if ("status" in message) {
