@@ -31,8 +31,9 @@ export interface WorkerSource {
   readonly fields: string;
   /** Own fields that structured clone cannot carry. */
   readonly unsendable: Readonly<Record<string, Unsendable>>;
-  /** `process.argv` and `process.execArgv` of the parent: a program run again up to `new Parallel` may read them. */
+  /** `process.argv` of the parent: a program that runs again up to `new Parallel` may read it. */
   readonly argv: readonly string[];
+  /** What user code in children sees as `process.execArgv`: the option `execArgv`, by default the parent's. */
   readonly execArgv: readonly string[];
   /** Frames around the children. */
   readonly context: readonly Frame[];
