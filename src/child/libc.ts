@@ -37,8 +37,8 @@ export interface Libc {
   /** -1 on failure. */
   mkfifo(path: string, mode: number): number;
   /**
-   * Makes glibc keep up to 64 MiB of freed memory. V8 without threads frees many buffers at once, which glibc would return to
-   * the system; then each new buffer of 1 MiB costs 0.6 ms of page faults instead of 0.06.
+   * Makes glibc keep up to 64 MiB of freed memory. V8 without threads frees many buffers at once, which glibc would
+   * return to the system; then each new buffer of 1 MiB costs 0.6 ms of page faults instead of 0.06.
    */
   keepFreedMemory(): void;
   /** malloc(3): returns an address. */
@@ -71,7 +71,7 @@ export interface Libc {
   words(address: number, count: number): BigUint64Array;
   /** Makes the page with this address writable; `false` on failure. */
   makeWritable(address: number): boolean;
-  /** Returns how many requests of the event loop are pending: work in the thread pool, writes, connects, name lookups. */
+  /** Returns how many requests of the event loop are pending: work in the thread pool, writes, connects, lookups. */
   pendingRequests(): number;
   /** Waits until the thread pool has done its work, and ends it: the process can only exit then. */
   finishWork(): void;
@@ -113,7 +113,7 @@ const MMAP_THRESHOLD_BYTES = 32 * 1024 * 1024;
 const TRIM_THRESHOLD_BYTES = 2 * MMAP_THRESHOLD_BYTES;
 /** Offset of `active_reqs.count` in `uv_loop_t` (uv.h), the same in all of libuv 1. */
 const ACTIVE_REQUESTS_OFFSET = 32;
-/** mallinfo(3), from glibc 2.33 on: `fordblks` counts all free bytes, `keepcost` those of them at the end of the heap. */
+/** mallinfo(3), from glibc 2.33 on: `fordblks` counts all free bytes, `keepcost` those at the end of the heap. */
 const MALLINFO2 = Object.fromEntries(
   [
     "arena",
@@ -196,8 +196,8 @@ function bind(): Libc {
   return {
     fork() {
       // V8 marks its heap MADV_DONTFORK; a child without it dies at once. Cleared before every fork, because V8 may
-      // have mapped more since. One call covers the whole address space: it fails at the special mappings of the kernel,
-      // which lie at the end, after it has done the rest.
+      // have mapped more since. One call covers the whole address space: it fails at the special mappings of the
+      // kernel, which lie at the end, after it has done the rest.
       madvise(FIRST_PAGE, LAST_PAGE - FIRST_PAGE, MADV_DOFORK);
       return fork() as number;
     },

@@ -1,4 +1,4 @@
-/** Describes a value for an error message: short primitives as they are; else its type, as contents may be long or secret. */
+/** Describes a value for an error message: short primitives whole, else the type, as contents may be long or secret. */
 export function describe(value: unknown): string {
   if (value === null || value === undefined) return String(value);
   if (typeof value === "number" || typeof value === "boolean")

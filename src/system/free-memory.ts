@@ -4,7 +4,7 @@ import { cgroupsOf, readIn as read } from "./cgroup.js";
 
 /**
  * Returns the bytes that this process and its children can still get: what the system can provide without swapping, at
- * most what its cgroups allow.
+ * most what its cgroups have left.
  *
  * @param root - directory that holds proc/ and sys/
  */

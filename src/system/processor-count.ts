@@ -1,6 +1,6 @@
 /**
- * The folder holds what the machine and Node say: processors, memory, clock, limits, permissions, owners of files. Here: how
- * many processors this process may use.
+ * The folder holds what the machine and Node say: processors, memory, clock, limits, permissions, owners of files.
+ * Here: how many processors this process may use.
  */
 import { availableParallelism } from "node:os";
 import { cgroupsOf, readIn } from "./cgroup.js";

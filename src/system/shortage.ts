@@ -122,7 +122,7 @@ export function hasDescriptors(count: number): boolean {
   }
 }
 
-/** Holds descriptors free for code about to open its own; the returned function releases them. @throws if too few are free */
+/** Opens descriptors for code that soon needs as many; the returned function frees them. @throws if too few are free */
 export function holdDescriptors(count: number): () => void {
   const held: number[] = [];
   const release = () => {

@@ -28,7 +28,7 @@ export function checkWorker(worker: unknown): void {
   );
 }
 
-/** Reads `resultFormat`, not `instanceof`: the worker's module may have its own copy of this package. */
+/** Reads `resultFormat` instead of using `instanceof`: the worker's module may have its own copy of this package. */
 export function isJsonWorker(worker: object): boolean {
   return (worker.constructor as { resultFormat?: unknown }).resultFormat === "json";
 }

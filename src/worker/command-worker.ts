@@ -11,7 +11,7 @@ export interface Command {
   readonly argv: readonly string[];
   /** The program's whole environment, to which `FORKMAP_NUM`, `FORKMAP_GENERATION` and `FORKMAP_SCRATCH` are added. @defaultValue the option `env` of `Parallel` */
   readonly env?: Readonly<Record<string, string | undefined>> | undefined;
-  /** The program's working directory; a relative path of the program starts there. @defaultValue the option `cwd` of `Parallel` */
+  /** The program's working directory; a relative path of the program is resolved there. @defaultValue the option `cwd` of `Parallel` */
   readonly cwd?: string | undefined;
 }
 

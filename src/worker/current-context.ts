@@ -1,14 +1,14 @@
-/** The frames around the running code: those of this child process, and those of workers that run inline in it. */
+/** The frames around the running code: those of this child (process or thread), and of workers run inline in it. */
 import { AsyncLocalStorage } from "node:async_hooks";
 import type { Frame, Instance } from "./worker.js";
 
-/** Key of `globalThis` for the frames around a child; a global symbol, as a process may have two copies of this package. */
+/** Key of `globalThis` for the frames of a child; a global symbol, as a process may have two copies of this package. */
 const CONTEXT = Symbol.for("forkmap.context");
 
 const globals = globalThis as { [CONTEXT]?: readonly Frame[] };
 const inline = new AsyncLocalStorage<readonly Frame[]>();
 
-/** Makes `frame` that of this child process, inside of `around`. */
+/** Makes `frame` the frame of this child, inside of `around`. */
 export function enterFrame(frame: Frame, generation: number, around: readonly Frame[]): Instance {
   const context = [...around, frame];
   globals[CONTEXT] = context;

@@ -4,10 +4,10 @@
  * argument would silently differ.
  */
 
-/** Below this depth, only the class name of a value is compared. */
+/** Below this depth, only the class name of an object is compared. */
 const MAX_DEPTH = 5;
 
-/** @param isDeep - whether to look into instances of classes too: their contents may depend on a constructor argument */
+/** @param isDeep - whether to look into class instances too: their contents may depend on a constructor argument */
 export function likenessOf(value: unknown, isDeep: boolean): string {
   try {
     return look(value, isDeep, []);

@@ -1,6 +1,7 @@
 /**
  * Describes a worker so that another process can recreate it: the file that defines its class, the variables of an
- * enclosing function that the class uses, and its own fields. Refuses a class that another process could mistake.
+ * enclosing function that the class uses, and its own fields. Refuses a class that another process could confuse with
+ * another one.
  */
 import { existsSync, readFileSync } from "node:fs";
 import path from "node:path";

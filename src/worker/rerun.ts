@@ -11,7 +11,7 @@ export function isProgram(url: string, argv: readonly string[]): boolean {
   }
 }
 
-/** Advice when the second run fails, most often because something already exists (a file, a port) or is missing there. */
+/** Advice when the second run fails, most often because something (a file, a port) already exists or is missing. */
 export const RERUN_ADVICE =
   "The program is run a second time, up to `new Parallel`, as the worker's class is in it: move `new Parallel` right below " +
   "the class, above everything that opens, reads or prints something, or export the class from a module of its own";

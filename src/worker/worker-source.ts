@@ -2,7 +2,7 @@
 import type { Frame } from "./worker.js";
 
 export interface Unsendable {
-  /** Why it cannot travel. */
+  /** Why the field cannot travel. */
   readonly reason: string;
   /** Its value as text, for comparison (likeness.ts). */
   readonly likeness: string;
@@ -31,8 +31,9 @@ export interface WorkerSource {
   readonly fields: string;
   /** Own fields that structured clone cannot carry. */
   readonly unsendable: Readonly<Record<string, Unsendable>>;
-  /** `process.argv` and `process.execArgv` of the parent: a one-file script runs again up to `new Parallel` and may read them. */
+  /** `process.argv` of the parent: a program that runs again up to `new Parallel` may read it. */
   readonly argv: readonly string[];
+  /** What user code in children sees as `process.execArgv`: the option `execArgv`, by default the parent's. */
   readonly execArgv: readonly string[];
   /** Frames around the children. */
   readonly context: readonly Frame[];

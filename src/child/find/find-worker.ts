@@ -123,7 +123,7 @@ function importWorker(source: WorkerSource): Promise<LoadedWorker> {
 
 type WorkerClass = { new (): LoadedWorker; readonly prototype: object; readonly name: string };
 
-/** The class may be made by a function that runs per request. No requests come here, and a server never ends. */
+/** How long to wait for a class made by a function: it may run per request, and this process gets no requests. */
 const MAKER_PATIENCE_MS = 5000;
 
 function findExport(

@@ -1,4 +1,4 @@
-/** Reports how a forked child ended, from what wait4(2) has said of it. */
+/** Reaps forked children with wait4(2), and reports how each ended. */
 import { readFileSync } from "node:fs";
 import { getHeapStatistics } from "node:v8";
 import type { ChildReport, StartRequest } from "../../wire/protocol.js";
@@ -10,7 +10,7 @@ const MAX_RSS_WORD = 8;
 /** V8 ends by SIGILL, SIGTRAP or SIGABRT when it gets no memory, other code by SIGBUS or SIGSEGV. */
 const CRASH_SIGNALS = new Set([4, 5, 6, 7, 11]);
 const HEAP_LIMIT_BYTES = getHeapStatistics().heap_size_limit;
-/** V8 gives up close to its limit, but not all memory that it had reserved need have been resident. */
+/** V8 gives up close to its limit, but some of the memory it had reserved may never have been resident. */
 const NEAR_LIMIT = 0.6;
 
 export class ChildReaper {

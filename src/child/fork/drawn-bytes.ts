@@ -198,7 +198,7 @@ function noteText(target: Buffer, by: string | undefined): void {
   });
 }
 
-/** Returns the object that lives as long as the bytes: their ArrayBuffer, or the view if that is Node's shared pool. */
+/** Returns the object that lives as long as the bytes: their ArrayBuffer, or the view if the buffer is Node's pool. */
 function holderOf(target: object): object {
   if (!ArrayBuffer.isView(target)) return target;
   const isShared = Buffer.isBuffer(target) && target.byteLength < target.buffer.byteLength;

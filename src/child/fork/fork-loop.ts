@@ -32,15 +32,15 @@ interface Running {
 }
 
 const POLLIN = 1;
-/** struct pollfd as two words: the descriptor, then the events asked for in the lower half and those found in the upper. */
+/** struct pollfd as two words: the descriptor, then requested events (lower half) and returned events (upper half). */
 const POLLFD_WORDS = 2;
 const SIGSEGV = 11;
 const ENOMEM = 12;
 const EEXIST = 17;
 const EMFILE = 24;
 /**
- * A child that dies by SIGSEGV before it has begun an item has run none of the user's code, so forking again is safe. A child
- * with a channel is not forked again here: the parent may have sent it items, and starts another child itself.
+ * A child that dies by SIGSEGV before it has begun an item has run none of the user's code, so forking again is safe. A
+ * child with a channel is not forked again here: the parent may have sent it items, and starts another child itself.
  */
 const MAX_TRIES = 3;
 
@@ -50,7 +50,7 @@ export class ForkLoop {
   readonly #child: ForkedChild;
   readonly #running: Running[] = [];
   readonly #queue: { readonly request: StartRequest; readonly tries: number }[] = [];
-  /** Ids in the queue of which the parent knows that they wait. */
+  /** Ids of queued requests that were reported to the parent as waiting. */
   readonly #waiting = new Set<string>();
   readonly #directories = new Set<string>();
   readonly #records = new Int32Array(POLLFD_WORDS * (MAX_CONCURRENCY + 1));
@@ -76,7 +76,7 @@ export class ForkLoop {
     this.#child = new ForkedChild(libc, worker, source, inherited);
   }
 
-  /** Serves until the parent is gone, then calls `onEnd`. Also returns in each child, whose event loop then continues. */
+  /** Serves until the parent is gone, then calls `onEnd`. Also returns in each child, to the child's event loop. */
   serve(lines: readonly string[]): void {
     this.#follow(lines);
     for (;;) {

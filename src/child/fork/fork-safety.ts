@@ -93,7 +93,7 @@ export class ForkSafety {
     );
   }
 
-  /** Returns the verdict; while there is an obstacle, judges again for CLOSING_MS, as a descriptor may be closing. */
+  /** Returns the verdict; judges an obstacle again for up to CLOSING_MS, as a descriptor may be about to close. */
   async judgeSettled(isForkSafe: boolean): Promise<ForkVerdict> {
     let verdict = this.judge(isForkSafe);
     for (let ms = 0; verdict.obstacle !== undefined && ms < CLOSING_MS; ms += CHECK_MS) {

@@ -1,6 +1,6 @@
 /**
- * The folder holds the fork server and what makes its forks sound and cheap. Here it boots: it loads the worker in a process
- * that can be forked, reports the result, and starts serving.
+ * The folder holds the fork server and what makes its forks sound and cheap. Here the fork server boots: it loads the
+ * worker in a process that can be forked, reports the result, and starts serving.
  *
  * A process can be forked if it has no threads but Node's own, idle: V8 is configured to use none, and libuv creates a
  * new pool after a fork. A fork does not copy threads, so a child would wait for any other thread for ever.
@@ -69,7 +69,7 @@ async function boot(): Promise<void> {
     giveUp(
       "this build of Node does not export the symbols needed to stop V8 from using threads, which a fork does not copy",
     );
-  // `stat` takes no descriptor, so it does not fail when none is free.
+  // Starts libuv's thread pool, whose threads are to be counted. `stat` needs no descriptor, so works if none is free.
   if (!existsSync("/proc/self/task")) giveUp("/proc is not mounted");
   await stat(".");
   const threadsBefore = countThreads();

@@ -20,8 +20,8 @@ import {
 } from "../libc.js";
 
 /**
- * After so many forks the work has paid off: moving code takes 10 to 20 ms and saves 0.2 ms per fork, moving 100 MiB in
- * large pieces takes 330 ms and saves 5 ms per fork.
+ * After so many forks the work has paid off: moving code takes 10 to 20 ms and saves 0.2 ms per fork, collapsing
+ * 100 MiB of large pieces takes 330 ms and saves 5 ms per fork.
  */
 const FORKS_WORTH_IT = 75;
 /** Pages in use per huge page of code: with fewer, a huge page wastes too much of its 2 MiB. */
@@ -59,7 +59,7 @@ export class HugePages {
     this.#code = code;
   }
 
-  /** Called after every fork. After enough forks, moves one piece per call, to delay the next fork only briefly. */
+  /** Called after every fork. After enough forks, each call does one step, to delay the next fork only briefly. */
   onFork(): void {
     this.#forks += 1;
     if (this.#forks < FORKS_WORTH_IT) return;

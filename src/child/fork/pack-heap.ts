@@ -16,7 +16,7 @@ import {
 
 /** Addresses below stay free: the C heap grows there, behind the program. */
 const FIRST_ADDRESS = 2 ** 36;
-/** From here on the kernel chooses addresses itself. */
+/** Above lie the mappings whose addresses the kernel chooses itself. */
 const LAST_ADDRESS = 2 ** 46;
 /** Reading /proc may make V8 map memory where we are about to reserve: another pass is needed. */
 const MAX_PASSES = 4;

@@ -18,15 +18,16 @@ const COLLECTIONS_TO_COUNT_ANEW = 3;
 
 const GROWTH_FLAG = /^--semi[-_]space[-_]growth[-_]factor=(\d+)$/;
 
+/** Read when this module is loaded: find-worker.ts replaces `process.execArgv`. */
 const growth = ownGrowth();
 let forks = 0;
 
-/** Stops the growth. Called before much is loaded, and before `process.execArgv` is replaced by the parent's. */
+/** Stops the growth. Called before much is loaded. */
 export function keepYoungGeneration(): void {
   setGrowth("1");
 }
 
-/** Lets V8's own collections, which happen only in children, grow it. Loaded objects are in the old generation now. */
+/** Lets the young generation grow in V8's own collections, which only children have. Loaded objects are old by now. */
 export function letYoungGenerationGrow(): void {
   for (let i = 0; i < COLLECTIONS_TO_COUNT_ANEW; i += 1) collectGarbage("minor");
   setGrowth(growth);

@@ -1,7 +1,7 @@
 /**
  * The `exit` listeners of the worker's module. Each forked child runs them, as a spawned child does: a logger flushes
- * its buffer. But a child must not remove files from before the fork, which others still use; the fork server, which
- * ends last, runs the listeners too and removes them.
+ * its buffer. But a child must not remove files from before the fork, which others still use; the fork server ends
+ * last, runs the listeners too, and with them removes these files.
  */
 import fs from "node:fs";
 import { syncBuiltinESMExports } from "node:module";

@@ -68,7 +68,7 @@ export class LedgerWriter {
     return this.#parentWord(RELEASED + buffer);
   }
 
-  /** Records that an item begins at `now`; `false` if the parent has recalled it, so it must not run. */
+  /** Records that an item begins at `now`; `false` if the parent has recalled all items not yet begun, so this one. */
   begin(seq: number, now: number): boolean {
     this.#times[(seq % this.#shape.times) * 2] = now;
     // Store BEGUN, then load RECALLED. The parent does the reverse, so at least one of the two sees the other's store.

@@ -1,6 +1,6 @@
 /** Whether a child holds more memory than `maxRss`. */
 
-/** The kernel is asked at most this often, as an answer takes about 10 us. */
+/** Memory is measured at most this often, as a measurement takes some 10 us. */
 const INTERVAL_MS = 5;
 
 export class MemoryLimit {

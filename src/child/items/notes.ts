@@ -22,7 +22,7 @@ export async function prepareForJson(): Promise<void> {
   stableJson ??= await import("../../wire/stable-json.js");
 }
 
-/** To this an error is cut if neither the ledger nor the overflow can take it. */
+/** An error is cut to this length if neither the ledger nor the overflow can take it whole. */
 const SHORT_ERROR_BYTES = 2048;
 
 export class Notes {

@@ -18,7 +18,7 @@ export class ResultBuffers {
     this.#ledger = ledger;
   }
 
-  /** Returns `undefined` if the result needs a file: it is too long, or the parent has yet to read every buffer. */
+  /** Returns `undefined` if the result needs its own file: it is too long, or the parent has read no buffer yet. */
   put(payable: Payable): ResultPlace | undefined {
     if (payable.data.length > RESULT_BUFFER_LENGTH) return undefined;
     const buffer = this.#used.findIndex((_used, each) => this.#isFree(each));
@@ -29,7 +29,7 @@ export class ResultBuffers {
     return { ...written, buffer };
   }
 
-  /** Writes the result. If the disk is full and the later buffers have all been read, frees their space and retries. */
+  /** Writes the result. If that fails and all later buffers have been read, frees their disk space and tries again. */
   #putRoomily(fd: number, payable: Payable, buffer: number): Written {
     const position = positionOf(buffer);
     try {

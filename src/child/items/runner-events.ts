@@ -24,8 +24,8 @@ export interface RunnerEvents {
   /** Calls `interrupt` when the child is asked to end. */
   onInterrupt(interrupt: () => void): void;
   /**
-   * In a child with one item, called when `process` has settled: makes Node report unhandled rejections, then calls `then`
-   * unless the report ends the process.
+   * In a child with one item, called when `process` has settled: makes Node report unhandled rejections, then calls
+   * `then` unless the report ends the process.
    */
   reportRejections?(then: () => void): void;
   /** Called when the child has nothing more to do and can end. */

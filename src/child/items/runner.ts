@@ -1,6 +1,6 @@
 /**
- * The folder holds what runs items in a child and records what became of them. Here: the worker's `setup` before the first
- * item, `process` for each, `teardown` after the last. The entry of a child decides how items arrive and how the child ends.
+ * The folder holds what runs items in a child and records what became of them. Here: the worker's `setup` before the
+ * first item, `process` for each, `teardown` after the last. A child's entry decides how items arrive and how it ends.
  *
  * An item whose `process` returns no promise is begun, run and recorded within one turn of the event loop.
  */
@@ -39,11 +39,11 @@ export class Runner {
   #isSetUp: boolean;
   #isSettingUp = false;
   #isPumping = false;
-  /** The `stopOnError` of an item that has failed: no item with the same number is begun any more. */
+  /** The `stopOnError` (number of the call) of an item that has failed: no later item of that call is begun. */
   #stopped: number | undefined;
   /** The child takes no more items: `setup` failed, or it holds too much memory. */
   #isFull = false;
-  /** It has begun an item. A child that was full before its first would be replaced for ever. */
+  /** The child has begun an item. Children that are full before their first would be replaced for ever. */
   #hasRun = false;
   /** The child ends when the running items are done. */
   #isEnding = false;
@@ -196,7 +196,7 @@ export class Runner {
     this.#pump();
   }
 
-  /** The only item of a child succeeds after unhandled rejections were reported: one that Node would exit for is its error. */
+  /** Records the result of a child's only item once Node has reported unhandled rejections: a fatal one fails it. */
   #succeedAlone(payload: Payload, seq: number, result: unknown): void {
     this.#events.reportRejections!(() => {
       try {
