@@ -3,9 +3,9 @@
 export interface CallEndEvents {
   /** No new item may start. Called again for each further reason. */
   onStop(): void;
-  /** What runs is no longer wanted. */
+  /** The items that run are no longer wanted: their children are to be killed. */
   onKill(): void;
-  /** Nor may the user's hooks hold up the end. */
+  /** The call no longer waits for the user's hooks. */
   onAbort(): void;
 }
 
@@ -13,7 +13,7 @@ export class CallEnd {
   readonly #events: CallEndEvents;
   #isStopped = false;
   #isHalted = false;
-  /** The first in time. */
+  /** The first in time, unless the call is halted: then the reason for that. */
   #reason: { readonly error: unknown } | undefined;
   #resolve!: () => void;
   /** Resolves once `reached` is called. */

@@ -29,7 +29,7 @@ export class PoolLease {
   }
 
   /**
-   * Opens the pool, from which on it takes tasks from the call.
+   * Opens the pool and lets it take tasks from the call.
    *
    * @param ready - awaits what the pool needs; the pool is not opened unless it resolves to `true`
    */

@@ -28,7 +28,7 @@ export async function runCall(steps: CallSteps): Promise<CallEnd["reason"]> {
   try {
     await steps.begin();
     await end.whenReached;
-    // A stream that nobody reads has released it.
+    // The call of a stream releases it while no task is open.
     hold.take();
     await steps.idle();
   } finally {

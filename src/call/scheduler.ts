@@ -85,7 +85,9 @@ export class Scheduler implements TaskOwner {
     return this.#feed.pulled;
   }
 
-  /** How many items may be pulled and not yet read by default: per slot a batch to run, one on its way, one to be read. */
+  /**
+   * How many items may be pulled and not yet read by default: per slot a batch to run, one on its way, one to be read.
+   */
   get window(): number {
     return this.#pool.size * 3 * Math.max(this.batching.size, this.options.fibers);
   }
@@ -119,7 +121,9 @@ export class Scheduler implements TaskOwner {
     this.onMore();
   }
 
-  /** Releases what belongs to the caller: a warm child keeps its last call alive, and that must not keep the `Parallel`. */
+  /**
+   * Releases what belongs to the caller: a warm child keeps its last call alive, and that must not keep the `Parallel`.
+   */
   #release(): void {
     this.context.release();
     this.#call = undefined;
@@ -275,7 +279,10 @@ export class Scheduler implements TaskOwner {
     this.#endIfDone();
   }
 
-  /** Keeps the program alive while tasks are open. A stream whose reader has stopped reading does not; one that waits does itself. */
+  /**
+   * Keeps the program alive while tasks are open. Without open tasks a stream does not: its reader may have stopped
+   * reading. A reader that waits has a hold of its own (result-stream.ts).
+   */
   #holdLoop(): void {
     if (this.#open > 0) this.#hold.take();
     else if (this.#call?.mayPull) this.#hold.release();
