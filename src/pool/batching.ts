@@ -2,7 +2,9 @@
 import type { ResolvedOptions } from "../options.js";
 import { Pace } from "./pace.js";
 
-/** A batch takes at most this part of a slot's share of the remaining items: no slot is left with work while others idle. */
+/**
+ * A batch takes at most a slot's share of the remaining items divided by this, so that all slots end at about one time.
+ */
 const SHARES_LEFT = 2;
 
 export class Batching {
@@ -40,9 +42,9 @@ export class Batching {
   }
 
   /**
-   * Whether a child may receive a line while it runs another. Not where the user would notice: `onStart` announces items
-   * that start, a generator must not run ahead of its results (except by a batch, a few ms of work), and `batch: 1` asks
-   * for one item at a time.
+   * Whether a child may receive a line while it runs another. Not where the user would notice: `onStart` announces
+   * items that start, a generator must not run ahead of its results (except by a batch, a few ms of work), and `batch:
+   * 1` asks for one item at a time.
    */
   get sendsAhead(): boolean {
     if (this.#batch === 1 || this.#hasStartHook) return false;

@@ -5,11 +5,11 @@
 
 /** Longer than it takes to send the next batch, so that a child has it before the current one is done. */
 const TARGET_MS = 16;
-/** Half of the number of times in a slot's ledger, so that a batch can be on its way while another runs. */
+/** Half of the items whose times fit into a slot's ledger, so that a batch can be on its way while another runs. */
 export const MAX_BATCH = 2048;
-/** What one batch may take of the ledger's text for its results; and of files, for its results and items. */
+/** The results of a batch may take this much of the ledger's text; its long results and items, this much of files. */
 const TARGET_BYTES = 128 * 1024;
-/** Per batch: the first items of a program often differ from the others (cold code, or results from a cache). */
+/** The growth from batch to batch: a program's first items often differ from the others (cold code, or a hot cache). */
 const MAX_GROWTH = 8;
 
 export class Pace {
