@@ -17,8 +17,8 @@ export interface ItemMessage {
   readonly start: number;
   readonly end: number;
   /**
-   * `"ok"`, `"error"`, `"mistyped"`, `"timeout"`, `"dead"`, `"unstarted"`; of a program also `"throttled"` and
-   * `"breach"`.
+   * `"ok"`, `"error"`, `"mistyped"`, `"timeout"`, `"dead"`, `"unstarted"`, `"breach"`; of a program also
+   * `"throttled"`.
    */
   readonly outcome: string;
   readonly error: Error | undefined;

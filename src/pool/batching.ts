@@ -43,8 +43,8 @@ export class Batching {
 
   /**
    * Whether a child may receive a line while it runs another. Not where the user would notice: `onStart` announces
-   * items that start, a generator must not run ahead of its results (except by a batch, a few ms of work), and `batch:
-   * 1` asks for one item at a time.
+   * items that start, a generator must not run ahead of its results (except by a batch, a few ms of work), and
+   * `batch: 1` asks for one item at a time.
    */
   get sendsAhead(): boolean {
     if (this.#batch === 1 || this.#hasStartHook) return false;
