@@ -8,9 +8,9 @@ import type { LoopHold } from "./loop-hold.js";
 export interface CallEndEvents {
   /** No new item may start. Called again for each further reason. */
   onStop(): void;
-  /** What runs is no longer wanted. */
+  /** The items that run are no longer wanted: their children are to be killed. */
   onKill(): void;
-  /** Nor may the user's hooks hold up the end. */
+  /** The call no longer waits for the user's hooks. */
   onAbort(): void;
 }
 
@@ -18,7 +18,7 @@ export class CallEnd {
   readonly #events: CallEndEvents;
   #isStopped = false;
   #isHalted = false;
-  /** The first in time. */
+  /** The first in time, unless the call is halted: then the reason for that. */
   #reason: { readonly error: unknown } | undefined;
   #resolve!: () => void;
   /** Resolves once `reached` is called. */
@@ -108,7 +108,7 @@ export async function runCall(steps: CallSteps): Promise<CallEnd["reason"]> {
   try {
     await steps.begin();
     await end.whenReached;
-    // A stream that nobody reads has released it.
+    // The call of a stream releases it while no task is open.
     hold.take();
     await steps.idle();
   } finally {

@@ -1,7 +1,7 @@
 /**
- * The folder holds a call on its way from items to results: the scheduler, its feed of items, retries, hooks, the delivery of
- * results, streams and searches. Here: the calls of one `Parallel`, which are made, counted and ended together. The verbs
- * of `Parallel` decide what becomes of results and errors; Pools decides where items run.
+ * The folder holds a call on its way from items to results: the scheduler, its feed of items, retries, hooks, the
+ * delivery of results, streams and searches. Here: the calls of one `Parallel`, which are made, counted and ended
+ * together. The verbs of `Parallel` decide what becomes of results and errors; Pools decides where items run.
  */
 import { ClosedError, own } from "../errors.js";
 import type { LaunchChoice } from "../launch/launcher.js";

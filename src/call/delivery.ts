@@ -1,6 +1,6 @@
 /**
- * Delivers what became of each item to the caller: its result or error at once, then `onFinish` in its turn. Owns the hooks of
- * the call, and counts failures against `stopOnError` and `halt`.
+ * Delivers what became of each item to the caller: its result or error at once, then `onFinish` in its turn. Owns the
+ * hooks of the call, and counts failures against `stopOnError` and `halt`.
  */
 import type { Runs, Task } from "../wire/task.js";
 import { AbortGate } from "./abort-gate.js";
@@ -9,7 +9,7 @@ import type { CallRecorder } from "./call-recorder.js";
 import { FailureLimit } from "./failure-limit.js";
 import { HookLine } from "./hook-line.js";
 
-/** Calls of `onFinish` that have not returned, at most: a slow hook would let finished items pile up. */
+/** At most this many calls of `onFinish` may be pending: behind a slow hook, finished items would pile up. */
 const MAX_WAITING_HOOKS = 1000;
 
 export interface DeliveryEvents {
@@ -17,7 +17,7 @@ export interface DeliveryEvents {
   onDone(task: Task): void;
   /** An `onFinish` has returned, so more items may be pulled. */
   onHookDone(): void;
-  /** So many items have failed that no new one may start. @param error - the first in time */
+  /** The limit of failures is reached: no new item may start. @param error - the first in time */
   onLimit(error: Error): void;
   /** An `onFinish` has thrown. */
   onHookError(error: unknown): void;
@@ -30,7 +30,7 @@ export class Delivery {
   readonly #limit: FailureLimit;
   /** The user's code is awaited until the call is aborted. */
   readonly #gate = new AbortGate();
-  // Looked up once: they are used for every item, and V8 sees a new shape of `Call` for nearly every call.
+  // Looked up once: they are used for every item, and the `Call`s of two calls may have different shapes for V8.
   #onResult: Call["onResult"];
   #onError: Call["onError"];
   #onStart: Call["options"]["onStart"];
@@ -63,7 +63,7 @@ export class Delivery {
     return this.#gate.pass(this.#hooks.now(() => this.#onStart!(item as never, index)));
   }
 
-  /** @param runs - asked for run `seq` only if `onFinish` wants to know */
+  /** @param runs - asked for run `seq` only if there is an `onFinish` */
   result(task: Task, result: unknown, runs: Runs, seq: number): void {
     this.earlierResult(task, result);
     const onFinish = this.#onFinish;

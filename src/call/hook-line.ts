@@ -17,7 +17,7 @@ export class HookLine {
     return done;
   }
 
-  /** Runs the hook of an item; with `inOrder`, once all items before it have been skipped. */
+  /** Runs the hook of an item; with `inOrder`, once `skip` was called for all items before it. */
   async inTurn(index: number, hook: () => unknown): Promise<void> {
     if (this.#inOrder && index !== this.#turn) {
       await new Promise<void>((resolve) => this.#due.set(index, resolve));

@@ -1,13 +1,14 @@
 /**
- * Tasks whose results need no child, because an equal item of the call has run (`dedupe`) or an earlier run has recorded the
- * result (`journal`). The results themselves are in journal/known-results.ts; here they take the place of a run.
+ * Tasks whose results need no child, because an equal item of the call has run (`dedupe`) or an earlier run has
+ * recorded the result (`journal`). The results themselves are in journal/known-results.ts; here they take the place of
+ * a run.
  */
 import type { Done, KnownResults } from "../journal/known-results.js";
 import type { Run, Task } from "../wire/task.js";
 
-/** What a call does with such a task. */
+/** What the call does with these tasks. */
 export interface KnownTaskEvents {
-  /** So many tasks are added to those of the call that are not done. */
+  /** The call has `count` more tasks that are not done. */
   onAdded(count: number): void;
   onResult(task: Task, result: unknown, run: Run): void;
   /** The run that recorded this result has called `onFinish`. */

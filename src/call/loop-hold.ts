@@ -1,7 +1,7 @@
 /**
- * Keeps the program alive while the user awaits a call, `ready`, `close` or `destroy`. Nothing else in this library
- * does: no process, socket, channel, thread or listener of ours holds the event loop, so none can hold it too long or
- * not long enough. All holds share one timer, which never fires in practice.
+ * Keeps the program alive while the user awaits a call, `ready`, `close` or `destroy`. No process, socket, channel,
+ * thread or listener of ours holds the event loop, so none can hold it too long or not long enough; a few short timers
+ * do, such as the delay before SIGKILL (child-kill.ts). All holds share one timer, which never fires in practice.
  */
 import { outside } from "../launch/outside.js";
 import { MAX_DELAY_MS } from "../wire/protocol.js";

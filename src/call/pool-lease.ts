@@ -29,20 +29,30 @@ export class PoolLease {
   }
 
   /**
-   * Opens the pool, from which on it takes tasks from the call.
+   * Opens the pool, which then takes tasks from the call.
    *
-   * @param ready - awaits what the pool needs; the pool is not opened unless it resolves to `true`
+   * @param until - waits for what the pool needs, at most until the call is aborted
+   * @param isWanted - whether the call still needs the pool then
+   * @param onError - called with what keeps the pool from opening
    */
-  async open(ready: (needed: Promise<unknown>) => Promise<boolean>): Promise<void> {
+  async open(
+    until: (needed: Promise<unknown>) => Promise<unknown>,
+    isWanted: () => boolean,
+    onError: (error: unknown) => void,
+  ): Promise<void> {
     this.#isOpening = true;
     try {
-      if (!(await ready(this.#call!.ready()))) return;
-      this.#pool = await this.#call!.open();
-      this.#pool.add(this.#owner);
-      this.#pool.dispatch();
-    } finally {
-      this.#isOpening = false;
+      await until(this.#call!.ready());
+      if (isWanted()) {
+        this.#pool = await this.#call!.open();
+        this.#pool.add(this.#owner);
+        this.#pool.dispatch();
+      }
+    } catch (error) {
+      // The call must not try to open it once more before it knows of the error.
+      onError(error);
     }
+    this.#isOpening = false;
   }
 
   /** Lets the pool take tasks; called when there may be some. */

@@ -1,6 +1,6 @@
 /**
- * The pools of one `Parallel`: a warm one that all its calls share (option `pool`), or one for each call. Owns their sizes;
- * what happens in a pool is in pool/.
+ * The pools of one `Parallel`: a warm one that all its calls share (option `pool`), or one for each call. Owns their
+ * sizes; what happens in a pool is in pool/.
  */
 import { LaunchError, ParallelError } from "../errors.js";
 import type { LaunchChoice } from "../launch/launcher.js";

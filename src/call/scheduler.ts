@@ -86,7 +86,9 @@ export class Scheduler implements TaskOwner {
     return this.#feed.pulled;
   }
 
-  /** How many items may be pulled and not yet read by default: per slot a batch to run, one on its way, one to be read. */
+  /**
+   * How many items may be pulled and not yet read by default: per slot a batch to run, one on its way, one to be read.
+   */
   get window(): number {
     return this.#pool.size * 3 * Math.max(this.batching.size, this.options.fibers);
   }
@@ -120,7 +122,9 @@ export class Scheduler implements TaskOwner {
     this.onMore();
   }
 
-  /** Releases what belongs to the caller: a warm child keeps its last call alive, and that must not keep the `Parallel`. */
+  /**
+   * Releases what belongs to the caller: a warm child keeps its last call alive, and that must not keep the `Parallel`.
+   */
   #release(): void {
     this.context.release();
     this.#call = undefined;
@@ -227,14 +231,11 @@ export class Scheduler implements TaskOwner {
   }
 
   async #openPool(): Promise<void> {
-    try {
-      await this.#pool.open(async (needed) => {
-        await this.#delivery.unlessAborted(needed);
-        return !this.end.isStopped;
-      });
-    } catch (error) {
-      this.end.stop(error);
-    }
+    await this.#pool.open(
+      (needed) => this.#delivery.unlessAborted(needed),
+      () => !this.end.isStopped,
+      (error) => this.end.stop(error),
+    );
     this.#endIfDone();
   }
 
@@ -274,7 +275,10 @@ export class Scheduler implements TaskOwner {
     this.#endIfDone();
   }
 
-  /** Keeps the program alive while tasks are open. A stream whose reader has stopped reading does not; one that waits does itself. */
+  /**
+   * Keeps the program alive while tasks are open. Without open tasks a stream does not: its reader may have stopped
+   * reading. A reader that waits has a hold of its own (result-stream.ts).
+   */
   #holdLoop(): void {
     if (this.#open > 0) this.#hold.take();
     else if (this.#call?.mayPull) this.#hold.release();

@@ -64,7 +64,7 @@ interface Search {
   isAnswered(): boolean;
 }
 
-/** Runs the call until an answer or an error ends it. Without an answer, throws the errors that did not end it. */
+/** Runs the call until an answer, an error or the last item ends it. Without an answer, throws the errors of items. */
 async function search(calls: Calls, question: Question, search: Search) {
   const errors: Error[] = [];
   const call: Scheduler = calls.start({

@@ -1,7 +1,7 @@
 #!/usr/bin/env node
 /**
- * The folder holds the program `forkmap`, each command in a file of its own. Here: the program finds the command that the
- * user named, runs it, and handles exit codes, signals and a closed stdout.
+ * The folder holds the program `forkmap`, each command in a file of its own. Here: the program finds the command that
+ * the user named, runs it, and handles exit codes, signals and a closed stdout.
  */
 import { readFileSync } from "node:fs";
 import { type CliCommand, UsageError } from "./cli-command.js";

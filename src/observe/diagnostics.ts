@@ -16,7 +16,10 @@ export interface ItemMessage {
   readonly pid: number | undefined;
   readonly start: number;
   readonly end: number;
-  /** `"ok"`, `"error"`, `"mistyped"`, `"timeout"`, `"dead"`, `"unstarted"`; of a program also `"throttled"` and `"breach"`. */
+  /**
+   * `"ok"`, `"error"`, `"mistyped"`, `"timeout"`, `"dead"`, `"unstarted"`, `"breach"`; of a program also
+   * `"throttled"`.
+   */
   readonly outcome: string;
   readonly error: Error | undefined;
 }

@@ -1,7 +1,13 @@
-/** How many tasks of a call a slot is given at once, and whether it is given some ahead of those that it runs. */
+/**
+ * Decides how many tasks of a call a slot is given at once: as many as make a few ms of work. With fewer, the lines cost more
+ * than the items; with more, one slot could hold work while other slots are free. Also decides whether a slot is given
+ * tasks ahead of those that it runs.
+ */
 import type { ResolvedOptions } from "../options.js";
 
-/** A batch takes at most this part of a slot's share of the remaining items: no slot is left with work while others idle. */
+/**
+ * A batch takes at most a slot's share of the remaining items divided by this, so that all slots end at about one time.
+ */
 const SHARES_LEFT = 2;
 
 export class Batching {
@@ -39,9 +45,9 @@ export class Batching {
   }
 
   /**
-   * Whether a child may receive a line while it runs another. Not where the user would notice: `onStart` announces items
-   * that start, a generator must not run ahead of its results (except by a batch, a few ms of work), and `batch: 1` asks
-   * for one item at a time.
+   * Whether a child may receive a line while it runs another. Not where the user would notice: `onStart` announces
+   * items that start, a generator must not run ahead of its results (except by a batch, a few ms of work), and
+   * `batch: 1` asks for one item at a time.
    */
   get sendsAhead(): boolean {
     if (this.#batch === 1 || this.#hasStartHook) return false;
@@ -66,11 +72,11 @@ export class Batching {
 
 /** Longer than it takes to send the next batch, so that a child has it before the current one is done. */
 const TARGET_MS = 16;
-/** Half of the number of times in a slot's ledger, so that a batch can be on its way while another runs. */
+/** Half of the items whose times fit into a slot's ledger, so that a batch can be on its way while another runs. */
 export const MAX_BATCH = 2048;
-/** What one batch may take of the ledger's text for its results; and of files, for its results and items. */
+/** The results of a batch may take this much of the ledger's text; its long results and items, this much of files. */
 const TARGET_BYTES = 128 * 1024;
-/** Per batch: the first items of a program often differ from the others (cold code, or results from a cache). */
+/** The growth from batch to batch: a program's first items often differ from the others (cold code, or a hot cache). */
 const MAX_GROWTH = 8;
 
 export class Pace {

@@ -1,6 +1,6 @@
 /**
- * The ledger of a child, read without trust: it is memory that any code in the child can overwrite. A record that no child can
- * have made is a breach, after which nothing is taken from the ledger any more.
+ * The ledger of a child, read without trust: it is memory that any code in the child can overwrite. An entry that no
+ * child can have recorded is a breach, after which no entries are taken from the ledger any more.
  */
 import { monotonic } from "../system/monotonic.js";
 import { Breach } from "../wire/breach.js";
@@ -9,8 +9,8 @@ import type { Ending } from "../wire/protocol.js";
 import type { TaskList } from "./task-list.js";
 
 /**
- * The clocks of two processes differ by much less, even if one was interrupted while it measured (monotonic.ts). A time later
- * than this is none of an item.
+ * How far in the future a time may be. The clocks of two processes differ by much less, even if one was interrupted
+ * while it measured the offset (monotonic.ts).
  */
 const CLOCKS_DIFFER_MS = 1000;
 
@@ -26,12 +26,12 @@ export class CheckedLedger {
   readonly #handler: EntryHandler;
   readonly #onBreach: (reason: string) => void;
   #isBroken = false;
-  /** When the entries being taken can have ended, at the latest; 0 before the first of them. */
+  /** The latest time at which the items of the entries being taken can have ended; 0 before the first entry. */
   #latest = 0;
 
   /**
    * @param tasks - those of the child
-   * @param onBreach - called with what the child did, which goes on from "its child"
+   * @param onBreach - called with what the child did, in words that continue "its child"
    */
   constructor(
     ledger: Ledger,
@@ -44,7 +44,7 @@ export class CheckedLedger {
     this.#onBreach = onBreach;
     this.#handler = {
       entry: (seq, entry) => {
-        // Looked up after the entries were read: the child goes on recording meanwhile.
+        // Measured after the entries were read: until then the child goes on recording.
         if (this.#latest === 0) this.#latest = monotonic() + CLOCKS_DIFFER_MS;
         const start = ledger.startOf(seq);
         const end = ledger.endOf(seq);

@@ -7,22 +7,22 @@ import { inWords, type KnownEnding } from "./outcome.js";
 /** How often a task may be given to a child that ends before it has begun the task. */
 const MAX_STRAYS = 10;
 
-/** How a child was when it ended. */
+/** The state of a child when it ended. */
 export interface LastState {
   readonly isOneItem: boolean;
-  /** Whether it was not ready yet. */
+  /** Whether the child was not ready yet. */
   readonly wasStarting: boolean;
-  /** Whether this process had killed it. */
+  /** Whether this process had sent it `killSignal`. */
   readonly wasKilled: boolean;
-  /** Whether it could not be started, and no other child runs whose end could help. */
+  /** Whether the child could not be started, and no other child runs whose end could help. */
   readonly isHopeless: boolean;
 }
 
-/** Returns whether a task that the child had not begun fails with it; else another child is given the task. */
+/** Returns whether a task that the child had not begun fails with the child; if not, another child gets the task. */
 export function isLostWith(task: Task, end: ChildEnd, last: LastState): boolean {
   if (last.wasKilled) return false;
   if (!end.started) return !end.isScarce || last.isHopeless;
-  // A child that exits by itself before it is ready would do so again. If others ended with it, it may not be to blame.
+  // A child that exits by itself before it is ready would do so again. If others ended with it, they may be the cause.
   const hasExited = last.wasStarting && end.signal === undefined;
   if ((last.isOneItem || hasExited) && !end.isShared) return true;
   task.strays = (task.strays ?? 0) + 1;
@@ -34,7 +34,7 @@ export function endInWords(end: ChildEnd): string {
   return end.signal ?? (end.exitCode === undefined ? "lost" : `exit code ${end.exitCode}`);
 }
 
-/** Warns of a child that broke the protocol while it had no item that could fail for it. */
+/** Warns of a child that violated the protocol while it had no item that could fail because of that. */
 export function warnOfBreach(breach: string, num: number, pid: number | undefined): void {
   process.emitWarning(`Between two items, ${breach} (num ${num}, pid ${pid})`, {
     type: "ForkmapWarning",
@@ -43,7 +43,7 @@ export function warnOfBreach(breach: string, num: number, pid: number | undefine
 }
 
 /**
- * Warns if `teardown` has failed in a child with many items: no item can fail for it, and the call may have ended.
+ * Warns if `teardown` has failed in a child with many items: no item can fail for that, and the call may have ended.
  *
  * @param wasAsked - whether the child had been asked to end, so that it was running `teardown`
  */

@@ -1,4 +1,4 @@
-/** Kills the child in a slot with everything it has started: by `killSignal`, and by SIGKILL if that takes too long. */
+/** Kills the child in a slot and all that it has started: by `killSignal`, later by SIGKILL if it is still alive. */
 import type { Child } from "../launch/launcher.js";
 import type { ResolvedOptions } from "../options.js";
 import { clearTimeout, setTimeout } from "../system/timers.js";
@@ -14,7 +14,7 @@ export class ChildKill {
     this.#forceKillAfterDelay = forceKillAfterDelay;
   }
 
-  /** Whether the child has been sent `killSignal`. */
+  /** Whether the child has been sent `killSignal`, even if it has ended since. */
   get isUnderWay(): boolean {
     return this.#timer !== undefined;
   }
@@ -22,7 +22,7 @@ export class ChildKill {
   begin(child: Child): void {
     if (this.#timer) return;
     child.kill(this.#killSignal);
-    // The timer keeps the program alive: a worker that winds up after the signal gets its time even after the call.
+    // The timer keeps the program alive: a worker that cleans up after the signal has time for it even after the call.
     this.#timer = setTimeout(() => child.kill("SIGKILL"), this.#forceKillAfterDelay);
   }
 

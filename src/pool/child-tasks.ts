@@ -1,6 +1,6 @@
 /**
- * The tasks of one child, from when it is given them until their outcome is reported or they are given back. Says how many the
- * child has room for; how they are sent, and how the child lives, is in slot-child.ts.
+ * The tasks of one child, from when the child is given them until their outcome is reported or they are given back.
+ * Says how many the child has room for; the start and end of the child, and the sending of tasks, are in slot-child.ts.
  */
 import type { PackedItems } from "../wire/items.js";
 import type { Ledger } from "../wire/ledger.js";
@@ -15,9 +15,9 @@ import { TaskList } from "./task-list.js";
 import type { TaskOwner } from "./task-owner.js";
 
 /**
- * Where items wait in this process, at least this many do: a child is given its next item before the result of its last one
- * is processed, and results are processed several at a time. Two programs with items that do nothing reach 0.95 to 0.98 of
- * the rate of a loop written by hand; 0.93 with 4, 0.82 with 1, 0.87 with none (bench command, `batch: 1`).
+ * Where items wait in this process, at least this many do: a child is given its next item before the result of its last
+ * one is processed, and results are processed several at a time. Two programs with items that do nothing reach 0.95 to
+ * 0.98 of the rate of a loop written by hand; 0.93 with 4, 0.82 with 1, 0.87 with none (bench command, `batch: 1`).
  */
 const KEPT_AHEAD = 16;
 
@@ -27,13 +27,13 @@ export class ChildTasks {
   readonly #host: SlotHost;
   readonly #ledger: Ledger;
   readonly #recall: Recall;
-  /** The call whose tasks the child has: it serves one at a time. Released with its last task, with all that the call holds. */
+  /** The call whose tasks the child has: a child serves one call at a time. Released when the child has no task. */
   #owner: TaskOwner | undefined;
   /** How many calls the child has served. */
   #owners = 0;
-  /** How many tasks it was given and has not given back. */
+  /** How many tasks the child was given and has not given back. */
   #share = 0;
-  /** It has said that it takes no more. */
+  /** The child has reported that it takes no more tasks. */
   #isFull = false;
 
   /** @param onBreach - called when the ledger holds what no child records */
@@ -68,8 +68,9 @@ export class ChildTasks {
   }
 
   /**
-   * Returns how many tasks of this call the child could take now: one batch to run, and one that is there when the first is
-   * done, because it takes a while until the parent knows of that. No task is lost by it: what is not begun can be taken back.
+   * Returns how many tasks of this call the child could take now: one batch to run, and one that is there when the
+   * first is done, because it takes a while until the parent knows of that. No task gets stuck: one not begun can be
+   * taken back.
    *
    * @param isReady - whether the child can begin a task now
    */
@@ -116,12 +117,12 @@ export class ChildTasks {
     return this.size > owner.options.fibers ? this.list.next - this.collector.begun() : 0;
   }
 
-  /** Takes back all tasks of a child that has been sent none of them. */
+  /** Takes back all tasks; none of them may have been sent to the child. */
   takeBack(): void {
     this.#giveBack(0);
   }
 
-  /** Takes back the tasks that the child has not begun. Returns whether it did: not while it has not acknowledged the last time. */
+  /** Takes back the tasks that the child has not begun. Does nothing and returns `false` while a recall is pending. */
   recall(): boolean {
     if (this.#recall.isPending || this.size === 0) return false;
     this.#giveBack(this.#recall.begin());
@@ -129,11 +130,12 @@ export class ChildTasks {
   }
 
   /**
-   * Takes in what the child says of its tasks. Returns whether that fits its ledger.
+   * Handles an answer of the child. Returns `false` if the child says that all tasks are done but its ledger lacks
+   * some.
    *
-   * @param isLast - whether it is about the last tasks that the child was sent; asked after the ledger was read, as the call
-   * may send more tasks when it receives results
-   * @throws Breach if it returns what it cannot return
+   * @param isLast - whether it answers the last line that the child was sent; asked after the ledger was read, because the
+   * call sends more when it receives results
+   * @throws Breach if the child returns tasks that it cannot return
    */
   settle(answer: Answer, isLast: () => boolean): boolean {
     this.collector.collect();

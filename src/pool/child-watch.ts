@@ -114,7 +114,7 @@ export class ChildWatch {
     };
     for (const [seq, task] of tasks.upTo(collector.begun()))
       check(task, collector.beginningOf(seq));
-    // If no item is running, the next one should be: something blocks the child, and counts as time of that item.
+    // If no item is running, the next one should be: something blocks the child, and that time counts as the item's.
     const next = least === Infinity && tasks.get(tasks.oldest);
     if (next) check(next, Math.max(this.#readyAt, this.#handedAt, collector.lastDoneAt));
     return least;

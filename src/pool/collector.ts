@@ -1,6 +1,6 @@
 /**
- * Collects from a child's ledger what became of its tasks, and reports it to the call that owns them: whenever the child has
- * said that there are new entries, and once more when the child has ended.
+ * Collects from a child's ledger what became of its tasks, and reports it to the call that owns them: whenever the
+ * child has said that there are new entries, and once more when the child has ended.
  */
 import type { Usage } from "../errors.js";
 import type { Child, ChildEnd } from "../launch/launcher.js";
@@ -19,7 +19,7 @@ import type { TaskOwner } from "./task-owner.js";
 
 /** What a child that has ended leaves. */
 export interface Remains {
-  /** The tasks that failed because it ended. */
+  /** The tasks that failed because the child ended. */
   readonly lost: readonly { readonly task: Task; readonly run: Run; readonly failure: Failure }[];
   /** What the child said of its end. */
   readonly ending: outcome.KnownEnding | undefined;
@@ -38,7 +38,7 @@ export class Collector implements Runs {
   #child: Child | undefined;
   #output: ChildOutput | undefined;
   #pid: number | undefined;
-  /** Known once the child has ended, and only of a child with a single item. */
+  /** Known once the child has ended, and only if it was a child for a single item. */
   #usage: Usage | undefined;
   #ending: Ending | undefined;
   #isOver = false;
@@ -146,8 +146,8 @@ export class Collector implements Runs {
   }
 
   /**
-   * The child has ended: reports what it has recorded, and returns the tasks that it had begun and not finished. Tasks that it
-   * had not begun stay in the list.
+   * The child has ended: reports what it has recorded, and returns the tasks that it had begun and not finished. Tasks
+   * that it had not begun stay in the list.
    *
    * @param isLost - whether the first of those that were not begun has failed too
    */
@@ -220,7 +220,7 @@ export class Collector implements Runs {
     const release = this.#releaseOf(entry);
     if ("error" in became) {
       release();
-      // An item that was told to end because of its timeout may throw: that is not why it failed.
+      // Sent a signal because of its timeout, the item may throw: the cause of its failure is the timeout.
       const isLate = this.#timedOut.has(task);
       const failure = isLate ? outcome.timeoutFailure(facts, owner.options.timeout!) : became;
       return owner.failed(task, failure, run);

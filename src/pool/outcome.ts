@@ -1,4 +1,4 @@
-/** Turns the end of a task into what the user gets: its result, from the ledger or a file, or an error. */
+/** Turns the end of a task into what the user gets: its result, from the ledger or the overflow, or an error. */
 import { reviveError } from "../wire/error-record.js";
 import {
   DeadChildError,
@@ -118,7 +118,7 @@ function afterwards(lastWords: string): string {
 
 export type KnownEnding = Exclude<Ending, { how: "elsewhere" }>;
 
-/** Returns what the child recorded about its end, in the ledger or in an overflow file. */
+/** Returns what the child recorded about its end, in the ledger or in its overflow. */
 export function takeEnding(ending: Ending, overflow: Overflow): KnownEnding | undefined {
   if (ending.how !== "elsewhere") return ending;
   try {

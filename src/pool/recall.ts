@@ -1,6 +1,6 @@
 /**
- * Takes tasks back from a child that has not begun them. The parent sets a word in the ledger that the child reads before each
- * item; until the child has acknowledged it, it is given nothing more.
+ * Takes tasks back from a child that has not begun them. The parent sets a word in the ledger that the child reads
+ * before each item; the child is given no more tasks until it has acknowledged that.
  */
 import { Breach } from "../wire/breach.js";
 import type { Ledger } from "../wire/ledger.js";
@@ -31,7 +31,8 @@ export class Recall {
   /** Recalls what the child has not begun; returns how many items it has begun. */
   begin(): number {
     this.#isPending = true;
-    // First the word is written, then `begun` is read; the child does it in the other order. So one of us sees the other.
+    // The parent writes the word, then reads `begun`; the child writes `begun`, then reads the word: one sees the
+    // other.
     this.#ledger.recall(true);
     return this.#collector.begun();
   }

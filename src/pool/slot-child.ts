@@ -1,6 +1,6 @@
 /**
- * A child in a slot, from its start to its end. It is given tasks, its ledger says what became of them, and it is ended
- * after its last item, when it holds too much memory, or when its slot is not wanted any more.
+ * A child in a slot, from its start to its end: starts the child, sends it tasks, and ends it after its last item, when
+ * it holds too much memory, or when its slot is not wanted any more. Which tasks the child has is in child-tasks.ts.
  *
  *   new ──run──▶ starting ──ready──▶ serving ──last item, too large, not wanted──▶ ending
  *                    │                  │                                            │
@@ -36,7 +36,7 @@ export class SlotChild {
   #output: ChildOutput | undefined;
   #launchedAt = 0;
   #lastId = 0;
-  /** What is sent once the child is ready. */
+  /** Payloads to send once the child is ready. */
   readonly #unsent: Payload[] = [];
   /** The slot is not wanted any more. */
   #isRetired = false;
@@ -46,7 +46,9 @@ export class SlotChild {
   #isHopeless = false;
   #isGone = false;
 
-  /** @param onGone - called first when the child has ended; `isScarce`: it could not be started for lack of a resource */
+  /**
+   * @param onGone - called first when the child has ended; `isScarce`: it could not be started for lack of a resource
+   */
   constructor(start: Start, ledger: Ledger, host: SlotHost, onGone: (isScarce: boolean) => void) {
     this.#start = start;
     this.#host = host;
@@ -57,7 +59,7 @@ export class SlotChild {
       tasks,
       collector,
       isServing: () => this.#state === "serving",
-      // A child with one item is collected from when it has ended: only then it is known what it cost.
+      // From a child with one item nothing is collected until it has ended: only then its resource usage is known.
       look: () => host.isOneItem || collector.collect(),
       kill: () => this.kill(),
     });
@@ -168,11 +170,14 @@ export class SlotChild {
     this.#tasks.collector.follow(this.#child, this.#output);
   }
 
-  /** The time until there is a process does not count. In a pool it may be long, so others get the tasks. */
+  /**
+   * The wait for a process does not count against `timeout`. In a pool the wait may last as long as the pool lives, so
+   * other slots get the tasks.
+   */
   #onWaiting(): void {
     this.#watch.stop();
     if (this.#host.isOneItem) {
-      // It was taken to be ready when it was asked for.
+      // The launcher reported it as ready when it requested the process.
       this.#state = "starting";
       return;
     }
@@ -235,7 +240,7 @@ export class SlotChild {
   }
 
   #endIfIdle(): void {
-    // It may hang while it starts, and is not needed.
+    // The child may hang while it starts, and is not needed.
     if (this.#state === "starting" && this.load === 0 && this.#isRetired) this.kill("SIGKILL");
     if (this.#state !== "serving" || this.load > 0 || this.#host.isOneItem) return;
     if (!this.#isRetired && !this.#tasks.isFull) return;
@@ -247,12 +252,13 @@ export class SlotChild {
 
   #onEnd(end: ChildEnd): void {
     this.#watch.stop();
+    const wasKilled = this.#kill.isUnderWay;
     this.#kill.end();
     this.#isGone = true;
     const isScarce = !end.started && end.isScarce === true;
     this.#isHopeless = isScarce && this.#host.isHopeless(this.#start.num);
     const { collector, list } = this.#tasks;
-    const { lost, ending } = collector.close(end, (next) => this.#isLost(next, end));
+    const { lost, ending } = collector.close(end, (next) => this.#isLost(next, end, wasKilled));
     const rest = list.takeAll();
     const life = this.life(monotonic(), endInWords(end));
     warnOfTeardown(ending, this.#state === "ending", life);
@@ -269,12 +275,12 @@ export class SlotChild {
     this.#host.onFree();
   }
 
-  #isLost(task: Task, end: ChildEnd): boolean {
+  #isLost(task: Task, end: ChildEnd, wasKilled: boolean): boolean {
     if (this.#tasks.collector.isTimedOut(task)) return true;
     return isLostWith(task, end, {
       isOneItem: this.#host.isOneItem,
       wasStarting: this.#state === "starting",
-      wasKilled: this.#kill.isUnderWay,
+      wasKilled,
       isHopeless: this.#isHopeless,
     });
   }

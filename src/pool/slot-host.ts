@@ -31,7 +31,7 @@ export interface SlotPoolOptions {
   readonly worker: string;
 }
 
-/** What the slots of a pool have to do with each other. */
+/** What the pool decides for its slots, as it needs to know all of them or the calls. */
 type Siblings = Pick<SlotHost, "isBusyBeside" | "isHopeless" | "onChildEnd" | "onFree">;
 
 export interface SlotHost {

@@ -1,10 +1,10 @@
 /**
- * The folder holds the place where tasks run: slots, the child in a slot with its tasks and their outcomes, batches, and
- * what children print. Here: a pool of numbered slots, and the calls whose tasks they run.
+ * The folder holds the place where tasks run: slots, the child in a slot with its tasks and their outcomes, batches,
+ * and what children print. Here: a pool of numbered slots, and the calls whose tasks they run.
  *
  * A slot takes tasks only when it is free, the lowest num first: nothing is assigned ahead of time, and a child is only
- * started when there is work for it. A warm pool is shared by all calls of a `Parallel`; a call with one child per item
- * has a pool of its own.
+ * started when there is work for it. A warm pool is shared by all calls of a `Parallel`; without the
+ * option `pool`, each call has its own.
  */
 import { warnOfClose } from "../launch/close-warning.js";
 import { Deadline } from "../launch/deadline.js";
@@ -25,7 +25,7 @@ const WORTH_TAKING_MS = 1;
 /** A task that was estimated to be shorter, and still has not begun after this time, is moved all the same. */
 const OVERDUE_MS = 20;
 
-/** How often a start is tried again while no other child runs: other programs may have just freed something. */
+/** How often a start is tried again while no other slot has tasks: what ended just then may have freed the resource. */
 const MAX_ALONE = 2;
 
 export class SlotPool implements Pool {

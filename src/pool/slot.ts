@@ -1,6 +1,6 @@
 /**
- * A slot: a place where one child runs at a time. A slot without a child makes one when it is given tasks; its num outlives
- * all its children. What a child does with its tasks is in slot-child.ts.
+ * A slot: a place where one child runs at a time. A slot without a child makes one when it is given tasks; its num
+ * outlives all its children. What a child does with its tasks is in slot-child.ts.
  */
 import { type PackedItems, packItems } from "../wire/items.js";
 import type { Ledger } from "../wire/ledger.js";
@@ -133,8 +133,9 @@ export class Slot {
   }
 
   /**
-   * Handles items that could not be packed. One that is no JSON value any more ends the call. Otherwise it is usually ENOSPC:
-   * the tasks are tried again after running items have freed their files, and only the first fails if none runs.
+   * Handles items that could not be packed. One that is no JSON value any more ends the call. Any other cause is
+   * usually ENOSPC: the tasks are tried again after running items have freed their files; if none runs, only the first
+   * fails.
    */
   #refuse(tasks: readonly Task[], owner: TaskOwner, error: unknown): void {
     if (error instanceof TypeError) {

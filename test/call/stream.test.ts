@@ -6,6 +6,7 @@ import { ClosedError, type StreamOptions } from "forkmap";
 import { describe, expect, it, vi } from "vitest";
 import { ResultStream } from "../../src/call/result-stream.js";
 import { Echo } from "../fixtures/echo.mjs";
+import { FailsFirst } from "../fixtures/fails-first.mjs";
 import { Pooled } from "../fixtures/pooled.mjs";
 import { children } from "../support/leftovers.js";
 import { opened } from "../support/opened.js";
@@ -169,6 +170,24 @@ describe.each([
       if (ordered) expect(read).toEqual(good);
       expect(error).toBeInstanceOf(AggregateError);
       expect(error.errors).toHaveLength(60 - good.length);
+    },
+  );
+
+  // Handling an answer can send the next line to the same child, which has not answered that one yet.
+  it.runIf(pool)(
+    "keeps a child that is sent its next item while its answer is handled",
+    async () => {
+      const parallel = opened(new FailsFirst(), { startMethod, pool: 2 });
+      const items = times(12, (i) => i);
+      const read: unknown[] = [];
+      const reading = (async () => {
+        for await (const n of parallel.stream(items, { batch: 1, stopOnError: false }))
+          read.push(n);
+      })();
+      const { errors } = await rejection<AggregateError>(reading);
+      expect(errors).toHaveLength(6);
+      expect(read).toEqual([6, 7, 8, 9, 10, 11]);
+      expect(parallel.stats().slots.map(({ restarts }) => restarts)).toEqual([0, 0]);
     },
   );
 

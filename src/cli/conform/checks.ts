@@ -1,6 +1,6 @@
 /**
- * The folder holds the checks of `forkmap conform`. Here: all of them in the order in which they run, and the conditions under
- * which one is skipped.
+ * The folder holds the checks of `forkmap conform`. Here: all of them in the order in which they run, and the
+ * conditions under which one is skipped.
  */
 import {
   answersItem,

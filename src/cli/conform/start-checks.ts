@@ -10,7 +10,7 @@ import type { Talk } from "./talk.js";
 /** How long to wait for output before the first request: for the first line, and for each next line. */
 const QUIET_MS = 500;
 const NEXT_LINE_MS = 200;
-/** A program that takes longer than `QUIET_MS` to start prints its banner just before its first answer. */
+/** Limit for the first answer: if a program takes longer than `QUIET_MS` to start, its banner comes with it. */
 const FIRST_ANSWER_MS = 3000;
 /** Node reports at once that a program could not be started; this is only a limit. */
 const START_MS = 5000;

@@ -1,6 +1,6 @@
 /** Assembles the lines of one stream of one item from pieces of any size. */
 
-/** A longer line is cut after this many bytes, so that its beginning need not be kept. */
+/** A line is kept until its end has come, up to this size; a longer one is passed on in pieces of this size. */
 const MAX_LINE_BYTES = 16 * 1024 * 1024;
 /** A buffer up to this size is reused for the next line. */
 const KEPT_BYTES = 64 * 1024;
