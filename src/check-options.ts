@@ -1,17 +1,17 @@
 /** Checks options: a rule for each value, with the words for "expected", and the `TypeError`s that quote them. */
 import { constants } from "node:os";
-import { MAX_BATCH } from "./pool/batching.js";
-import { describe } from "./system/describe.js";
 import {
   type CallOptions,
   type Halt,
+  type Limits,
   type ParallelOptions,
   type RetryDelay,
   type StreamOptions,
   withoutUndefined,
 } from "./options.js";
+import { MAX_BATCH } from "./pool/batching.js";
+import { describe } from "./system/describe.js";
 import { MAX_CONCURRENCY, MAX_DELAY_MS, MAX_FIBERS } from "./wire/protocol.js";
-import type { Limits } from "./options.js";
 
 interface Rule {
   readonly expected: string;

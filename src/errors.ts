@@ -145,12 +145,12 @@ export class ResultTypeError extends ItemError {
   }
 }
 
-/** The program of a `CommandWorker` violated the line protocol and was killed. */
+/** The child violated the protocol and was killed: a program, or a worker that damaged its own process. */
 export class ProtocolError extends ItemError {
   static {
     this.prototype.name = "ProtocolError";
   }
-  /** What the program did, and what was expected. */
+  /** What the child did, and what was expected. */
   readonly reason: string;
   constructor(facts: ItemFacts, reason: string, more = "") {
     super(facts, `failed: ${reason}${more}`, {}, "ERR_PARALLEL_PROTOCOL");

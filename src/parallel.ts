@@ -14,12 +14,12 @@
  *      ├── begun, ended, result ──▶ Ledger (memory both see) ────────┤
  *      └── long result ───────────▶ Scratch (a file) ────────────────┘
  */
+import { CallSite } from "./call/call-site.js";
 import { CallerContext } from "./call/caller-context.js";
 import { Calls } from "./call/calls.js";
-import { CallSite } from "./call/call-site.js";
-import { offerWorker } from "./worker/capture.js";
-import { checkWorker } from "./worker/check-worker.js";
-import { commandOf } from "./worker/command-worker.js";
+import { ResultStream } from "./call/result-stream.js";
+import type { Scheduler } from "./call/scheduler.js";
+import { anyIs, findFirst } from "./call/search.js";
 import {
   checkCallOptions,
   checkCommandOptions,
@@ -30,18 +30,18 @@ import {
 } from "./check-options.js";
 import { ClosedError, ItemError, ParallelError, throwIfAny } from "./errors.js";
 import { commandChoice, processChoice, threadChoice } from "./launch/choices.js";
+import type { ParallelStats } from "./observe/stats.js";
 import {
   type CallOptions,
   type ParallelOptions,
   type StreamOptions,
   withCommandDefaults,
 } from "./options.js";
-import { countClass } from "./worker/locate-worker.js";
 import { processorCount } from "./system/processor-count.js";
-import { ResultStream } from "./call/result-stream.js";
-import { anyIs, findFirst } from "./call/search.js";
-import type { Scheduler } from "./call/scheduler.js";
-import type { ParallelStats } from "./observe/stats.js";
+import { offerWorker } from "./worker/capture.js";
+import { checkWorker } from "./worker/check-worker.js";
+import { commandOf } from "./worker/command-worker.js";
+import { countClass } from "./worker/locate-worker.js";
 import type { AnyWorker } from "./worker/worker.js";
 
 type Items<Item> = Iterable<Item> | AsyncIterable<Item>;

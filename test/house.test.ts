@@ -6,8 +6,8 @@ import { describe, expect, it } from "vitest";
 const ROOT = fileURLToPath(new URL("..", import.meta.url));
 
 /**
- * The rooms of `src/`, from the ground up, and what each may import besides its own files. A room may only name rooms above
- * its own line, so no two rooms can depend on each other. A file belongs to the longest name that fits its path.
+ * The parts of `src/`, from the ground up, and what each may import besides its own files. A part may only name parts above
+ * its own line, so no two parts can depend on each other. A file belongs to the longest name that fits its path.
  * CONTRIBUTING.md says what is in each.
  */
 const MAY_IMPORT: Readonly<Record<string, readonly string[]>> = {
@@ -80,24 +80,24 @@ const MAY_BE_LONGER = new Set(["parallel.ts"]);
 const files = filesIn("src").filter((file) => file.endsWith(".ts"));
 
 describe("imports in src/", () => {
-  it.each(Object.keys(MAY_IMPORT))("of the room %s go down", (room) => {
+  it.each(Object.keys(MAY_IMPORT))("of the part %s go down", (part) => {
     const offending = files
-      .filter((file) => roomOf(file) === room)
+      .filter((file) => partOf(file) === part)
       .flatMap((file) => importsOf(file).map((imported) => ({ file, imported })))
-      .filter(({ imported }) => ![room, ...MAY_IMPORT[room]!].includes(roomOf(imported)!))
+      .filter(({ imported }) => ![part, ...MAY_IMPORT[part]!].includes(partOf(imported)!))
       .map(({ file, imported }) => `src/${file} imports src/${imported}`);
     expect(offending).toEqual([]);
   });
 
-  it("belong to files that have a room", () => {
-    expect(files.filter((file) => roomOf(file) === undefined)).toEqual([]);
+  it("belong to files that have a part", () => {
+    expect(files.filter((file) => partOf(file) === undefined)).toEqual([]);
   });
 
-  it("cannot go round between rooms: a room names only rooms above its line", () => {
-    const rooms = Object.keys(MAY_IMPORT);
-    const up = rooms.flatMap((room, line) =>
-      MAY_IMPORT[room]!.filter((allowed) => !rooms.slice(0, line).includes(allowed)).map(
-        (allowed) => `${room} may import ${allowed}`,
+  it("cannot go round between parts: a part names only parts above its line", () => {
+    const parts = Object.keys(MAY_IMPORT);
+    const up = parts.flatMap((part, line) =>
+      MAY_IMPORT[part]!.filter((allowed) => !parts.slice(0, line).includes(allowed)).map(
+        (allowed) => `${part} may import ${allowed}`,
       ),
     );
     expect(up).toEqual([]);
@@ -155,17 +155,32 @@ it("test/ mirrors src/", () => {
   expect(strange).toEqual([]);
 });
 
-it("CONTRIBUTING.md has a line for every folder of src/ and for every file beside them", () => {
-  const map = read("CONTRIBUTING.md");
-  const rooms = readdirSync(path.join(ROOT, "src")).map((name) =>
-    statSync(path.join(ROOT, "src", name)).isDirectory() ? `\`src/${name}/\`` : `\`${name}\``,
+it("CONTRIBUTING.md names only files of src/ that exist", () => {
+  const names = Array.from(
+    read("CONTRIBUTING.md").matchAll(/`([\w/-]+\.ts)`/g),
+    ([, name]) => name!,
   );
-  expect(rooms.filter((room) => !map.includes(room))).toEqual([]);
+  const unknown = names.filter(
+    (name) =>
+      !files.some((file) => `/${file}`.endsWith(`/${name}`)) && !/^(?:src|test)\//.test(name),
+  );
+  const gone = names.filter(
+    (name) => /^(?:src|test)\//.test(name) && !existsSync(path.join(ROOT, name)),
+  );
+  expect([...unknown, ...gone]).toEqual([]);
 });
 
-function roomOf(file: string): string | undefined {
+it("CONTRIBUTING.md has a line for every folder of src/ and for every file beside them", () => {
+  const map = read("CONTRIBUTING.md");
+  const parts = readdirSync(path.join(ROOT, "src")).map((name) =>
+    statSync(path.join(ROOT, "src", name)).isDirectory() ? `\`src/${name}/\`` : `\`${name}\``,
+  );
+  expect(parts.filter((part) => !map.includes(part))).toEqual([]);
+});
+
+function partOf(file: string): string | undefined {
   return Object.keys(MAY_IMPORT)
-    .filter((room) => file === `${room}.ts` || file.startsWith(`${room}/`))
+    .filter((part) => file === `${part}.ts` || file.startsWith(`${part}/`))
     .toSorted((a, b) => b.length - a.length)[0];
 }
 

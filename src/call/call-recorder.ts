@@ -1,5 +1,4 @@
 /** Reports the events of one call to the observers the user asked for: progress, a trace, diagnostics channels. */
-import * as diagnostics from "../observe/diagnostics.js";
 import {
   DeadChildError,
   ItemTimeoutError,
@@ -7,12 +6,13 @@ import {
   ResultTypeError,
   StartError,
 } from "../errors.js";
-import { monotonic } from "../system/monotonic.js";
-import type { ResolvedOptions } from "../options.js";
-import type { Progress } from "../observe/progress.js";
-import type { Runs, Task } from "../wire/task.js";
+import * as diagnostics from "../observe/diagnostics.js";
 import type { ChildLife } from "../observe/diagnostics.js";
+import type { Progress } from "../observe/progress.js";
 import type { Trace } from "../observe/trace.js";
+import type { ResolvedOptions } from "../options.js";
+import { monotonic } from "../system/monotonic.js";
+import type { Runs, Task } from "../wire/task.js";
 
 export class CallRecorder {
   readonly #worker: string;

@@ -4,8 +4,8 @@
  */
 import type { Runs, Task } from "../wire/task.js";
 import { AbortGate } from "./abort-gate.js";
-import type { Call } from "./call.js";
 import type { CallRecorder } from "./call-recorder.js";
+import type { Call } from "./call.js";
 import { FailureLimit } from "./failure-limit.js";
 import { HookLine } from "./hook-line.js";
 

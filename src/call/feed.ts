@@ -3,12 +3,12 @@
  * `onStart`. Items of a synchronous iterable without `onStart` are returned at once. All others are pulled in the
  * background, and returned by a later `take`.
  */
-import type { CallerContext } from "./caller-context.js";
 import { own } from "../errors.js";
 import { describe } from "../system/describe.js";
+import { setImmediate } from "../system/timers.js";
 import { checkItem } from "../wire/items.js";
 import type { Task } from "../wire/task.js";
-import { setImmediate } from "../system/timers.js";
+import type { CallerContext } from "./caller-context.js";
 
 /** V8 grows a small array by this many elements. */
 const SHORT = 16;

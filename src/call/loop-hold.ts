@@ -4,8 +4,8 @@
  * do, such as the delay before SIGKILL (child-kill.ts). All holds share one timer, which never fires in practice.
  */
 import { outside } from "../launch/outside.js";
-import { MAX_DELAY_MS } from "../wire/protocol.js";
 import { setInterval } from "../system/timers.js";
+import { MAX_DELAY_MS } from "../wire/protocol.js";
 
 let holders = 0;
 let timer: NodeJS.Timeout | undefined;

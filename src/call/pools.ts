@@ -12,8 +12,8 @@ import {
   type ResolvedOptions,
 } from "../options.js";
 import type { Pool } from "../pool/pool.js";
-import type { SlotPool } from "../pool/slot-pool.js";
 import type { SlotPoolOptions } from "../pool/slot-host.js";
+import type { SlotPool } from "../pool/slot-pool.js";
 import type { TaskOwner } from "../pool/task-owner.js";
 import { processorCount } from "../system/processor-count.js";
 import { shortageOf } from "../system/shortage.js";

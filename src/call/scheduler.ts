@@ -7,17 +7,15 @@ import type { ResolvedOptions } from "../options.js";
 import { Batching } from "../pool/batching.js";
 import type { TaskOwner } from "../pool/task-owner.js";
 import type { Failure, Run, Runs, Task } from "../wire/task.js";
-import type { Call } from "./call.js";
-import { inContext } from "./caller-context.js";
-import { CallEnd } from "./call-end.js";
+import { CallEnd, runCall } from "./call-end.js";
 import type { CallRecorder } from "./call-recorder.js";
-import type { CallerContext } from "./caller-context.js";
+import type { Call } from "./call.js";
+import { type CallerContext, inContext } from "./caller-context.js";
 import { Delivery } from "./delivery.js";
 import { Feed } from "./feed.js";
 import type { KnownTasks } from "./known-tasks.js";
 import { LoopHold } from "./loop-hold.js";
 import { PoolLease } from "./pool-lease.js";
-import { runCall } from "./call-end.js";
 import { WaitingTasks } from "./waiting-tasks.js";
 
 export class Scheduler implements TaskOwner {

@@ -1,8 +1,8 @@
 /** `some`, `every` and `find`: calls that end as soon as the answer is known. */
-import type { CallSite } from "./call-site.js";
-import type { Calls } from "./calls.js";
 import { throwIfAny } from "../errors.js";
 import type { CallOptions, ParallelOptions } from "../options.js";
+import type { CallSite } from "./call-site.js";
+import type { Calls } from "./calls.js";
 import type { Scheduler } from "./scheduler.js";
 
 /** The arguments of a search. */

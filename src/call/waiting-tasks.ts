@@ -3,8 +3,8 @@
  * because they were throttled. Owns the length of a retry's pause; the scheduler decides which tasks are retried.
  */
 import type { ResolvedOptions } from "../options.js";
-import type { Task } from "../wire/task.js";
 import { clearTimeout, setTimeout } from "../system/timers.js";
+import type { Task } from "../wire/task.js";
 
 export class WaitingTasks {
   readonly #retryDelay: ResolvedOptions["retryDelay"];

@@ -1,30 +1,29 @@
 /**
- * Entry of a spawned child: reads its worker source and its start from the channel, loads the worker, runs its one item
+ * Entry of a spawned child: reads which worker to load and its start from the channel, loads the worker, runs its one item
  * or serves items until there are no more, and exits. It reads before it loads any user code: by then the parent has
  * registered the child with the reaper. Modules that only some children need are imported on demand, as each takes half
  * a ms, but before user code could interfere.
  */
-import { CHANNEL_FD, type Payload, type StartRequest } from "../wire/protocol.js";
 import type { Limits } from "../options.js";
-import type { WorkerSource } from "../worker/worker-source.js";
-import { readLines, send } from "./items/channel.js";
+import { parse } from "../system/json.js";
+import { CHANNEL_FD, type Payload, type SpawnedLoad, type StartRequest } from "../wire/protocol.js";
 import { LoadFailure } from "./find/find-worker.js";
-import type { ItemChannel } from "./items/item-channel.js";
-import { type LedgerMemory, LedgerWriter } from "./items/ledger-writer.js";
-import { ledgerInFile } from "./items/ledger-file.js";
 import { loadWorker, problemOf, problemOfExit } from "./find/load-worker.js";
-import type { Libc } from "./libc.js";
+import { readLines, send } from "./items/channel.js";
+import type { ItemChannel } from "./items/item-channel.js";
+import { ledgerInFile } from "./items/ledger-file.js";
+import { type LedgerMemory, LedgerWriter } from "./items/ledger-writer.js";
 import type { Notes } from "./items/notes.js";
 import type { OutputMarks } from "./items/output-marks.js";
 import { OverflowFileWriter } from "./items/overflow.js";
 import { eventsAlone, eventsThrough, hostThreads, titleOf } from "./items/process-child.js";
-import { Runner } from "./items/runner.js";
 import type { LoadedWorker, RunnerEvents } from "./items/runner-events.js";
+import { Runner } from "./items/runner.js";
 import { takeOverStdio } from "./items/stdio.js";
 import { atEnd, watchExit } from "./items/watch-exit.js";
-import { parse } from "../system/json.js";
+import type { Libc } from "./libc.js";
 
-const [source, { id, start }] = readAll();
+const [{ worker: source, kind }, { id, start }] = readAll();
 const name = source.name || "worker";
 let notes: Notes | undefined;
 let isDone = false;
@@ -66,7 +65,7 @@ async function serve(): Promise<void> {
 
 async function host(): Promise<void> {
   const channel = (await channelOpener())();
-  const frame = { kind: "spawn", num: start.num, name } as const;
+  const frame = { kind, num: start.num, name };
   isHosting = true;
   await hostThreads(channel, source, frame, () => process.exit());
   channel.say({ hello: "ready" });
@@ -87,7 +86,7 @@ async function outputMarks(): Promise<OutputMarks | undefined> {
 }
 
 function runnerWith(worker: LoadedWorker, ledger: LedgerMemory, events: RunnerEvents): Runner {
-  const around = { kind: "spawn", name, context: source.context } as const;
+  const around = { kind, name, context: source.context };
   const writer = new LedgerWriter(ledger, start.shape);
   const overflow = new OverflowFileWriter(start, writer);
   const runner = new Runner(worker, start, around, writer, overflow, events);
@@ -134,7 +133,7 @@ function sendUsage(): void {
   send({ usage: [userCPUTime, systemCPUTime, maxRSS * 1024] });
 }
 
-function readAll(): [WorkerSource, StartRequest] {
+function readAll(): [SpawnedLoad, StartRequest] {
   const lines: string[] = [];
   while (lines.length < 2) {
     const more = readLines();
@@ -142,5 +141,5 @@ function readAll(): [WorkerSource, StartRequest] {
     if (!more) return process.reallyExit(1);
     lines.push(...more);
   }
-  return lines.map((line) => parse(line) as unknown) as [WorkerSource, StartRequest];
+  return lines.map((line) => parse(line) as unknown) as [SpawnedLoad, StartRequest];
 }

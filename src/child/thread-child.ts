@@ -2,19 +2,19 @@
  * Entry of a thread: loads the worker, reports that it is ready, and runs its one item or serves items until there are
  * no more. A thread has its own heap and globals; `process.exit` ends only the thread, not its process.
  */
-import { type MessagePort, parentPort, workerData } from "node:worker_threads";
 import { getHeapStatistics } from "node:v8";
+import { type MessagePort, parentPort, workerData } from "node:worker_threads";
+import { parse } from "../system/json.js";
 import type { FromThread, ThreadData, ThreadMail, ToThread } from "../wire/protocol.js";
-import { LedgerWriter } from "./items/ledger-writer.js";
-import { ledgerInFile } from "./items/ledger-file.js";
 import { loadWorker, problemOf, problemOfExit } from "./find/load-worker.js";
+import { ledgerInFile } from "./items/ledger-file.js";
+import { LedgerWriter } from "./items/ledger-writer.js";
 import { OverflowFileWriter, OverflowPoster } from "./items/overflow.js";
 import { reportRejectionsSoon } from "./items/process-child.js";
-import { Runner } from "./items/runner.js";
 import type { LoadedWorker } from "./items/runner-events.js";
+import { Runner } from "./items/runner.js";
 import { takeOverThreadStdio } from "./items/stdio.js";
 import { atEnd, watchExit } from "./items/watch-exit.js";
-import { parse } from "../system/json.js";
 
 const { source, request, memory, heeds } = workerData as ThreadData;
 const { id, start } = request;

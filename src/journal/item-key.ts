@@ -1,8 +1,8 @@
 /** The key of an item, made of its value, not its position: for this run (`dedupe`) and for the next (`journal`). */
 import { hash } from "node:crypto";
-import { KeyTable } from "./key-table.js";
-import { stableStringify } from "../wire/stable-json.js";
 import { stringify } from "../system/json.js";
+import { stableStringify } from "../wire/stable-json.js";
+import { KeyTable } from "./key-table.js";
 
 /**
  * Returns the SHA-256 of the item's stable JSON as base64url: equal for equal JSON values, whatever the order of their

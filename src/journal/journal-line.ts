@@ -7,8 +7,8 @@
  * file of its own, and the payload is the file's size and CRC-32: `T` (UTF-8), `J` (JSON) or `B` (bytes).
  */
 import { crc32 } from "node:zlib";
-import { KEY_LENGTH } from "./key-table.js";
 import { parse, stringify } from "../system/json.js";
+import { KEY_LENGTH } from "./key-table.js";
 
 /** Longer results (in characters or bytes) go to a file. Opening a journal reads every line, but no result file. */
 const INLINE_LIMIT = 64 * 1024;

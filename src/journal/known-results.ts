@@ -1,15 +1,15 @@
 /**
- * Results that need no child: of items equal to another item of the call (`dedupe`), and of items that an earlier run
- * has recorded (`journal`). Owns the keys of items. The folder holds this and the journal itself.
+ * The folder holds the results that need no child, and the journal that records them. Here: the results of items equal to
+ * another item of the call (`dedupe`), and of items that an earlier run has recorded (`journal`). Owns the keys of items.
  */
 import { createHash } from "node:crypto";
 import { serialize } from "node:v8";
+import { ofItem } from "../wire/items.js";
+import type { Run, Task } from "../wire/task.js";
 import { isJsonWorker } from "../worker/check-worker.js";
 import { commandOf } from "../worker/command-worker.js";
 import { itemKey, KeyCounter } from "./item-key.js";
-import { ofItem } from "../wire/items.js";
 import { Journal } from "./journal.js";
-import type { Run, Task } from "../wire/task.js";
 
 /** `run` is missing if an earlier run recorded the result. */
 export type KnownOutcome =

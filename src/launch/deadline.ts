@@ -2,8 +2,8 @@
  * A time limit on another process. Node runs timers before it reads what has arrived, and a program that was busy or
  * stopped finds both due at once. A deadline therefore passes only after the event loop has read what has arrived.
  */
-import { outside } from "./outside.js";
 import { clearImmediate, clearTimeout, setImmediate, setTimeout } from "../system/timers.js";
+import { outside } from "./outside.js";
 
 /** Node reports a process's end one turn of the event loop after reading it, the end of its channel one turn later. */
 const TURNS = 3;

@@ -3,9 +3,8 @@
  * allocated already, and creating and removing them takes most of the time (1 MiB: 0.03 ms instead of 0.2).
  */
 import { rmSync, truncateSync } from "node:fs";
-import { type Payable, payableText, writePayload } from "../wire/payload.js";
+import { type LongItem, type Payable, payableText, writePayload } from "../wire/payload.js";
 import { LONGEST_INLINE } from "../wire/protocol.js";
-import type { LongItem } from "../wire/payload.js";
 
 /** While no file is in use, only files up to this size are kept, and at most this many. */
 const IDLE_BYTES = 1024 * 1024;

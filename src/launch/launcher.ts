@@ -3,13 +3,13 @@
  * folder holds the start methods (fork/, spawn/, thread/, and program/ for `command`), the choice between fork and
  * spawn, and what they share.
  */
-import type { LedgerShape, StartRequest, ToChild, ToHost } from "../wire/protocol.js";
-import type { LongItems } from "../wire/items.js";
-import type { Kind } from "../worker/worker.js";
 import type { Usage } from "../errors.js";
+import type { LongItems } from "../wire/items.js";
 import type { Ledger } from "../wire/ledger.js";
-import type { Overflow } from "./overflow.js";
+import type { LedgerShape, StartRequest, ToChild, ToHost } from "../wire/protocol.js";
+import type { Kind } from "../worker/worker.js";
 import type { OnOutput, OutputPipes } from "./output-pipes.js";
+import type { Overflow } from "./overflow.js";
 
 export interface Launcher {
   readonly startMethod: Kind;

@@ -1,10 +1,10 @@
 /** The room of a pool whose children write ledgers: one file in the scratch directory holds those of all slots. */
 import { closeSync, constants, openSync, writeSync } from "node:fs";
 import path from "node:path";
-import { scratchError } from "../wire/scratch.js";
-import { type Ledger, LEDGER_FILE } from "../wire/ledger.js";
 import { LedgerReader } from "../wire/ledger-reader.js";
+import { type Ledger, LEDGER_FILE } from "../wire/ledger.js";
 import type { LedgerShape } from "../wire/protocol.js";
+import { scratchError } from "../wire/scratch.js";
 import { type Guard, ScratchRoom } from "./scratch-room.js";
 
 export class LedgerRoom extends ScratchRoom {

@@ -3,16 +3,16 @@
  * choice is made once, when first needed, and again after a failure.
  */
 import { ClosedError, LaunchError, UnfitError } from "../errors.js";
-import { locateWorker } from "../worker/locate-worker.js";
-import { entryFile } from "./entry-file.js";
 import {
   DEFAULT_CLOSE_TIMEOUT_MS,
   DEFAULT_STARTUP_TIMEOUT_MS,
   type ParallelOptions,
 } from "../options.js";
-import { forkObstacle } from "./fork/fork-obstacle.js";
 import { assertAllowed } from "../system/permission.js";
+import { locateWorker } from "../worker/locate-worker.js";
 import type { WorkerSource } from "../worker/worker-source.js";
+import { entryFile } from "./entry-file.js";
+import { forkObstacle } from "./fork/fork-obstacle.js";
 import type { LaunchChoice, Launcher } from "./launcher.js";
 import { assertRuns } from "./runtime.js";
 import type { SpawnLauncher } from "./spawn/spawn-launcher.js";

@@ -1,17 +1,17 @@
 /** What fork and spawn both need to start Node with code of this package. */
 import { ChildProcess, spawn } from "node:child_process";
 import { existsSync } from "node:fs";
-import { constants, devNull } from "node:os";
 import type { Socket } from "node:net";
+import { constants, devNull } from "node:os";
 import { LaunchError, WorkerModuleError } from "../errors.js";
-import { reviveError } from "../wire/error-record.js";
-import { MessageReader } from "../wire/check-message.js";
 import { fewDescriptors, shortageInWords, shortageOf } from "../system/shortage.js";
-import { isProgram, RERUN_ADVICE } from "../worker/rerun.js";
+import { setImmediate } from "../system/timers.js";
+import { MessageReader } from "../wire/check-message.js";
+import { reviveError } from "../wire/error-record.js";
 import { CHANNEL_FD, ENTRY_MARK, type LoadProblem } from "../wire/protocol.js";
+import { isProgram, RERUN_ADVICE } from "../worker/rerun.js";
 import { type Entry, entryFile } from "./entry-file.js";
 import { loadHint } from "./load-hint.js";
-import { setImmediate } from "../system/timers.js";
 
 /** Where and how children run: the options of `Parallel` that concern processes. */
 export interface ChildSettings {

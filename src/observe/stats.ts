@@ -3,8 +3,8 @@
  * `Parallel.stats()` returns, and the meter that counts it.
  */
 import { readFileSync } from "node:fs";
-import { Histogram, type HistogramSummary } from "./histogram.js";
 import type { Kind } from "../worker/worker.js";
+import { Histogram, type HistogramSummary } from "./histogram.js";
 
 /** What a slot has done, over all calls. */
 export interface SlotStats {

@@ -7,8 +7,8 @@
  */
 import { closeSync, openSync, writeFileSync } from "node:fs";
 import { LaunchError } from "../errors.js";
-import type { ChildLife } from "./diagnostics.js";
 import { clearInterval, setInterval } from "../system/timers.js";
+import type { ChildLife } from "./diagnostics.js";
 
 /** The facts at the beginning of a trace. */
 export interface TraceFacts {

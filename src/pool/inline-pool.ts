@@ -2,11 +2,6 @@
  * The pool of `pool: 0`: runs everything in this process, one item after the other (or `fibers` at a time). Nothing is
  * started or serialised; hooks, errors and results are the same as with children. For debugging and tests.
  */
-import { isJsonWorker } from "../worker/check-worker.js";
-import { RunningTask } from "../worker/running-task.js";
-import { currentContext, within } from "../worker/current-context.js";
-import { describe } from "../system/describe.js";
-import { recordError, reviveError } from "../wire/error-record.js";
 import {
   ItemError,
   type ItemFacts,
@@ -14,16 +9,21 @@ import {
   ResultTypeError,
   WorkerModuleError,
 } from "../errors.js";
-import { describeWith, jsonProblem } from "../wire/json-value.js";
-import { monotonic } from "../system/monotonic.js";
-import { factsOf, inWords } from "./outcome.js";
 import { outside } from "../launch/outside.js";
 import type { Meter } from "../observe/stats.js";
-import type { Failure, Run, Task } from "../wire/task.js";
-import type { TaskOwner } from "./task-owner.js";
-import type { AnyWorker, Instance } from "../worker/worker.js";
-import type { Pool } from "./pool.js";
+import { describe } from "../system/describe.js";
+import { monotonic } from "../system/monotonic.js";
 import { clearTimeout, setImmediate, setTimeout } from "../system/timers.js";
+import { recordError, reviveError } from "../wire/error-record.js";
+import { describeWith, jsonProblem } from "../wire/json-value.js";
+import type { Failure, Run, Task } from "../wire/task.js";
+import { isJsonWorker } from "../worker/check-worker.js";
+import { currentContext, within } from "../worker/current-context.js";
+import { RunningTask } from "../worker/running-task.js";
+import type { AnyWorker, Instance } from "../worker/worker.js";
+import { factsOf, inWords } from "./outcome.js";
+import type { Pool } from "./pool.js";
+import type { TaskOwner } from "./task-owner.js";
 
 /** How long items may follow each other before timers and other events get a turn. */
 const TURN_MS = 8;

@@ -2,8 +2,8 @@
 import { LaunchError } from "../errors.js";
 import { freeMemory } from "../system/free-memory.js";
 import { monotonic } from "../system/monotonic.js";
-import type { TaskOwner } from "./task-owner.js";
 import { clearTimeout, setTimeout } from "../system/timers.js";
+import type { TaskOwner } from "./task-owner.js";
 
 const CHECK_MS = 100;
 /** How long to wait for memory while no child is running. */

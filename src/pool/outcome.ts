@@ -1,5 +1,4 @@
 /** Turns the end of a task into what the user gets: its result, from the ledger or the overflow, or an error. */
-import { reviveError } from "../wire/error-record.js";
 import {
   DeadChildError,
   ItemError,
@@ -11,12 +10,13 @@ import {
 } from "../errors.js";
 import type { ChildEnd } from "../launch/launcher.js";
 import type { Overflow } from "../launch/overflow.js";
-import type { Ending, LastWord } from "../wire/protocol.js";
+import { stringify } from "../system/json.js";
 import { noRoomIn, shortageOf } from "../system/shortage.js";
+import { readEnding, readWord } from "../wire/check-entry.js";
+import { reviveError } from "../wire/error-record.js";
+import type { Ending, LastWord } from "../wire/protocol.js";
 import type { Failure, Run, Task } from "../wire/task.js";
 import type { TaskOwner } from "./task-owner.js";
-import { readEnding, readWord } from "../wire/check-entry.js";
-import { stringify } from "../system/json.js";
 
 export function factsOf(
   { index, attempt }: Task,

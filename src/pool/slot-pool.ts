@@ -16,8 +16,8 @@ import type { LongItem } from "../wire/payload.js";
 import { MemoryGate } from "./memory-gate.js";
 import { isBackedUp, onceDrained } from "./output/printer.js";
 import type { Pool } from "./pool.js";
-import { Slot } from "./slot.js";
 import { makeSlotHost, type SlotHost, type SlotPoolOptions } from "./slot-host.js";
+import { Slot } from "./slot.js";
 import type { TaskOwner } from "./task-owner.js";
 
 /** Moving work from one slot to another wakes two processes, which takes about half of this. */

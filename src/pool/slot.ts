@@ -2,16 +2,16 @@
  * A slot: a place where one child runs at a time. A slot without a child makes one when it is given tasks; its num
  * outlives all its children. What a child does with its tasks is in slot-child.ts.
  */
+import type { ChildLife } from "../observe/diagnostics.js";
+import { monotonic } from "../system/monotonic.js";
 import { type PackedItems, packItems } from "../wire/items.js";
 import type { Ledger } from "../wire/ledger.js";
-import { monotonic } from "../system/monotonic.js";
-import { factsOf, failureToSend } from "./outcome.js";
 import type { Run, Task } from "../wire/task.js";
-import type { TaskOwner } from "./task-owner.js";
-import type { ChildLife } from "../observe/diagnostics.js";
 import { MAX_BATCH } from "./batching.js";
+import { factsOf, failureToSend } from "./outcome.js";
 import { SlotChild } from "./slot-child.js";
 import type { SlotHost } from "./slot-host.js";
+import type { TaskOwner } from "./task-owner.js";
 
 export class Slot {
   readonly num: number;

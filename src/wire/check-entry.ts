@@ -1,6 +1,6 @@
 /** Checks the entries that a child wrote into its ledger: any code in the child can overwrite that memory. */
-import { Breach, excerpt } from "./breach.js";
 import { parse } from "../system/json.js";
+import { Breach, excerpt } from "./breach.js";
 import type { Ending, LastWord } from "./protocol.js";
 import { RESULT_BUFFERS } from "./result-buffers.js";
 

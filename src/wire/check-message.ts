@@ -2,8 +2,8 @@
  * Checks the messages of children: a worker may have written into its own channel, or replaced the functions that its
  * child writes with. Any message that protocol.ts does not define is a `Breach`.
  */
-import { Breach, excerpt } from "./breach.js";
 import { parse } from "../system/json.js";
+import { Breach, excerpt } from "./breach.js";
 import { LineSplitter } from "./lines.js";
 import type {
   Answer,

@@ -1,10 +1,10 @@
 /** Prepares items for a child: checks that each is a JSON value, and packs tasks into the payload of a line. */
 import { own } from "../errors.js";
-import { inWords, type JsonProblem, jsonProblem, problemOfThrown } from "./json-value.js";
-import type { Payload } from "./protocol.js";
-import type { LongItem } from "./payload.js";
-import type { Task } from "./task.js";
 import { stringify } from "../system/json.js";
+import { inWords, type JsonProblem, jsonProblem, problemOfThrown } from "./json-value.js";
+import type { LongItem } from "./payload.js";
+import type { Payload } from "./protocol.js";
+import type { Task } from "./task.js";
 
 /** @throws TypeError that names the item when JSON cannot carry it */
 export function checkItem(item: unknown, index: number): void {

@@ -12,10 +12,11 @@
  * The fork server receives requests to start children, and reports how each child ended, as the kernel reported it.
  */
 import type { MessagePort } from "node:worker_threads";
-import type { ErrorRecord } from "./error-record.js";
-import type { LongItem, Written } from "./payload.js";
 import type { Limits } from "../options.js";
 import type { WorkerSource } from "../worker/worker-source.js";
+import type { Kind } from "../worker/worker.js";
+import type { ErrorRecord } from "./error-record.js";
+import type { LongItem, Written } from "./payload.js";
 
 /** Environment variable of a process that has not reached our entry module yet. */
 export const ENTRY_MARK = "FORKMAP_ENTRY";
@@ -249,6 +250,12 @@ export type Notice =
   | { readonly id: string; readonly unstarted: number };
 
 export type FromForkServer = Greeting | Notice | ChildReport;
+
+/** What a spawned child reads before its `StartRequest`. */
+export interface SpawnedLoad {
+  readonly worker: WorkerSource;
+  readonly kind: Kind;
+}
 
 /** A message from a spawned child on its channel. */
 export type FromSpawnedChild =

@@ -7,9 +7,9 @@ import { readdir, rm } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import path from "node:path";
 import { LaunchError } from "../errors.js";
+import { OWNED_PREFIX, ownedName, ownerOf } from "../system/owner.js";
 import { assertAllowed } from "../system/permission.js";
 import { shortageOf } from "../system/shortage.js";
-import { OWNED_PREFIX, ownedName, ownerOf } from "../system/owner.js";
 
 export class Scratch {
   /** Known before the directory exists, so that the process that removes it if we are killed can be informed first. */

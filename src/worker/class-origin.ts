@@ -2,8 +2,8 @@
  * Asks V8's inspector where a class comes from: its script, and the variables it uses of functions and blocks around
  * it. A class at the top level of a module uses none; but a bundler may wrap the module in a function.
  */
-import { createRequire } from "node:module";
 import type * as Inspector from "node:inspector";
+import { createRequire } from "node:module";
 
 export interface ClassOrigin {
   readonly url: string | undefined;

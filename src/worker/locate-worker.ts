@@ -7,14 +7,13 @@ import { existsSync, readFileSync } from "node:fs";
 import path from "node:path";
 import { fileURLToPath, pathToFileURL } from "node:url";
 import { serialize } from "node:v8";
-import { isJsonWorker } from "./check-worker.js";
-import { type ClassOrigin, countAlive, originOf } from "./class-origin.js";
-import { currentContext } from "./current-context.js";
 import { WorkerModuleError } from "../errors.js";
-import { likenessOf, takesArguments } from "./likeness.js";
 import { throwInspectorDenial } from "../system/permission.js";
+import { isJsonWorker } from "./check-worker.js";
+import { type ClassOrigin, countAlive, DEFINE_AT_TOP, originOf } from "./class-origin.js";
+import { currentContext } from "./current-context.js";
+import { likenessOf, takesArguments } from "./likeness.js";
 import type { Unsendable, WorkerSource } from "./worker-source.js";
-import { DEFINE_AT_TOP } from "./class-origin.js";
 
 /**
  * @param worker - the instance given to `Parallel`

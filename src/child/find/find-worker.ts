@@ -9,15 +9,14 @@ import { createRequire } from "node:module";
 import path from "node:path";
 import { fileURLToPath } from "node:url";
 import { deserialize } from "node:v8";
-import { expectWorker } from "../../worker/capture.js";
-import { variablesOf } from "../../worker/class-origin.js";
-import { recordError } from "../../wire/error-record.js";
 import { isInspectorDenial } from "../../system/permission.js";
+import { recordError } from "../../wire/error-record.js";
 import type { LoadProblem } from "../../wire/protocol.js";
-import type { WorkerSource } from "../../worker/worker-source.js";
-import { DEFINE_AT_TOP } from "../../worker/class-origin.js";
+import { expectWorker } from "../../worker/capture.js";
+import { DEFINE_AT_TOP, variablesOf } from "../../worker/class-origin.js";
 import { likenessOf, setsPrivateFields, takesArguments } from "../../worker/likeness.js";
 import { isProgram, RERUN_ADVICE } from "../../worker/rerun.js";
+import type { WorkerSource } from "../../worker/worker-source.js";
 import type { LoadedWorker } from "../items/runner-events.js";
 
 /** The worker cannot be loaded; `message` says why in a sentence for the user. */

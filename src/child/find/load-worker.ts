@@ -1,13 +1,13 @@
 /** Loads a worker in another process, calls `preload`, and describes in words why that failed. */
-import { isJsonWorker } from "../../worker/check-worker.js";
 import { recordError } from "../../wire/error-record.js";
 import type { LoadProblem } from "../../wire/protocol.js";
-import type { WorkerSource } from "../../worker/worker-source.js";
+import { isJsonWorker } from "../../worker/check-worker.js";
 import { isProgram, RERUN_ADVICE } from "../../worker/rerun.js";
-import { findWorker, LoadFailure } from "./find-worker.js";
+import type { WorkerSource } from "../../worker/worker-source.js";
 import { prepareForJson } from "../items/notes.js";
 import type { LoadedWorker } from "../items/runner-events.js";
 import type { Ending } from "../items/watch-exit.js";
+import { findWorker, LoadFailure } from "./find-worker.js";
 
 /** The module is loaded and `preload` is running. */
 let isPreloading = false;

@@ -8,6 +8,7 @@ import { watch } from "node:fs";
 import { setTimeout as sleep } from "node:timers/promises";
 import { monotonic } from "../../system/monotonic.js";
 import { CHANNEL_FD } from "../../wire/protocol.js";
+import type { Libc } from "../libc.js";
 import { childProcesses } from "./child-processes.js";
 import { ClientSockets } from "./client-sockets.js";
 import {
@@ -18,7 +19,6 @@ import {
   openDescriptors,
 } from "./descriptors.js";
 import { Inherited } from "./inherited.js";
-import type { Libc } from "../libc.js";
 
 const CHECK_MS = 5;
 /** A connection that is being closed disappears within 10 ms. */

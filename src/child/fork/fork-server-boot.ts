@@ -1,6 +1,7 @@
 /**
- * The folder holds the fork server and what makes its forks sound and cheap. Here the fork server boots: it loads the
- * worker in a process that can be forked, reports the result, and starts serving.
+ * The folder holds the fork server, what decides whether its forks are sound (fork-safety.ts), what repairs a process after
+ * a fork (inherited.ts, renew.ts, drawn-bytes.ts), and what makes forks cheap (the heap, huge pages, rehearsal, warm-up).
+ * Here the fork server boots: it loads the worker in a process that can be forked, reports the result, and starts to serve.
  *
  * A process can be forked if it has no threads but Node's own, idle: V8 is configured to use none, and libuv creates a
  * new pool after a fork. A fork does not copy threads, so a child would wait for any other thread for ever.
@@ -9,30 +10,30 @@ import { existsSync, readdirSync, readFileSync } from "node:fs";
 import { stat } from "node:fs/promises";
 import { setTimeout as sleep } from "node:timers/promises";
 import { setFlagsFromString } from "node:v8";
+import { parse } from "../../system/json.js";
 import { monotonic } from "../../system/monotonic.js";
 import type { Order } from "../../wire/protocol.js";
 import type { WorkerSource } from "../../worker/worker-source.js";
 import type { AnyWorker } from "../../worker/worker.js";
+import { loadWorker, problemOf, problemOfExit } from "../find/load-worker.js";
 import { readLines, send } from "../items/channel.js";
-import { judgeDraws, recordDraws } from "./drawn-bytes.js";
 import { ExitListeners, guardRemovals } from "../items/exit-listeners.js";
+import type { LoadedWorker } from "../items/runner-events.js";
+import { takeOverStdio } from "../items/stdio.js";
+import { atEnd, type EndHandler, watchExit } from "../items/watch-exit.js";
+import { type Libc, loadLibc, SIGKILL } from "../libc.js";
+import { judgeDraws, recordDraws } from "./drawn-bytes.js";
 import { ForkLoop } from "./fork-loop.js";
 import { ForkSafety, type ForkVerdict } from "./fork-safety.js";
 import { HugePages } from "./huge-pages.js";
 import type { Inherited } from "./inherited.js";
-import { type Libc, loadLibc, SIGKILL } from "../libc.js";
-import { loadWorker, problemOf, problemOfExit } from "../find/load-worker.js";
 import { packCHeap } from "./pack-c-heap.js";
 import { letHeapSpread } from "./pack-heap.js";
-import { makeRandomRenewable } from "./renew.js";
 import { rehearse } from "./rehearse.js";
-import type { LoadedWorker } from "../items/runner-events.js";
-import { warmUp } from "./warm-up.js";
-import { takeOverStdio } from "../items/stdio.js";
+import { makeRandomRenewable } from "./renew.js";
 import { hideV8Threads } from "./v8-threads.js";
-import { atEnd, type EndHandler, watchExit } from "../items/watch-exit.js";
+import { warmUp } from "./warm-up.js";
 import { afterFork, letYoungGenerationGrow } from "./young-generation.js";
-import { parse } from "../../system/json.js";
 
 /** Threads of a Node process with `--single-threaded --v8-pool-size=1` and nothing else: the same on 20, 22, 24 and 26. */
 const NODE_THREADS = 4;

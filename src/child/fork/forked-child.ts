@@ -12,16 +12,15 @@ import {
   type Start,
   type StartRequest,
 } from "../../wire/protocol.js";
-import type { WorkerSource } from "../../worker/worker-source.js";
 import { connectTo } from "../../wire/socket-path.js";
+import type { WorkerSource } from "../../worker/worker-source.js";
 import { keepOlderFiles } from "../items/exit-listeners.js";
 import { ItemChannel } from "../items/item-channel.js";
-import type { Inherited } from "./inherited.js";
-import { mapLedger } from "../items/ledgers.js";
 import { type LedgerMemory, LedgerWriter } from "../items/ledger-writer.js";
-import { type Libc, SIGKILL } from "../libc.js";
+import { mapLedger } from "../items/ledgers.js";
 import { applyLimits } from "../items/limits.js";
 import type { Notes } from "../items/notes.js";
+import { OutputMarks } from "../items/output-marks.js";
 import { OverflowFileWriter, type OverflowWriter } from "../items/overflow.js";
 import {
   eventsAlone,
@@ -30,12 +29,13 @@ import {
   reportRejectionsSoon,
   titleOf,
 } from "../items/process-child.js";
-import { OutputMarks } from "../items/output-marks.js";
-import { renewRandom } from "./renew.js";
-import { Runner } from "../items/runner.js";
 import type { LoadedWorker, Surroundings } from "../items/runner-events.js";
+import { Runner } from "../items/runner.js";
 import { writeFully } from "../items/stdio.js";
 import { atEnd, type Ending, exitBy, isExitAwaited } from "../items/watch-exit.js";
+import { type Libc, SIGKILL } from "../libc.js";
+import type { Inherited } from "./inherited.js";
+import { renewRandom } from "./renew.js";
 
 const { _tickCallback: drainMicrotasks } = process;
 /** One turn to read the end of a stream, one to close it, one for the library's handlers. */

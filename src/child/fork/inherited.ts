@@ -3,8 +3,8 @@
  * of its own; a connection appears to the child as closed by its peer.
  */
 import { closeSync, constants, openSync } from "node:fs";
-import { fileState, O_CLOEXEC } from "./descriptors.js";
 import { type Libc, SEEK_CUR, SEEK_SET } from "../libc.js";
+import { fileState, O_CLOEXEC } from "./descriptors.js";
 
 interface InheritedFile {
   readonly fd: number;

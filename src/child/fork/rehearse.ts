@@ -5,15 +5,15 @@
 import { mkdirSync, readdirSync, rmdirSync, unlinkSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import path from "node:path";
+import { ownedName } from "../../system/owner.js";
 import { outputFile } from "../../wire/child-files.js";
 import { ONE_ITEM } from "../../wire/ledger.js";
-import { ownedName } from "../../system/owner.js";
 import type { Payload, Start } from "../../wire/protocol.js";
 import type { WorkerSource } from "../../worker/worker-source.js";
-import { ForkedChild } from "./forked-child.js";
-import type { Libc } from "../libc.js";
 import type { LoadedWorker } from "../items/runner-events.js";
 import { exitBy, withOwnEmit } from "../items/watch-exit.js";
+import type { Libc } from "../libc.js";
+import { ForkedChild } from "./forked-child.js";
 
 /** Items, one of them too long for the ledger: after these V8 has compiled all code and knows its types. */
 const REHEARSALS = ["", "x".repeat(ONE_ITEM.cellBytes), ""];

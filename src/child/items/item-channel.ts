@@ -1,7 +1,7 @@
 /** The channel through which a child receives many items: a socket on the child's event loop. */
 import type { Socket } from "node:net";
-import { encodeLine, LineSplitter } from "../../wire/lines.js";
 import { parse } from "../../system/json.js";
+import { encodeLine, LineSplitter } from "../../wire/lines.js";
 
 export class ItemChannel {
   readonly #socket: Socket;

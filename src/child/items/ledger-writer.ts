@@ -1,5 +1,6 @@
 /** The child's end of the ledger (wire/ledger.ts): records begun items and outcomes in memory the parent reads. */
 import { readSync, writeSync } from "node:fs";
+import { stringify } from "../../system/json.js";
 import {
   BEGUN,
   BLANK,
@@ -15,7 +16,6 @@ import {
   WRITTEN,
 } from "../../wire/ledger.js";
 import type { LedgerShape } from "../../wire/protocol.js";
-import { stringify } from "../../system/json.js";
 
 /** Memory with a slot's bytes at `offset`. If the memory is not shared with the parent, `file` is. */
 export interface LedgerMemory {

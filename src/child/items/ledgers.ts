@@ -5,8 +5,8 @@
 import { closeSync, openSync } from "node:fs";
 import { BEGUN, LEDGER_FILE } from "../../wire/ledger.js";
 import { MAX_CONCURRENCY, type Start } from "../../wire/protocol.js";
-import type { LedgerMemory } from "./ledger-writer.js";
 import type { Libc } from "../libc.js";
+import type { LedgerMemory } from "./ledger-writer.js";
 
 export class Ledgers {
   readonly #libc: Libc;

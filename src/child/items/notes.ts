@@ -2,17 +2,17 @@
  * Sends the outcome of an item to the parent: in the ledger if it is short, else through the overflow, with an entry in
  * the ledger that refers to it.
  */
-import { isJsonWorker } from "../../worker/check-worker.js";
 import { describe } from "../../system/describe.js";
+import { stringify } from "../../system/json.js";
+import { monotonic } from "../../system/monotonic.js";
 import { recordError, shortRecord } from "../../wire/error-record.js";
 import { describeWith, jsonProblem, problemOfThrown } from "../../wire/json-value.js";
 import { type Payable, payableText } from "../../wire/payload.js";
-import { monotonic } from "../../system/monotonic.js";
 import type { Ending, LastWord } from "../../wire/protocol.js";
+import { isJsonWorker } from "../../worker/check-worker.js";
 import type { LedgerWriter } from "./ledger-writer.js";
 import type { OverflowWriter } from "./overflow.js";
 import type { Ending as ProcessEnding } from "./watch-exit.js";
-import { stringify } from "../../system/json.js";
 
 /** Imports a CommonJS package, which takes some 6 ms: loaded only in children of workers that return JSON. */
 let stableJson: { readonly stableStringify: (value: unknown) => string } | undefined;

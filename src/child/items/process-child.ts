@@ -1,4 +1,4 @@
-/** Code common to forked and spawned children. */
+/** What forked and spawned children have in common: their titles, how their runners report, and the threads of a host. */
 import type { Start } from "../../wire/protocol.js";
 import type { WorkerSource } from "../../worker/worker-source.js";
 import type { Frame } from "../../worker/worker.js";

@@ -1,7 +1,7 @@
 /** Checks of the answers: one line for each item, whatever the item is and however it is sent. */
 import { isDeepStrictEqual } from "node:util";
-import type { ErrorRecord } from "../../wire/error-record.js";
 import { excerpt } from "../../wire/breach.js";
+import type { ErrorRecord } from "../../wire/error-record.js";
 import type { Bench, Known } from "./bench.js";
 import { type Check, note, OK, ok, skipped, type Verdict, wrong } from "./check.js";
 import { wayOf } from "./mistakes.js";

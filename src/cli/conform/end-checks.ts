@@ -1,7 +1,7 @@
 /** Checks of the end: at the end of stdin, on SIGTERM, and without leaving processes behind. */
 import { setTimeout as sleep } from "node:timers/promises";
-import { excerpt } from "../../wire/breach.js";
 import { DEFAULT_FORCE_KILL_AFTER_MS } from "../../options.js";
+import { excerpt } from "../../wire/breach.js";
 import type { Bench } from "./bench.js";
 import { type Check, note, OK, skipped, type Verdict, wrong } from "./check.js";
 import { shown, UNASKED, wayOf } from "./mistakes.js";

@@ -1,7 +1,7 @@
 /** The mistakes of programs and how to correct them, in sentences that continue "it". */
-import { type Breach, excerpt } from "../../wire/breach.js";
 import { tooLong } from "../../launch/program/answer.js";
 import type { ProgramExit } from "../../launch/program/program-process.js";
+import { type Breach, excerpt } from "../../wire/breach.js";
 import type { Heard, Talk } from "./talk.js";
 
 export const UNASKED =

@@ -2,7 +2,6 @@
  * Sends one request to the program and returns its answer, or a sentence about what went wrong.
  * launch/program/answer.ts parses the lines; this file checks the rest: time, extra lines, ids, result files.
  */
-import { Breach, excerpt } from "../../wire/breach.js";
 import { isUtf8 } from "node:buffer";
 import {
   MAX_ANSWER_BYTES,
@@ -11,6 +10,7 @@ import {
   tooLong,
 } from "../../launch/program/answer.js";
 import type { ProgramExit } from "../../launch/program/program-process.js";
+import { Breach, excerpt } from "../../wire/breach.js";
 import { endingOf, mistakeOf, shown, silenceOf, UNASKED } from "./mistakes.js";
 import type { Talk } from "./talk.js";
 

@@ -4,9 +4,8 @@
  */
 import { mkdirSync, rmSync } from "node:fs";
 import { stripVTControlCharacters } from "node:util";
-import { excerpt } from "../../wire/breach.js";
-import { MAX_ANSWER_BYTES } from "../../launch/program/answer.js";
 import type { ProcessGroups } from "../../launch/process-groups.js";
+import { MAX_ANSWER_BYTES } from "../../launch/program/answer.js";
 import {
   EXIT_MS,
   type ProgramCommand,
@@ -15,6 +14,7 @@ import {
   surroundingsOf,
 } from "../../launch/program/program-process.js";
 import { ResultFiles } from "../../launch/program/result-files.js";
+import { excerpt } from "../../wire/breach.js";
 
 /** A process that SIGKILL has not ended by then hangs in the kernel. */
 const KILL_MS = 2000;

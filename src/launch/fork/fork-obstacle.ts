@@ -1,6 +1,6 @@
 /** What the parent knows in advance to prevent forking; the fork server finds the other obstacles. */
-import { createRequire } from "node:module";
 import type * as Inspector from "node:inspector";
+import { createRequire } from "node:module";
 import { nameOfOther } from "../runtime.js";
 
 /** Not `--inspect-port`, which only sets the port of a debugger: `node --test` passes it to every file. */

@@ -1,6 +1,7 @@
 /** The room of a pool whose children are forked. Those with channels connect to a socket in the scratch directory. */
 import net from "node:net";
 import path from "node:path";
+import { holdDescriptors, isShortage, shortageOf } from "../../system/shortage.js";
 import { Breach } from "../../wire/breach.js";
 import { MessageReader, readChildGreeting } from "../../wire/check-message.js";
 import type { LongItems } from "../../wire/items.js";
@@ -8,12 +9,11 @@ import type { Ledger } from "../../wire/ledger.js";
 import type { LedgerShape, Start, StartRequest } from "../../wire/protocol.js";
 import { scratchError } from "../../wire/scratch.js";
 import { listenIn } from "../../wire/socket-path.js";
-import { FifoPipes } from "./fifo-pipes.js";
-import type { ForkedChildEvents, ForkedChildHandle } from "./forked-child-handle.js";
-import { holdDescriptors, isShortage, shortageOf } from "../../system/shortage.js";
 import type { Child, ChildEnd, ChildEvents, Room } from "../launcher.js";
 import { LedgerRoom } from "../ledger-room.js";
 import type { Guard } from "../scratch-room.js";
+import { FifoPipes } from "./fifo-pipes.js";
+import type { ForkedChildEvents, ForkedChildHandle } from "./forked-child-handle.js";
 
 interface ForkServers extends Guard {
   /** Starts the children once they can no longer be forked. */

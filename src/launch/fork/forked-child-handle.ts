@@ -2,13 +2,13 @@
  * A forked child, seen from the parent. The fork server starts and kills the child and reports its end; a child for
  * many items has a socket too.
  */
-import { constants } from "node:os";
 import type { Socket } from "node:net";
+import { constants } from "node:os";
 import { encodeLine } from "../../wire/lines.js";
 import type { Start, ToChild, ToHost } from "../../wire/protocol.js";
-import type { FifoPipes } from "./fifo-pipes.js";
 import type { Child, ChildEnd, ChildEvents } from "../launcher.js";
 import { OverflowFiles } from "../overflow.js";
+import type { FifoPipes } from "./fifo-pipes.js";
 
 interface Server {
   kill(signal: number): void;

@@ -1,11 +1,11 @@
 /** Creates the launcher of a `CommandWorker`'s programs, once the program is known to exist. */
-import type { Command } from "../../worker/command-worker.js";
 import { ClosedError } from "../../errors.js";
 import { DEFAULT_FORCE_KILL_AFTER_MS, type ParallelOptions } from "../../options.js";
 import { assertAllowed } from "../../system/permission.js";
-import type { CommandLauncher } from "./command-launcher.js";
+import type { Command } from "../../worker/command-worker.js";
 import type { LaunchChoice, Launcher } from "../launcher.js";
 import { assertRuns } from "../runtime.js";
+import type { CommandLauncher } from "./command-launcher.js";
 
 type LaunchOptions = Pick<
   ParallelOptions,

@@ -3,16 +3,16 @@
  * lines. The folder holds the check that the program exists, its process, its requests, and how its answers and result
  * files are read.
  */
+import { stringify } from "../../system/json.js";
+import { processorCount } from "../../system/processor-count.js";
 import type { LongItems } from "../../wire/items.js";
 import type { Ledger } from "../../wire/ledger.js";
-import { processorCount } from "../../system/processor-count.js";
 import type { LedgerShape, StartRequest } from "../../wire/protocol.js";
 import type { Child, ChildEvents, Launcher, Room, RoomOptions } from "../launcher.js";
 import { ProcessGroups } from "../process-groups.js";
-import { Program, type ProgramSettings } from "./program.js";
-import { ProgramLedger } from "./program-ledger.js";
 import { ScratchRoom } from "../scratch-room.js";
-import { stringify } from "../../system/json.js";
+import { ProgramLedger } from "./program-ledger.js";
+import { Program, type ProgramSettings } from "./program.js";
 
 /** Longer items are passed in files, which a program need not support if all its items are shorter. */
 const LONGEST_LINE = 64 * 1024;

@@ -2,8 +2,8 @@
  * The ledger of a slot whose child is a program, which cannot write one: this process itself records which requests it
  * has written, and what the answers were.
  */
-import type { Entry, EntryHandler, Ledger } from "../../wire/ledger.js";
 import { monotonic } from "../../system/monotonic.js";
+import type { Entry, EntryHandler, Ledger } from "../../wire/ledger.js";
 
 export class ProgramLedger implements Ledger {
   /** Start and end of item s, at 2 * s and the place after it, modulo the length. */

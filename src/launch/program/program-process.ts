@@ -5,11 +5,11 @@
 import { type ChildProcess, spawn } from "node:child_process";
 import { readSync, writeSync } from "node:fs";
 import type { Socket } from "node:net";
+import { setImmediate } from "../../system/timers.js";
 import { ByteLines } from "../../wire/lines.js";
 import type { OutputName } from "../../wire/output-mark.js";
 import { killGroup } from "../process-groups.js";
 import { fdOf, SocketPipes } from "../socket-pipes.js";
-import { setImmediate } from "../../system/timers.js";
 
 /** A program that has closed its stdin or stdout is usually about to exit, and its exit code says more. */
 export const EXIT_MS = 1000;

@@ -8,15 +8,16 @@
 import { mkdirSync, rmdirSync } from "node:fs";
 import { rm } from "node:fs/promises";
 import { LaunchError } from "../../errors.js";
+import { residentMemory } from "../../observe/stats.js";
 import { monotonic } from "../../system/monotonic.js";
+import { isShortage, shortageOf } from "../../system/shortage.js";
+import { clearTimeout, setImmediate, setTimeout } from "../../system/timers.js";
+import { Breach } from "../../wire/breach.js";
 import { MarkEncoder } from "../../wire/output-mark.js";
 import type { Start, StartRequest, ToChild, ToHost } from "../../wire/protocol.js";
-import { residentMemory } from "../../observe/stats.js";
-import { Breach } from "../../wire/breach.js";
-import { isShortage, shortageOf } from "../../system/shortage.js";
-import { checkProgram } from "./find-program.js";
 import type { Child, ChildEnd, ChildEvents } from "../launcher.js";
 import type { OutputPipes } from "../output-pipes.js";
+import { checkProgram } from "./find-program.js";
 import type { ProgramLedger } from "./program-ledger.js";
 import {
   EXIT_MS,
@@ -27,7 +28,6 @@ import {
 } from "./program-process.js";
 import { type Partner, Requests } from "./requests.js";
 import { ResultFiles } from "./result-files.js";
-import { clearTimeout, setImmediate, setTimeout } from "../../system/timers.js";
 
 /** Reading how much memory the program holds takes some 20 us. */
 const MEMORY_CHECK_MS = 5;

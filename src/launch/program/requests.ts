@@ -2,14 +2,14 @@
  * The requests of a program: which items wait for it, which were written to it, and the outcomes that its answers give
  * them, which are noted in the ledger. A line that answers none of them is a `Breach`, which `Program` handles.
  */
-import type { Entry } from "../../wire/ledger.js";
+import { stringify } from "../../system/json.js";
 import { monotonic } from "../../system/monotonic.js";
-import { type Answer, MAX_FIBERS, type Payload } from "../../wire/protocol.js";
 import { Breach, excerpt } from "../../wire/breach.js";
+import type { Entry } from "../../wire/ledger.js";
+import { type Answer, MAX_FIBERS, type Payload } from "../../wire/protocol.js";
 import { MAX_ANSWER_BYTES, type ProgramAnswer, readAnswer, tooLong } from "./answer.js";
 import type { ProgramLedger } from "./program-ledger.js";
 import type { ResultFiles } from "./result-files.js";
-import { stringify } from "../../system/json.js";
 
 /** How often answers to a batch are reported to the pool, which also checks the ledger by itself. */
 const REPORT_MS = 5;

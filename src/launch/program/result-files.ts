@@ -6,9 +6,9 @@
 import { isUtf8 } from "node:buffer";
 import { closeSync, constants, fstatSync, openSync, realpathSync, rmSync } from "node:fs";
 import path from "node:path";
+import { Breach, excerpt } from "../../wire/breach.js";
 import { getPayload, getPayloadLater, type PayloadKind, type Written } from "../../wire/payload.js";
 import type { ResultPlace } from "../../wire/protocol.js";
-import { Breach, excerpt } from "../../wire/breach.js";
 import { type Overflow, SYNC_LIMIT_BYTES } from "../overflow.js";
 
 /** Does not follow a link, and does not wait for the writer of a FIFO. */

@@ -1,25 +1,26 @@
 /** Start method `spawn`, seen from the parent: each child is a new Node process. Far slower; possible everywhere. */
-import { Breach } from "../../wire/breach.js";
-import { readFromSpawnedChild } from "../../wire/check-message.js";
-import { Deadline } from "../deadline.js";
 import type { Usage } from "../../errors.js";
 import { assertAllowed } from "../../system/permission.js";
 import { processorCount } from "../../system/processor-count.js";
+import { fewProcesses, isShortage } from "../../system/shortage.js";
+import { Breach } from "../../wire/breach.js";
+import { readFromSpawnedChild } from "../../wire/check-message.js";
 import { encodeLine } from "../../wire/lines.js";
 import type {
   FromSpawnedChild,
+  LedgerShape,
+  SpawnedLoad,
   StartRequest,
   ToChild,
   ToHost,
-  LedgerShape,
 } from "../../wire/protocol.js";
 import type { WorkerSource } from "../../worker/worker-source.js";
+import { Deadline } from "../deadline.js";
 import type { Child, ChildEnd, ChildEvents, Launcher, Room, RoomOptions } from "../launcher.js";
 import { LedgerRoom } from "../ledger-room.js";
 import { OverflowFiles } from "../overflow.js";
 import { killGroup, ProcessGroups } from "../process-groups.js";
 import type { Guard } from "../scratch-room.js";
-import { fewProcesses, isShortage } from "../../system/shortage.js";
 import { SocketPipes } from "../socket-pipes.js";
 import {
   type ChildSettings,
@@ -87,7 +88,7 @@ export class SpawnLauncher implements Launcher, Guard {
     const { pid } = child;
     if (pid !== undefined) {
       this.#groups.watch(pid);
-      child.begin(source, request);
+      child.begin({ worker: source, kind: this.startMethod }, request);
     }
     return child;
   }
@@ -176,9 +177,9 @@ class SpawnedChildHandle implements Child {
     this.kill("SIGKILL");
   }
 
-  begin(source: WorkerSource, request: StartRequest): void {
+  begin(load: SpawnedLoad, request: StartRequest): void {
     const { channel } = this.#process;
-    const lines = encodeLine(source) + encodeLine(request);
+    const lines = encodeLine(load) + encodeLine(request);
     if (request.start.payload) channel?.end(lines);
     else channel?.write(lines);
   }

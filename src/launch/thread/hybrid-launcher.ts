@@ -7,8 +7,8 @@
 import type { LongItems } from "../../wire/items.js";
 import type { Ledger } from "../../wire/ledger.js";
 import type { Start, StartRequest } from "../../wire/protocol.js";
-import { Host } from "./host.js";
 import type { Child, ChildEvents, Launcher, Room, RoomOptions } from "../launcher.js";
+import { HostHandle } from "./host-handle.js";
 
 export class HybridLauncher implements Launcher {
   readonly #processes: Launcher;
@@ -53,7 +53,7 @@ class HybridRoom implements Room {
   readonly #room: Room;
   readonly #threads: number;
   readonly #startupTimeout: number;
-  readonly #hosts = new Map<number, Host>();
+  readonly #hosts = new Map<number, HostHandle>();
 
   constructor(room: Room, threads: number, startupTimeout: number) {
     this.#room = room;
@@ -89,12 +89,12 @@ class HybridRoom implements Room {
     await this.#room.remove();
   }
 
-  #hostOf(thread: Start): Host {
+  #hostOf(thread: Start): HostHandle {
     const num = Math.floor(thread.num / this.#threads);
     const known = this.#hosts.get(num);
     if (known) return known;
     const { directory, shape, limits } = thread;
-    const host = new Host(this.#room, this.#startupTimeout, (generation) => ({
+    const host = new HostHandle(this.#room, this.#startupTimeout, (generation) => ({
       num,
       generation,
       directory,

@@ -1,8 +1,8 @@
 /** Creates the launcher of the threads of a `Parallel` when it is first needed; there is only one kind. */
 import { ClosedError } from "../../errors.js";
-import { locateWorker } from "../../worker/locate-worker.js";
 import { DEFAULT_STARTUP_TIMEOUT_MS, type ParallelOptions } from "../../options.js";
 import { assertAllowed } from "../../system/permission.js";
+import { locateWorker } from "../../worker/locate-worker.js";
 import { entryFile } from "../entry-file.js";
 import type { Launcher, LaunchChoice } from "../launcher.js";
 import { assertRuns } from "../runtime.js";

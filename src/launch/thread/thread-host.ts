@@ -5,11 +5,11 @@
  */
 import { WorkerModuleError } from "../../errors.js";
 import { recordError } from "../../wire/error-record.js";
-import type { ChildEnd } from "../launcher.js";
-import { ThreadHandle } from "./thread-launcher.js";
 import type { Answer, FromHost, ThreadEnd, ToHost } from "../../wire/protocol.js";
 import type { WorkerSource } from "../../worker/worker-source.js";
 import type { Frame } from "../../worker/worker.js";
+import type { ChildEnd } from "../launcher.js";
+import { ThreadHandle } from "./thread-launcher.js";
 
 export interface ThreadHostEvents {
   /** Sends a message to the parent. */

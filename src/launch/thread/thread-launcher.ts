@@ -1,17 +1,18 @@
 /**
  * Start method `thread`, seen from the parent: each child is a thread of this process, with shared memory for its
  * ledger and messages for everything else. Inside the thread runs child/thread-child.ts. The folder holds this launcher
- * and threads inside processes: hybrid-launcher.ts and host.ts in the parent, thread-host.ts in the process.
+ * and threads inside processes: hybrid-launcher.ts and host-handle.ts in the parent, thread-host.ts in the process.
  */
 import { MessageChannel, type MessagePort, type ResourceLimits, Worker } from "node:worker_threads";
-import { readFromThread } from "../../wire/check-message.js";
-import { Deadline } from "../deadline.js";
 import { LaunchError } from "../../errors.js";
-import type { LongItems } from "../../wire/items.js";
-import type { Ledger } from "../../wire/ledger.js";
-import { LedgerReader } from "../../wire/ledger-reader.js";
-import { isShortage, shortageOf } from "../../system/shortage.js";
+import { stringify } from "../../system/json.js";
 import { processorCount } from "../../system/processor-count.js";
+import { isShortage, shortageOf } from "../../system/shortage.js";
+import { setImmediate } from "../../system/timers.js";
+import { readFromThread } from "../../wire/check-message.js";
+import type { LongItems } from "../../wire/items.js";
+import { LedgerReader } from "../../wire/ledger-reader.js";
+import type { Ledger } from "../../wire/ledger.js";
 import {
   LONGEST_INLINE,
   type FromThread,
@@ -23,13 +24,12 @@ import {
   type ToThread,
 } from "../../wire/protocol.js";
 import type { WorkerSource } from "../../worker/worker-source.js";
+import { Deadline } from "../deadline.js";
 import { entryFile } from "../entry-file.js";
 import type { Child, ChildEnd, ChildEvents, Launcher, Room, RoomOptions } from "../launcher.js";
 import { type Overflow, OverflowFiles } from "../overflow.js";
-import { OverflowMail } from "./overflow-mail.js";
 import { inheritable, loadError, startupTimeoutError } from "../warm-node.js";
-import { stringify } from "../../system/json.js";
-import { setImmediate } from "../../system/timers.js";
+import { OverflowMail } from "./overflow-mail.js";
 
 /** Where and how threads run: the options of `Parallel` that concern them. */
 export interface ThreadSettings {

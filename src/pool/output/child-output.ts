@@ -1,15 +1,15 @@
 /**
- * The output of a child, divided by item: printed in whole tagged lines (`tag`), kept until the item ends (`collect`),
- * or passed on unchanged (`inherit`). Bytes before the first mark belong to the child's first item, as `setup` does.
- * Bytes between the end of an item and the start of the next get the ended item's tag, or are dropped with `collect`.
- * The folder holds this, the output of one item, lines and tails of it, and the printer to the parent's streams.
+ * The folder holds what becomes of what children print. Here: the output of one child, divided by item. It is printed in
+ * whole tagged lines (`tag`), kept until the item ends (`collect`), or passed on unchanged (`inherit`). Bytes before the
+ * first mark belong to the child's first item, as `setup` does. Bytes between the end of an item and the start of the next
+ * get the ended item's tag, or are dropped with `collect`.
  */
-import { ItemOutput } from "./item-output.js";
-import { MarkSplitter, type OutputName } from "../../wire/output-mark.js";
-import { isBackedUp, onceDrained, print } from "./printer.js";
 import type { OutputMode } from "../../options.js";
+import { MarkSplitter, type OutputName } from "../../wire/output-mark.js";
 import type { Printed, Task } from "../../wire/task.js";
 import type { TaskOwner } from "../task-owner.js";
+import { ItemOutput } from "./item-output.js";
+import { isBackedUp, onceDrained, print } from "./printer.js";
 
 /** The interface of a child that its output uses. */
 export interface OutputSource {

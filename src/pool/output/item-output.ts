@@ -1,9 +1,9 @@
 /** The output of one item: lines to print with its tag, or the tail that is kept. */
 import type { OutputMode } from "../../options.js";
+import type { OutputName } from "../../wire/output-mark.js";
 import type { Printed, Task } from "../../wire/task.js";
 import type { TaskOwner } from "../task-owner.js";
 import { LineCutter } from "./line-cutter.js";
-import type { OutputName } from "../../wire/output-mark.js";
 import { Tail } from "./tail.js";
 
 /** How much is kept of each stream of an item with `collect`. */

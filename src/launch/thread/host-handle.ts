@@ -1,7 +1,8 @@
 /** A host, which is a process that runs threads, seen from the parent: one process at a time, started when needed. */
+import { LaunchError, WorkerModuleError } from "../../errors.js";
+import { clearTimeout, setImmediate, setTimeout } from "../../system/timers.js";
 import { Breach } from "../../wire/breach.js";
 import { readFromHost } from "../../wire/check-message.js";
-import { LaunchError, WorkerModuleError } from "../../errors.js";
 import { reviveError } from "../../wire/error-record.js";
 import type {
   FromHost,
@@ -11,17 +12,16 @@ import type {
   ToChild,
   ToHost,
 } from "../../wire/protocol.js";
-import { notStarted } from "./thread-launcher.js";
 import type { Child, ChildEnd, ChildEvents, Room } from "../launcher.js";
 import { OverflowFiles } from "../overflow.js";
-import { clearTimeout, setImmediate, setTimeout } from "../../system/timers.js";
+import { notStarted } from "./thread-launcher.js";
 
 /** How long a process without threads is kept: a thread that is being replaced is gone for a moment. */
 const LINGER_MS = 100;
 /** A thread that has not ended by then is in a call that nothing can interrupt: its process is killed. */
 const TERMINATE_MS = 1000;
 
-export class Host {
+export class HostHandle {
   readonly #room: Room;
   readonly #startupTimeout: number;
   readonly #startOf: (generation: number) => Start;
@@ -172,10 +172,10 @@ class HostedThread implements Child {
   readonly request: StartRequest;
   readonly events: ChildEvents;
   readonly overflow: OverflowFiles;
-  readonly #host: Host;
+  readonly #host: HostHandle;
   #killTimer: NodeJS.Timeout | undefined;
 
-  constructor(request: StartRequest, events: ChildEvents, host: Host) {
+  constructor(request: StartRequest, events: ChildEvents, host: HostHandle) {
     this.request = request;
     this.events = events;
     this.overflow = new OverflowFiles(request.start);
