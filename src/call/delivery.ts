@@ -13,10 +13,8 @@ import { HookLine } from "./hook-line.js";
 const MAX_WAITING_HOOKS = 1000;
 
 export interface DeliveryEvents {
-  /** The task is complete: its hook, if any, has run. */
-  onDone(task: Task): void;
-  /** An `onFinish` has returned, so more items may be pulled. */
-  onHookDone(): void;
+  /** `onFinish` has returned for this task. */
+  onHookDone(task: Task): void;
   /** The limit of failures is reached: no new item may start. @param error - the first in time */
   onLimit(error: Error): void;
   /** An `onFinish` has thrown. */
@@ -63,11 +61,15 @@ export class Delivery {
     return this.#gate.pass(this.#hooks.now(() => this.#onStart!(item as never, index)));
   }
 
-  /** @param runs - asked for run `seq` only if there is an `onFinish` */
-  result(task: Task, result: unknown, runs: Runs, seq: number): void {
+  /**
+   * Delivers a result. Returns whether the task is complete, which it is not before its `onFinish` has returned.
+   *
+   * @param runs - asked for run `seq` only if there is an `onFinish`
+   */
+  result(task: Task, result: unknown, runs: Runs, seq: number): boolean {
     this.earlierResult(task, result);
     const onFinish = this.#onFinish;
-    if (!onFinish) return this.#events.onDone(task);
+    if (!onFinish) return true;
     const { index, item } = task;
     const { num, pid, start, end, usage, printed } = runs.runOf(seq);
     const duration = end - start;
@@ -80,9 +82,9 @@ export class Delivery {
       .catch((error: unknown) => this.#events.onHookError(error))
       .finally(() => {
         this.#waiting -= 1;
-        this.#events.onDone(task);
-        this.#events.onHookDone();
+        this.#events.onHookDone(task);
       });
+    return false;
   }
 
   /** Delivers a result whose `onFinish` an earlier run has called. */

@@ -57,8 +57,10 @@ export class Scheduler implements TaskOwner {
     this.#delivery = new Delivery(
       { ...call, options: this.options },
       {
-        onDone: (task) => this.#close(task),
-        onHookDone: () => this.#pool.dispatch(),
+        onHookDone: (task) => {
+          this.#close(task);
+          this.#pool.dispatch();
+        },
         onLimit: (error) => {
           if (!this.end.isStopped) this.end.stop(error);
         },
@@ -219,7 +221,7 @@ export class Scheduler implements TaskOwner {
 
   #deliver(task: Task, result: unknown, runs: Runs, seq: number): void {
     this.#releaseItem(task);
-    this.#delivery.result(task, result, runs, seq);
+    if (this.#delivery.result(task, result, runs, seq)) this.#close(task);
   }
 
   /** Starts nothing for an empty input: only an item opens a pool. */
@@ -265,7 +267,7 @@ export class Scheduler implements TaskOwner {
 
   #close(task: Task): void {
     this.#releaseItem(task);
-    this.#delivery.skip(task.index);
+    if (this.options.finishInOrder) this.#delivery.skip(task.index);
     this.#open -= 1;
     this.#recorder.inFlight(this.#open);
     if (this.#open > 0) return;

@@ -11,7 +11,7 @@ import { type Entry, isJson, isSuccess, isThrottled, type Ledger } from "../wire
 import { sizeOf } from "../wire/payload.js";
 import type { Ending, LastWord, Start } from "../wire/protocol.js";
 import type { Failure, Printed, Run, Runs, Task } from "../wire/task.js";
-import { CheckedLedger } from "./checked-ledger.js";
+import { type CheckedHandler, CheckedLedger } from "./checked-ledger.js";
 import * as outcome from "./outcome.js";
 import type { ChildOutput } from "./output/child-output.js";
 import type { TaskList } from "./task-list.js";
@@ -25,7 +25,7 @@ export interface Remains {
   readonly ending: outcome.KnownEnding | undefined;
 }
 
-export class Collector implements Runs {
+export class Collector implements Runs, CheckedHandler {
   readonly #start: Start;
   readonly #tasks: TaskList;
   readonly #ledger: Ledger;
@@ -67,14 +67,7 @@ export class Collector implements Runs {
     this.#start = start;
     this.#tasks = tasks;
     this.#ledger = ledger;
-    const handler = {
-      entry: (seq: number, entry: Entry, start: number, end: number) =>
-        this.#take(seq, entry, start, end),
-      ending: (ending: Ending) => {
-        this.#ending = ending;
-      },
-    };
-    this.#checked = new CheckedLedger(ledger, tasks, handler, onBreach);
+    this.#checked = new CheckedLedger(ledger, tasks, this, onBreach);
     this.#meter = meter;
     this.#takenAt = new Float64Array(capacity);
   }
@@ -183,7 +176,8 @@ export class Collector implements Runs {
     return { lost, ending };
   }
 
-  #take(seq: number, entry: Entry, start: number, end: number): void {
+  /** @internal An entry of the ledger, checked. */
+  entry(seq: number, entry: Entry, start: number, end: number): void {
     // Only after the ledger was read: an item's output is there before its entry is.
     if (this.#output && this.#taken === 0) this.#child?.output?.drain();
     if (start < this.#firstStart) this.#firstStart = start;
@@ -198,6 +192,11 @@ export class Collector implements Runs {
     }
     this.#count(seq, start, end, isSuccess(entry));
     this.#settle(task, seq, entry);
+  }
+
+  /** @internal */
+  ending(ending: Ending): void {
+    this.#ending = ending;
   }
 
   #count(seq: number, start: number, end: number, isOk: boolean): void {

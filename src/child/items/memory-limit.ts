@@ -4,18 +4,18 @@
 const INTERVAL_MS = 5;
 
 export class MemoryLimit {
-  readonly #maxRss: number | undefined;
+  readonly #maxRss: number;
   readonly #heldMemory: () => number;
   #checkedAt = 0;
 
-  /** @param maxRss - in bytes, `undefined` for no limit */
-  constructor(maxRss: number | undefined, heldMemory: () => number) {
+  /** @param maxRss - in bytes */
+  constructor(maxRss: number, heldMemory: () => number) {
     this.#maxRss = maxRss;
     this.#heldMemory = heldMemory;
   }
 
   isExceeded(now: number): boolean {
-    if (this.#maxRss === undefined || now - this.#checkedAt < INTERVAL_MS) return false;
+    if (now - this.#checkedAt < INTERVAL_MS) return false;
     this.#checkedAt = now;
     return this.#heldMemory() > this.#maxRss;
   }

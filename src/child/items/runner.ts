@@ -30,7 +30,7 @@ export class Runner {
   readonly #ledger: LedgerWriter;
   readonly #events: RunnerEvents;
   readonly #instance: Instance;
-  readonly #memory: MemoryLimit;
+  readonly #memory: MemoryLimit | undefined;
   readonly #interruption: Interruption;
   readonly #batches: Batch[] = [];
   #inFlight = 0;
@@ -63,7 +63,8 @@ export class Runner {
     this.#ledger = ledger;
     this.notes = new Notes(ledger, overflow, worker);
     this.#events = events;
-    this.#memory = new MemoryLimit(start.maxRss, heldMemory);
+    const { maxRss } = start;
+    this.#memory = maxRss === undefined ? undefined : new MemoryLimit(maxRss, heldMemory);
     this.#interruption = new Interruption(() => events.onInterrupt(() => this.interrupt()));
     this.#isSetUp = worker.setup === undefined;
     this.#instance = enterFrame({ kind, num: start.num, name }, start.generation, context);
@@ -146,7 +147,7 @@ export class Runner {
   }
 
   #holdsTooMuch(now: number): boolean {
-    return this.#hasRun && this.#memory.isExceeded(now);
+    return this.#hasRun && this.#memory !== undefined && this.#memory.isExceeded(now);
   }
 
   /** Runs an item; returns the time at which `process` returned. */
