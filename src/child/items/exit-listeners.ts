@@ -44,7 +44,8 @@ export class ExitListeners {
   /** Takes the listeners off. Called once the worker is loaded, before rehearsals, which end like a child. */
   constructor() {
     process.removeAllListeners("exit");
-    loadedAt = Date.now();
+    // The next ms: Date.now() is rounded down, and a file may be made in the same ms. No child makes one that early.
+    loadedAt = Date.now() + 1;
   }
 
   /** Puts the listeners back, for the children and for the end of the fork server. */
