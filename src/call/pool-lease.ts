@@ -2,7 +2,9 @@
 import type { Pool } from "../pool/pool.js";
 import type { TaskOwner } from "../pool/task-owner.js";
 import type { LongItem } from "../wire/payload.js";
+import type { CallEnd } from "./call-end.js";
 import type { Call } from "./call.js";
+import type { Delivery } from "./delivery.js";
 
 export class PoolLease {
   readonly #owner: TaskOwner;
@@ -28,29 +30,19 @@ export class PoolLease {
     return this.#pool?.size ?? 1;
   }
 
-  /**
-   * Opens the pool, which then takes tasks from the call.
-   *
-   * @param until - waits for what the pool needs, at most until the call is aborted
-   * @param isWanted - whether the call still needs the pool then
-   * @param onError - called with what keeps the pool from opening
-   */
-  async open(
-    until: (needed: Promise<unknown>) => Promise<unknown>,
-    isWanted: () => boolean,
-    onError: (error: unknown) => void,
-  ): Promise<void> {
+  /** Opens the pool, which then takes tasks from the call. An error, or an abort of the wait, ends the attempt. */
+  async open(end: CallEnd, delivery: Delivery): Promise<void> {
     this.#isOpening = true;
     try {
-      await until(this.#call!.ready());
-      if (isWanted()) {
+      await delivery.unlessAborted(this.#call!.ready());
+      if (!end.isStopped) {
         this.#pool = await this.#call!.open();
         this.#pool.add(this.#owner);
         this.#pool.dispatch();
       }
     } catch (error) {
-      // The call must not try to open it once more before it knows of the error.
-      onError(error);
+      // The call must not try to open the pool once more before it knows of the error.
+      end.stop(error);
     }
     this.#isOpening = false;
   }

@@ -231,11 +231,7 @@ export class Scheduler implements TaskOwner {
   }
 
   async #openPool(): Promise<void> {
-    await this.#pool.open(
-      (needed) => this.#delivery.unlessAborted(needed),
-      () => !this.end.isStopped,
-      (error) => this.end.stop(error),
-    );
+    await this.#pool.open(this.end, this.#delivery);
     this.#endIfDone();
   }
 
