@@ -44,8 +44,8 @@ export interface Libc {
   /** malloc(3): returns an address. */
   allocate(bytes: number): number;
   free(address: number): void;
-  /** Returns where the unused end of glibc's heap begins, and how many bytes before it are free; only with glibc. */
-  heap(): { readonly top: number; readonly freeBytes: number } | undefined;
+  /** Returns how many bytes are unused at the end of glibc's heap, and how many are free elsewhere; only with glibc. */
+  heap(): { readonly unused: number; readonly freeBytes: number } | undefined;
   /** Waits until one of `count` records of struct pollfd has an event. */
   poll(records: Int32Array, count: number): number;
   /** Reaps a child: fills in its status (int) and struct rusage. */
@@ -182,7 +182,6 @@ function bind(): Libc {
     1,
   );
   const socketpair = lib.func("int socketpair(int domain, int type, int protocol, void *pair)");
-  const sbrk = lib.func("uintptr_t sbrk(intptr_t increment)");
   const mallinfo2 = found(() => lib.func("mallinfo2", koffi.struct(MALLINFO2), []));
   const mallopt = found(() => lib.func("int mallopt(int parameter, int value)"));
 
@@ -229,7 +228,7 @@ function bind(): Libc {
       if (!mallinfo2) return undefined;
       const { keepcost, fordblks } = mallinfo2() as Record<string, number | bigint>;
       const unused = Number(keepcost);
-      return { top: Number(sbrk(0)) - unused, freeBytes: Number(fordblks) - unused };
+      return { unused, freeBytes: Number(fordblks) - unused };
     },
     poll: (records, count) => poll(records, count, -1) as number,
     wait: (pid, status, usage) => wait4(pid, status, 0, usage) as number,
