@@ -9,6 +9,7 @@ import * as diagnostics from "../observe/diagnostics.js";
 import { Meter, type ParallelStats } from "../observe/stats.js";
 import { type CallOptions, type ParallelOptions, resolveOptions } from "../options.js";
 import { expectedResult } from "../worker/check-worker.js";
+import { workerName } from "../worker/current-context.js";
 import type { AnyWorker } from "../worker/worker.js";
 import { CallRecorder } from "./call-recorder.js";
 import type { CallSite } from "./call-site.js";
@@ -56,7 +57,7 @@ export class Calls {
   ) {
     this.#isRerun = isRerun;
     this.#worker = worker;
-    this.#name = worker.constructor.name || "worker";
+    this.#name = workerName(worker.constructor);
     this.#launch = launch;
     this.#pools = new Pools(worker, options, launch, this.#meter);
   }

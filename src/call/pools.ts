@@ -17,6 +17,7 @@ import type { SlotPool } from "../pool/slot-pool.js";
 import type { TaskOwner } from "../pool/task-owner.js";
 import { processorCount } from "../system/processor-count.js";
 import { shortageOf } from "../system/shortage.js";
+import { workerName } from "../worker/current-context.js";
 import type { AnyWorker } from "../worker/worker.js";
 
 export class Pools {
@@ -181,7 +182,7 @@ export class Pools {
       closeTimeout: this.#options.closeTimeout ?? DEFAULT_CLOSE_TIMEOUT_MS,
       nextId: this.#nextId,
       meter: this.#meter,
-      worker: this.#worker.constructor.name || "worker",
+      worker: workerName(this.#worker.constructor),
     };
     return await outside(() => SlotPool.open(launcher, all));
   }

@@ -7,6 +7,7 @@
 import type { Limits } from "../options.js";
 import { parse } from "../system/json.js";
 import { CHANNEL_FD, type Payload, type SpawnedLoad, type StartRequest } from "../wire/protocol.js";
+import { workerName } from "../worker/current-context.js";
 import { LoadFailure } from "./find/find-worker.js";
 import { loadWorker, problemOf, problemOfExit } from "./find/load-worker.js";
 import { readLines, send } from "./items/channel.js";
@@ -24,7 +25,7 @@ import { atEnd, watchExit } from "./items/watch-exit.js";
 import type { Libc } from "./libc.js";
 
 const [{ worker: source, kind }, { id, start }] = readAll();
-const name = source.name || "worker";
+const name = workerName(source);
 let notes: Notes | undefined;
 let isDone = false;
 let isHosting = false;

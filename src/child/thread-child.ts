@@ -6,6 +6,7 @@ import { getHeapStatistics } from "node:v8";
 import { type MessagePort, parentPort, workerData } from "node:worker_threads";
 import { parse } from "../system/json.js";
 import type { FromThread, ThreadData, ThreadMail, ToThread } from "../wire/protocol.js";
+import { workerName } from "../worker/current-context.js";
 import { loadWorker, problemOf, problemOfExit } from "./find/load-worker.js";
 import { ledgerInFile } from "./items/ledger-file.js";
 import { LedgerWriter } from "./items/ledger-writer.js";
@@ -36,7 +37,7 @@ const ledger = new LedgerWriter(place, start.shape);
 runner = new Runner(
   worker,
   start,
-  { kind: "thread", name: source.name || "worker", context: source.context, heldMemory },
+  { kind: "thread", name: workerName(source), context: source.context, heldMemory },
   ledger,
   memory ? new OverflowPoster(memory.mail) : new OverflowFileWriter(start, ledger),
   {

@@ -8,6 +8,7 @@ import { ofItem } from "../wire/items.js";
 import type { Run, Task } from "../wire/task.js";
 import { isJsonWorker } from "../worker/check-worker.js";
 import { commandOf } from "../worker/command-worker.js";
+import { workerName } from "../worker/current-context.js";
 import { itemKey, KeyCounter } from "./item-key.js";
 import { Journal } from "./journal.js";
 
@@ -47,7 +48,7 @@ export class KnownResults {
       directory === undefined
         ? undefined
         : await Journal.open(directory, {
-            worker: worker.constructor.name || "worker",
+            worker: workerName(worker.constructor),
             version: versionOf(worker),
             results: wantsResults ? (isJsonWorker(worker) ? "json" : "text") : "none",
           });

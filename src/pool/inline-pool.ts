@@ -18,7 +18,7 @@ import { recordError, reviveError } from "../wire/error-record.js";
 import { describeWith, jsonProblem } from "../wire/json-value.js";
 import type { Failure, Run, Task } from "../wire/task.js";
 import { isJsonWorker } from "../worker/check-worker.js";
-import { currentContext, within } from "../worker/current-context.js";
+import { currentContext, within, workerName } from "../worker/current-context.js";
 import { RunningTask } from "../worker/running-task.js";
 import type { AnyWorker, Instance } from "../worker/worker.js";
 import { factsOf, inWords } from "./outcome.js";
@@ -64,7 +64,7 @@ export class InlinePool implements Pool {
     this.#worker = worker;
     this.#meter = meter;
     const context = currentContext();
-    const frame = { kind: "inline", num: 0, name: worker.constructor.name || "worker" } as const;
+    const frame = { kind: "inline", num: 0, name: workerName(worker.constructor) } as const;
     this.#instance = {
       ...frame,
       generation: 1,

@@ -15,6 +15,11 @@ export function enterFrame(frame: Frame, generation: number, around: readonly Fr
   return { ...frame, generation, parent: around.at(-1), context };
 }
 
+/** Name of a worker in frames and messages; only a class without a name has none. */
+export function workerName(worker: { readonly name: string }): string {
+  return worker.name || "worker";
+}
+
 /** Returns the frames from the outermost to the innermost. */
 export function currentContext(): readonly Frame[] {
   return inline.getStore() ?? globals[CONTEXT] ?? [];

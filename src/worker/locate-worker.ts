@@ -8,6 +8,7 @@ import path from "node:path";
 import { fileURLToPath, pathToFileURL } from "node:url";
 import { serialize } from "node:v8";
 import { WorkerModuleError } from "../errors.js";
+import { describe } from "../system/describe.js";
 import { throwInspectorDenial } from "../system/permission.js";
 import { isJsonWorker } from "./check-worker.js";
 import { type ClassOrigin, countAlive, DEFINE_AT_TOP, originOf } from "./class-origin.js";
@@ -125,19 +126,21 @@ function ownFields(
   const sendable: Record<string, unknown> = {};
   const unsendable: Record<string, Unsendable> = {};
   for (const [field, value] of Object.entries(worker)) {
-    const reason = unsendableReason(value) ?? cloneProblem(value);
+    const reason = travelProblem(value);
     if (reason === undefined) sendable[field] = value;
     else unsendable[field] = { reason, likeness: likenessOf(value, hasArguments) };
   }
   return { fields: serialize(sendable).toString("base64"), unsendable };
 }
 
-function cloneProblem(value: unknown): string | undefined {
+function travelProblem(value: unknown): string | undefined {
   try {
-    serialize(value);
-    return undefined;
+    const reason = unsendableReason(value);
+    if (reason === undefined) serialize(value);
+    return reason;
   } catch (error) {
-    return (error as Error).message;
+    // Also what a getter or a proxy of the user's threw.
+    return error instanceof Error ? error.message : `reading it threw ${describe(error)}`;
   }
 }
 
@@ -147,7 +150,7 @@ function unsendableReason(value: unknown, above: readonly unknown[] = []): strin
   if (isCloneable(value)) return undefined;
   const prototype = Object.getPrototypeOf(value) as object | null;
   if (!Array.isArray(value) && prototype !== null && prototype !== Object.prototype) {
-    return `it is an instance of ${prototype.constructor.name}`;
+    return `it is ${describe(value)}, whose prototype would be lost`;
   }
   for (const member of Object.values(value)) {
     const reason = unsendableReason(member, [...above, value]);

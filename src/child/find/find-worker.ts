@@ -14,6 +14,7 @@ import { recordError } from "../../wire/error-record.js";
 import type { LoadProblem } from "../../wire/protocol.js";
 import { expectWorker } from "../../worker/capture.js";
 import { DEFINE_AT_TOP, variablesOf } from "../../worker/class-origin.js";
+import { workerName } from "../../worker/current-context.js";
 import { likenessOf, setsPrivateFields, takesArguments } from "../../worker/likeness.js";
 import { isProgram, RERUN_ADVICE } from "../../worker/rerun.js";
 import type { WorkerSource } from "../../worker/worker-source.js";
@@ -227,7 +228,7 @@ function construct(type: WorkerClass, source: WorkerSource): LoadedWorker {
     type.length > 0 ? PRIVATE_FIELD.test(source.text) : setsPrivateFields(source.text);
   if (hasPrivate && takesArguments(type)) {
     throw new LoadFailure(
-      `${source.name} has private fields and a constructor that takes arguments: another process cannot create such an object. ` +
+      `${workerName(source)} has private fields and a constructor that takes arguments: another process cannot create such an object. ` +
         "Use public fields, or a constructor without arguments and set the fields afterwards",
     );
   }
@@ -237,7 +238,9 @@ function construct(type: WorkerClass, source: WorkerSource): LoadedWorker {
     constructed.add(worker);
     return worker;
   } catch (error) {
-    throw new LoadFailure(`new ${source.name}() failed in another process`, { value: error });
+    throw new LoadFailure(`new ${workerName(source)}() failed in another process`, {
+      value: error,
+    });
   }
 }
 
@@ -245,9 +248,10 @@ function construct(type: WorkerClass, source: WorkerSource): LoadedWorker {
 const constructed = new WeakSet<LoadedWorker>();
 const PRIVATE_FIELD = /\bthis\.#/;
 
-function addFields(worker: LoadedWorker, { name, fields, unsendable }: WorkerSource): void {
+function addFields(worker: LoadedWorker, source: WorkerSource): void {
+  const name = workerName(source);
   const hasArguments = takesArguments(worker.constructor);
-  for (const [field, { reason, likeness }] of Object.entries(unsendable)) {
+  for (const [field, { reason, likeness }] of Object.entries(source.unsendable)) {
     const what = `The field \`${field}\` of ${name} cannot travel to another process (${reason})`;
     if (!Object.hasOwn(worker, field)) {
       throw new LoadFailure(
@@ -261,7 +265,7 @@ function addFields(worker: LoadedWorker, { name, fields, unsendable }: WorkerSou
       `${what}, and \`new ${name}()\` creates a different value there: set it in preload() or setup(), from fields that can travel`,
     );
   }
-  Object.assign(worker, deserialize(Buffer.from(fields, "base64")));
+  Object.assign(worker, deserialize(Buffer.from(source.fields, "base64")));
 }
 
 function notFound({ name, url, maker }: WorkerSource, { difference, isOffered }: Others): string {

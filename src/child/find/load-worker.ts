@@ -2,6 +2,7 @@
 import { recordError } from "../../wire/error-record.js";
 import type { LoadProblem } from "../../wire/protocol.js";
 import { isJsonWorker } from "../../worker/check-worker.js";
+import { workerName } from "../../worker/current-context.js";
 import { isProgram, RERUN_ADVICE } from "../../worker/rerun.js";
 import type { WorkerSource } from "../../worker/worker-source.js";
 import { prepareForJson } from "../items/notes.js";
@@ -24,7 +25,7 @@ export async function loadWorker(
     isPreloading = true;
     await worker.preload?.();
   } catch (error) {
-    throw new LoadFailure(`preload() of ${source.name} failed`, { value: error });
+    throw new LoadFailure(`preload() of ${workerName(source)} failed`, { value: error });
   } finally {
     isPreloading = false;
   }
@@ -43,7 +44,7 @@ export function problemOf(error: unknown): LoadProblem {
 export function problemOfExit(ending: Ending, code: number, source: WorkerSource): LoadProblem {
   const error = ending.how === "uncaught" ? recordError(ending.error) : undefined;
   if (isPreloading) {
-    const what = `preload() of ${source.name}`;
+    const what = `preload() of ${workerName(source)}`;
     if (error)
       return { message: `${what} failed: something it started threw an uncaught error`, error };
     if (ending.how === "exit") return { message: `${what} called process.exit(${code})` };

@@ -13,6 +13,7 @@ import { setFlagsFromString } from "node:v8";
 import { parse } from "../../system/json.js";
 import { monotonic } from "../../system/monotonic.js";
 import type { Order } from "../../wire/protocol.js";
+import { workerName } from "../../worker/current-context.js";
 import type { WorkerSource } from "../../worker/worker-source.js";
 import type { AnyWorker } from "../../worker/worker.js";
 import { loadWorker, problemOf, problemOfExit } from "../find/load-worker.js";
@@ -158,8 +159,8 @@ async function boot(): Promise<void> {
   }
 }
 
-function startedThreads({ name }: WorkerSource): string {
-  return `the module or \`preload\` of ${name} has started threads, which a fork does not copy`;
+function startedThreads(source: WorkerSource): string {
+  return `the module or \`preload\` of ${workerName(source)} has started threads, which a fork does not copy`;
 }
 
 function giveUpIfUnfit({ obstacle }: ForkVerdict): void {

@@ -13,6 +13,7 @@ import {
   type StartRequest,
 } from "../../wire/protocol.js";
 import { connectTo } from "../../wire/socket-path.js";
+import { workerName } from "../../worker/current-context.js";
 import type { WorkerSource } from "../../worker/worker-source.js";
 import { keepOlderFiles } from "../items/exit-listeners.js";
 import { ItemChannel } from "../items/item-channel.js";
@@ -64,12 +65,12 @@ export class ForkedChild {
     source: WorkerSource,
     inherited: Inherited | undefined,
   ) {
-    const { name, context } = source;
+    const { context } = source;
     this.#inherited = inherited;
     this.#libc = libc;
     this.#worker = worker;
     this.#source = source;
-    this.#around = { kind: "fork", name: name || "worker", context };
+    this.#around = { kind: "fork", name: workerName(source), context };
   }
 
   /** Starts the child. Returns if its items need the event loop; a child that is done sooner calls `_exit` here. */

@@ -23,6 +23,7 @@ import {
   type ToHost,
   type ToThread,
 } from "../../wire/protocol.js";
+import { workerName } from "../../worker/current-context.js";
 import type { WorkerSource } from "../../worker/worker-source.js";
 import { Deadline } from "../deadline.js";
 import { entryFile } from "../entry-file.js";
@@ -229,7 +230,7 @@ function startThread(data: ThreadData, { execArgv, env }: ThreadSettings): Worke
   const { source, request, memory } = data;
   const own = execArgv ? inheritable(execArgv) : ownExecArgv();
   return new Worker(entryFile("thread-child"), {
-    name: `forkmap ${source.name || "worker"} num ${request.start.num}`,
+    name: `forkmap ${workerName(source)} num ${request.start.num}`,
     workerData: data,
     transferList: memory ? [memory.mail] : [],
     env,

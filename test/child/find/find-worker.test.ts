@@ -83,6 +83,41 @@ describe.each(["fork", "spawn"] as const)("for children made by %s", (startMetho
     );
   });
 
+  test.each<[string, () => object, RegExp]>([
+    [
+      "an object whose prototype has no constructor",
+      () => Object.create(Object.create(null) as object) as object,
+      /it is an object, whose prototype would be lost/,
+    ],
+    [
+      "a getter that throws",
+      () => ({
+        get held() {
+          throw new Error("sealed");
+        },
+      }),
+      /\(sealed\)/,
+    ],
+    [
+      "a proxy that throws no Error",
+      () =>
+        new Proxy(
+          {},
+          {
+            getPrototypeOf() {
+              throw 3;
+            },
+          },
+        ),
+      /reading it threw 3 \(a number\)/,
+    ],
+  ])("what cannot be looked at is refused, naming the field: %s", async (_, make, reason) => {
+    const error: unknown = await first(new WithInstance(make() as never)).catch((e: unknown) => e);
+    expect(error).toBeInstanceOf(WorkerModuleError);
+    expect((error as Error).message).toMatch(/^The field `point` of WithInstance cannot travel/);
+    expect((error as Error).message).toMatch(reason);
+  });
+
   test("constructor options that can be sent, and none", async () => {
     expect(await first(new WithOptions({ greeting: "Hello" }))).toBe("Hello 1");
     expect(await first(new WithRest({ greeting: "Hello" }))).toBe("Hello 1");
