@@ -39,16 +39,18 @@ export function packCHeap(libc: Libc): void {
  */
 function findEnd(libc: Libc): { readonly from: number; readonly to: number } | undefined {
   const bytes = LARGE[0]!;
-  for (let heap = libc.heap(); heap;) {
+  let heap = libc.heap();
+  while (heap) {
     const from = libc.allocate(bytes);
     const now = libc.heap()!;
-    if (now.unused !== heap.unused) {
-      libc.free(from);
-      return { from, to: from + bytes + now.unused };
+    // It was free elsewhere, and is used up too. Half of it, as koffi allocates a little itself.
+    if (heap.freeBytes - now.freeBytes >= bytes / 2) {
+      heap = now;
+      continue;
     }
-    // Otherwise the piece was free before, and is used up too, or it is another allocator's.
-    if (now.freeBytes === heap.freeBytes) return undefined;
-    heap = now;
+    libc.free(from);
+    const isOfGlibc = now.unused !== heap.unused;
+    return isOfGlibc ? { from, to: from + bytes + now.unused } : undefined;
   }
   return undefined;
 }
