@@ -21,7 +21,6 @@ import { itemKey } from "../../src/journal/item-key.js";
 import { Journal, type JournalEntry } from "../../src/journal/journal.js";
 import { monotonic } from "../../src/system/monotonic.js";
 import { ownerMark } from "../../src/system/owner.js";
-import { setInterval } from "../../src/system/timers.js";
 import { afterEach, describe, expect, it, vi } from "vitest";
 import { IDENTITY, resultOf } from "../fixtures/recorded.mjs";
 import { program } from "../support/program.js";
@@ -30,9 +29,8 @@ import { fixture } from "../support/run-script.js";
 import { SOON } from "../support/soon.js";
 import { temporaryDirectory } from "../support/temporary.js";
 
-// Real time, except in tests that speed it up.
+// The real clock, except in tests that wait for a lock: a busy machine may hold them up longer than a call waits for it.
 vi.mock("../../src/system/monotonic.js", { spy: true });
-vi.mock("../../src/system/timers.js", { spy: true });
 
 const MIB = 1024 * 1024;
 const opened: Journal[] = [];
@@ -471,15 +469,13 @@ describe("a journal that is in use", () => {
   });
 
   it("has its lock touched regularly", async () => {
-    vi.useFakeTimers({ toFake: ["setInterval", "clearInterval"] });
-    vi.mocked(setInterval).mockImplementationOnce(globalThis.setInterval as never);
     const directory = temporaryDirectory();
     await open(directory);
     const lock = readdirSync(directory).find((name) => name.startsWith("lock-"))!;
-    utimesSync(path.join(directory, lock), 1, 1);
-    vi.advanceTimersByTime(2000);
-    vi.useRealTimers();
-    await vi.waitUntil(() => statSync(path.join(directory, lock)).mtimeMs > 1000, SOON);
+    for (const _ of ["first", "second"]) {
+      utimesSync(path.join(directory, lock), 1, 1);
+      await vi.waitUntil(() => statSync(path.join(directory, lock)).mtimeMs > 1000, SOON);
+    }
   });
 });
 
