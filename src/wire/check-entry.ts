@@ -1,31 +1,42 @@
 /** Checks the entries that a child wrote into its ledger: any code in the child can overwrite that memory. */
 import { parse } from "../system/json.js";
 import { Breach, excerpt } from "./breach.js";
+import type { Entry } from "./ledger.js";
 import type { Ending, LastWord } from "./protocol.js";
 import { RESULT_BUFFERS } from "./result-buffers.js";
 
 type Fields = Readonly<Record<string, unknown>>;
 
-/** A marked line of the ledger: the number of the next item, how the child ends, or the outcome of an item. */
-export type Noted = number | { readonly end: Ending } | string | readonly [unknown] | LastWord;
+/** A line that is no entry: the number of the item whose entry comes next, or how the child ends. */
+export type Control = number | { readonly end: Ending };
 
-/** @throws Breach when the line is no `Noted` */
-export function readNoted(json: string): Noted {
-  let value: unknown;
+/** @throws Breach when the line is no `Control` */
+export function readControl(json: string): Control {
+  const value = readJson(json);
+  if (typeof value === "number") return value;
+  if (isObject(value) && isEnding(value["end"])) return value as { end: Ending };
+  throw new Breach(`noted ${excerpt(value)} in its ledger where the number of an item is expected`);
+}
+
+/** Reads the outcome of an item. @throws Breach */
+export function readEntry(json: string): Entry {
+  const value = readJson(json);
+  if (typeof value === "string") return value;
+  if (Array.isArray(value) ? value.length === 1 : isWord(value)) return value as Entry;
+  throw new Breach(`noted ${excerpt(value)} in its ledger where a result or an error is expected`);
+}
+
+function readJson(json: string): unknown {
   try {
-    value = parse(json);
+    return parse(json);
   } catch {
     throw new Breach(`noted something in its ledger that is not JSON: ${excerpt(json)}`);
   }
-  if (typeof value === "number" || typeof value === "string") return value;
-  if (Array.isArray(value) ? value.length === 1 : isWord(value)) return value as Noted;
-  if (isObject(value) && isEnding(value["end"])) return value as { end: Ending };
-  throw new Breach(`noted ${excerpt(value)} in its ledger where a result or an error is expected`);
 }
 
 /** Reads the outcome of an item that was written to a file. @throws Breach */
 export function readWord(json: string): LastWord {
-  const value = readNoted(json);
+  const value = readEntry(json);
   if (typeof value === "object" && "status" in value && value.status !== "elsewhere") return value;
   throw new Breach(`left ${excerpt(value)} where an error is expected`);
 }

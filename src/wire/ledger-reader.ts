@@ -2,11 +2,10 @@
 import { isUtf8 } from "node:buffer";
 import { readSync, writeSync } from "node:fs";
 import { Breach } from "./breach.js";
-import { readNoted } from "./check-entry.js";
+import { readControl, readEntry } from "./check-entry.js";
 import {
   BEGUN,
-  BLANK,
-  type Entry,
+  checkCode,
   type EntryHandler,
   HEADER_BYTES,
   type Ledger,
@@ -27,7 +26,6 @@ export type LedgerPlace =
 
 const MARK_CODE = 1;
 const BLANK_CODE = 2;
-const BLANKS = new RegExp(`^${BLANK}+`);
 
 export class LedgerReader implements Ledger {
   readonly #place: LedgerPlace;
@@ -107,18 +105,17 @@ export class LedgerReader implements Ledger {
     if (fresh > textBytes(this.#shape)) {
       throw new Breach(`claims to have noted ${fresh} bytes more in its ledger than it can hold`);
     }
-    const lines = this.#text(fresh).split("\n");
-    if (lines.at(-1) !== "") throw new Breach("left a line without end in its ledger");
+    const text = this.#text(fresh);
+    if (!text.endsWith("\n")) throw new Breach("left a line without end in its ledger");
     this.#read = written;
     if (to > from) this.#readTimes(from, to);
     this.#timesFrom = from;
     this.#from = from;
     this.#to = to;
-    // The part after the last newline is empty.
-    for (let i = 0; i < lines.length - 1; i += 1) {
-      const line = lines[i]!;
-      if (line.charCodeAt(0) <= BLANK_CODE) this.#takeMarked(line, handler);
-      else this.#hand(line, handler);
+    for (let at = 0; at < text.length;) {
+      const end = text.indexOf("\n", at);
+      this.#takeLine(text, at, end, handler);
+      at = end + 1;
     }
   }
 
@@ -130,22 +127,27 @@ export class LedgerReader implements Ledger {
     return this.#times[(seq - this.#timesFrom) * 2 + 1]!;
   }
 
-  #hand(entry: Entry, handler: EntryHandler): void {
+  #takeLine(text: string, at: number, end: number, handler: EntryHandler): void {
+    let start = at;
+    while (text.charCodeAt(start) === BLANK_CODE) start += 1;
+    const first = text.charCodeAt(start);
+    if (first === MARK_CODE) return this.#takeControl(text.slice(start + 1, end), handler);
     const seq = this.#next;
     if (seq < this.#from || seq >= this.#to) throw strange(seq);
+    if (first !== checkCode(seq)) throw new Breach("mixed up the entries of its ledger");
     this.#next += 1;
-    handler.entry(seq, entry);
+    const isMarked = text.charCodeAt(start + 1) === MARK_CODE;
+    handler.entry(
+      seq,
+      isMarked ? readEntry(text.slice(start + 2, end)) : text.slice(start + 1, end),
+    );
   }
 
-  #takeMarked(marked: string, handler: EntryHandler): void {
-    const line = marked.charCodeAt(0) === BLANK_CODE ? marked.replace(BLANKS, "") : marked;
-    if (line.charCodeAt(0) !== MARK_CODE) return this.#hand(line, handler);
-    const value = readNoted(line.slice(1));
-    if (typeof value === "number") {
-      if (!Number.isSafeInteger(value)) throw strange(value);
-      this.#next = value;
-    } else if (typeof value === "object" && "end" in value) handler.ending(value.end);
-    else this.#hand(value, handler);
+  #takeControl(json: string, handler: EntryHandler): void {
+    const value = readControl(json);
+    if (typeof value !== "number") handler.ending(value.end);
+    else if (Number.isSafeInteger(value)) this.#next = value;
+    else throw strange(value);
   }
 
   #written(): number {

@@ -7,10 +7,12 @@
  *   times   start, end of item s at s % times         (64-bit floats, ms on the monotonic clock)
  *   text    a ring of lines                           (written bytes, counted from the child's start)
  *
- * A line of plain text (printable ASCII) is the result of the next item. Other lines begin with a mark and are JSON: a
- * string or an array of one (a result), an object (a `LastWord`), a number (the next line belongs to this item, out of
- * order), or `{"end": ...}` (how the child itself ends). Plain lines need no parser: V8's JSON parser looks up each
- * short string in a table, which took a third of the parent's time for tiny items.
+ * A line is the entry of the next item. It begins with that item's check character, so that no item is given the entry of
+ * another if some code overwrote the text and so changed how many lines it has. Then comes plain text (printable ASCII,
+ * a result), or a mark and JSON: a string or an array of one (a result), or an object (a `LastWord`). Plain text needs
+ * no parser: V8's JSON parser looks up each short string in a table, which took a third of the parent's time for tiny
+ * items. A line that begins with the mark is no entry: a number (the next line belongs to this item, out of order), or
+ * `{"end": ...}` (how the child itself ends).
  */
 import type { Ending, LastWord, LedgerShape } from "./protocol.js";
 
@@ -33,11 +35,16 @@ export const MARK = "\u0001";
 /** Fills the end of the ring when the next line does not fit there. */
 export const BLANK = "\u0002";
 
-/** Bytes that stay available for each item in the child, however full the ledger is: enough to name a file. */
-export const ENTRY_BYTES = 64;
+/** Bytes that stay available for each item in the child, however full the ledger is: enough to name a file or buffer. */
+export const ENTRY_BYTES = 72;
 
 /** Name of the file in a pool's scratch directory. */
 export const LEDGER_FILE = "ledger";
+
+/** Returns the code of the character, one of the 94 visible ones of ASCII, that begins the entry of an item. */
+export function checkCode(seq: number): number {
+  return 0x21 + (seq % 94);
+}
 
 export function textStart({ times }: LedgerShape): number {
   return HEADER_BYTES + times * TIME_BYTES;

@@ -19,6 +19,7 @@ const REASONS: Readonly<Record<string, string>> = {
   "a count of begun items": "claims in its ledger to have begun",
   "a count of bytes": "bytes more in its ledger than it can hold",
   "an unknown item": "what became of item number 4000, which it does not have",
+  "the entry of another item": "mixed up the entries of its ledger",
   "no JSON": "noted something in its ledger that is not JSON",
   "no entry": "where a result or an error is expected",
 };

@@ -1,7 +1,8 @@
 import { closeSync, openSync, readSync, writeSync } from "node:fs";
 import { describe, expect, it } from "vitest";
 import { LedgerWriter } from "../../src/child/items/ledger-writer.js";
-import { type Entry, MANY_ITEMS, ONE_ITEM, textBytes } from "../../src/wire/ledger.js";
+import { Breach } from "../../src/wire/breach.js";
+import { type Entry, MANY_ITEMS, ONE_ITEM, textBytes, textStart } from "../../src/wire/ledger.js";
 import { LedgerReader } from "../../src/wire/ledger-reader.js";
 import type { LedgerShape } from "../../src/wire/protocol.js";
 import { seeded } from "../support/seeded.js";
@@ -17,12 +18,13 @@ interface Ledger {
 const GUARD = 0xa5;
 
 /** Shared with a thread, or mapped: both ends use the same memory. */
-function inMemory(shape: LedgerShape): Ledger {
+function inMemory(shape: LedgerShape): Ledger & { readonly memory: Uint8Array } {
   const buffer = new SharedArrayBuffer(shape.cellBytes * 3);
   const memory = new Uint8Array(buffer, shape.cellBytes, shape.cellBytes);
   const open = () => new LedgerWriter({ buffer, offset: shape.cellBytes }, shape);
   const reader = new LedgerReader({ memory }, shape);
-  const ledger: Ledger = {
+  const ledger = {
+    memory,
     reader,
     writer: open(),
     renew() {
@@ -119,7 +121,7 @@ function roundTrip(ledger: Ledger, shape: LedgerShape, seed: number, steps: numb
     const now = (clock += 0.5);
     times.get(seq)![1] = now;
     const text = ALPHABETS[random(ALPHABETS.length)]!.repeat(random(longest));
-    const size = [0, 61, 62, 64, longest][random(5)]!;
+    const size = [0, 69, 70, 71, longest][random(5)]!;
     const which = random(4);
     if (which === 0) {
       expected.set(seq, [{ text }]);
@@ -164,6 +166,11 @@ function bySeq([a]: [number, Entry], [b]: [number, Entry]): number {
   return a - b;
 }
 
+function field(entry: Exclude<Entry, string>): number | undefined {
+  const [value] = Array.isArray(entry) ? (entry as readonly unknown[]) : [];
+  return (value as { of?: number } | undefined)?.of;
+}
+
 const SMALL: LedgerShape = { cellBytes: 2048, times: 8 };
 const MEDIUM: LedgerShape = { cellBytes: 256 * 1024, times: 64 };
 
@@ -191,7 +198,7 @@ describe("a ledger", () => {
 
   it("holds results of every length up to its limits, and reports those that it does not hold", () => {
     const { reader, writer } = inMemory(MANY_ITEMS);
-    const lengths = [0, 1, 60, 61, 62, 63, 64, 65, 4095, 4096, 4097, 65_534, 65_535, 65_536];
+    const lengths = [0, 1, 69, 70, 71, 72, 73, 4095, 4096, 4097, 65_533, 65_534, 65_535];
     const held: number[] = [];
     lengths.forEach((length, seq) => {
       writer.begin(seq, 1);
@@ -203,7 +210,7 @@ describe("a ledger", () => {
       entry: (_, entry) => found.push(typeof entry === "string" ? entry.length : "elsewhere"),
       ending: () => expect.unreachable(),
     });
-    // With its newline the longest is 64 KiB.
+    // With its check character and its newline the longest is 64 KiB.
     expect(held).toEqual(lengths.slice(0, -1));
     expect(found).toEqual([...held, "elsewhere"]);
   });
@@ -232,6 +239,34 @@ describe("a ledger", () => {
     expect([count, ending]).toEqual([times, { how: "exit" }]);
     expect(refused).toBeGreaterThan(1000);
     expect(reader.read).toBeLessThan(textBytes(MANY_ITEMS));
+  });
+
+  it("gives no item the entry of another one, whatever lines are written over its text", () => {
+    const random = seeded(7);
+    const lines = ["\u00010\n", "\u00013\n", '\u0001["x"]\n', "x\n", "\u0001null\n", "\n", "!\n"];
+    let breaches = 0;
+    for (let round = 0; round < 500; round += 1) {
+      const { reader, writer, memory } = inMemory(MEDIUM);
+      const count = 2 + random(MEDIUM.times - 2);
+      for (let seq = 0; seq < count; seq += 1) {
+        writer.begin(seq, 1);
+        if (random(2) === 0) writer.finishText(seq, `of ${seq}`, 2);
+        else writer.finish(seq, JSON.stringify([{ of: seq, more: "x".repeat(random(20)) }]), 2);
+      }
+      const line = lines[random(lines.length)]!.repeat(1 + random(3));
+      memory.set(Buffer.from(line), textStart(MEDIUM) + random(count * 10));
+      const entry = (seq: number, value: Entry) => {
+        const of = typeof value === "string" ? /^of (\d+)$/.exec(value)?.[1] : field(value);
+        if (of !== undefined) expect(Number(of)).toBe(seq);
+      };
+      try {
+        reader.take(0, count, { entry, ending: () => expect.unreachable() });
+      } catch (error) {
+        expect(error).toBeInstanceOf(Breach);
+        breaches += 1;
+      }
+    }
+    expect(breaches).toBeGreaterThan(300);
   });
 
   it.each([
