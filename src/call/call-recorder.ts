@@ -35,6 +35,11 @@ export class CallRecorder {
     }
   }
 
+  /** Whether `child` does anything. */
+  get recordsChildren(): boolean {
+    return this.#trace !== undefined;
+  }
+
   /** An attempt has ended. `runs` is read only if there is an observer. */
   attempt(task: Task, runs: Runs, seq: number, error?: Error): void {
     const isObserved = this.#trace || diagnostics.items.hasSubscribers;

@@ -25,12 +25,11 @@ export class CallerContext {
 
 /** The options with hooks that run in the caller's context. */
 export function inContext(options: ResolvedOptions, context: CallerContext): ResolvedOptions {
-  const { onStart, onFinish, tag } = options;
-  if (!onStart && !onFinish && !tag) return options;
+  const { onStart, onFinish } = options;
+  if (!onStart && !onFinish) return options;
   return {
     ...options,
     ...(onStart ? { onStart: context.bind(onStart) } : {}),
     ...(onFinish ? { onFinish: context.bind(onFinish) } : {}),
-    ...(tag ? { tag: context.bind(tag) } : {}),
   };
 }

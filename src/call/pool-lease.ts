@@ -38,7 +38,7 @@ export class PoolLease {
       if (!end.isStopped) {
         this.#pool = await this.#call!.open();
         this.#pool.add(this.#owner);
-        this.#pool.dispatch();
+        this.dispatch();
       }
     } catch (error) {
       // The call must not try to open the pool once more before it knows of the error.
@@ -49,7 +49,13 @@ export class PoolLease {
 
   /** Lets the pool take tasks; called when there may be some. */
   dispatch(): void {
+    this.wants();
     this.#pool?.dispatch();
+  }
+
+  /** Notes that there may be tasks, which the pool takes when it next dispatches. */
+  wants(): void {
+    this.#pool?.wants(this.#owner);
   }
 
   /** Kills the children that run tasks of the call. */

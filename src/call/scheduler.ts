@@ -81,6 +81,22 @@ export class Scheduler implements TaskOwner {
     this.batching = new Batching(this.options, this.#feed, this.#waiting, this.#pool);
   }
 
+  get observesChildren(): boolean {
+    return this.#recorder.recordsChildren;
+  }
+
+  within<T>(_task: Task, work: () => T): T {
+    return this.context.run(work);
+  }
+
+  timeoutOf(): number | undefined {
+    return this.options.timeout;
+  }
+
+  shortestTimeout(): number {
+    return this.options.timeout ?? Infinity;
+  }
+
   /** Items pulled so far. */
   get pulled(): number {
     return this.#feed.pulled;
@@ -189,6 +205,7 @@ export class Scheduler implements TaskOwner {
 
   returned(tasks: readonly Task[]): void {
     this.#waiting.putBack(tasks);
+    this.#pool.wants();
     if (this.end.isStopped) this.#drop();
   }
 

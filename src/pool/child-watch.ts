@@ -7,6 +7,7 @@ import { monotonic } from "../system/monotonic.js";
 import type { Task } from "../wire/task.js";
 import type { Collector } from "./collector.js";
 import type { TaskList } from "./task-list.js";
+import type { TaskOwner } from "./task-owner.js";
 
 /** An item that blocks the event loop keeps its child from reporting earlier items: the ledger is polled this often. */
 const LOOK_MS = 20;
@@ -18,6 +19,7 @@ export interface Watched {
   isServing(): boolean;
   /** Collects what the child has recorded in the ledger so far. */
   look(): void;
+  timeoutOf(task: Task): number | undefined;
   kill(): void;
 }
 
@@ -26,7 +28,7 @@ export class ChildWatch {
   #readyAt = 0;
   /** When the child was last given tasks while it had none. */
   #handedAt = 0;
-  /** The timeout of the call whose tasks the child has, in ms. */
+  /** The shortest timeout of the tasks that the child has had since it was last idle, in ms. */
   #timeout = Infinity;
   #deadline: Deadline | undefined;
   /** When `#deadline` fires. */
@@ -46,11 +48,14 @@ export class ChildWatch {
     this.begin();
   }
 
-  /** The child was given `count` tasks; `isFirst` if it had none. */
-  handed(count: number, isFirst: boolean, now: number, timeout = Infinity): void {
-    this.#timeout = timeout;
-    if (isFirst) this.#handedAt = now;
-    if (count > 1 || !isFirst) this.#hasMany = true;
+  /** The child was given tasks; `isFirst` if it had none. */
+  handed(tasks: readonly Task[], isFirst: boolean, now: number, owner: TaskOwner): void {
+    if (isFirst) {
+      this.#handedAt = now;
+      this.#timeout = Infinity;
+    }
+    this.#timeout = Math.min(this.#timeout, owner.shortestTimeout(tasks));
+    if (tasks.length > 1 || !isFirst) this.#hasMany = true;
   }
 
   /** Starts to watch the child's items, if it has any. */
@@ -108,7 +113,8 @@ export class ChildWatch {
     const now = monotonic();
     let least = Infinity;
     const check = (task: Task, since: number) => {
-      const left = Math.ceil(since + this.#timeout - now);
+      const { timeoutOf } = this.#child;
+      const left = Math.ceil(since + (timeoutOf(task) ?? Infinity) - now);
       if (left <= 0) collector.timeOut(task);
       least = Math.min(least, left);
     };

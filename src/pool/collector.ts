@@ -213,7 +213,7 @@ export class Collector implements Runs, CheckedHandler {
     const run = this.runOf(seq);
     const facts = outcome.factsOf(task, run);
     const became = isThrottled(entry)
-      ? outcome.timeoutFailure(facts, owner.options.timeout!)
+      ? outcome.timeoutFailure(facts, owner.timeoutOf(task)!)
       : outcome.resultOf(entry, this.#child!.overflow, seq, facts, owner.expected);
     if (entry.status === "ok") this.#longBytes += entry.size;
     const release = this.#releaseOf(entry);
@@ -221,7 +221,7 @@ export class Collector implements Runs, CheckedHandler {
       release();
       // Sent a signal because of its timeout, the item may throw: the cause of its failure is the timeout.
       const isLate = this.#timedOut.has(task);
-      const failure = isLate ? outcome.timeoutFailure(facts, owner.options.timeout!) : became;
+      const failure = isLate ? outcome.timeoutFailure(facts, owner.timeoutOf(task)!) : became;
       return owner.failed(task, failure, run);
     }
     if (!(became.result instanceof Promise)) {
@@ -263,10 +263,12 @@ export class Collector implements Runs, CheckedHandler {
     isFirst: boolean,
   ): Failure {
     const facts = outcome.factsOf(task, run);
-    const { timeout, limits } = this.#owner!.options;
+    const { limits } = this.#owner!.options;
     const lastWords = run.printed?.lastWords;
     // Even if the child was killed before it was started: a fork server that is held up reads both requests at once.
-    if (this.#timedOut.has(task)) return outcome.timeoutFailure(facts, timeout!, lastWords);
+    if (this.#timedOut.has(task)) {
+      return outcome.timeoutFailure(facts, this.#owner!.timeoutOf(task)!, lastWords);
+    }
     if (!end.started) return outcome.failureToStart(facts, end.reason, end.cause);
     const reason = this.#timedOut.size > 0 ? "another item of its child timed out" : end.reason;
     const death = { ...end, reason, breach: end.breach ?? this.breach };

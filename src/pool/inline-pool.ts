@@ -13,6 +13,7 @@ import { outside } from "../launch/outside.js";
 import type { Meter } from "../observe/stats.js";
 import { describe } from "../system/describe.js";
 import { monotonic } from "../system/monotonic.js";
+import { Link, Queue } from "../system/queue.js";
 import { clearTimeout, setImmediate, setTimeout } from "../system/timers.js";
 import { recordError, reviveError } from "../wire/error-record.js";
 import { describeWith, jsonProblem } from "../wire/json-value.js";
@@ -23,23 +24,36 @@ import { RunningTask } from "../worker/running-task.js";
 import type { AnyWorker, Instance } from "../worker/worker.js";
 import { factsOf, inWords } from "./outcome.js";
 import type { Pool } from "./pool.js";
-import type { TaskOwner } from "./task-owner.js";
+import type { TaskOwner, TaskPlace } from "./task-owner.js";
 
 /** How long items may follow each other before timers and other events get a turn. */
 const TURN_MS = 8;
 
+/** A call in this pool. */
+class Turn extends Link {
+  readonly owner: TaskOwner;
+
+  constructor(owner: TaskOwner) {
+    super();
+    this.owner = owner;
+  }
+}
+
 interface Running {
   readonly owner: TaskOwner;
+  readonly task: Task;
   /** Fails the item, unless it has an outcome already. */
   fail(reason: Error): void;
 }
 
-export class InlinePool implements Pool {
+export class InlinePool implements Pool, TaskPlace {
   size = 1;
   readonly #worker: AnyWorker<unknown, unknown>;
   readonly #meter: Meter;
   readonly #instance: Instance;
-  readonly #owners: TaskOwner[] = [];
+  readonly #turns = new Map<TaskOwner, Turn>();
+  /** Those that may have tasks: each runs one item in turn. */
+  readonly #hungry = new Queue<Turn>();
   readonly #running = new Set<Running>();
   #setUp: Promise<void> | undefined;
   #closed: Promise<void> | undefined;
@@ -74,22 +88,31 @@ export class InlinePool implements Pool {
   }
 
   add(owner: TaskOwner): void {
-    this.#owners.push(owner);
+    this.#turns.set(owner, new Turn(owner));
   }
 
   remove(owner: TaskOwner): void {
-    const at = this.#owners.indexOf(owner);
-    if (at !== -1) this.#owners.splice(at, 1);
+    const turn = this.#turns.get(owner);
+    this.#turns.delete(owner);
+    if (turn) this.#hungry.remove(turn);
+  }
+
+  wants(owner: TaskOwner): void {
+    const turn = this.#turns.get(owner);
+    if (turn && !this.#hungry.has(turn)) this.#hungry.push(turn);
   }
 
   dispatch(): void {
     if (this.#isWaitingForTurn) return;
-    for (const owner of this.#owners) {
-      while (this.#running.size < owner.options.fibers) {
-        const [task] = owner.take(1);
-        if (!task) break;
-        void owner.context.run(() => this.#run(task, owner));
-      }
+    // `fibers` may differ from call to call.
+    for (let turn = this.#hungry.first; turn; turn = this.#hungry.first) {
+      const { owner } = turn;
+      if (this.#running.size >= owner.options.fibers) return;
+      this.#hungry.shift();
+      const [task] = owner.take(1, this);
+      if (!task) continue;
+      this.wants(owner);
+      void owner.within(task, () => this.#run(task, owner));
     }
   }
 
@@ -98,6 +121,10 @@ export class InlinePool implements Pool {
 
   kill(owner: TaskOwner): void {
     for (const each of this.#running) if (each.owner === owner) each.fail(killed());
+  }
+
+  abort(task: Task): void {
+    for (const each of this.#running) if (each.task === task) each.fail(killed());
   }
 
   /** Nothing to take back: a task begins as soon as it is taken. */
@@ -125,11 +152,11 @@ export class InlinePool implements Pool {
   async #run(task: Task, owner: TaskOwner): Promise<void> {
     const start = monotonic();
     const controller = new AbortController();
-    const { timeout } = owner.options;
+    const timeout = owner.timeoutOf(task);
     let timer: NodeJS.Timeout | undefined;
     let running!: Running;
     const cutShort = new Promise<never>((_, reject) => {
-      running = { owner, fail: (reason) => (controller.abort(reason), reject(reason)) };
+      running = { owner, task, fail: (reason) => (controller.abort(reason), reject(reason)) };
       if (timeout !== undefined) timer = setTimeout(() => running.fail(new TimedOut()), timeout);
     });
     cutShort.catch(() => {});

@@ -7,7 +7,9 @@ export interface Pool {
   size: number;
   add(owner: TaskOwner): void;
   remove(owner: TaskOwner): void;
-  /** Gives waiting tasks to free slots. Called when there may be more tasks or more free slots. */
+  /** Notes that a call may have tasks; `dispatch` asks it for them. */
+  wants(owner: TaskOwner): void;
+  /** Gives the tasks of calls to slots that have room. Called when there may be more of either. */
   dispatch(): void;
   /** Removes the file of a long item that will not run again. */
   releaseItem(item: LongItem): void;

@@ -59,8 +59,8 @@ export class SlotChild {
       tasks,
       collector,
       isServing: () => this.#state === "serving",
-      // From a child with one item nothing is collected until it has ended: only then its resource usage is known.
-      look: () => host.isOneItem || collector.collect(),
+      look: () => this.#look(),
+      timeoutOf: (task) => this.owner!.timeoutOf(task),
       kill: () => this.kill(),
     });
   }
@@ -78,8 +78,8 @@ export class SlotChild {
     return this.#tasks.collector.pid;
   }
 
-  isServing(owner: TaskOwner): boolean {
-    return this.#tasks.isServing(owner);
+  get owner(): TaskOwner | undefined {
+    return this.#tasks.owner;
   }
 
   /** Returns how many tasks of this call the child could take now. */
@@ -92,7 +92,7 @@ export class SlotChild {
   run(tasks: readonly Task[], packed: PackedItems, owner: TaskOwner): void {
     const now = monotonic();
     this.#kill.prepare(owner.options);
-    this.#watch.handed(tasks.length, this.load === 0, now, owner.options.timeout);
+    this.#watch.handed(tasks, this.load === 0, now, owner);
     const payload = this.#tasks.add(tasks, packed, owner, now);
     if (this.#state === "serving") {
       this.#child!.overflow.rest(false);
@@ -117,6 +117,15 @@ export class SlotChild {
     return this.#state === "serving" ? this.#tasks.waiting(owner) : 0;
   }
 
+  /** Ends a task at once; see `TaskPlace`. */
+  abort(task: Task): void {
+    this.recall();
+    // The child may have done it before it could report that.
+    this.#look();
+    if (this.load === 1 && this.#tasks.list.has(task)) this.kill();
+    this.#host.onFree(this.#start.num);
+  }
+
   /** Takes back the tasks that the child has not begun. */
   recall(): void {
     // A child with one item is started for it: the item is in flight at once.
@@ -129,15 +138,10 @@ export class SlotChild {
     }
   }
 
-  /** Ends the child once it has no tasks. */
-  retire(): void {
-    this.#isRetired = true;
+  /** Sets whether the slot is not wanted any more: the child then ends once it has no tasks. */
+  retire(isRetired: boolean): void {
+    this.#isRetired = isRetired;
     this.#endIfIdle();
-  }
-
-  /** The slot is wanted again. */
-  revive(): void {
-    this.#isRetired = false;
   }
 
   /** Returns the life of the child so far. */
@@ -183,7 +187,7 @@ export class SlotChild {
     }
     this.#isWaiting = true;
     this.recall();
-    this.#host.onFree();
+    this.#host.onFree(this.#start.num);
   }
 
   #onReady(): void {
@@ -195,7 +199,7 @@ export class SlotChild {
     this.#watch.ready();
     // All tasks were taken back while it was starting.
     if (this.load === 0) this.#idle();
-    if (!this.#host.isOneItem) this.#host.onFree();
+    if (!this.#host.isOneItem) this.#host.onFree(this.#start.num);
   }
 
   #send(payload: Payload): void {
@@ -223,13 +227,20 @@ export class SlotChild {
     if (this.load === 0) warnOfBreach(collector.breach, this.#start.num, this.pid);
   }
 
+  /** Collects what the child has recorded; if it runs one item, only after its end: then its resource usage is known. */
+  #look(): void {
+    if (this.#host.isOneItem) return;
+    this.#tasks.collector.collect();
+    if (this.#tasks.collector.taken > 0) this.#host.onFree(this.#start.num);
+  }
+
   #onAnswer(answer: Answer): void {
     if (this.#state !== "serving") return;
     const isLast = () => answer.id === String(this.#lastId);
     // A child that says that all items are done but has recorded nothing of some is not to be trusted with more.
     if (!this.#tasks.settle(answer, isLast)) this.kill();
     if (this.load === 0) this.#idle();
-    this.#host.onFree();
+    this.#host.onFree(this.#start.num);
   }
 
   #idle(): void {
@@ -272,7 +283,7 @@ export class SlotChild {
     }
     for (const { task, failure, run } of lost) owner!.failed(task, failure, run);
     if (rest.length > 0) owner!.returned(rest);
-    this.#host.onFree();
+    this.#host.onFree(this.#start.num);
   }
 
   #isLost(task: Task, end: ChildEnd, wasKilled: boolean): boolean {

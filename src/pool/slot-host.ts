@@ -57,8 +57,8 @@ export interface SlotHost {
   isBusyBeside(num: number): boolean;
   /** Called when a child could not be started for lack of a resource: counts, and says if another try is pointless. */
   isHopeless(num: number): boolean;
-  /** The slot can take more tasks. */
-  onFree(): void;
+  /** The slot has changed: it may have room for more tasks. */
+  onFree(num: number): void;
   readonly meter: Meter;
   onChildStart(num: number): void;
   onChildReady(num: number, pid: number | undefined): void;

@@ -11,9 +11,9 @@ import { MAX_BATCH } from "./batching.js";
 import { factsOf, failureToSend } from "./outcome.js";
 import { SlotChild } from "./slot-child.js";
 import type { SlotHost } from "./slot-host.js";
-import type { TaskOwner } from "./task-owner.js";
+import type { TaskOwner, TaskPlace } from "./task-owner.js";
 
-export class Slot {
+export class Slot implements TaskPlace {
   readonly num: number;
   readonly #host: SlotHost;
   #generation = 0;
@@ -40,8 +40,9 @@ export class Slot {
     return this.#child?.load ?? 0;
   }
 
-  isServing(owner: TaskOwner): boolean {
-    return this.#child?.isServing(owner) ?? false;
+  /** The call whose tasks its child has. */
+  get owner(): TaskOwner | undefined {
+    return this.#child?.owner;
   }
 
   /** Returns how many tasks of this call the slot could take now. */
@@ -85,6 +86,10 @@ export class Slot {
     this.#child?.kill(signal);
   }
 
+  abort(task: Task): void {
+    this.#child?.abort(task);
+  }
+
   /** Takes back the tasks that its child has not begun. */
   recall(): void {
     this.#child?.recall();
@@ -93,13 +98,13 @@ export class Slot {
   /** Takes no more tasks; the child ends once it has none. */
   retire(): void {
     this.#isRetired = true;
-    this.#child?.retire();
+    this.#child?.retire(true);
   }
 
   /** The slot is wanted again. */
   revive(): void {
     this.#isRetired = false;
-    this.#child?.revive();
+    this.#child?.retire(false);
   }
 
   /** Returns the life of its child so far, if it has one. */
@@ -139,7 +144,7 @@ export class Slot {
    */
   #refuse(tasks: readonly Task[], owner: TaskOwner, error: unknown): void {
     if (error instanceof TypeError) {
-      owner.doomed(error);
+      owner.doomed(error, tasks[0]);
       return owner.returned(tasks);
     }
     const [first, ...rest] = tasks;

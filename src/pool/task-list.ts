@@ -43,6 +43,12 @@ export class TaskList {
     return this.#ring[seq % this.#ring.length];
   }
 
+  /** Whether a task is in the list: looks at each, of which there are few. */
+  has(task: Task): boolean {
+    for (let seq = this.oldest; seq < this.#next; seq += 1) if (this.get(seq) === task) return true;
+    return false;
+  }
+
   /** Removes and returns a task. */
   take(seq: number): Task | undefined {
     const task = this.get(seq);

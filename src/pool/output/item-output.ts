@@ -87,9 +87,9 @@ export class ItemOutput {
     const { tag } = this.#owner.options;
     if (!tag) return String(index);
     try {
-      return tag(item as never, index);
+      return this.#owner.within(this.#task, () => tag(item as never, index));
     } catch (error) {
-      this.#owner.doomed(error as Error);
+      this.#owner.doomed(error as Error, this.#task);
       return String(index);
     }
   }

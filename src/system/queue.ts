@@ -1,0 +1,77 @@
+/**
+ * A queue whose elements carry their own links: any element is removed in constant time, and nothing is allocated. An
+ * array would be moved in memory for each batch that is taken from its beginning.
+ */
+
+/** An element of at most one queue. */
+export abstract class Link {
+  /** @internal The queue that it is in. */
+  queue: Queue<Link> | undefined = undefined;
+  /** @internal */
+  before: Link | undefined = undefined;
+  /** @internal */
+  after: Link | undefined = undefined;
+}
+
+export class Queue<T extends Link> {
+  #first: Link | undefined;
+  #last: Link | undefined;
+  #size = 0;
+
+  get size(): number {
+    return this.#size;
+  }
+
+  get first(): T | undefined {
+    return this.#first as T | undefined;
+  }
+
+  has(element: T): boolean {
+    return element.queue === (this as unknown);
+  }
+
+  /** Adds an element that is in no queue at the end. */
+  push(element: T): void {
+    this.#enter(element);
+    element.before = this.#last;
+    if (this.#last) this.#last.after = element;
+    else this.#first = element;
+    this.#last = element;
+  }
+
+  /** Adds an element that is in no queue before all others. */
+  unshift(element: T): void {
+    this.#enter(element);
+    element.after = this.#first;
+    if (this.#first) this.#first.before = element;
+    else this.#last = element;
+    this.#first = element;
+  }
+
+  /** Removes and returns the first element. */
+  shift(): T | undefined {
+    const { first } = this;
+    if (first) this.remove(first);
+    return first;
+  }
+
+  /** Removes an element if it is in this queue; returns whether it was. */
+  remove(element: T): boolean {
+    if (!this.has(element)) return false;
+    const { before, after } = element;
+    if (before) before.after = after;
+    else this.#first = after;
+    if (after) after.before = before;
+    else this.#last = before;
+    element.queue = undefined;
+    element.before = undefined;
+    element.after = undefined;
+    this.#size -= 1;
+    return true;
+  }
+
+  #enter(element: T): void {
+    element.queue = this as unknown as Queue<Link>;
+    this.#size += 1;
+  }
+}
