@@ -6,6 +6,7 @@ import {
   type Limits,
   type ParallelOptions,
   type RetryDelay,
+  type RunOptions,
   type StreamOptions,
   withoutUndefined,
 } from "./options.js";
@@ -111,6 +112,12 @@ const STREAM_RULES: Record<keyof StreamOptions, Rule | Record<string, Rule>> = {
   backpressure: wholeNumber(1, Number.MAX_SAFE_INTEGER),
 };
 
+const RUN_RULES: Record<keyof RunOptions, Rule> = {
+  timeout: CALL_RULES.timeout as Rule,
+  retries: CALL_RULES.retries as Rule,
+  signal: CALL_RULES.signal as Rule,
+};
+
 const CONSTRUCTOR_RULES: Record<string, Rule | Record<string, Rule>> = {
   ...CALL_RULES,
   pool: POOL_RULE,
@@ -139,6 +146,7 @@ const CONSTRUCTOR_RULES: Record<string, Rule | Record<string, Rule>> = {
   cwd: path,
   startupTimeout: milliseconds(1),
   closeTimeout: milliseconds(0),
+  maxQueue: wholeNumber(0, Number.MAX_SAFE_INTEGER),
 } satisfies Record<keyof ParallelOptions, unknown>;
 
 /** @throws TypeError that names the option, what was expected and what came */
@@ -210,6 +218,35 @@ const NOT_FOR_PROGRAMS = {
 export function checkStreamOptions(options: unknown): void {
   check(options, STREAM_RULES, "", ofCall);
 }
+
+/** @throws TypeError that names the option, what was expected and what came */
+export function checkRunOptions(options: unknown): void {
+  check(options, RUN_RULES, "", (name) =>
+    name in CONSTRUCTOR_RULES
+      ? `The option \`${name}\` is not one of \`run\``
+      : `Unknown option \`${name}\` of \`run\``,
+  );
+}
+
+/** @throws TypeError for an option of `new Parallel` that `run` would have to ignore */
+export function checkRunDefaults(base: ParallelOptions): void {
+  for (const name of OF_MANY_ITEMS) {
+    if (base[name] === undefined || base[name] === false) continue;
+    throw new TypeError(
+      `\`run\` does not support the option \`${name}\` of new Parallel: it is for calls with many items. ` +
+        `Pass \`${name}\` to those calls, or use another Parallel for \`run\``,
+    );
+  }
+}
+
+const OF_MANY_ITEMS = [
+  "onStart",
+  "onFinish",
+  "dedupe",
+  "journal",
+  "progress",
+  "trace",
+] as const satisfies readonly (keyof ParallelOptions)[];
 
 /** @throws TypeError for anything but a whole number from 1 to MAX_CONCURRENCY */
 export function checkConcurrency(count: unknown): number {

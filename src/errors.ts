@@ -214,6 +214,26 @@ export class ClosedError extends ParallelError {
   }
 }
 
+/** `run` was refused: `maxQueue` items wait already. Nothing of it was run. */
+export class QueueFullError extends ParallelError {
+  static {
+    this.prototype.name = "QueueFullError";
+  }
+  /** How many items wait. */
+  readonly waiting: number;
+  /** How many may. */
+  readonly maxQueue: number;
+  constructor(waiting: number, maxQueue: number) {
+    super(
+      "ERR_PARALLEL_QUEUE_FULL",
+      `The queue is full: ${waiting} items wait for a slot, \`maxQueue\` is ${maxQueue}. ` +
+        "Try again later, or await onDrain() before run()",
+    );
+    this.waiting = waiting;
+    this.maxQueue = maxQueue;
+  }
+}
+
 /** @internal Marks an error that is not a `ParallelError` as created by this library. */
 export function own<E extends Error>(error: E): E {
   ours.add(error);

@@ -12,6 +12,7 @@ export {
   LaunchError,
   ParallelError,
   ProtocolError,
+  QueueFullError,
   ResultTypeError,
   StartError,
   type Usage,
@@ -25,12 +26,13 @@ export type {
   OutputMode,
   ParallelOptions,
   RetryDelay,
+  RunOptions,
   StreamOptions,
 } from "./options.js";
 export { Parallel } from "./parallel.js";
 export { processorCount } from "./system/processor-count.js";
 export type { Limits } from "./options.js";
-export type { ParallelStats, SlotStats } from "./observe/stats.js";
+export type { ParallelStats, QueueStats, SlotStats } from "./observe/stats.js";
 export {
   type AnyWorker,
   type Frame,

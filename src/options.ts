@@ -102,6 +102,19 @@ export interface CallOptions<Item = unknown, Result = unknown> {
   readonly tag?: (item: Item, index: number) => string;
 }
 
+/** Options of one `run` or `runThread`. */
+export interface RunOptions {
+  /** Time for one attempt, in ms, from when `process` begins; then the child is killed, and the item fails. To limit the time in the queue as well, pass `signal: AbortSignal.timeout(ms)`. @defaultValue that of `new Parallel` */
+  readonly timeout?: number;
+  /** How often the item is tried again. @defaultValue that of `new Parallel` */
+  readonly retries?: number;
+  /**
+   * Ends this item alone: it leaves the queue, or its child is killed. With `fibers`, a child that runs other items is not
+   * killed: the item runs to its end there, and its result is dropped. @defaultValue that of `new Parallel`
+   */
+  readonly signal?: AbortSignal;
+}
+
 /** Options of `stream`. */
 export interface StreamOptions<Item = unknown, Result = unknown> extends CallOptions<Item, Result> {
   /** `false`: results come as they finish, not in the order of the items. @defaultValue true */
@@ -158,6 +171,11 @@ export interface ParallelOptions<Item = unknown, Result = unknown> extends CallO
    * calls as long as they take. @defaultValue 30000
    */
   readonly closeTimeout?: number;
+  /**
+   * How many calls of `run`, and as many of `runThread`, may wait for a slot; a further one rejects with a
+   * QueueFullError at once. @defaultValue any number
+   */
+  readonly maxQueue?: number;
 }
 
 /** Call options with every default filled in; options without a default stay optional. */

@@ -25,6 +25,8 @@ import {
   checkCommandOptions,
   checkConcurrency,
   checkConstructorOptions,
+  checkRunDefaults,
+  checkRunOptions,
   checkStreamOptions,
   checkThreadOptions,
 } from "./check-options.js";
@@ -34,6 +36,7 @@ import type { ParallelStats } from "./observe/stats.js";
 import {
   type CallOptions,
   type ParallelOptions,
+  type RunOptions,
   type StreamOptions,
   withCommandDefaults,
 } from "./options.js";
@@ -146,6 +149,103 @@ export class Parallel<Item, Result> {
    */
   mapProcesses(items: Items<Item>, options: CallOptions<Item, Result> = {}): Promise<Result[]> {
     return this.#map(Parallel.prototype.mapProcesses, items, options, (results) => results);
+  }
+
+  /**
+   * Returns the result of `process` for one item. For items that come one by one, from many callers: in a server, each
+   * request handler awaits its own.
+   *
+   * @remarks
+   * First come, first served. Items that wait for a slot are sent to children in batches as the items of one call are, and
+   * each has its own result or error. Without `pool` each has a child of its own. More than `maxQueue` are not taken:
+   * `onDrain` tells when there is room again. The `index` of an item is how many came before it. `stopOnError` and `halt` do
+   * not concern `run`.
+   *
+   * @param item - what `process` receives
+   * @param options - of this item alone
+   *
+   * @throws ItemError (or a subclass) when the item fails
+   * @throws QueueFullError when `maxQueue` items wait already
+   * @throws WorkerModuleError when the worker cannot be recreated in another process
+   * @throws LaunchError when children cannot be started at all
+   * @throws ClosedError after `close` or `destroy`
+   * @throws TypeError for a bad item or options, and for options of `new Parallel` that are for calls with many items
+   * @throws the reason of `signal` when it aborts, once the item no longer runs
+   *
+   * @example
+   * ```ts
+   * import { Parallel, ParallelWorker } from "forkmap";
+   *
+   * export class Shout extends ParallelWorker {
+   *   process(text: string): string {
+   *     return `${text.toUpperCase()}!`;
+   *   }
+   * }
+   *
+   * const parallel = new Parallel(new Shout(), { pool: 2, maxQueue: 100 });
+   * console.log(await parallel.run("hello", { timeout: 1000 })); // HELLO!
+   * await parallel.close();
+   * ```
+   */
+  run(item: Item, options: RunOptions = {}): Promise<Result> {
+    return this.#runItem(Parallel.prototype.run, () => this.#calls, item, options);
+  }
+
+  /**
+   * As `run`, in a thread of this process: see `mapThreads`.
+   *
+   * @param item - what `process` receives
+   * @param options - of this item alone
+   *
+   * @throws as `run`; TypeError for `limits`, `cwd` and another `output` than `"inherit"`, which only a process can have
+   *
+   * @example
+   * ```ts
+   * import { Parallel, ParallelWorker } from "forkmap";
+   *
+   * export class Where extends ParallelWorker<number> {
+   *   process(n: number, { kind }: { kind: string }): string {
+   *     return `${n} in a ${kind}`;
+   *   }
+   * }
+   *
+   * const parallel = new Parallel(new Where(), { concurrency: 2 });
+   * console.log(await parallel.runThread(1)); // 1 in a thread
+   * await parallel.close();
+   * ```
+   */
+  runThread(item: Item, options: RunOptions = {}): Promise<Result> {
+    return this.#runItem(Parallel.prototype.runThread, () => this.#threads({}), item, options);
+  }
+
+  /**
+   * Resolves as soon as one more `run` would not be refused: fewer than `maxQueue` items wait; without `maxQueue`, none.
+   * Several callers that await it are let go one for each free place, in the order in which they came.
+   *
+   * @throws ClosedError after `close` or `destroy`
+   *
+   * @example
+   * ```ts
+   * import { Parallel, ParallelWorker } from "forkmap";
+   *
+   * export class Square extends ParallelWorker<number> {
+   *   process(n: number): string {
+   *     return String(n * n);
+   *   }
+   * }
+   *
+   * const parallel = new Parallel(new Square(), { pool: 2, maxQueue: 10 });
+   * let sum = 0;
+   * for (let n = 1; n <= 1000; n += 1) {
+   *   await parallel.onDrain();
+   *   void parallel.run(n).then((square) => (sum += Number(square)));
+   * }
+   * await parallel.close();
+   * console.log(sum); // 333833500
+   * ```
+   */
+  async onDrain(): Promise<void> {
+    await new CallSite(Parallel.prototype.onDrain).check(() => this.#calls.onDrain());
   }
 
   /**
@@ -578,12 +678,12 @@ export class Parallel<Item, Result> {
     if (!threads) return own;
     const succeeded = own.items.succeeded + threads.items.succeeded;
     const failed = own.items.failed + threads.items.failed;
-    const { slots, runTime, waitTime } = threads;
+    const { slots, runTime, waitTime, queue } = threads;
     return {
       ...own,
       calls: own.calls + threads.calls,
       items: { succeeded, failed },
-      threads: { slots, runTime, waitTime },
+      threads: { slots, runTime, waitTime, queue },
     };
   }
 
@@ -607,6 +707,20 @@ export class Parallel<Item, Result> {
     const { concurrency = 0 } = options;
     if (!this.#hasFixedPool && concurrency > calls.concurrency!) calls.concurrency = concurrency;
     return calls;
+  }
+
+  /** Not an async function: a promise more for each item would be noticed by a server. */
+  #runItem(verb: Function, calls: () => Calls, item: Item, options: RunOptions): Promise<Result> {
+    const site = new CallSite(verb);
+    try {
+      const { signal } = this.#defaults;
+      checkRunOptions(options);
+      checkRunDefaults(this.#defaults as ParallelOptions);
+      const own = signal && !options.signal ? { ...options, signal } : options;
+      return calls().runItem(item, own, site) as Promise<Result>;
+    } catch (error) {
+      return Promise.reject(site.claim(error));
+    }
   }
 
   /** Runs a call: errors in its options, and the error it rejects with, carry the stack of its caller. */

@@ -6,8 +6,14 @@
 import { ClosedError, own } from "../errors.js";
 import type { LaunchChoice } from "../launch/launcher.js";
 import * as diagnostics from "../observe/diagnostics.js";
-import { Meter, type ParallelStats } from "../observe/stats.js";
-import { type CallOptions, type ParallelOptions, resolveOptions } from "../options.js";
+import { Histogram } from "../observe/histogram.js";
+import { Meter, type ParallelStats, type QueueStats } from "../observe/stats.js";
+import {
+  type CallOptions,
+  type ParallelOptions,
+  resolveOptions,
+  type RunOptions,
+} from "../options.js";
 import { expectedResult } from "../worker/check-worker.js";
 import { workerName } from "../worker/current-context.js";
 import type { AnyWorker } from "../worker/worker.js";
@@ -16,7 +22,10 @@ import type { CallSite } from "./call-site.js";
 import { CallerContext } from "./caller-context.js";
 import { holdingLoop } from "./loop-hold.js";
 import { Pools } from "./pools.js";
+import { RunQueue } from "./run-queue.js";
 import { Scheduler } from "./scheduler.js";
+
+const NO_QUEUE: QueueStats = { waiting: 0, oldest: 0, waitTime: new Histogram().summary() };
 
 /** What a verb asks for. */
 export interface CallPlan {
@@ -39,8 +48,11 @@ export class Calls {
   readonly #name: string;
   readonly #launch: LaunchChoice;
   readonly #pools: Pools;
+  readonly #options: ParallelOptions<never, never>;
   readonly #meter = new Meter();
   readonly #running = new Map<Scheduler, Promise<void>>();
+  /** The calls of `run`; created by the first. */
+  #runs: RunQueue | undefined;
   #closed = false;
   #succeeded = 0;
   #failed = 0;
@@ -56,6 +68,7 @@ export class Calls {
     launch: LaunchChoice,
   ) {
     this.#isRerun = isRerun;
+    this.#options = options;
     this.#worker = worker;
     this.#name = workerName(worker.constructor);
     this.#launch = launch;
@@ -134,6 +147,47 @@ export class Calls {
     }
   }
 
+  /** Runs one item. */
+  runItem(item: unknown, options: RunOptions, site: CallSite): Promise<unknown> {
+    this.assertOpen();
+    if (this.#isRerun) return new Promise(() => {});
+    return this.#queue.run(item, options, site);
+  }
+
+  onDrain(): Promise<void> {
+    this.assertOpen();
+    return this.#queue.onDrain();
+  }
+
+  get #queue(): RunQueue {
+    return (this.#runs ??= this.#makeRuns());
+  }
+
+  #makeRuns(): RunQueue {
+    const { maxQueue, output, tag, ...options } = this.#options;
+    const { areShared } = this.#pools;
+    const concurrency = areShared ? undefined : this.#pools.concurrency;
+    const resolved = resolveOptions({ ...options, tag, concurrency } as CallOptions, {});
+    return new RunQueue({
+      options: resolved,
+      maxQueue,
+      expected: expectedResult(this.#worker),
+      recorder: new CallRecorder(this.#name),
+      needsContext: this.#pools.areInline || (output === "tag" && tag !== undefined),
+      keepsPool: areShared,
+      slots: () => this.#pools.slots,
+      call: {
+        ready: () => this.#pools.ready(),
+        open: this.#pools.openerFor(resolved),
+        release: (pool, call) => this.#pools.release(pool, call),
+      },
+      onSettled: (isSuccess) => {
+        if (isSuccess) this.#succeeded += 1;
+        else this.#failed += 1;
+      },
+    });
+  }
+
   #publish(state: "begun" | "ended", error?: unknown): void {
     if (!diagnostics.calls.hasSubscribers) return;
     const { startMethod: kind } = this.stats();
@@ -151,6 +205,7 @@ export class Calls {
     this.#closed = true;
     await holdingLoop(async () => {
       await Promise.allSettled(this.#running.values());
+      await this.#runs?.idle();
       await this.#pools.closeShared();
       await this.#launch.close();
     });
@@ -159,6 +214,7 @@ export class Calls {
   async destroy(reason: unknown): Promise<void> {
     this.#closed = true;
     for (const call of this.#running.keys()) call.end.halt(reason);
+    this.#runs?.destroy(reason);
     this.#pools.killShared();
     await this.close();
   }
@@ -167,7 +223,8 @@ export class Calls {
     return {
       startMethod: this.#pools.areInline ? "inline" : this.#launch.current?.startMethod,
       reason: this.#launch.reason,
-      calls: this.#running.size,
+      calls: this.#running.size + (this.#runs?.size ?? 0),
+      queue: this.#runs?.stats() ?? NO_QUEUE,
       items: { succeeded: this.#succeeded, failed: this.#failed },
       ...this.#meter.stats(),
       pids: this.#launch.current?.pids ?? [],

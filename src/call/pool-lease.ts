@@ -31,7 +31,10 @@ export class PoolLease {
   }
 
   /** Opens the pool, which then takes tasks from the call. An error, or an abort of the wait, ends the attempt. */
-  async open(end: CallEnd, delivery: Delivery): Promise<void> {
+  async open(
+    end: Pick<CallEnd, "isStopped" | "stop">,
+    delivery: Pick<Delivery, "unlessAborted">,
+  ): Promise<void> {
     this.#isOpening = true;
     try {
       await delivery.unlessAborted(this.#call!.ready());

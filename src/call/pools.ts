@@ -66,6 +66,12 @@ export class Pools {
     return this.#sharedSize ?? this.#concurrency;
   }
 
+  /** How many items can run at once, `fibers` aside. */
+  get slots(): number {
+    if (this.#sharedSize !== undefined) return this.#slotsFor(this.#sharedSize) || 1;
+    return this.#concurrency ?? this.#launch.current?.defaultConcurrency ?? 1;
+  }
+
   /** Applies to calls under way as well. */
   set concurrency(count: number) {
     if (this.areInline) return;

@@ -1,10 +1,11 @@
 /**
  * The tasks of a call that wait: for a slot, after they were given back; or for the end of a pause, before a retry or
- * because they were throttled. Owns the length of a retry's pause; the scheduler decides which tasks are retried.
+ * because they were throttled. The scheduler decides which tasks are retried.
  */
 import type { ResolvedOptions } from "../options.js";
 import { clearTimeout, setTimeout } from "../system/timers.js";
 import type { Task } from "../wire/task.js";
+import { retryPause } from "./retry-pause.js";
 
 export class WaitingTasks {
   readonly #retryDelay: ResolvedOptions["retryDelay"];
@@ -34,7 +35,7 @@ export class WaitingTasks {
 
   /** Starts the next attempt after the pause of a retry. */
   retry(task: Task): void {
-    this.#pause(task, this.#pauseAfter(task.attempt), () => (task.attempt += 1));
+    this.#pause(task, retryPause(this.#retryDelay, task.attempt), () => (task.attempt += 1));
   }
 
   /** Repeats the same attempt after `ms`. */
@@ -58,11 +59,5 @@ export class WaitingTasks {
     for (const timer of this.#pausing.values()) clearTimeout(timer);
     this.#pausing.clear();
     return tasks;
-  }
-
-  #pauseAfter(attempt: number): number {
-    const { min, max, factor } = this.#retryDelay;
-    // Half of the pause is random, so that items that failed together are not retried together.
-    return Math.min(max, min * factor ** (attempt - 1)) * (0.5 + Math.random() / 2);
   }
 }

@@ -23,6 +23,16 @@ export interface SlotStats {
   readonly memory: number | undefined;
 }
 
+/** The calls of `run` that wait for a slot. */
+export interface QueueStats {
+  /** How many wait. */
+  readonly waiting: number;
+  /** How long the first of them has waited, in ms; 0 if none waits. */
+  readonly oldest: number;
+  /** How long the items of all calls so far have waited, in ms. */
+  readonly waitTime: HistogramSummary;
+}
+
 /** What the slots of a `Parallel` have done. */
 type CountsOfSlots = Pick<ParallelStats, "slots" | "runTime" | "waitTime">;
 
@@ -32,10 +42,12 @@ export interface ParallelStats {
   readonly startMethod: Kind | undefined;
   /** Why the start method is not `fork`; `undefined` if `spawn` was requested. */
   readonly reason: string | undefined;
-  /** Calls that have not ended. */
+  /** Calls that have not ended, each `run` included. */
   readonly calls: number;
   /** Items that succeeded and items that failed, over all calls. */
   readonly items: { readonly succeeded: number; readonly failed: number };
+  /** The calls of `run` that wait. */
+  readonly queue: QueueStats;
   /** By num. */
   readonly slots: readonly SlotStats[];
   /** How long attempts took in their children, in ms. */
@@ -43,7 +55,7 @@ export interface ParallelStats {
   /** How long items waited in a slot before they began, in ms: for a child, or for other items of their batch. */
   readonly waitTime: HistogramSummary;
   /** The same for threads, once `mapThreads` or `eachThread` has been called; `pid` is that of this process. */
-  readonly threads?: CountsOfSlots | undefined;
+  readonly threads?: (CountsOfSlots & Pick<ParallelStats, "queue">) | undefined;
   /** Processes of this `Parallel` that are alive: the fork server, or spawned children or programs and their reaper. */
   readonly pids: readonly number[];
 }

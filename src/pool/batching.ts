@@ -10,22 +10,28 @@ import type { ResolvedOptions } from "../options.js";
  */
 const SHARES_LEFT = 2;
 
+interface FeedState {
+  /** The items that are left; `undefined` if unknown. */
+  readonly remaining: number | undefined;
+  /** Each item comes by itself, from a caller who awaits its result. */
+  readonly arrivesSingly?: boolean;
+}
+
 export class Batching {
   readonly #batch: ResolvedOptions["batch"];
   readonly #hasStartHook: boolean;
-  readonly #feed: { readonly remaining: number | undefined };
+  readonly #feed: FeedState;
   readonly #waiting: { readonly size: number };
   readonly #pool: { readonly size: number };
   readonly #pace = new Pace();
 
   /**
-   * @param feed - with the items that are left, `undefined` if unknown
    * @param waiting - the tasks that wait for a slot again
    * @param pool - with the number of slots
    */
   constructor(
     { batch, onStart }: ResolvedOptions,
-    feed: { readonly remaining: number | undefined },
+    feed: FeedState,
     waiting: { readonly size: number },
     pool: { readonly size: number },
   ) {
@@ -51,12 +57,14 @@ export class Batching {
    */
   get sendsAhead(): boolean {
     if (this.#batch === 1 || this.#hasStartHook) return false;
+    // A single item that takes long must not wait in a slot while it might run in the next free one.
+    if (this.#feed.arrivesSingly) return this.#pace.size > 1;
     return this.size > 1 || this.#feed.remaining !== undefined;
   }
 
   /** Whether a busy slot may queue a batch ahead in this process: no hook and no generator observes it. */
   get takesAhead(): boolean {
-    return !this.#hasStartHook && this.#feed.remaining !== undefined;
+    return !this.#hasStartHook && !this.#feed.arrivesSingly && this.#feed.remaining !== undefined;
   }
 
   /** How long a recent item took its slot; 0 until known. */

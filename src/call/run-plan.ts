@@ -1,0 +1,22 @@
+/** What all calls of `run` have in common, and how they get a pool. */
+import type { ResolvedOptions } from "../options.js";
+import type { CallRecorder } from "./call-recorder.js";
+import type { Call } from "./call.js";
+
+export interface RunPlan {
+  /** Those of `new Parallel`. */
+  readonly options: ResolvedOptions;
+  readonly maxQueue: number | undefined;
+  /** What `process` must return, for errors. */
+  readonly expected: string;
+  readonly recorder: CallRecorder;
+  /** Whether code of the user runs in this process for each item. */
+  readonly needsContext: boolean;
+  /** Whether the pool stays open when no `run` is under way. */
+  readonly keepsPool: boolean;
+  /** How many items can be begun at once. */
+  slots(): number;
+  /** How the pool is opened and released, once for all items until none is under way. */
+  readonly call: Pick<Call, "ready" | "open" | "release">;
+  onSettled(isSuccess: boolean): void;
+}

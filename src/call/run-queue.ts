@@ -1,0 +1,295 @@
+/**
+ * The calls of `run`: single items of many callers, first come, first served. Those that wait are given to slots in
+ * batches, as the items of one call are; each keeps its own timeout, retries and signal, and its failure is its caller's
+ * alone. The pool is shared with the other calls of the `Parallel`, or is one of a child per item while there are any.
+ */
+import { QueueFullError } from "../errors.js";
+import { Histogram } from "../observe/histogram.js";
+import type { QueueStats } from "../observe/stats.js";
+import type { ResolvedOptions, RunOptions } from "../options.js";
+import { Batching } from "../pool/batching.js";
+import type { TaskOwner, TaskPlace } from "../pool/task-owner.js";
+import { monotonic } from "../system/monotonic.js";
+import { Queue } from "../system/queue.js";
+import { clearTimeout, setImmediate, setTimeout } from "../system/timers.js";
+import { checkItem } from "../wire/items.js";
+import type { Failure, Run, Runs } from "../wire/task.js";
+import type { CallSite } from "./call-site.js";
+import { CallerContext } from "./caller-context.js";
+import { Drains } from "./drains.js";
+import { LoopHold } from "./loop-hold.js";
+import { retryPause } from "./retry-pause.js";
+import { RunLease } from "./run-lease.js";
+import type { RunPlan } from "./run-plan.js";
+import { RunTask } from "./run-task.js";
+import { SharedSignals } from "./shared-signals.js";
+
+export class RunQueue implements TaskOwner {
+  readonly options: ResolvedOptions;
+  readonly expected: string;
+  readonly wantsResults = true;
+  readonly endsAtError = false;
+  readonly observesChildren = false;
+  readonly batching: Batching;
+  readonly #plan: RunPlan;
+  /** Those that no child has been given. */
+  readonly #waiting = new Queue<RunTask>();
+  /** All that have not settled, and those whose child still runs them. */
+  readonly #open = new Set<RunTask>();
+  readonly #signals = new SharedSignals<RunTask>();
+  readonly #drains: Drains;
+  readonly #waitTime = new Histogram();
+  readonly #hold = new LoopHold();
+  readonly #pool: RunLease;
+  #count = 0;
+  #isDue = false;
+  /** No item can be run: the reason for tasks that are given back in this turn. */
+  #doom: Error | undefined;
+  #onIdle: (() => void) | undefined;
+
+  constructor(plan: RunPlan) {
+    this.#plan = plan;
+    this.options = plan.options;
+    this.expected = plan.expected;
+    const pool = {
+      get size() {
+        return plan.slots();
+      },
+    };
+    this.batching = new Batching(
+      plan.options,
+      { remaining: 0, arrivesSingly: true },
+      this.#waiting,
+      pool,
+    );
+    this.#pool = new RunLease(plan.call, this, plan.keepsPool, {
+      isNeeded: () => this.#open.size > 0,
+      onError: (error) => this.doomed(error as Error),
+    });
+    this.#drains = new Drains(() => this.#room());
+  }
+
+  /** How many calls have not settled. */
+  get size(): number {
+    return this.#open.size;
+  }
+
+  /** Runs an item; the promise settles with its result or error. */
+  run(item: unknown, options: RunOptions, site: CallSite): Promise<unknown> {
+    const { signal } = options;
+    signal?.throwIfAborted();
+    const index = this.#count;
+    site.check(() => checkItem(item, index));
+    this.#count += 1;
+    const context = this.#plan.needsContext ? new CallerContext() : undefined;
+    const facts = { index, item, since: monotonic(), options, site, context };
+    return new Promise((resolve, reject) => {
+      const task = new RunTask(facts, resolve, reject, (each, reason) =>
+        this.#dismiss(each, reason),
+      );
+      this.#add(task);
+      if (signal && !task.isSettled) this.#signals.add(signal, task);
+    });
+  }
+
+  /** Resolves as soon as one more item would not be refused; without `maxQueue`, as soon as none waits. */
+  onDrain(): Promise<void> {
+    return this.#drains.next();
+  }
+
+  stats(): QueueStats {
+    const oldest = this.#waiting.first;
+    return {
+      waiting: this.#waiting.size,
+      oldest: oldest ? monotonic() - oldest.since : 0,
+      waitTime: this.#waitTime.summary(),
+    };
+  }
+
+  /** Resolves once no item is under way and nothing is left of them. */
+  async idle(): Promise<void> {
+    if (this.#open.size > 0) await new Promise<void>((resolve) => (this.#onIdle = resolve));
+    await this.#pool.close();
+  }
+
+  /** Ends all items at once: their children are killed, and they fail with `reason`. */
+  destroy(reason: unknown): void {
+    for (const task of this.#open) {
+      task.dismissal ??= { reason };
+      if (this.#withdraw(task)) this.#closeIfDismissed(task);
+    }
+    this.#pool.kill();
+  }
+
+  take(limit: number, place: TaskPlace): RunTask[] {
+    const tasks: RunTask[] = [];
+    const now = monotonic();
+    while (tasks.length < limit) {
+      const task = this.#waiting.shift();
+      if (!task) break;
+      if (!task.place) this.#waitTime.record(now - task.since);
+      task.place = place;
+      tasks.push(task);
+    }
+    this.#drains.look();
+    return tasks;
+  }
+
+  within<T>(task: RunTask, work: () => T): T {
+    return task.context ? task.context.run(work) : work();
+  }
+
+  timeoutOf({ options }: RunTask): number | undefined {
+    return options.timeout ?? this.options.timeout;
+  }
+
+  shortestTimeout(tasks: readonly RunTask[]): number {
+    let least = Infinity;
+    for (const task of tasks) least = Math.min(least, this.timeoutOf(task) ?? Infinity);
+    return least;
+  }
+
+  succeeded(task: RunTask, result: unknown, runs: Runs, seq: number): void {
+    this.#plan.recorder.attempt(task, runs, seq);
+    if (this.#close(task, true)) task.resolve(result);
+  }
+
+  failed(task: RunTask, { error, isRetriable }: Failure, run: Run): void {
+    this.#plan.recorder.attempt(task, { runOf: () => run }, 0, error);
+    const { retries = this.options.retries } = task.options;
+    if (!isRetriable || task.attempt > retries) return this.#fail(task, error);
+    const ms = retryPause(this.options.retryDelay, task.attempt);
+    this.#pause(task, ms, () => (task.attempt += 1));
+  }
+
+  throttled(task: RunTask, ms: number, runs: Runs, seq: number): void {
+    this.#plan.recorder.throttled(task, runs, seq);
+    this.#pause(task, ms);
+  }
+
+  returned(tasks: readonly RunTask[]): void {
+    for (const task of tasks.toReversed()) {
+      if (this.#doom) this.#fail(task, this.#doom);
+      else if (!this.#closeIfDismissed(task)) this.#waiting.unshift(task);
+    }
+    this.#pool.wants();
+  }
+
+  doomed(error: Error, culprit?: RunTask): void {
+    if (culprit) {
+      culprit.dismissal ??= { reason: culprit.site.claim(error) };
+      return;
+    }
+    this.#doom = error;
+    // The tasks of a child that could not be started are given back right after this.
+    queueMicrotask(() => (this.#doom = undefined));
+    for (let task = this.#waiting.shift(); task; task = this.#waiting.shift()) {
+      this.#fail(task, error);
+    }
+  }
+
+  childEnded(): void {}
+
+  #add(task: RunTask): void {
+    this.#open.add(task);
+    this.#waiting.push(task);
+    this.#hold.take();
+    if (this.#isOverfull()) {
+      this.#pool.dispatch();
+      if (this.#isOverfull()) return this.#refuse(task);
+    }
+    this.#dispatchSoon();
+  }
+
+  /** What arrives in one turn of the event loop travels together. */
+  #dispatchSoon(): void {
+    if (this.#isDue) return;
+    this.#isDue = true;
+    setImmediate(() => {
+      this.#isDue = false;
+      this.#pool.dispatch();
+    });
+  }
+
+  /** Whether more wait than may; those that slots can take at once, when the pool is open, do not count. */
+  #isOverfull(): boolean {
+    const { maxQueue = Infinity } = this.#plan;
+    const atOnce = this.#pool.isOpen ? 0 : this.#capacity;
+    return this.#waiting.size > maxQueue + atOnce;
+  }
+
+  #refuse(task: RunTask): void {
+    this.#waiting.remove(task);
+    this.#fail(task, new QueueFullError(this.#waiting.size, this.#plan.maxQueue!));
+  }
+
+  /** How many more would not be refused. */
+  #room(): number {
+    const { maxQueue } = this.#plan;
+    const waiting = this.#waiting.size;
+    if (maxQueue === undefined) return waiting === 0 ? Infinity : 0;
+    return maxQueue > 0 ? maxQueue - waiting : this.#capacity - this.#open.size;
+  }
+
+  /** How many items can run at once. */
+  get #capacity(): number {
+    return this.#plan.slots() * this.options.fibers;
+  }
+
+  #pause(task: RunTask, ms: number, onOver?: () => void): void {
+    if (this.#closeIfDismissed(task)) return;
+    task.pause = setTimeout(() => {
+      task.pause = undefined;
+      onOver?.();
+      // It came before those that wait.
+      this.#waiting.unshift(task);
+      this.#pool.dispatch();
+    }, ms);
+  }
+
+  #dismiss(task: RunTask, reason: unknown): void {
+    if (task.isSettled) return;
+    task.dismissal ??= { reason };
+    if (this.#withdraw(task)) return void this.#closeIfDismissed(task);
+    task.place!.abort(task);
+    // It may go on beside others; its result is dropped.
+    if (this.options.fibers > 1) task.reject(task.dismissal.reason);
+  }
+
+  /** Removes a task that no child has; returns whether it was one. */
+  #withdraw(task: RunTask): boolean {
+    if (this.#waiting.remove(task)) return true;
+    if (!task.pause) return false;
+    clearTimeout(task.pause);
+    return true;
+  }
+
+  #fail(task: RunTask, error: Error): void {
+    if (this.#close(task, false)) task.reject(task.site.claim(error));
+  }
+
+  /** If the caller does not want the result any more, no attempt follows. */
+  #closeIfDismissed(task: RunTask): boolean {
+    return task.dismissal !== undefined && !this.#close(task, false);
+  }
+
+  /** The task is over; returns whether its caller waits for what became of it. */
+  #close(task: RunTask, isSuccess: boolean): boolean {
+    this.#open.delete(task);
+    if (task.long) this.#pool.releaseItem(task.long);
+    const { signal } = task.options;
+    if (signal) this.#signals.remove(signal, task);
+    const { dismissal } = task;
+    this.#plan.onSettled(isSuccess && !dismissal);
+    if (dismissal && !task.isSettled) task.reject(dismissal.reason);
+    if (this.#open.size === 0) this.#wentIdle();
+    this.#drains.look();
+    return !dismissal;
+  }
+
+  #wentIdle(): void {
+    this.#hold.release();
+    this.#onIdle?.();
+    this.#pool.rest();
+  }
+}
