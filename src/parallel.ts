@@ -18,6 +18,7 @@ import { CallSite } from "./call/call-site.js";
 import { CallerContext } from "./call/caller-context.js";
 import { Calls } from "./call/calls.js";
 import { ResultStream } from "./call/result-stream.js";
+import type { RunItemOptions } from "./call/run-task.js";
 import type { Scheduler } from "./call/scheduler.js";
 import { anyIs, findFirst } from "./call/search.js";
 import {
@@ -36,6 +37,7 @@ import type { ParallelStats } from "./observe/stats.js";
 import {
   type CallOptions,
   type ParallelOptions,
+  type ResolvedOptions,
   type RunOptions,
   type StreamOptions,
   withCommandDefaults,
@@ -713,10 +715,12 @@ export class Parallel<Item, Result> {
   #runItem(verb: Function, calls: () => Calls, item: Item, options: RunOptions): Promise<Result> {
     const site = new CallSite(verb);
     try {
-      const { signal } = this.#defaults;
+      const { signal, output, tag } = this.#defaults;
       checkRunOptions(options);
       checkRunDefaults(this.#defaults as ParallelOptions);
-      const own = signal && !options.signal ? { ...options, signal } : options;
+      const isTagged = output === "tag" && tag !== undefined;
+      // Children keep what `Calls` holds alive, and a closure may refer to this Parallel.
+      const own = signal || isTagged ? withDefaults(options, signal, tag) : options;
       return calls().runItem(item, own, site) as Promise<Result>;
     } catch (error) {
       return Promise.reject(site.claim(error));
@@ -804,6 +808,15 @@ export class Parallel<Item, Result> {
 const dropped = new FinalizationRegistry((calls: Calls) => {
   calls.close().catch(() => {});
 });
+
+function withDefaults(
+  options: RunOptions,
+  signal: AbortSignal | undefined,
+  tag: ResolvedOptions["tag"],
+): RunItemOptions {
+  const either = options.signal ?? signal;
+  return { ...options, ...(either ? { signal: either } : {}), ...(tag ? { tag } : {}) };
+}
 
 interface Handlers<Result> {
   onResult(index: number, result: Result): void;

@@ -8,12 +8,7 @@ import type { LaunchChoice } from "../launch/launcher.js";
 import * as diagnostics from "../observe/diagnostics.js";
 import { Histogram } from "../observe/histogram.js";
 import { Meter, type ParallelStats, type QueueStats } from "../observe/stats.js";
-import {
-  type CallOptions,
-  type ParallelOptions,
-  resolveOptions,
-  type RunOptions,
-} from "../options.js";
+import { type CallOptions, type ParallelOptions, resolveOptions } from "../options.js";
 import { expectedResult } from "../worker/check-worker.js";
 import { workerName } from "../worker/current-context.js";
 import type { AnyWorker } from "../worker/worker.js";
@@ -23,6 +18,7 @@ import { CallerContext } from "./caller-context.js";
 import { holdingLoop } from "./loop-hold.js";
 import { Pools } from "./pools.js";
 import { RunQueue } from "./run-queue.js";
+import type { RunItemOptions } from "./run-task.js";
 import { Scheduler } from "./scheduler.js";
 
 const NO_QUEUE: QueueStats = { waiting: 0, oldest: 0, waitTime: new Histogram().summary() };
@@ -148,7 +144,7 @@ export class Calls {
   }
 
   /** Runs one item. */
-  runItem(item: unknown, options: RunOptions, site: CallSite): Promise<unknown> {
+  runItem(item: unknown, options: RunItemOptions, site: CallSite): Promise<unknown> {
     this.assertOpen();
     if (this.#isRerun) return new Promise(() => {});
     return this.#queue.run(item, options, site);
@@ -164,16 +160,16 @@ export class Calls {
   }
 
   #makeRuns(): RunQueue {
-    const { maxQueue, output, tag, ...options } = this.#options;
+    const { maxQueue, ...options } = this.#options;
     const { areShared } = this.#pools;
     const concurrency = areShared ? undefined : this.#pools.concurrency;
-    const resolved = resolveOptions({ ...options, tag, concurrency } as CallOptions, {});
+    const resolved = resolveOptions({ ...options, concurrency } as CallOptions, {});
     return new RunQueue({
       options: resolved,
       maxQueue,
       expected: expectedResult(this.#worker),
       recorder: new CallRecorder(this.#name),
-      needsContext: this.#pools.areInline || (output === "tag" && tag !== undefined),
+      isInline: this.#pools.areInline,
       keepsPool: areShared,
       slots: () => this.#pools.slots,
       call: {

@@ -10,8 +10,8 @@ export interface RunPlan {
   /** What `process` must return, for errors. */
   readonly expected: string;
   readonly recorder: CallRecorder;
-  /** Whether code of the user runs in this process for each item. */
-  readonly needsContext: boolean;
+  /** Whether items run in this process. */
+  readonly isInline: boolean;
   /** Whether the pool stays open when no `run` is under way. */
   readonly keepsPool: boolean;
   /** How many items can be begun at once. */

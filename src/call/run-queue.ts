@@ -6,7 +6,7 @@
 import { QueueFullError } from "../errors.js";
 import { Histogram } from "../observe/histogram.js";
 import type { QueueStats } from "../observe/stats.js";
-import type { ResolvedOptions, RunOptions } from "../options.js";
+import type { ResolvedOptions } from "../options.js";
 import { Batching } from "../pool/batching.js";
 import type { TaskOwner, TaskPlace } from "../pool/task-owner.js";
 import { monotonic } from "../system/monotonic.js";
@@ -21,7 +21,7 @@ import { LoopHold } from "./loop-hold.js";
 import { retryPause } from "./retry-pause.js";
 import { RunLease } from "./run-lease.js";
 import type { RunPlan } from "./run-plan.js";
-import { RunTask } from "./run-task.js";
+import { type RunItemOptions, RunTask } from "./run-task.js";
 import { SharedSignals } from "./shared-signals.js";
 
 export class RunQueue implements TaskOwner {
@@ -75,13 +75,13 @@ export class RunQueue implements TaskOwner {
   }
 
   /** Runs an item; the promise settles with its result or error. */
-  run(item: unknown, options: RunOptions, site: CallSite): Promise<unknown> {
+  run(item: unknown, options: RunItemOptions, site: CallSite): Promise<unknown> {
     const { signal } = options;
     signal?.throwIfAborted();
     const index = this.#count;
     site.check(() => checkItem(item, index));
     this.#count += 1;
-    const context = this.#plan.needsContext ? new CallerContext() : undefined;
+    const context = this.#plan.isInline || options.tag ? new CallerContext() : undefined;
     const facts = { index, item, since: monotonic(), options, site, context };
     return new Promise((resolve, reject) => {
       const task = new RunTask(facts, resolve, reject, (each, reason) =>
@@ -137,6 +137,10 @@ export class RunQueue implements TaskOwner {
 
   within<T>(task: RunTask, work: () => T): T {
     return task.context ? task.context.run(work) : work();
+  }
+
+  tagOf({ options }: RunTask): RunItemOptions["tag"] {
+    return options.tag;
   }
 
   timeoutOf({ options }: RunTask): number | undefined {

@@ -1,5 +1,5 @@
 /** The task of one `run`: an item that some caller awaits, with its own timeout, retries and signal. */
-import { type RunOptions } from "../options.js";
+import type { ResolvedOptions, RunOptions } from "../options.js";
 import type { TaskPlace } from "../pool/task-owner.js";
 import { Link } from "../system/queue.js";
 import type { LongItem } from "../wire/payload.js";
@@ -7,6 +7,8 @@ import type { Failure, Task } from "../wire/task.js";
 import type { CallSite } from "./call-site.js";
 import type { CallerContext } from "./caller-context.js";
 import type { Abortable } from "./shared-signals.js";
+
+export type RunItemOptions = RunOptions & Pick<ResolvedOptions, "tag">;
 
 export class RunTask extends Link implements Task, Abortable {
   readonly index: number;
@@ -18,7 +20,7 @@ export class RunTask extends Link implements Task, Abortable {
   declare key?: string;
   /** When it was added, in ms on the monotonic clock. */
   readonly since: number;
-  readonly options: RunOptions;
+  readonly options: RunItemOptions;
   readonly site: CallSite;
   /** Of the caller, if the user's code runs in this process for the item. */
   readonly context: CallerContext | undefined;

@@ -89,6 +89,10 @@ export class Scheduler implements TaskOwner {
     return this.context.run(work);
   }
 
+  tagOf(): ResolvedOptions["tag"] {
+    return this.options.tag;
+  }
+
   timeoutOf(): number | undefined {
     return this.options.timeout;
   }

@@ -117,16 +117,28 @@ export class ChildTasks {
     return this.size > owner.options.fibers ? this.list.next - this.collector.begun() : 0;
   }
 
+  /** Whether no other task runs beside this one, if it has begun. */
+  mayRunAlone(task: Task): boolean {
+    const running = this.list.upTo(this.collector.begun()).map(([, each]) => each);
+    return running.length <= 1 || !running.includes(task);
+  }
+
   /** Takes back all tasks; none of them may have been sent to the child. */
   takeBack(): void {
     this.#giveBack(0);
   }
 
-  /** Takes back the tasks that the child has not begun. Does nothing and returns `false` while a recall is pending. */
+  /** Takes back the tasks that the child has not begun. Returns `false` if there are none, or while a recall is pending. */
   recall(): boolean {
     if (this.#recall.isPending || this.size === 0) return false;
-    this.#giveBack(this.#recall.begin());
-    return true;
+    const begun = this.#recall.begin();
+    if (begun < this.list.next) {
+      this.#giveBack(begun);
+      return true;
+    }
+    // The child would acknowledge only once all that it runs has ended. If it has seen the word, it gives back one item.
+    this.#recall.acknowledged();
+    return false;
   }
 
   /**

@@ -119,7 +119,7 @@ export class SlotChild {
 
   /** Ends a task at once; see `TaskPlace`. */
   abort(task: Task): void {
-    this.recall();
+    if (this.#tasks.mayRunAlone(task)) this.recall();
     // The child may have done it before it could report that.
     this.#look();
     if (this.load === 1 && this.#tasks.list.has(task)) this.kill();

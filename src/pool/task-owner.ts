@@ -28,6 +28,8 @@ export interface TaskOwner {
   take(limit: number, place: TaskPlace): Task[];
   /** Runs the user's code in the AsyncLocalStorage context in which this task was asked for. */
   within<T>(task: Task, work: () => T): T;
+  /** The user's function that returns the prefix of what this task prints, if there is one. */
+  tagOf(task: Task): ResolvedOptions["tag"];
   /** How long an attempt at this task may take, in ms; `undefined` for any time. */
   timeoutOf(task: Task): number | undefined;
   /** The least `timeoutOf` of these tasks; `Infinity` if none has one. */

@@ -83,15 +83,14 @@ export class ItemOutput {
   }
 
   #name(): string {
-    const { item, index } = this.#task;
-    const { tag } = this.#owner.options;
-    if (!tag) return String(index);
+    const task = this.#task;
     try {
-      return this.#owner.within(this.#task, () => tag(item as never, index));
+      const tag = this.#owner.tagOf(task);
+      if (tag) return this.#owner.within(task, () => tag(task.item as never, task.index));
     } catch (error) {
-      this.#owner.doomed(error as Error, this.#task);
-      return String(index);
+      this.#owner.doomed(error as Error, task);
     }
+    return String(task.index);
   }
 }
 
