@@ -16,7 +16,7 @@ import { monotonic } from "../system/monotonic.js";
 import { clearTimeout, setImmediate, setTimeout } from "../system/timers.js";
 import { recordError, reviveError } from "../wire/error-record.js";
 import { describeWith, jsonProblem } from "../wire/json-value.js";
-import type { Failure, Run, Task } from "../wire/task.js";
+import { type Failure, type Run, type Task, tasksOf } from "../wire/task.js";
 import { isJsonWorker } from "../worker/check-worker.js";
 import { currentContext, within, workerName } from "../worker/current-context.js";
 import { RunningTask } from "../worker/running-task.js";
@@ -86,7 +86,7 @@ export class InlinePool implements Pool {
     if (this.#isWaitingForTurn) return;
     for (const owner of this.#owners) {
       while (this.#running.size < owner.options.fibers) {
-        const [task] = owner.take(1);
+        const [task] = tasksOf(owner.take(1));
         if (!task) break;
         void owner.context.run(() => this.#run(task, owner));
       }

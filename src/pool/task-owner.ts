@@ -1,7 +1,7 @@
 /** What a pool and its slots know of a call: it owns the tasks that they run, and receives what became of each. */
 import type { ChildLife } from "../observe/diagnostics.js";
 import type { ResolvedOptions } from "../options.js";
-import type { Failure, Run, Runs, Task } from "../wire/task.js";
+import type { Batch, Failure, Run, Runs, Task } from "../wire/task.js";
 import type { Batching } from "./batching.js";
 
 export interface TaskOwner {
@@ -15,10 +15,12 @@ export interface TaskOwner {
   /** Whether the first error ends the call: then a child stops at it without waiting for a message. */
   readonly endsAtError: boolean;
   readonly batching: Batching;
-  /** Returns up to `limit` tasks; none if there are none now. */
-  take(limit: number): Task[];
+  /** Returns up to `limit` tasks, or items that need none so far; none if there are none now. */
+  take(limit: number): Batch;
   /** @param runs - knows the run of `seq` only until this method returns */
   succeeded(task: Task, result: unknown, runs: Runs, seq: number): void;
+  /** Called instead of `succeeded` for an item of `FreshItems`: only an owner that gives some needs it. */
+  freshSucceeded?(index: number, item: unknown, result: unknown, runs: Runs, seq: number): void;
   failed(task: Task, failure: Failure, run: Run): void;
   /** Called when the task is to be taken again after `ms`, which is no attempt. `runs` as in `succeeded`. */
   throttled(task: Task, ms: number, runs: Runs, seq: number): void;
