@@ -276,7 +276,7 @@ export class Scheduler implements TaskOwner {
   }
 
   #closeItem(index: number): void {
-    if (this.options.finishInOrder) this.#delivery.skip(index);
+    this.#delivery.skip(index);
     this.#open.remove();
     if (this.#open.areNone) this.#endIfDone();
   }
