@@ -40,16 +40,20 @@ export class CallRecorder {
     return this.#trace !== undefined;
   }
 
+  /** Whether there is an observer of attempts. */
+  get isObserved(): boolean {
+    return this.#trace !== undefined || diagnostics.items.hasSubscribers;
+  }
+
   /** An attempt has ended. `runs` is read only if there is an observer. */
   attempt(task: Task, runs: Runs, seq: number, error?: Error): void {
-    const isObserved = this.#trace || diagnostics.items.hasSubscribers;
-    if (isObserved)
+    if (this.isObserved)
       this.#report(task, runs, seq, error === undefined ? "ok" : outcomeOf(error), error);
   }
 
   /** An attempt was throttled: the item runs again later. */
   throttled(task: Task, runs: Runs, seq: number): void {
-    if (this.#trace || diagnostics.items.hasSubscribers) this.#report(task, runs, seq, "throttled");
+    if (this.isObserved) this.#report(task, runs, seq, "throttled");
   }
 
   #report(task: Task, runs: Runs, seq: number, outcome: string, error?: Error): void {

@@ -56,6 +56,11 @@ export class Delivery {
     return MAX_WAITING_HOOKS - this.#waiting;
   }
 
+  /** Whether each result is passed to `onFinish`. */
+  get hasHook(): boolean {
+    return this.#onFinish !== undefined;
+  }
+
   /** Runs `onStart` for an item. */
   start({ item, index }: Task): Promise<unknown> {
     return this.#gate.pass(this.#hooks.now(() => this.#onStart!(item as never, index)));
@@ -67,10 +72,10 @@ export class Delivery {
    * @param runs - asked for run `seq` only if there is an `onFinish`
    */
   result(task: Task, result: unknown, runs: Runs, seq: number): boolean {
-    this.earlierResult(task, result);
+    const { index, item } = task;
+    this.resultOf(index, item, result);
     const onFinish = this.#onFinish;
     if (!onFinish) return true;
-    const { index, item } = task;
     const { num, pid, start, end, usage, printed } = runs.runOf(seq);
     const duration = end - start;
     const collected = printed?.collected;
@@ -87,8 +92,8 @@ export class Delivery {
     return false;
   }
 
-  /** Delivers a result whose `onFinish` an earlier run has called. */
-  earlierResult({ index, item }: Task, result: unknown): void {
+  /** Delivers a result without a hook: there is none, or an earlier run has called it. */
+  resultOf(index: number, item: unknown, result: unknown): void {
     this.#limit.succeeded();
     this.#recorder.done(1, 0);
     this.#onResult(index, result, item);

@@ -6,24 +6,26 @@
 import { own } from "../errors.js";
 import { describe } from "../system/describe.js";
 import { setImmediate } from "../system/timers.js";
-import { checkItem } from "../wire/items.js";
-import type { Task } from "../wire/task.js";
+import { checkItem, isBrief } from "../wire/items.js";
+import { type Batch, FreshItems, freshTask, type Task, tasksOf } from "../wire/task.js";
 import type { CallerContext } from "./caller-context.js";
 
-/** V8 grows a small array by this many elements. */
-const SHORT = 16;
-
 export interface FeedEvents {
-  /** Returns the task if it has to run; `undefined` if its result is known or will be. */
-  admit(task: Task): Task | undefined;
+  /** Returns who decides which tasks have to run, unless all have to. */
+  readonly admitter: () => Admitter | undefined;
   /** Awaited before a task may start. */
   readonly onStart: ((task: Task) => Promise<unknown>) | undefined;
   /** How many more may be pulled now. */
   readonly mayPull: () => number;
   /** Called when `take` can return more than before, or when no item will come any more. */
   readonly onMore: () => void;
-  /** Called when the iterator throws, an item is invalid, or `admit` or `onStart` fails. */
+  /** Called when the iterator throws, an item is invalid, or the admitter or `onStart` fails. */
   readonly onError: (error: unknown) => void;
+}
+
+interface Admitter {
+  /** Returns the task if it has to run; `undefined` if its result is known or will be. */
+  admit(task: Task): Task | undefined;
 }
 
 export class Feed {
@@ -74,16 +76,17 @@ export class Feed {
     return this.#length === undefined ? undefined : Math.max(0, this.#length - this.#pulled);
   }
 
-  /** Adds up to `limit` tasks to `tasks`. */
-  take(limit: number, tasks: Task[]): void {
-    if (this.#isStopped) return;
+  /** Returns up to `limit` items. */
+  take(limit: number): Batch {
+    if (this.#isStopped) return [];
     if (!this.#isAsync && !this.#events.onStart) {
-      return this.#context.run(() => this.#takeNow(limit, tasks));
+      return this.#context.run(() => this.#takeNow(limit));
     }
-    tasks.push(...this.#ready.splice(0, limit - tasks.length));
+    const tasks = this.#ready.splice(0, limit);
     if (tasks.length < limit && !this.#isOver && this.#events.mayPull() > 0) {
       void this.#context.run(() => this.#fill(limit - tasks.length));
     }
+    return tasks;
   }
 
   /** Pulls no more items and returns no more tasks. */
@@ -105,38 +108,43 @@ export class Feed {
     void this.#context.run(() => close(this.#iterator));
   }
 
-  #takeNow(limit: number, tasks: Task[]): void {
+  #takeNow(limit: number): Batch {
     if (this.#problem) return this.#tellProblem(this.#problem);
-    if (this.#isOver) return;
-    let count = tasks.length;
-    // Sized at once: an array that grows step by step is copied again and again. If it stays short, growing is cheaper.
-    if (limit > SHORT) tasks.length = limit;
+    const first = this.#pulled;
+    const isSelective = this.#events.admitter() !== undefined;
+    const tasks: Task[] = [];
+    const items: unknown[] = [];
+    let areBrief = true;
     try {
       let allowed = 0;
-      while (count < limit && !this.#isOver) {
+      while (tasks.length + items.length < limit && !this.#isOver) {
         // Counted down here: to call `mayPull` for each item would cost as much as pulling it. After it has returned 0,
         // its owner dispatches again once more may be pulled.
         if (allowed <= 0) allowed = this.#events.mayPull();
         if (allowed <= 0) break;
-        const next = this.#pull() as IteratorResult<unknown>;
-        const task = this.#admit(next);
-        if (task) {
-          tasks[count] = task;
-          count += 1;
-        }
         allowed -= 1;
+        const next = this.#pull() as IteratorResult<unknown>;
+        if (isSelective) {
+          const task = this.#admit(next);
+          if (task) tasks.push(task);
+        } else if (this.#isItem(next)) {
+          items.push(next.value);
+          areBrief &&= isBrief(next.value);
+        }
       }
     } catch (error) {
       this.#problem = { error };
     }
-    if (limit > SHORT) tasks.length = count;
+    const fresh = new FreshItems(first, items);
+    const batch = isSelective ? tasks : areBrief ? fresh : tasksOf(fresh);
     // The items before the error run first.
-    if (this.#problem && count === 0) this.#tellProblem(this.#problem);
+    return this.#problem && batch.length === 0 ? this.#tellProblem(this.#problem) : batch;
   }
 
-  #tellProblem({ error }: { readonly error: unknown }): void {
+  #tellProblem({ error }: { readonly error: unknown }): Batch {
     this.#problem = undefined;
     this.#events.onError(error);
+    return [];
   }
 
   async #fill(wanted: number): Promise<void> {
@@ -192,14 +200,21 @@ export class Feed {
   }
 
   #admit(next: IteratorResult<unknown>): Task | undefined {
+    if (!this.#isItem(next)) return undefined;
+    const task = freshTask(this.#pulled - 1, next.value);
+    const admitter = this.#events.admitter();
+    return admitter ? admitter.admit(task) : task;
+  }
+
+  /** Checks and counts the item. Returns `false` at the end. */
+  #isItem(next: IteratorResult<unknown>): boolean {
     if (next.done) {
       this.#isOver = true;
-      return undefined;
+      return false;
     }
-    const index = this.#pulled;
     this.#pulled += 1;
-    checkItem(next.value, index);
-    return this.#events.admit({ index, item: next.value, attempt: 1 });
+    checkItem(next.value, this.#pulled - 1);
+    return true;
   }
 
   /** Settles as `promise` does, or resolves with `undefined` once the feed is stopped: the source may never answer. */

@@ -39,7 +39,8 @@ export class ResultStream<Result> implements AsyncIterableIterator<Result> {
   #first = 0;
   /** If unordered: the number of failed items, which have no result to read. */
   #skipped = 0;
-  #isBlocked = false;
+  /** While no more items may be pulled: how many results have to be read before more may be. */
+  #resumeAt = Infinity;
   #running: Promise<void> | undefined;
   #end: { readonly error: unknown } | "done" | undefined;
   readonly #readers: Reader<Result>[] = [];
@@ -56,7 +57,8 @@ export class ResultStream<Result> implements AsyncIterableIterator<Result> {
   mayPull(): number {
     const { pulled, window } = this.#started!;
     const allowed = window - (pulled - this.#read);
-    if (allowed <= 0) this.#isBlocked = true;
+    // Half of the window has to be read first: `onRead` costs more than reading one result.
+    if (allowed <= 0) this.#resumeAt = pulled - window / 2;
     return allowed;
   }
 
@@ -143,12 +145,9 @@ export class ResultStream<Result> implements AsyncIterableIterator<Result> {
     }
   }
 
-  /** Allows pulling again once half of the window has been read: `onRead` costs more than reading one result. */
   #askForMore(): void {
-    if (!this.#isBlocked) return;
-    const { pulled, window } = this.#started!;
-    if ((pulled - this.#read) * 2 > window) return;
-    this.#isBlocked = false;
+    if (this.#read < this.#resumeAt) return;
+    this.#resumeAt = Infinity;
     this.#started!.onRead();
   }
 

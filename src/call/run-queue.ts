@@ -8,7 +8,7 @@ import { Histogram } from "../observe/histogram.js";
 import type { QueueStats } from "../observe/stats.js";
 import type { ResolvedOptions } from "../options.js";
 import { Batching } from "../pool/batching.js";
-import type { TaskOwner, TaskPlace } from "../pool/task-owner.js";
+import type { TaskOptions, TaskOwner, TaskPlace } from "../pool/task-owner.js";
 import { monotonic } from "../system/monotonic.js";
 import { Queue } from "../system/queue.js";
 import { clearTimeout, setImmediate, setTimeout } from "../system/timers.js";
@@ -75,13 +75,20 @@ export class RunQueue implements TaskOwner {
   }
 
   /** Runs an item; the promise settles with its result or error. */
-  run(item: unknown, options: RunItemOptions, site: CallSite): Promise<unknown> {
-    const { signal } = options;
+  run(item: unknown, given: RunItemOptions, site: CallSite): Promise<unknown> {
+    const { retries, timeout } = this.options;
+    const { signal, tag } = given;
     signal?.throwIfAborted();
     const index = this.#count;
     site.check(() => checkItem(item, index));
     this.#count += 1;
-    const context = this.#plan.isInline || options.tag ? new CallerContext() : undefined;
+    const context = this.#plan.isInline || tag ? new CallerContext() : undefined;
+    const options = {
+      retries: given.retries ?? retries,
+      timeout: given.timeout ?? timeout,
+      signal,
+      tag,
+    };
     const facts = { index, item, since: monotonic(), options, site, context };
     return new Promise((resolve, reject) => {
       const task = new RunTask(facts, resolve, reject, (each, reason) =>
@@ -139,18 +146,8 @@ export class RunQueue implements TaskOwner {
     return task.context ? task.context.run(work) : work();
   }
 
-  tagOf({ options }: RunTask): RunItemOptions["tag"] {
-    return options.tag;
-  }
-
-  timeoutOf({ options }: RunTask): number | undefined {
-    return options.timeout ?? this.options.timeout;
-  }
-
-  shortestTimeout(tasks: readonly RunTask[]): number {
-    let least = Infinity;
-    for (const task of tasks) least = Math.min(least, this.timeoutOf(task) ?? Infinity);
-    return least;
+  optionsOf({ options }: RunTask): TaskOptions {
+    return options;
   }
 
   succeeded(task: RunTask, result: unknown, runs: Runs, seq: number): void {
@@ -160,8 +157,7 @@ export class RunQueue implements TaskOwner {
 
   failed(task: RunTask, { error, isRetriable }: Failure, run: Run): void {
     this.#plan.recorder.attempt(task, { runOf: () => run }, 0, error);
-    const { retries = this.options.retries } = task.options;
-    if (!isRetriable || task.attempt > retries) return this.#fail(task, error);
+    if (!isRetriable || task.attempt > task.options.retries) return this.#fail(task, error);
     const ms = retryPause(this.options.retryDelay, task.attempt);
     this.#pause(task, ms, () => (task.attempt += 1));
   }

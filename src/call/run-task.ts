@@ -1,6 +1,6 @@
 /** The task of one `run`: an item that some caller awaits, with its own timeout, retries and signal. */
 import type { ResolvedOptions, RunOptions } from "../options.js";
-import type { TaskPlace } from "../pool/task-owner.js";
+import type { TaskOptions, TaskPlace } from "../pool/task-owner.js";
 import { Link } from "../system/queue.js";
 import type { LongItem } from "../wire/payload.js";
 import type { Failure, Task } from "../wire/task.js";
@@ -9,6 +9,11 @@ import type { CallerContext } from "./caller-context.js";
 import type { Abortable } from "./shared-signals.js";
 
 export type RunItemOptions = RunOptions & Pick<ResolvedOptions, "tag">;
+
+interface OptionsOfRun extends TaskOptions {
+  readonly retries: number;
+  readonly signal: AbortSignal | undefined;
+}
 
 export class RunTask extends Link implements Task, Abortable {
   readonly index: number;
@@ -20,7 +25,7 @@ export class RunTask extends Link implements Task, Abortable {
   declare key?: string;
   /** When it was added, in ms on the monotonic clock. */
   readonly since: number;
-  readonly options: RunItemOptions;
+  readonly options: OptionsOfRun;
   readonly site: CallSite;
   /** Of the caller, if the user's code runs in this process for the item. */
   readonly context: CallerContext | undefined;

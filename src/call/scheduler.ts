@@ -5,8 +5,9 @@
 import type { ChildLife } from "../observe/diagnostics.js";
 import type { ResolvedOptions } from "../options.js";
 import { Batching } from "../pool/batching.js";
-import type { TaskOwner } from "../pool/task-owner.js";
-import type { Failure, Run, Runs, Task } from "../wire/task.js";
+import type { TaskOptions, TaskOwner } from "../pool/task-owner.js";
+import type { Batch, Failure, Run, Runs, Task } from "../wire/task.js";
+import { freshTask, joined } from "../wire/task.js";
 import { CallEnd, runCall } from "./call-end.js";
 import type { CallRecorder } from "./call-recorder.js";
 import type { Call } from "./call.js";
@@ -14,7 +15,7 @@ import { type CallerContext, inContext } from "./caller-context.js";
 import { Delivery } from "./delivery.js";
 import { Feed } from "./feed.js";
 import type { KnownTasks } from "./known-tasks.js";
-import { LoopHold } from "./loop-hold.js";
+import { OpenTasks } from "./open-tasks.js";
 import { PoolLease } from "./pool-lease.js";
 import { WaitingTasks } from "./waiting-tasks.js";
 
@@ -33,10 +34,7 @@ export class Scheduler implements TaskOwner {
   readonly #delivery: Delivery;
   readonly #pool: PoolLease;
   #known: KnownTasks | undefined;
-  /** Tasks that are neither done nor given up. */
-  #open = 0;
-  /** Keeps the program from ending in the middle of the call. */
-  readonly #hold = new LoopHold();
+  readonly #open: OpenTasks;
   readonly end = new CallEnd({
     onStop: () => this.#endWork(),
     onKill: () => this.#pool.kill(),
@@ -46,6 +44,7 @@ export class Scheduler implements TaskOwner {
   constructor(call: Call) {
     this.#call = call;
     this.#recorder = call.recorder;
+    this.#open = new OpenTasks(call.recorder, call.mayPull !== undefined);
     this.context = call.context;
     this.options = inContext(call.options, call.context);
     this.wantsResults = call.wantsResults;
@@ -70,7 +69,7 @@ export class Scheduler implements TaskOwner {
     this.#feed = new Feed(
       call.items,
       {
-        admit: (task) => (this.#known ? this.#known.admit(task) : task),
+        admitter: () => this.#known,
         onStart: onStart && ((task) => this.#delivery.start(task)),
         mayPull: () => Math.min(this.#call?.mayPull?.() ?? Infinity, this.#delivery.room),
         onMore: () => this.onMore(),
@@ -89,16 +88,8 @@ export class Scheduler implements TaskOwner {
     return this.context.run(work);
   }
 
-  tagOf(): ResolvedOptions["tag"] {
-    return this.options.tag;
-  }
-
-  timeoutOf(): number | undefined {
-    return this.options.timeout;
-  }
-
-  shortestTimeout(): number {
-    return this.options.timeout ?? Infinity;
+  optionsOf(): TaskOptions {
+    return this.options;
   }
 
   /** Items pulled so far. */
@@ -120,7 +111,7 @@ export class Scheduler implements TaskOwner {
       const reason = await runCall({
         signal: this.options.signal,
         end: this.end,
-        hold: this.#hold,
+        hold: this.#open.hold,
         begin: () => this.#beginCall(),
         idle: () => this.#delivery.idle(),
         stop: () => this.#feed.stop(),
@@ -142,9 +133,7 @@ export class Scheduler implements TaskOwner {
     this.onMore();
   }
 
-  /**
-   * Releases what belongs to the caller: a warm child keeps its last call alive, and that must not keep the `Parallel`.
-   */
+  /** Releases what belongs to the caller: a warm child keeps its last call alive, which must not keep the `Parallel`. */
   #release(): void {
     this.context.release();
     this.#call = undefined;
@@ -167,21 +156,29 @@ export class Scheduler implements TaskOwner {
     this.#feed.finish();
   }
 
-  take(limit: number): Task[] {
+  take(limit: number): Batch {
     if (this.end.isStopped) return [];
-    const tasks = this.#waiting.take(limit);
-    const count = tasks.length;
+    const waiting = this.#waiting.take(limit);
     // Known results are delivered while the feed pulls. This count keeps the call from ending in between.
-    this.#open += 1;
-    if (count < limit) this.#feed.take(limit, tasks);
-    this.#open += tasks.length - count - 1;
+    this.#open.add(1);
+    const fed = waiting.length < limit ? this.#feed.take(limit - waiting.length) : [];
+    this.#open.add(fed.length - 1);
+    const pulled = joined(waiting, fed);
     // Pulling can end the call: by an item that cannot be pulled, or by a known result.
-    if (this.end.isStopped) this.returned(tasks.splice(0));
-    this.#holdLoop();
+    const batch = this.end.isStopped ? [] : pulled;
+    if (batch !== pulled) this.returned(pulled);
+    this.#open.added();
     // Only pulling shows that there are no more items.
-    if (tasks.length === 0) this.#endIfDone();
-    this.#recorder.inFlight(this.#open);
-    return tasks;
+    if (batch.length === 0) this.#endIfDone();
+    return batch;
+  }
+
+  freshSucceeded(index: number, item: unknown, result: unknown, runs: Runs, seq: number): void {
+    if (this.#recorder.isObserved || this.#delivery.hasHook) {
+      return this.succeeded(freshTask(index, item), result, runs, seq);
+    }
+    if (!this.end.isHalted) this.#delivery.resultOf(index, item, result);
+    this.#closeItem(index);
   }
 
   succeeded(task: Task, result: unknown, runs: Runs, seq: number): void {
@@ -207,8 +204,8 @@ export class Scheduler implements TaskOwner {
     if (this.end.isStopped) this.#drop();
   }
 
-  returned(tasks: readonly Task[]): void {
-    this.#waiting.putBack(tasks);
+  returned(batch: Batch): void {
+    this.#waiting.putBack(batch);
     this.#pool.wants();
     if (this.end.isStopped) this.#drop();
   }
@@ -223,13 +220,13 @@ export class Scheduler implements TaskOwner {
 
   async #openKnown(): Promise<void> {
     this.#known = await this.#call!.openKnown?.({
-      onAdded: (count) => (this.#open += count),
+      onAdded: (count) => this.#open.add(count),
       onResult: (task, result, run) => {
         if (this.end.isHalted) this.#close(task);
         else this.#deliver(task, result, { runOf: () => run }, 0);
       },
       onEarlierResult: (task, result) => {
-        this.#delivery.earlierResult(task, result);
+        this.#delivery.resultOf(task.index, task.item, result);
         this.#close(task);
       },
       onError: (task, error) => this.#fail(task, error),
@@ -248,12 +245,8 @@ export class Scheduler implements TaskOwner {
   /** Starts nothing for an empty input: only an item opens a pool. */
   #begin(): void {
     this.#waiting.putBack(this.take(1));
-    if (this.#waiting.size > 0) void this.#openPool();
-  }
-
-  async #openPool(): Promise<void> {
-    await this.#pool.open(this.end, this.#delivery);
-    this.#endIfDone();
+    if (this.#waiting.size === 0) return;
+    void this.#pool.open(this.end, this.#delivery).then(() => this.#endIfDone());
   }
 
   #endWork(): void {
@@ -284,21 +277,13 @@ export class Scheduler implements TaskOwner {
 
   #close(task: Task): void {
     this.#releaseItem(task);
-    if (this.options.finishInOrder) this.#delivery.skip(task.index);
-    this.#open -= 1;
-    this.#recorder.inFlight(this.#open);
-    if (this.#open > 0) return;
-    this.#holdLoop();
-    this.#endIfDone();
+    this.#closeItem(task.index);
   }
 
-  /**
-   * Keeps the program alive while tasks are open. Without open tasks a stream does not: its reader may have stopped
-   * reading. A reader that waits has a hold of its own (result-stream.ts).
-   */
-  #holdLoop(): void {
-    if (this.#open > 0) this.#hold.take();
-    else if (this.#call?.mayPull) this.#hold.release();
+  #closeItem(index: number): void {
+    this.#delivery.skip(index);
+    this.#open.remove();
+    if (this.#open.areNone) this.#endIfDone();
   }
 
   #releaseItem(task: Task): void {
@@ -308,6 +293,6 @@ export class Scheduler implements TaskOwner {
   }
 
   #endIfDone(): void {
-    if (this.#open === 0 && this.#feed.isOver && !this.#pool.isOpening) this.end.reached();
+    if (this.#open.areNone && this.#feed.isOver && !this.#pool.isOpening) this.end.reached();
   }
 }

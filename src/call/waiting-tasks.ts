@@ -4,7 +4,7 @@
  */
 import type { ResolvedOptions } from "../options.js";
 import { clearTimeout, setTimeout } from "../system/timers.js";
-import type { Task } from "../wire/task.js";
+import { type Batch, type Task, tasksOf } from "../wire/task.js";
 import { retryPause } from "./retry-pause.js";
 
 export class WaitingTasks {
@@ -29,8 +29,8 @@ export class WaitingTasks {
   }
 
   /** Puts tasks back before all others. */
-  putBack(tasks: readonly Task[]): void {
-    this.#next.unshift(...tasks);
+  putBack(batch: Batch): void {
+    this.#next.unshift(...tasksOf(batch));
   }
 
   /** Starts the next attempt after the pause of a retry. */

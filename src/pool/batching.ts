@@ -9,6 +9,11 @@ import type { ResolvedOptions } from "../options.js";
  * A batch takes at most a slot's share of the remaining items divided by this, so that all slots end at about one time.
  */
 const SHARES_LEFT = 2;
+/**
+ * Less work is not divided: it would be done before another slot has received its part. Of 100,000 items that do nothing,
+ * the last 2,500 took 5 ms of 47 in 40 ever smaller batches.
+ */
+const LEAST_MS = 0.5;
 
 interface FeedState {
   /** The items that are left; `undefined` if unknown. */
@@ -47,7 +52,8 @@ export class Batching {
     if (this.#batch !== "auto") return this.#batch;
     const remaining = (this.#feed.remaining ?? Infinity) + this.#waiting.size;
     const share = remaining / (this.#pool.size * SHARES_LEFT);
-    return Math.max(1, Math.min(this.#pace.size, Math.ceil(share)));
+    const least = LEAST_MS / this.#pace.msPerItem;
+    return Math.max(1, Math.min(this.#pace.size, Math.ceil(Math.max(share, least))));
   }
 
   /**

@@ -5,7 +5,7 @@
 import type { PackedItems } from "../wire/items.js";
 import type { Ledger } from "../wire/ledger.js";
 import type { Answer, Payload, Start } from "../wire/protocol.js";
-import type { Task } from "../wire/task.js";
+import type { Batch, Task } from "../wire/task.js";
 import { MAX_BATCH } from "./batching.js";
 import { Collector } from "./collector.js";
 import type { OutputSource } from "./output/child-output.js";
@@ -89,12 +89,12 @@ export class ChildTasks {
     return Math.min(wanted, left, this.list.room, MAX_BATCH);
   }
 
-  /** Adds tasks, at most as many as there is room for; returns what to send to the child. */
-  add(tasks: readonly Task[], packed: PackedItems, owner: TaskOwner, now: number): Payload {
+  /** Adds a batch, at most as many items as there is room for; returns what to send to the child. */
+  add(batch: Batch, packed: PackedItems, owner: TaskOwner, now: number): Payload {
     if (owner !== this.#owner) this.#owners += 1;
     this.#owner = owner;
-    for (const task of tasks) this.collector.add(task, owner, now);
-    this.#share += tasks.length;
+    this.collector.add(batch, owner, now);
+    this.#share += batch.length;
     // Not spread, as this runs for every batch; JSON leaves out what is undefined.
     return {
       seq: packed.seq,

@@ -4,7 +4,7 @@
  */
 import { Deadline } from "../launch/deadline.js";
 import { monotonic } from "../system/monotonic.js";
-import type { Task } from "../wire/task.js";
+import { type Batch, FreshItems, type Task } from "../wire/task.js";
 import type { Collector } from "./collector.js";
 import type { TaskList } from "./task-list.js";
 import type { TaskOwner } from "./task-owner.js";
@@ -49,13 +49,13 @@ export class ChildWatch {
   }
 
   /** The child was given tasks; `isFirst` if it had none. */
-  handed(tasks: readonly Task[], isFirst: boolean, now: number, owner: TaskOwner): void {
+  handed(batch: Batch, isFirst: boolean, now: number, owner: TaskOwner): void {
     if (isFirst) {
       this.#handedAt = now;
       this.#timeout = Infinity;
     }
-    this.#timeout = Math.min(this.#timeout, owner.shortestTimeout(tasks));
-    if (tasks.length > 1 || !isFirst) this.#hasMany = true;
+    this.#timeout = Math.min(this.#timeout, shortestTimeout(batch, owner));
+    if (batch.length > 1 || !isFirst) this.#hasMany = true;
   }
 
   /** Starts to watch the child's items, if it has any. */
@@ -125,4 +125,11 @@ export class ChildWatch {
     if (next) check(next, Math.max(this.#readyAt, this.#handedAt, collector.lastDoneAt));
     return least;
   }
+}
+
+function shortestTimeout(batch: Batch, owner: TaskOwner): number {
+  if (batch instanceof FreshItems) return owner.optionsOf().timeout ?? Infinity;
+  let least = Infinity;
+  for (const task of batch) least = Math.min(least, owner.optionsOf(task).timeout ?? Infinity);
+  return least;
 }

@@ -7,10 +7,10 @@ import type { Child, ChildEnd } from "../launch/launcher.js";
 import type { Meter } from "../observe/stats.js";
 import { monotonic } from "../system/monotonic.js";
 import { Breach } from "../wire/breach.js";
-import { type Entry, isJson, isSuccess, isThrottled, type Ledger } from "../wire/ledger.js";
+import { type Entry, isResult, isSuccess, isThrottled, type Ledger } from "../wire/ledger.js";
 import { sizeOf } from "../wire/payload.js";
 import type { Ending, LastWord, Start } from "../wire/protocol.js";
-import type { Failure, Printed, Run, Runs, Task } from "../wire/task.js";
+import type { Batch, Failure, Printed, Run, Runs, Task } from "../wire/task.js";
 import { type CheckedHandler, CheckedLedger } from "./checked-ledger.js";
 import * as outcome from "./outcome.js";
 import type { ChildOutput } from "./output/child-output.js";
@@ -97,11 +97,13 @@ export class Collector implements Runs, CheckedHandler {
     return this.#pacedUpTo;
   }
 
-  /** Adds a task that the child has been given. */
-  add(task: Task, owner: TaskOwner, now: number): void {
+  /** Adds what the child has been given. */
+  add(batch: Batch, owner: TaskOwner, now: number): void {
     this.#owner = owner;
-    this.#takenAt[this.#tasks.next % this.#takenAt.length] = now;
-    this.#tasks.add(task);
+    const { next } = this.#tasks;
+    const { length } = this.#takenAt;
+    for (let seq = next; seq < next + batch.length; seq += 1) this.#takenAt[seq % length] = now;
+    this.#tasks.add(batch);
   }
 
   /** Reports what the child has recorded since the last call. */
@@ -183,10 +185,16 @@ export class Collector implements Runs, CheckedHandler {
     if (start < this.#firstStart) this.#firstStart = start;
     if (end > this.#lastEnd) this.#lastEnd = end;
     this.#taken += 1;
+    this.#printed = this.#output?.take(seq);
+    if (this.#tasks.isFresh(seq) && isResult(entry)) {
+      this.#count(seq, start, end, true);
+      const index = this.#tasks.indexOf(seq);
+      const item = this.#tasks.takeFresh(seq);
+      return this.#owner!.freshSucceeded!(index, item, this.#resultIn(entry), this, seq);
+    }
     const task = this.#tasks.take(seq);
     if (!task) throw new Breach(`noted twice what became of an item`);
     if (task.long) this.#longBytes += sizeOf(task.long);
-    this.#printed = this.#output?.take(seq);
     if (isThrottled(entry) && !this.#timedOut.has(task)) {
       return this.#owner!.throttled(task, entry.retryAfter, this, seq);
     }
@@ -206,14 +214,11 @@ export class Collector implements Runs, CheckedHandler {
 
   #settle(task: Task, seq: number, entry: Entry): void {
     const owner = this.#owner!;
-    if (typeof entry === "string") {
-      return owner.succeeded(task, owner.wantsResults ? entry : undefined, this, seq);
-    }
-    if (isJson(entry)) return owner.succeeded(task, entry[0], this, seq);
+    if (isResult(entry)) return owner.succeeded(task, this.#resultIn(entry), this, seq);
     const run = this.runOf(seq);
     const facts = outcome.factsOf(task, run);
     const became = isThrottled(entry)
-      ? outcome.timeoutFailure(facts, owner.timeoutOf(task)!)
+      ? outcome.timeoutFailure(facts, owner.optionsOf(task).timeout!)
       : outcome.resultOf(entry, this.#child!.overflow, seq, facts, owner.expected);
     if (entry.status === "ok") this.#longBytes += entry.size;
     const release = this.#releaseOf(entry);
@@ -221,7 +226,9 @@ export class Collector implements Runs, CheckedHandler {
       release();
       // Sent a signal because of its timeout, the item may throw: the cause of its failure is the timeout.
       const isLate = this.#timedOut.has(task);
-      const failure = isLate ? outcome.timeoutFailure(facts, owner.timeoutOf(task)!) : became;
+      const failure = isLate
+        ? outcome.timeoutFailure(facts, owner.optionsOf(task).timeout!)
+        : became;
       return owner.failed(task, failure, run);
     }
     if (!(became.result instanceof Promise)) {
@@ -232,6 +239,11 @@ export class Collector implements Runs, CheckedHandler {
       (result: unknown) => owner.succeeded(task, result, { runOf: () => run }, seq),
       (cause: unknown) => owner.failed(task, outcome.unreadable(facts, cause), run),
     );
+  }
+
+  #resultIn(entry: string | readonly [unknown]): unknown {
+    if (typeof entry !== "string") return entry[0];
+    return this.#owner!.wantsResults ? entry : undefined;
   }
 
   /** Returns what to call when the result has been read: the child may then use its buffer again. */
@@ -267,7 +279,7 @@ export class Collector implements Runs, CheckedHandler {
     const lastWords = run.printed?.lastWords;
     // Even if the child was killed before it was started: a fork server that is held up reads both requests at once.
     if (this.#timedOut.has(task)) {
-      return outcome.timeoutFailure(facts, this.#owner!.timeoutOf(task)!, lastWords);
+      return outcome.timeoutFailure(facts, this.#owner!.optionsOf(task).timeout!, lastWords);
     }
     if (!end.started) return outcome.failureToStart(facts, end.reason, end.cause);
     const reason = this.#timedOut.size > 0 ? "another item of its child timed out" : end.reason;

@@ -17,7 +17,7 @@ import { Link, Queue } from "../system/queue.js";
 import { clearTimeout, setImmediate, setTimeout } from "../system/timers.js";
 import { recordError, reviveError } from "../wire/error-record.js";
 import { describeWith, jsonProblem } from "../wire/json-value.js";
-import type { Failure, Run, Task } from "../wire/task.js";
+import { type Failure, type Run, type Task, tasksOf } from "../wire/task.js";
 import { isJsonWorker } from "../worker/check-worker.js";
 import { currentContext, within, workerName } from "../worker/current-context.js";
 import { RunningTask } from "../worker/running-task.js";
@@ -109,7 +109,7 @@ export class InlinePool implements Pool, TaskPlace {
       const { owner } = turn;
       if (this.#running.size >= owner.options.fibers) return;
       this.#hungry.shift();
-      const [task] = owner.take(1, this);
+      const [task] = tasksOf(owner.take(1, this));
       if (!task) continue;
       this.wants(owner);
       void owner.within(task, () => this.#run(task, owner));
@@ -152,7 +152,7 @@ export class InlinePool implements Pool, TaskPlace {
   async #run(task: Task, owner: TaskOwner): Promise<void> {
     const start = monotonic();
     const controller = new AbortController();
-    const timeout = owner.timeoutOf(task);
+    const timeout = owner.optionsOf(task).timeout;
     let timer: NodeJS.Timeout | undefined;
     let running!: Running;
     const cutShort = new Promise<never>((_, reject) => {

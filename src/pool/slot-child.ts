@@ -15,7 +15,7 @@ import { readAnswer } from "../wire/check-message.js";
 import type { PackedItems } from "../wire/items.js";
 import type { Ledger } from "../wire/ledger.js";
 import type { Answer, Payload, Start } from "../wire/protocol.js";
-import type { Task } from "../wire/task.js";
+import type { Batch, Task } from "../wire/task.js";
 import { endInWords, isLostWith, warnOfBreach, warnOfTeardown } from "./child-end.js";
 import { ChildKill } from "./child-kill.js";
 import { ChildTasks } from "./child-tasks.js";
@@ -60,7 +60,7 @@ export class SlotChild {
       collector,
       isServing: () => this.#state === "serving",
       look: () => this.#look(),
-      timeoutOf: (task) => this.owner!.timeoutOf(task),
+      timeoutOf: (task) => this.owner!.optionsOf(task).timeout,
       kill: () => this.kill(),
     });
   }
@@ -89,11 +89,11 @@ export class SlotChild {
   }
 
   /** Gives the child tasks, at most as many as it has room for. */
-  run(tasks: readonly Task[], packed: PackedItems, owner: TaskOwner): void {
+  run(batch: Batch, packed: PackedItems, owner: TaskOwner): void {
     const now = monotonic();
     this.#kill.prepare(owner.options);
-    this.#watch.handed(tasks, this.load === 0, now, owner);
-    const payload = this.#tasks.add(tasks, packed, owner, now);
+    this.#watch.handed(batch, this.load === 0, now, owner);
+    const payload = this.#tasks.add(batch, packed, owner, now);
     if (this.#state === "serving") {
       this.#child!.overflow.rest(false);
       this.#send(payload);

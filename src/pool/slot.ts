@@ -6,7 +6,7 @@ import type { ChildLife } from "../observe/diagnostics.js";
 import { monotonic } from "../system/monotonic.js";
 import { type PackedItems, packItems } from "../wire/items.js";
 import type { Ledger } from "../wire/ledger.js";
-import type { Run, Task } from "../wire/task.js";
+import { type Batch, type Run, type Task, tasksOf } from "../wire/task.js";
 import { MAX_BATCH } from "./batching.js";
 import { factsOf, failureToSend } from "./outcome.js";
 import { SlotChild } from "./slot-child.js";
@@ -61,21 +61,22 @@ export class Slot implements TaskPlace {
   }
 
   /** Gives the slot tasks, at most as many as it has room for. */
-  run(tasks: readonly Task[], owner: TaskOwner): void {
+  run(batch: Batch, owner: TaskOwner): void {
     let child: SlotChild | undefined;
     let packed: PackedItems;
     try {
       child = this.#child ?? this.#makeChild();
-      if (!child) return owner.returned(tasks);
-      packed = packItems(tasks, child.next, this.#host.items);
+      if (!child) return owner.returned(tasksOf(batch));
+      packed = packItems(batch, child.next, this.#host.items);
     } catch (error) {
-      this.#refuse(tasks, owner, error);
+      this.#refuse(tasksOf(batch), owner, error);
       return;
     }
     this.#child = child;
     this.#isCramped = false;
     const count = packed.items.length;
-    if (count === tasks.length) return child.run(tasks, packed, owner);
+    if (count === batch.length) return child.run(batch, packed, owner);
+    const tasks = tasksOf(batch);
     child.run(tasks.slice(0, count), packed, owner);
     // An item that does not fit is returned; it fails only when it is the first of a batch.
     owner.returned(tasks.slice(count));

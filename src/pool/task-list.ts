@@ -1,8 +1,20 @@
-/** The tasks in a child by sequence number. Numbers only increase, and few are in use at once, so a ring holds them. */
-import type { Task } from "../wire/task.js";
+/**
+ * The tasks in a child by sequence number. Numbers only increase, and few are in use at once, so a ring holds them. A fresh
+ * item has a place in it, and becomes a task when it is asked for.
+ */
+import { FreshItems, freshTask, type Batch, type Task } from "../wire/task.js";
+
+const NOTHING = 0;
+const TASK = 1;
+const FRESH = 2;
 
 export class TaskList {
-  readonly #ring: (Task | undefined)[];
+  /** By place: a task, or a fresh item. */
+  readonly #ring: unknown[];
+  /** By place: what is there. */
+  readonly #kinds: Uint8Array;
+  /** By place: the index of a fresh item. */
+  readonly #indexes: Float64Array;
   #oldest = 0;
   #next = 0;
   #size = 0;
@@ -10,6 +22,8 @@ export class TaskList {
   /** @param capacity - how far apart the numbers of the oldest and the youngest may be */
   constructor(capacity: number) {
     this.#ring = Array.from({ length: capacity }, () => undefined);
+    this.#kinds = new Uint8Array(capacity);
+    this.#indexes = new Float64Array(capacity);
   }
 
   get size(): number {
@@ -28,19 +42,39 @@ export class TaskList {
 
   /** The number of the oldest task; `next` if there is none. */
   get oldest(): number {
-    while (this.#oldest < this.#next && !this.get(this.#oldest)) this.#oldest += 1;
+    const { length } = this.#ring;
+    while (this.#oldest < this.#next && this.#kinds[this.#oldest % length] === NOTHING) {
+      this.#oldest += 1;
+    }
     return this.#oldest;
   }
 
-  add(task: Task): void {
-    this.#ring[this.#next % this.#ring.length] = task;
-    this.#next += 1;
-    this.#size += 1;
+  add(batch: Batch): void {
+    const isFresh = batch instanceof FreshItems;
+    const values = isFresh ? batch.items : batch;
+    const kind = isFresh ? FRESH : TASK;
+    const firstIndex = isFresh ? batch.index : 0;
+    const { length } = values;
+    const capacity = this.#ring.length;
+    for (let i = 0, place = this.#next % capacity; i < length; i += 1) {
+      this.#ring[place] = values[i];
+      this.#kinds[place] = kind;
+      this.#indexes[place] = firstIndex + i;
+      place = place + 1 === capacity ? 0 : place + 1;
+    }
+    this.#next += length;
+    this.#size += length;
   }
 
   get(seq: number): Task | undefined {
-    if (seq < this.#oldest || seq >= this.#next) return undefined;
-    return this.#ring[seq % this.#ring.length];
+    const place = seq % this.#ring.length;
+    const kind = this.#kindOf(seq, place);
+    if (kind === NOTHING) return undefined;
+    if (kind === FRESH) {
+      this.#ring[place] = freshTask(this.#indexes[place]!, this.#ring[place]);
+      this.#kinds[place] = TASK;
+    }
+    return this.#ring[place] as Task;
   }
 
   /** Whether a task is in the list: looks at each, of which there are few. */
@@ -52,11 +86,36 @@ export class TaskList {
   /** Removes and returns a task. */
   take(seq: number): Task | undefined {
     const task = this.get(seq);
-    if (task) {
-      this.#ring[seq % this.#ring.length] = undefined;
-      this.#size -= 1;
-    }
+    if (task) this.#clear(seq % this.#ring.length);
     return task;
+  }
+
+  /** Whether there is an item that has not become a task. */
+  isFresh(seq: number): boolean {
+    return this.#kindOf(seq, seq % this.#ring.length) === FRESH;
+  }
+
+  /** Returns the index of a fresh item. */
+  indexOf(seq: number): number {
+    return this.#indexes[seq % this.#ring.length]!;
+  }
+
+  /** Removes and returns a fresh item. */
+  takeFresh(seq: number): unknown {
+    const place = seq % this.#ring.length;
+    const item = this.#ring[place];
+    this.#clear(place);
+    return item;
+  }
+
+  #kindOf(seq: number, place: number): number {
+    return seq < this.#oldest || seq >= this.#next ? NOTHING : this.#kinds[place]!;
+  }
+
+  #clear(place: number): void {
+    this.#ring[place] = undefined;
+    this.#kinds[place] = NOTHING;
+    this.#size -= 1;
   }
 
   /** Returns the tasks with numbers below `to`, with their numbers. */
@@ -77,11 +136,5 @@ export class TaskList {
       if (task) taken.push(task);
     }
     return taken;
-  }
-
-  /** Restarts the numbers at 0, for a new child. */
-  reset(): void {
-    this.#oldest = 0;
-    this.#next = 0;
   }
 }

@@ -1,7 +1,7 @@
 /** What a pool and its slots know of a call: it owns the tasks that they run, and receives what became of each. */
 import type { ChildLife } from "../observe/diagnostics.js";
 import type { ResolvedOptions } from "../options.js";
-import type { Failure, Run, Runs, Task } from "../wire/task.js";
+import type { Batch, Failure, Run, Runs, Task } from "../wire/task.js";
 import type { Batching } from "./batching.js";
 
 /** Where a task runs. */
@@ -11,6 +11,11 @@ export interface TaskPlace {
    * left alone.
    */
   abort(task: Task): void;
+}
+
+export interface TaskOptions {
+  readonly tag?: ResolvedOptions["tag"] | undefined;
+  readonly timeout?: number | undefined;
 }
 
 export interface TaskOwner {
@@ -24,18 +29,18 @@ export interface TaskOwner {
   readonly batching: Batching;
   /** Whether the call is told of each child that ends. */
   readonly observesChildren: boolean;
-  /** Returns up to `limit` tasks, which will run at this place; none if there are none now. */
-  take(limit: number, place: TaskPlace): Task[];
+  /**
+   * Returns up to `limit` tasks, or items that need none so far, which will run at this place; none if there are none now.
+   */
+  take(limit: number, place: TaskPlace): Batch;
   /** Runs the user's code in the AsyncLocalStorage context in which this task was asked for. */
   within<T>(task: Task, work: () => T): T;
-  /** The user's function that returns the prefix of what this task prints, if there is one. */
-  tagOf(task: Task): ResolvedOptions["tag"];
-  /** How long an attempt at this task may take, in ms; `undefined` for any time. */
-  timeoutOf(task: Task): number | undefined;
-  /** The least `timeoutOf` of these tasks; `Infinity` if none has one. */
-  shortestTimeout(tasks: readonly Task[]): number;
+  /** The options that tasks of one owner may have each for itself. A fresh item has those of the owner. */
+  optionsOf(task?: Task): TaskOptions;
   /** @param runs - knows the run of `seq` only until this method returns */
   succeeded(task: Task, result: unknown, runs: Runs, seq: number): void;
+  /** Called instead of `succeeded` for an item of `FreshItems`: only an owner that gives some needs it. */
+  freshSucceeded?(index: number, item: unknown, result: unknown, runs: Runs, seq: number): void;
   failed(task: Task, failure: Failure, run: Run): void;
   /** Called when the task is to be taken again after `ms`, which is no attempt. `runs` as in `succeeded`. */
   throttled(task: Task, ms: number, runs: Runs, seq: number): void;

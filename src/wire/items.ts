@@ -3,14 +3,20 @@ import { own } from "../errors.js";
 import { stringify } from "../system/json.js";
 import { inWords, type JsonProblem, jsonProblem, problemOfThrown } from "./json-value.js";
 import type { LongItem } from "./payload.js";
-import type { Payload } from "./protocol.js";
-import type { Task } from "./task.js";
+import { LONGEST_INLINE, type Payload } from "./protocol.js";
+import { type Batch, FreshItems, type Task } from "./task.js";
 
 /** @throws TypeError that names the item when JSON cannot carry it */
 export function checkItem(item: unknown, index: number): void {
   if (typeof item === "string" || isPlainNumber(item)) return;
   const problem = jsonProblem(item);
   if (problem) throw notJson(index, problem);
+}
+
+/** Whether the item, which has been checked, never needs to be stored and cannot change. */
+export function isBrief(item: unknown): boolean {
+  if (typeof item === "string") return item.length <= LONGEST_INLINE;
+  return typeof item !== "object" || item === null;
 }
 
 /** Runs `make`, which derives a value from the item: code of the item may throw, or the item be nested too deeply. */
@@ -39,9 +45,6 @@ export type PackedItems = Pick<
   "seq" | "index" | "indexes" | "attempts" | "items" | "long"
 >;
 
-/** V8 gives a growing array room for about this many elements at first. */
-const SHORT = 16;
-
 /** Where long items are kept for their children. */
 export interface LongItems {
   /** An item of up to this many characters travels in its line; a longer one is kept. */
@@ -53,17 +56,23 @@ export interface LongItems {
 }
 
 /**
- * Packs tasks into a payload. A long item is stored once for all attempts; `task.long` says where. If one cannot be
+ * Packs a batch into a payload. A long item is stored once for all attempts; `task.long` says where. If one cannot be
  * stored, its task and all later ones are left out: `items.length` is the number of tasks packed.
  *
- * @param seq - the number of the first task in its child
+ * @param seq - the number of the first item in its child
  * @throws TypeError when the first item is no longer a JSON value; another error when it cannot be stored
  */
-export function packItems(tasks: readonly Task[], seq: number, longItems: LongItems): PackedItems {
+export function packItems(batch: Batch, seq: number, longItems: LongItems): PackedItems {
+  if (batch instanceof FreshItems) {
+    const { index, items } = batch;
+    return { seq, index, indexes: undefined, attempts: undefined, items, long: undefined };
+  }
+  return packTasks(batch, seq, longItems);
+}
+
+function packTasks(tasks: readonly Task[], seq: number, longItems: LongItems): PackedItems {
   const { index } = tasks[0]!;
-  // Sized at once: a growing array is copied repeatedly. For a short one, growing is cheaper.
   const items: unknown[] = [];
-  if (tasks.length > SHORT) items.length = tasks.length;
   let indexes: number[] | undefined;
   let attempts: number[] | undefined;
   let long: Record<number, LongItem> | undefined;
@@ -74,10 +83,10 @@ export function packItems(tasks: readonly Task[], seq: number, longItems: LongIt
       kept = task.long ?? keptIfLong(task, longItems);
     } catch (error) {
       if (place === 0) throw error;
-      items.length = place;
       break;
     }
-    items[place] = kept ? null : task.item;
+    // Not sized in advance: V8's JSON takes twice as long for an array that may have holes.
+    items.push(kept ? null : task.item);
     if (kept) {
       task.long = kept;
       (long ??= {})[place] = kept;

@@ -113,7 +113,7 @@ export class LedgerReader implements Ledger {
     this.#from = from;
     this.#to = to;
     for (let at = 0; at < text.length;) {
-      const end = text.indexOf("\n", at);
+      const end = endOfLine(text, at);
       this.#takeLine(text, at, end, handler);
       at = end + 1;
     }
@@ -211,6 +211,16 @@ export class LedgerReader implements Ledger {
     if ("memory" in this.#place) this.#place.memory.set(bytes, position);
     else writeSync(this.#place.fd, bytes, 0, bytes.length, this.#place.offset + position);
   }
+}
+
+/** Most lines are shorter than a call of `indexOf` is worth. */
+const SHORT_LINE = 16;
+const NEWLINE_CODE = 10;
+
+function endOfLine(text: string, at: number): number {
+  const limit = Math.min(at + SHORT_LINE, text.length);
+  for (let end = at; end < limit; end += 1) if (text.charCodeAt(end) === NEWLINE_CODE) return end;
+  return text.indexOf("\n", limit);
 }
 
 function strange(seq: number): Breach {

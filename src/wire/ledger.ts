@@ -69,11 +69,11 @@ export function isThrottled(entry: Entry): entry is Throttled {
 }
 
 export function isSuccess(entry: Entry): boolean {
-  return typeof entry === "string" || isJson(entry) || entry.status === "ok";
+  return isResult(entry) || entry.status === "ok";
 }
 
-export function isJson(entry: Exclude<Entry, string>): entry is readonly [unknown] {
-  return Array.isArray(entry);
+export function isResult(entry: Entry): entry is string | readonly [unknown] {
+  return typeof entry === "string" || Array.isArray(entry);
 }
 
 export interface EntryHandler {

@@ -18,6 +18,42 @@ export interface Task {
   key?: string;
 }
 
+/**
+ * Items on their first attempt that follow each other in the input, each a short text, a number, a boolean or `null`. Nearly
+ * none of a million such items fails, waits or is observed: only those become tasks.
+ */
+export class FreshItems {
+  /** Position of the first. */
+  readonly index: number;
+  readonly items: readonly unknown[];
+
+  constructor(index: number, items: readonly unknown[]) {
+    this.index = index;
+    this.items = items;
+  }
+
+  get length(): number {
+    return this.items.length;
+  }
+}
+
+/** What a child is given at once. */
+export type Batch = readonly Task[] | FreshItems;
+
+export function tasksOf(batch: Batch): readonly Task[] {
+  if (!(batch instanceof FreshItems)) return batch;
+  return batch.items.map((item, place) => freshTask(batch.index + place, item));
+}
+
+/** Returns the tasks, followed by the batch. */
+export function joined(tasks: readonly Task[], batch: Batch): Batch {
+  return tasks.length === 0 ? batch : [...tasks, ...tasksOf(batch)];
+}
+
+export function freshTask(index: number, item: unknown): Task {
+  return { index, item, attempt: 1 };
+}
+
 /** Where and when a task was run. */
 export interface Run {
   readonly num: number;

@@ -4,6 +4,7 @@ import path from "node:path";
 import { DeadChildError, ItemError, ItemTimeoutError, ResultTypeError } from "forkmap";
 import { describe, expect, it } from "vitest";
 import { Bytes, Echo, EchoJson, LateEcho, Long } from "../fixtures/echo.mjs";
+import { FirstTries } from "../fixtures/first-tries.mjs";
 import { Pooled } from "../fixtures/pooled.mjs";
 import { opened } from "../support/opened.js";
 import { rejection } from "../support/rejection.js";
@@ -178,6 +179,34 @@ describe.each(["fork", "spawn"] as const)("batches in a pool by %s", (startMetho
     settled.forEach((each: Told, i) => {
       if (i !== 40) expect(each.value.attempt).toBe(1);
     });
+  });
+
+  it("give each item its own index, attempt and error, whether it became a task at once, late or never", async () => {
+    const random = seeded(3);
+    const items = times(3000, (index) => {
+      const kind = random(1000);
+      if (kind === 0) return `${index} dies`;
+      if (kind < 30) return `${index} throws`;
+      // Too long for a line: the items beside it are tasks from the beginning.
+      return kind < 36 ? `${index} ${"x".repeat(9 * KIB)}` : `${index}`;
+    });
+    const tries = (text: string) => (/throws|dies/.test(text) ? 2 : 1);
+    const expected = items.map((text, index) => `${text} ${index} ${tries(text)}`);
+    const parallel = opened(new FirstTries(), { startMethod, pool: 2 });
+    const retries = { retries: 1, retryDelay: { min: 1, max: 1 } };
+    expect(await parallel.mapProcesses(items, retries)).toEqual(expected);
+    const finished: unknown[] = [];
+    const onFinish = (item: string, index: number, result: unknown, { attempt }: Told) => {
+      finished.push([item, index, result, attempt]);
+    };
+    await parallel.mapProcesses(items, { ...retries, onFinish, finishInOrder: true });
+    expect(finished).toEqual(
+      items.map((text, index) => [text, index, expected[index], tries(text)]),
+    );
+    for (const [index, each] of (await parallel.mapSettled(items)).entries()) {
+      if (tries(items[index]!) === 1) expect(each).toMatchObject({ value: expected[index] });
+      else expect((each as Told).reason).toMatchObject({ index, attempt: 1 });
+    }
   });
 
   it("do not hold short items behind a long one", async () => {

@@ -1,6 +1,6 @@
 import { describe, expect, it } from "vitest";
 import { TaskList } from "../../src/pool/task-list.js";
-import type { Task } from "../../src/wire/task.js";
+import { FreshItems, type Task } from "../../src/wire/task.js";
 import { seeded } from "../support/seeded.js";
 
 function task(index: number): Task {
@@ -9,7 +9,7 @@ function task(index: number): Task {
 
 function listOf(capacity: number, count: number): TaskList {
   const list = new TaskList(capacity);
-  for (let index = 0; index < count; index += 1) list.add(task(index));
+  for (let index = 0; index < count; index += 1) list.add([task(index)]);
   return list;
 }
 
@@ -45,12 +45,22 @@ describe("TaskList", () => {
     expect(list.size).toBe(0);
   });
 
-  it("is reset for a new child", () => {
-    const list = listOf(4, 3);
-    list.takeAll();
-    list.reset();
-    list.add(task(7));
-    expect([list.next, list.oldest, list.get(0)?.index]).toEqual([1, 0, 7]);
+  it("makes a task of a fresh item when asked for it, once", () => {
+    const list = new TaskList(4);
+    list.add(new FreshItems(7, ["a", "b", "c"]));
+    const made = list.get(1);
+    expect(made).toEqual({ index: 8, item: "b", attempt: 1 });
+    expect(list.get(1)).toBe(made);
+    expect([0, 1, 2, 3].map((seq) => list.isFresh(seq))).toEqual([true, false, true, false]);
+    expect([list.indexOf(0), list.takeFresh(0)]).toEqual([7, "a"]);
+    expect([list.isFresh(0), list.get(0), list.size, list.oldest]).toEqual([
+      false,
+      undefined,
+      2,
+      1,
+    ]);
+    list.add([task(1)]);
+    expect(indexes(list.takeAll())).toEqual([8, 9, 1]);
   });
 
   it("equals a map of numbers to tasks after any operations", () => {
@@ -69,7 +79,7 @@ describe("TaskList", () => {
         const seq = oldest() + random(capacity);
         const what = random(10);
         if (what < 5 && list.room > 0) {
-          list.add(task(next));
+          list.add(random(2) === 0 ? [task(next)] : new FreshItems(next, [next]));
           map.set(next, next);
           next += 1;
         } else if (what < 8 && seq < next) {

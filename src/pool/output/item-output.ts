@@ -85,7 +85,7 @@ export class ItemOutput {
   #name(): string {
     const task = this.#task;
     try {
-      const tag = this.#owner.tagOf(task);
+      const { tag } = this.#owner.optionsOf(task);
       if (tag) return this.#owner.within(task, () => tag(task.item as never, task.index));
     } catch (error) {
       this.#owner.doomed(error as Error, task);
