@@ -76,11 +76,15 @@ export class Feed {
     return this.#length === undefined ? undefined : Math.max(0, this.#length - this.#pulled);
   }
 
-  /** Returns up to `limit` items. */
-  take(limit: number): Batch {
+  /**
+   * Returns up to `limit` items.
+   *
+   * @param isAlone - whether no other tasks run before these, so that an error of the next item need not wait for them
+   */
+  take(limit: number, isAlone: boolean): Batch {
     if (this.#isStopped) return [];
     if (!this.#isAsync && !this.#events.onStart) {
-      return this.#context.run(() => this.#takeNow(limit));
+      return this.#context.run(() => this.#takeNow(limit, isAlone));
     }
     const tasks = this.#ready.splice(0, limit);
     if (tasks.length < limit && !this.#isOver && this.#events.mayPull() > 0) {
@@ -108,7 +112,7 @@ export class Feed {
     void this.#context.run(() => close(this.#iterator));
   }
 
-  #takeNow(limit: number): Batch {
+  #takeNow(limit: number, isAlone: boolean): Batch {
     if (this.#problem) return this.#tellProblem(this.#problem);
     const first = this.#pulled;
     const isSelective = this.#events.admitter() !== undefined;
@@ -127,9 +131,10 @@ export class Feed {
         if (isSelective) {
           const task = this.#admit(next);
           if (task) tasks.push(task);
-        } else if (this.#isItem(next)) {
-          items.push(next.value);
-          areBrief &&= isBrief(next.value);
+        } else if (!this.#isEnd(next)) {
+          const item = this.#checked(next.value);
+          items.push(item);
+          areBrief &&= isBrief(item);
         }
       }
     } catch (error) {
@@ -138,7 +143,8 @@ export class Feed {
     const fresh = new FreshItems(first, items);
     const batch = isSelective ? tasks : areBrief ? fresh : tasksOf(fresh);
     // The items before the error run first.
-    return this.#problem && batch.length === 0 ? this.#tellProblem(this.#problem) : batch;
+    if (this.#problem && isAlone && batch.length === 0) return this.#tellProblem(this.#problem);
+    return batch;
   }
 
   #tellProblem({ error }: { readonly error: unknown }): Batch {
@@ -200,21 +206,23 @@ export class Feed {
   }
 
   #admit(next: IteratorResult<unknown>): Task | undefined {
-    if (!this.#isItem(next)) return undefined;
-    const task = freshTask(this.#pulled - 1, next.value);
+    if (this.#isEnd(next)) return undefined;
+    const item = this.#checked(next.value);
+    const task = freshTask(this.#pulled - 1, item);
     const admitter = this.#events.admitter();
     return admitter ? admitter.admit(task) : task;
   }
 
-  /** Checks and counts the item. Returns `false` at the end. */
-  #isItem(next: IteratorResult<unknown>): boolean {
-    if (next.done) {
-      this.#isOver = true;
-      return false;
-    }
+  #isEnd({ done }: IteratorResult<unknown>): boolean {
+    if (done) this.#isOver = true;
+    return Boolean(done);
+  }
+
+  /** Counts the item and returns it. @throws TypeError when it is not a JSON value */
+  #checked(item: unknown): unknown {
     this.#pulled += 1;
-    checkItem(next.value, this.#pulled - 1);
-    return true;
+    checkItem(item, this.#pulled - 1);
+    return item;
   }
 
   /** Settles as `promise` does, or resolves with `undefined` once the feed is stopped: the source may never answer. */

@@ -161,7 +161,8 @@ export class Scheduler implements TaskOwner {
     const waiting = this.#waiting.take(limit);
     // Known results are delivered while the feed pulls. This count keeps the call from ending in between.
     this.#open.add(1);
-    const fed = waiting.length < limit ? this.#feed.take(limit - waiting.length) : [];
+    const { length } = waiting;
+    const fed = length < limit ? this.#feed.take(limit - length, length === 0) : [];
     this.#open.add(fed.length - 1);
     const pulled = joined(waiting, fed);
     // Pulling can end the call: by an item that cannot be pulled, or by a known result.
