@@ -239,14 +239,7 @@ export function checkRunDefaults(base: ParallelOptions): void {
   }
 }
 
-const OF_MANY_ITEMS = [
-  "onStart",
-  "onFinish",
-  "dedupe",
-  "journal",
-  "progress",
-  "trace",
-] as const satisfies readonly (keyof ParallelOptions)[];
+const OF_MANY_ITEMS = ["onStart", "onFinish", "dedupe", "journal", "progress", "trace"] as const;
 
 /** @throws TypeError for anything but a whole number from 1 to MAX_CONCURRENCY */
 export function checkConcurrency(count: unknown): number {

@@ -155,7 +155,11 @@ function compile(): string {
 describe("the README", () => {
   const readme = readFileSync(path.join(ROOT, "README.md"), "utf8");
   /** The first cells of all tables, without arguments: `onStart(item, index)` becomes onStart. */
-  const named = new Set(Array.from(readme.matchAll(/^\| `(\w+)/gm), (match) => match[1]));
+  const named = new Set(
+    Array.from(readme.matchAll(/^\| (`[^|]+)\|/gm), ([, cell]) =>
+      Array.from(cell!.matchAll(/`(\w+)/g), (match) => match[1]),
+    ).flat(),
+  );
 
   test("lists every option", () => {
     let known = "";
