@@ -34,7 +34,7 @@ const parallel = new Parallel(new Jobs(), {
 
 const LONGEST_BODY_BYTES = 64 * 1024;
 
-/** Anything but the result of an item. */
+/** An answer other than the result of an item. */
 class Refusal extends Error {
   readonly status: number;
 
@@ -61,26 +61,26 @@ async function answer(request: IncomingMessage, response: ServerResponse): Promi
     reply(response, 200, await parallel.run(job, { signal: gone.signal }));
   } catch (error) {
     if (gone.signal.aborted) return;
-    if (error instanceof Refusal) reply(response, error.status, error.message);
-    else if (error instanceof QueueFullError) reply(response, 503, "Busy, try again", 1);
-    else if (error instanceof ItemTimeoutError) reply(response, 504, "This takes too long");
-    else {
-      process.stderr.write(`server: ${request.url}: ${String(error)}\n`);
-      reply(response, 500, "Something went wrong");
-    }
+    const { status, message } = refusalOf(error);
+    if (status === 503) response.setHeader("retry-after", 1);
+    reply(response, status, message);
   }
 }
 
-function reply(response: ServerResponse, status: number, body: string, retryAfter?: number): void {
-  response.statusCode = status;
-  response.setHeader(
-    "content-type",
-    body.startsWith("<") ? "text/html; charset=utf-8" : "text/plain; charset=utf-8",
-  );
-  if (retryAfter !== undefined) response.setHeader("retry-after", retryAfter);
-  // Or a client that keeps its connection would hold up the end of the server.
+function refusalOf(error: unknown): Refusal {
+  if (error instanceof Refusal) return error;
+  if (error instanceof QueueFullError) return new Refusal(503, "Busy, try again");
+  if (error instanceof ItemTimeoutError) return new Refusal(504, "This takes too long");
+  process.stderr.write(`server: ${String(error)}\n`);
+  return new Refusal(500, "Something went wrong");
+}
+
+function reply(response: ServerResponse, status: number, body: string): void {
+  const type = body.startsWith("<") ? "text/html" : "text/plain";
+  response.setHeader("content-type", `${type}; charset=utf-8`);
+  // A client that keeps its connection would hold up the end of the server.
   if (!server.listening) response.setHeader("connection", "close");
-  response.end(body);
+  response.writeHead(status).end(body);
 }
 
 async function stop(): Promise<void> {
