@@ -11,6 +11,7 @@ const BENCHES = [
   "memory",
   "payload",
   "preload",
+  "serve",
   "start",
 ];
 

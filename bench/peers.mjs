@@ -12,7 +12,7 @@ export const processPools = {
   tinypool: (...args) => tinypool("child_process", ...args),
   "jest-worker": (...args) => jestWorker(false, ...args),
   workerpool: (...args) => workerpool("process", ...args),
-  /** Runs only `double`, as do the two below. */
+  /** Runs only `double` and `busy`; the two below run only `double`. */
   async poolifier(job, width) {
     const { FixedClusterPool } = await import("poolifier");
     const pool = new FixedClusterPool(width, path("poolifier.cjs"));

@@ -4,4 +4,7 @@
  */
 const { ClusterWorker } = require("poolifier");
 
-module.exports = new ClusterWorker({ double: require("./double.cjs") });
+module.exports = new ClusterWorker({
+  busy: require("./busy.cjs"),
+  double: require("./double.cjs"),
+});
