@@ -1,5 +1,5 @@
 /** The room of a pool whose children write ledgers: one file in the scratch directory holds those of all slots. */
-import { closeSync, constants, openSync, writeSync } from "node:fs";
+import { closeSync, constants, openSync, unlinkSync, writeSync } from "node:fs";
 import path from "node:path";
 import { LedgerReader } from "../wire/ledger-reader.js";
 import { type Ledger, LEDGER_FILE } from "../wire/ledger.js";
@@ -43,8 +43,15 @@ export class LedgerRoom extends ScratchRoom {
   }
 
   override async remove(): Promise<void> {
-    if (this.#fd !== -1) closeSync(this.#fd);
-    this.#fd = -1;
+    if (this.#fd !== -1) {
+      closeSync(this.#fd);
+      this.#fd = -1;
+      try {
+        unlinkSync(`${this.directory}/${LEDGER_FILE}`);
+      } catch {
+        // Somebody else has removed it, or the removal of the directory says why it cannot be removed.
+      }
+    }
     await super.remove();
   }
 }

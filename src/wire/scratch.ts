@@ -2,7 +2,7 @@
  * The scratch directory of one call or pool, where children write results: creates it, removes it, and removes those
  * left behind by killed owners. Its name is `forkmap-` and the mark of its owner.
  */
-import { existsSync, realpathSync, rmSync } from "node:fs";
+import { existsSync, realpathSync, rmdirSync, rmSync } from "node:fs";
 import { readdir, rm } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import path from "node:path";
@@ -14,44 +14,45 @@ import { shortageOf } from "../system/shortage.js";
 export class Scratch {
   /** Known before the directory exists, so that the process that removes it if we are killed can be informed first. */
   readonly directory: string;
-  #cleanup: (() => Promise<void>) | undefined;
+  #isOpen = false;
 
   constructor(root = tmpdir()) {
     this.directory = path.join(path.resolve(root), ownedName());
   }
 
-  /** Creates the directory, accessible to this user only (0700); fails if it exists. */
+  /**
+   * Creates the directory, accessible to this user only (0700); fails if it exists. Synchronously, here and in `remove`:
+   * each round trip through the thread pool takes as long as both together.
+   */
   async open(): Promise<void> {
     const root = path.dirname(this.directory);
     assertAllowed("fs.write", "writing to the scratch directory", root);
     await sweepOnce(root);
     try {
-      const tmp = await loadTmp(root);
-      const { cleanup } = await tmp.dir({
-        tmpdir: root,
-        name: path.basename(this.directory),
-        mode: 0o700,
-        unsafeCleanup: true,
-      });
-      this.#cleanup = cleanup;
+      tmp ??= await loadTmp(root);
+      tmp.dirSync({ tmpdir: root, name: path.basename(this.directory), mode: 0o700, keep: true });
     } catch (cause) {
       throw scratchError(root, cause);
     }
+    this.#isOpen = true;
     atExit(this.directory);
   }
 
   async remove(): Promise<void> {
-    const cleanup = this.#cleanup;
-    this.#cleanup = undefined;
+    if (!this.#isOpen) return;
+    this.#isOpen = false;
     atHand.delete(this.directory);
     try {
-      await cleanup?.();
-    } catch (error) {
-      // Another process or the user has removed the directory already.
-      if ((error as NodeJS.ErrnoException).code !== "ENOENT") throw error;
+      rmdirSync(this.directory);
+    } catch {
+      // Usually ENOTEMPTY; or another process or the user has removed the directory already.
+      await rm(this.directory, { recursive: true, force: true });
     }
   }
 }
+
+/** tmp-promise, once it is loaded. */
+let tmp: Awaited<ReturnType<typeof loadTmp>> | undefined;
 
 /** Loads tmp-promise. It resolves TMPDIR when it is loaded; with `scratchRoot` that directory need not exist. */
 async function loadTmp(root: string) {
