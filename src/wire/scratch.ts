@@ -2,7 +2,7 @@
  * The scratch directory of one call or pool, where children write results: creates it, removes it, and removes those
  * left behind by killed owners. Its name is `forkmap-` and the mark of its owner.
  */
-import { existsSync, realpathSync, rmdirSync, rmSync } from "node:fs";
+import { mkdirSync, rmdirSync, rmSync } from "node:fs";
 import { readdir, rm } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import path from "node:path";
@@ -29,8 +29,7 @@ export class Scratch {
     assertAllowed("fs.write", "writing to the scratch directory", root);
     await sweepOnce(root);
     try {
-      tmp ??= await loadTmp(root);
-      tmp.dirSync({ tmpdir: root, name: path.basename(this.directory), mode: 0o700, keep: true });
+      mkdirSync(this.directory, { mode: 0o700 });
     } catch (cause) {
       throw scratchError(root, cause);
     }
@@ -48,21 +47,6 @@ export class Scratch {
       // Usually ENOTEMPTY; or another process or the user has removed the directory already.
       await rm(this.directory, { recursive: true, force: true });
     }
-  }
-}
-
-/** tmp-promise, once it is loaded. */
-let tmp: Awaited<ReturnType<typeof loadTmp>> | undefined;
-
-/** Loads tmp-promise. It resolves TMPDIR when it is loaded; with `scratchRoot` that directory need not exist. */
-async function loadTmp(root: string) {
-  const { TMPDIR } = process.env;
-  if (TMPDIR === undefined || existsSync(TMPDIR)) return await import("tmp-promise");
-  try {
-    process.env["TMPDIR"] = realpathSync(root);
-    return await import("tmp-promise");
-  } finally {
-    process.env["TMPDIR"] = TMPDIR;
   }
 }
 
