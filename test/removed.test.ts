@@ -17,7 +17,7 @@ it.each([
   mkdirSync(own, { recursive: true });
   for (const name of ["dist", "package.json"])
     cpSync(path.join(ROOT, name), path.join(own, name), { recursive: true });
-  for (const name of ["tmp-promise", "koffi", "fast-json-stable-stringify"])
+  for (const name of ["koffi", "fast-json-stable-stringify"])
     symlinkSync(path.join(ROOT, "node_modules", name), path.join(modules, name));
   const script = path.join(folder, "removed.mjs");
   cpSync(fixture("programs/removed.mjs"), script);

@@ -89,13 +89,14 @@ export class Pools {
         await this.#openShared();
         return;
       }
+      const launching = outside(() => this.#launch.ready());
       // A child imports this package with its worker's module but rarely has calls, so the pool is not loaded with the
       // package; here it is loaded while the first child starts.
-      const [{ SlotPool }] = await Promise.all([
-        import("../pool/slot-pool.js"),
-        outside(() => this.#launch.ready()),
-      ]);
-      this.#SlotPool = SlotPool;
+      if (!this.#SlotPool) {
+        const [{ SlotPool }] = await Promise.all([import("../pool/slot-pool.js"), launching]);
+        this.#SlotPool = SlotPool;
+      }
+      await launching;
     } catch (cause) {
       const shortage = cause instanceof ParallelError ? undefined : shortageOf(cause);
       if (shortage === undefined) throw cause;

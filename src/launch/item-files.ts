@@ -24,13 +24,16 @@ interface ItemFile {
 export class ItemFiles {
   readonly longerThan = LONGEST_INLINE;
   readonly #directory: string;
+  readonly #makeDirectory: () => void;
   readonly #isCut: boolean;
   readonly #inUse = new Map<string, ItemFile>();
   #free: ItemFile[] = [];
   #made = 0;
 
-  constructor(directory: string, { isCut = false }: ItemFileUse = {}) {
+  /** @param makeDirectory - called before the first file is made */
+  constructor(directory: string, makeDirectory: () => void, { isCut = false }: ItemFileUse = {}) {
     this.#directory = directory;
+    this.#makeDirectory = makeDirectory;
     this.#isCut = isCut;
   }
 
@@ -59,6 +62,7 @@ export class ItemFiles {
   }
 
   #make(payable: Payable): LongItem {
+    if (this.#made === 0) this.#makeDirectory();
     this.#made += 1;
     return this.#write({ path: `${this.#directory}/item-${this.#made}`, size: 0 }, payable, "wx");
   }

@@ -46,7 +46,7 @@ export interface RoomOptions {
 
 /** What a launcher provides for the children of one pool: scratch directory, ledgers, channels. */
 export interface Room {
-  /** The scratch directory; empty when the children need none. */
+  /** The scratch directory, which may not exist yet; empty when the children need none. */
   readonly directory: string;
   readonly items: LongItems;
   /** Whether this process always reads the children's stderr, and passes it on when `output` is "inherit". */

@@ -1,10 +1,9 @@
-/** The room of a pool whose children write ledgers: one file in the scratch directory holds those of all slots. */
-import { closeSync, constants, openSync, writeSync } from "node:fs";
-import path from "node:path";
+/** The room of a pool whose children write ledgers: one file beside the scratch directory holds those of all slots. */
+import { closeSync, constants, openSync, unlinkSync, writeSync } from "node:fs";
+import { ledgerFile } from "../wire/child-files.js";
 import { LedgerReader } from "../wire/ledger-reader.js";
-import { type Ledger, LEDGER_FILE } from "../wire/ledger.js";
+import type { Ledger } from "../wire/ledger.js";
 import type { LedgerShape } from "../wire/protocol.js";
-import { scratchError } from "../wire/scratch.js";
 import { type Guard, ScratchRoom } from "./scratch-room.js";
 
 export class LedgerRoom extends ScratchRoom {
@@ -16,16 +15,10 @@ export class LedgerRoom extends ScratchRoom {
     this.#shape = shape;
   }
 
-  override async open(): Promise<void> {
-    await super.open();
-    try {
-      // O_EXCL: the file must not exist yet, and a link is not followed.
-      const flags = constants.O_RDWR | constants.O_CREAT | constants.O_EXCL;
-      this.#fd = openSync(`${this.directory}/${LEDGER_FILE}`, flags, 0o600);
-    } catch (cause) {
-      await this.remove();
-      throw scratchError(path.dirname(this.directory), cause);
-    }
+  protected override furnish(): void {
+    // O_EXCL: the file must not exist yet, and a link is not followed.
+    const flags = constants.O_RDWR | constants.O_CREAT | constants.O_EXCL;
+    this.#fd = openSync(ledgerFile(this), flags, 0o600);
   }
 
   /**
@@ -43,8 +36,15 @@ export class LedgerRoom extends ScratchRoom {
   }
 
   override async remove(): Promise<void> {
-    if (this.#fd !== -1) closeSync(this.#fd);
-    this.#fd = -1;
+    if (this.#fd !== -1) {
+      closeSync(this.#fd);
+      this.#fd = -1;
+      try {
+        unlinkSync(ledgerFile(this));
+      } catch {
+        // Another process or the user has removed it already.
+      }
+    }
     await super.remove();
   }
 }

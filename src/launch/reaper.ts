@@ -5,6 +5,7 @@
  */
 import { type ChildProcess, spawn } from "node:child_process";
 import type { Writable } from "node:stream";
+import { LEDGER_SUFFIX } from "../wire/child-files.js";
 
 /**
  * POSIX sh. Reads `+ pid`, `- pid` (watch, forget), `d directory`, `f directory` (guard, unguard); a directory is the
@@ -27,7 +28,7 @@ while IFS= read -r line; do
   esac
 done
 for pid in $pids; do kill -s KILL -- "-$pid"; done
-for directory in "$@"; do rm -rf -- "$directory"; done
+for directory in "$@"; do rm -rf -- "$directory" "$directory${LEDGER_SUFFIX}"; done
 # A child may have been writing when the first one ran.
 for directory in "$@"; do rm -rf -- "$directory"; done
 `;

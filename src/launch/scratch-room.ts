@@ -1,8 +1,10 @@
 /** The room of a pool whose children are processes: a scratch directory, and in it the files of long items. */
-import { Scratch } from "../wire/scratch.js";
+import path from "node:path";
+import { LaunchError } from "../errors.js";
+import { Scratch, scratchError } from "../wire/scratch.js";
 import { ItemFiles, type ItemFileUse } from "./item-files.js";
 
-/** Removes a directory should this process be killed. */
+/** Removes a directory, and the ledger beside it, should this process be killed. */
 export interface Guard {
   guard(directory: string): void;
   unguard(directory: string): void;
@@ -16,22 +18,30 @@ export class ScratchRoom {
   constructor(root: string | undefined, guard: Guard, use?: ItemFileUse) {
     this.#scratch = new Scratch(root);
     this.#guard = guard;
-    this.items = new ItemFiles(this.#scratch.directory, use);
+    this.items = new ItemFiles(this.directory, () => this.#scratch.make(), use);
   }
 
   get directory(): string {
     return this.#scratch.directory;
   }
 
-  async open(): Promise<void> {
+  /** @param needsDirectory - whether the directory is made now, and not once an item or a result is written into it */
+  async open(needsDirectory: boolean): Promise<void> {
     this.#guard.guard(this.directory);
     try {
       await this.#scratch.open();
+      this.furnish();
+      if (needsDirectory) this.#scratch.make();
     } catch (error) {
-      this.#guard.unguard(this.directory);
-      throw error;
+      await this.remove().catch(() => {});
+      throw error instanceof LaunchError
+        ? error
+        : scratchError(path.dirname(this.directory), error);
     }
   }
+
+  /** Makes what any child needs. */
+  protected furnish(): void {}
 
   async remove(): Promise<void> {
     await this.#scratch.remove();

@@ -72,7 +72,9 @@ export function makeSlotHost(room: Room, options: SlotPoolOptions, siblings: Sib
   const isOneItem = maxItemsPerChild === 1;
   const shape = isOneItem ? ONE_ITEM : MANY_ITEMS;
   return {
-    ...siblings,
+    isBusyBeside: siblings.isBusyBeside,
+    isHopeless: siblings.isHopeless,
+    onFree: siblings.onFree,
     isOneItem,
     maxItemsPerChild,
     capacity: shape.times,

@@ -21,9 +21,13 @@ export function ownedName(): string {
 
 /** Returns a new mark of this process. */
 export function ownerMark(): string {
-  const start = look(process.pid)?.start ?? "unknown";
-  return `${process.pid}-${monotonicNanoseconds()}-${start}-${place()}`;
+  const { pid } = process;
+  // Read once, as every call makes a mark; but a forked child has this variable of its fork server.
+  if (self?.pid !== pid) self = { pid, start: look(pid)?.start ?? "unknown" };
+  return `${pid}-${monotonicNanoseconds()}-${self.start}-${place()}`;
 }
+
+let self: { readonly pid: number; readonly start: string } | undefined;
 
 export interface Owner {
   readonly pid: number;

@@ -38,9 +38,6 @@ export const BLANK = "\u0002";
 /** Bytes that stay available for each item in the child, however full the ledger is: enough to name a file or buffer. */
 export const ENTRY_BYTES = 72;
 
-/** Name of the file in a pool's scratch directory. */
-export const LEDGER_FILE = "ledger";
-
 /** Returns the code of the character, one of the 94 visible ones of ASCII, that begins the entry of an item. */
 export function checkCode(seq: number): number {
   return 0x21 + (seq % 94);

@@ -3,7 +3,16 @@
  * a link, and is complete before a message or the ledger mentions it, so a half-written file is never read.
  */
 import { isAscii } from "node:buffer";
-import { closeSync, openSync, read, readSync, unlinkSync, writeSync } from "node:fs";
+import {
+  closeSync,
+  lstatSync,
+  mkdirSync,
+  openSync,
+  read,
+  readSync,
+  unlinkSync,
+  writeSync,
+} from "node:fs";
 import { promisify } from "node:util";
 import { parse, stringify } from "../system/json.js";
 
@@ -48,6 +57,25 @@ export function readLongItem(long: LongItem): unknown {
 /** Returns about how many bytes a long item takes. */
 export function sizeOf(long: LongItem): number {
   return "file" in long ? long.size : long.text.length;
+}
+
+/**
+ * Makes the scratch directory, accessible to this user only (0700), unless it exists: this process or a child makes it
+ * when it first has something to write there, and others may do so at the same time.
+ *
+ * @param user - id of the user that owns it; undefined on Windows, which has no such ids
+ * @throws also if what exists is not such a directory, as somebody else has made it
+ */
+export function makeDirectory(directory: string, user = process.geteuid?.()): void {
+  try {
+    mkdirSync(directory, { mode: 0o700 });
+  } catch (error) {
+    if ((error as NodeJS.ErrnoException).code !== "EEXIST") throw error;
+  }
+  if (user === undefined) return;
+  const found = lstatSync(directory);
+  if (found.isDirectory() && found.uid === user && (found.mode & 0o077) === 0) return;
+  throw new Error(`${directory} is not a directory that only this user can access`);
 }
 
 /**

@@ -74,7 +74,7 @@ export interface LedgerShape {
 export interface Start {
   readonly num: number;
   readonly generation: number;
-  /** The scratch directory of the pool: the child's ledger, channel and files. Empty for a thread without a host. */
+  /** The scratch directory of the pool, for the child's channel and files. Empty for a thread without a host. */
   readonly directory: string;
   readonly shape: LedgerShape;
   /** Position of the child's ledger in the ledger file, `num` unless given. */

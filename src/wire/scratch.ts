@@ -1,8 +1,8 @@
 /**
- * The scratch directory of one call or pool, where children write results: creates it, removes it, and removes those
- * left behind by killed owners. Its name is `forkmap-` and the mark of its owner.
+ * The scratch directory of one call or pool, where children write what is too long for their ledgers: creates it when it is
+ * needed, removes it, and removes those left behind by killed owners. Its name is `forkmap-` and the mark of its owner.
  */
-import { existsSync, realpathSync, rmSync } from "node:fs";
+import { lstatSync, rmdirSync, rmSync } from "node:fs";
 import { readdir, rm } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import path from "node:path";
@@ -10,58 +10,56 @@ import { LaunchError } from "../errors.js";
 import { OWNED_PREFIX, ownedName, ownerOf } from "../system/owner.js";
 import { assertAllowed } from "../system/permission.js";
 import { shortageOf } from "../system/shortage.js";
+import { LEDGER_SUFFIX, ledgerFile } from "./child-files.js";
+import { makeDirectory } from "./payload.js";
 
 export class Scratch {
   /** Known before the directory exists, so that the process that removes it if we are killed can be informed first. */
   readonly directory: string;
-  #cleanup: (() => Promise<void>) | undefined;
+  #isOpen = false;
+  #isMade = false;
 
   constructor(root = tmpdir()) {
     this.directory = path.join(path.resolve(root), ownedName());
   }
 
-  /** Creates the directory, accessible to this user only (0700); fails if it exists. */
+  /** Called before anything is made in the root. */
   async open(): Promise<void> {
     const root = path.dirname(this.directory);
     assertAllowed("fs.write", "writing to the scratch directory", root);
     await sweepOnce(root);
-    try {
-      const tmp = await loadTmp(root);
-      const { cleanup } = await tmp.dir({
-        tmpdir: root,
-        name: path.basename(this.directory),
-        mode: 0o700,
-        unsafeCleanup: true,
-      });
-      this.#cleanup = cleanup;
-    } catch (cause) {
-      throw scratchError(root, cause);
-    }
+    this.#isOpen = true;
     atExit(this.directory);
   }
 
+  /** Makes the directory, unless it is made. */
+  make(): void {
+    if (this.#isMade) return;
+    makeDirectory(this.directory);
+    this.#isMade = true;
+  }
+
+  /** Synchronously, if it is empty: a round trip through the thread pool takes longer than to remove it. */
   async remove(): Promise<void> {
-    const cleanup = this.#cleanup;
-    this.#cleanup = undefined;
+    if (!this.#isOpen) return;
+    this.#isOpen = false;
     atHand.delete(this.directory);
+    if (!isThere(this.directory)) return;
     try {
-      await cleanup?.();
-    } catch (error) {
-      // Another process or the user has removed the directory already.
-      if ((error as NodeJS.ErrnoException).code !== "ENOENT") throw error;
+      rmdirSync(this.directory);
+    } catch {
+      // Usually ENOTEMPTY.
+      await rm(this.directory, { recursive: true, force: true });
     }
   }
 }
 
-/** Loads tmp-promise. It resolves TMPDIR when it is loaded; with `scratchRoot` that directory need not exist. */
-async function loadTmp(root: string) {
-  const { TMPDIR } = process.env;
-  if (TMPDIR === undefined || existsSync(TMPDIR)) return await import("tmp-promise");
+/** Most calls have no directory. To look takes less time than the error of `rmdirSync`. */
+function isThere(directory: string): boolean {
   try {
-    process.env["TMPDIR"] = realpathSync(root);
-    return await import("tmp-promise");
-  } finally {
-    process.env["TMPDIR"] = TMPDIR;
+    return lstatSync(directory, { throwIfNoEntry: false }) !== undefined;
+  } catch {
+    return true;
   }
 }
 
@@ -87,6 +85,7 @@ function atExit(directory: string): void {
     process.once("exit", () => {
       for (const each of atHand) {
         try {
+          rmSync(ledgerFile({ directory: each }), { force: true });
           rmSync(each, { recursive: true, force: true });
         } catch {
           // A child is still writing: the fork server or the reaper removes the rest.
@@ -108,7 +107,7 @@ function sweepOnce(root: string): Promise<void> {
   return done;
 }
 
-/** Removes the scratch directories in `root` whose owner has certainly ended. */
+/** Removes the scratch directories and ledgers in `root` whose owner has certainly ended. */
 export async function sweep(root: string): Promise<void> {
   const names = await readdir(root).catch(() => []);
   await Promise.all(
@@ -120,7 +119,7 @@ export async function sweep(root: string): Promise<void> {
 }
 
 function isOrphan(name: string): boolean {
-  return (
-    name.startsWith(OWNED_PREFIX) && ownerOf(name.slice(OWNED_PREFIX.length))?.state === "gone"
-  );
+  if (!name.startsWith(OWNED_PREFIX)) return false;
+  const end = name.endsWith(LEDGER_SUFFIX) ? -LEDGER_SUFFIX.length : undefined;
+  return ownerOf(name.slice(OWNED_PREFIX.length, end))?.state === "gone";
 }

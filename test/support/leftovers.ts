@@ -44,7 +44,7 @@ export function children(machinery: readonly number[] = []): Process[] {
   return descendants().filter(({ pid }) => !machinery.includes(pid));
 }
 
-/** Returns the scratch directories of this process. */
+/** Returns the scratch directories of this process, and the ledgers beside them. */
 export function scratchDirectories(root = tmpdir()): string[] {
   return readdirSync(root).filter((name) => name.startsWith(`forkmap-${process.pid}-`));
 }

@@ -1,17 +1,15 @@
 /** Creates a directory for one test and removes it after the test. */
-import { mkdtempSync, rmSync } from "node:fs";
-import { tmpdir } from "node:os";
-import path from "node:path";
+import { dirSync } from "tmp-promise";
 import { afterEach } from "vitest";
 
-const made: string[] = [];
+const made: { removeCallback(): void }[] = [];
 
 export function temporaryDirectory(): string {
-  const directory = mkdtempSync(path.join(tmpdir(), "test-of-forkmap-"));
+  const directory = dirSync({ prefix: "test-of-forkmap", unsafeCleanup: true });
   made.push(directory);
-  return directory;
+  return directory.name;
 }
 
 afterEach(() => {
-  for (const directory of made.splice(0)) rmSync(directory, { recursive: true, force: true });
+  for (const directory of made.splice(0)) directory.removeCallback();
 });

@@ -83,17 +83,16 @@ describe.each([
 });
 
 function namesIn(scratchRoot: string): string[] {
-  return readdirSync(scratchRoot).flatMap((name) => readdirSync(path.join(scratchRoot, name)));
+  return readdirSync(scratchRoot, { recursive: true, encoding: "utf8" }).map((name) =>
+    path.basename(name),
+  );
 }
 
 /** Returns the bytes of the files, without the ledger. */
 function usedBytes(scratchRoot: string): number {
   let bytes = 0;
-  for (const name of readdirSync(scratchRoot)) {
-    const directory = path.join(scratchRoot, name);
-    for (const file of readdirSync(directory)) {
-      if (file !== "ledger") bytes += 512 * statSync(path.join(directory, file)).blocks;
-    }
+  for (const file of readdirSync(scratchRoot, { recursive: true, encoding: "utf8" })) {
+    if (!file.endsWith(".ledger")) bytes += 512 * statSync(path.join(scratchRoot, file)).blocks;
   }
   return bytes;
 }

@@ -12,7 +12,7 @@ import path from "node:path";
 import { ItemError, LaunchError, type Parallel } from "forkmap";
 import { describe, expect, it, type TestContext, vi } from "vitest";
 import { sweep } from "../../src/wire/scratch.js";
-import { Echo, Long } from "../fixtures/echo.mjs";
+import { Echo, EchoJson, Long } from "../fixtures/echo.mjs";
 import { Lingers } from "../fixtures/lingers.mjs";
 import { Stays } from "../fixtures/stays.mjs";
 import { ThrowsBelowZero } from "../fixtures/throws.mjs";
@@ -26,18 +26,19 @@ describe.each(["fork", "spawn"] as const)(
   (startMethod) => {
     it("is accessible only to this user, and so are the files in it", async () => {
       const scratchRoot = temporaryDirectory();
-      const files = temporaryDirectory();
-      const item = { begun: `${files}/begun`, go: `${files}/go`, padding: "x".repeat(20_000) };
+      const { begun, go } = signs();
+      const item = { begun, go, length: 100_000, padding: "x".repeat(20_000) };
       chmodSync(scratchRoot, 0o777);
       const umask = process.umask(0);
       const call = opened(new Lingers(), { startMethod, scratchRoot }).mapProcesses([item]);
       await vi.waitUntil(() => existsSync(item.begun), SOON);
       process.umask(umask);
 
-      const [name, ...more] = readdirSync(scratchRoot);
-      expect(more).toEqual([]);
+      const [name, ledger, ...more] = readdirSync(scratchRoot).toSorted();
+      expect([ledger, ...more]).toEqual([`${name}.ledger`]);
       expect(name).toMatch(new RegExp(`^forkmap-${process.pid}-\\d+-\\d+-[0-9a-f]{8}$`));
-      const directory = path.join(scratchRoot, name);
+      const directory = path.join(scratchRoot, name!);
+      expect(statSync(`${directory}.ledger`).mode & 0o7777).toBe(0o600);
       expect(statSync(directory).mode & 0o7777).toBe(0o700);
       const modes = readdirSync(directory).map(
         (file) => statSync(path.join(directory, file)).mode & 0o7777,
@@ -46,7 +47,81 @@ describe.each(["fork", "spawn"] as const)(
       expect(modes).toEqual([0o600, 0o600]);
 
       writeFileSync(item.go, "");
-      expect(await call).toEqual(["result"]);
+      expect(await call).toEqual(["x".repeat(100_000)]);
+      expect(readdirSync(scratchRoot)).toEqual([]);
+    });
+
+    it("is made by the first child with a long result, for this user only; before, there is a ledger", async () => {
+      const scratchRoot = temporaryDirectory();
+      const { begun, go, from } = signs();
+      writeFileSync(go, "");
+      const seen: string[][] = [];
+      const parallel = opened(new Lingers(), { startMethod, scratchRoot, concurrency: 1 });
+      const call = parallel.mapProcesses(
+        [
+          { begun, go, length: 5 },
+          { from, begun, go, length: 100_000 },
+        ],
+        {
+          onFinish: () => {
+            const names = readdirSync(scratchRoot).toSorted();
+            seen.push(names.map((name) => path.extname(name)));
+            seen.push(names.map((name) => modeOf(scratchRoot, name)));
+            writeFileSync(from, "");
+          },
+        },
+      );
+      expect((await call).map((text) => text.length)).toEqual([5, 100_000]);
+      expect(seen).toEqual([[".ledger"], ["600"], ["", ".ledger"], ["700", "600"]]);
+      expect(readdirSync(scratchRoot)).toEqual([]);
+    });
+
+    it.each(["a link", "open to others", "a file"])(
+      "is not used if somebody else has made it: %s",
+      async (what) => {
+        const scratchRoot = temporaryDirectory();
+        const { begun, go, from } = signs();
+        const parallel = opened(new Lingers(), { startMethod, scratchRoot });
+        const call = parallel.mapSettled([{ from, begun, go, length: 100_000 }]);
+        await vi.waitUntil(() => readdirSync(scratchRoot).length > 0, SOON);
+        const [ledger] = readdirSync(scratchRoot) as [string];
+        const planted = path.join(scratchRoot, path.basename(ledger, ".ledger"));
+        const target = temporaryDirectory();
+        if (what === "a link") symlinkSync(target, planted);
+        else if (what === "a file") writeFileSync(planted, "");
+        else mkdirSync(planted);
+        if (what === "open to others") chmodSync(planted, 0o777);
+        for (const file of [go, from]) writeFileSync(file, "");
+        const [{ reason }] = (await call) as [PromiseRejectedResult];
+        expect(reason).toBeInstanceOf(ItemError);
+        expect(reason.cause.message).toContain("is not a directory that only this user can access");
+        expect(readdirSync(target)).toEqual([]);
+        expect(readdirSync(scratchRoot)).toEqual([]);
+      },
+    );
+
+    it("is of one call: the long results of calls at the same time do not mix", async () => {
+      const scratchRoot = temporaryDirectory();
+      const parallel = opened(new EchoJson(), { startMethod, scratchRoot });
+      const calls = ["a", "b", "c"].map((letter) =>
+        Array.from({ length: 4 }, (_, i) => letter.repeat(100_000 + i)),
+      );
+      expect(await Promise.all(calls.map((items) => parallel.mapProcesses(items)))).toEqual(calls);
+      expect(readdirSync(scratchRoot)).toEqual([]);
+    });
+
+    it("of a call that was aborted after a long result is removed", async () => {
+      const scratchRoot = temporaryDirectory();
+      const { begun, go } = signs();
+      const parallel = opened(new Lingers(), { startMethod, scratchRoot });
+      const item = { begun, go, length: 100_000 };
+      const controller = new AbortController();
+      const aborted = parallel.mapProcesses([item], { signal: controller.signal });
+      await vi.waitUntil(() => existsSync(item.begun), SOON);
+      expect(readdirSync(scratchRoot)).toHaveLength(2);
+      controller.abort();
+      await rejection(aborted);
+      expect(readdirSync(scratchRoot)).toEqual([]);
     });
 
     it("is removed after success, failure and abort", async () => {
@@ -85,9 +160,8 @@ describe.each(["fork", "spawn"] as const)(
       const scratchRoot = temporaryDirectory();
       const counts: number[] = [];
       const onFinish = () => {
-        const [directory] = readdirSync(scratchRoot) as [string];
-        const files = readdirSync(path.join(scratchRoot, directory));
-        counts.push(files.filter((name) => name !== "ledger").length);
+        const [directory] = readdirSync(scratchRoot).toSorted() as [string];
+        counts.push(readdirSync(path.join(scratchRoot, directory)).length);
       };
       const items = ["a", "b", "c"].map((letter) => letter.repeat(20_000));
       await opened(new Echo(), { startMethod, scratchRoot, concurrency: 1 }).mapProcesses(items, {
@@ -233,6 +307,16 @@ describe("sweep", () => {
     await sweep(path.join(temporaryDirectory(), "missing"));
   });
 });
+
+/** Returns files for an item of `Lingers` and its test to wait for. */
+function signs(): { from: string; begun: string; go: string } {
+  const directory = temporaryDirectory();
+  return { from: `${directory}/from`, begun: `${directory}/begun`, go: `${directory}/go` };
+}
+
+function modeOf(directory: string, name: string): string {
+  return (statSync(path.join(directory, name)).mode & 0o7777).toString(8);
+}
 
 /** Kills a starting fork server once `root` contains anything; returns whether it did. */
 async function killedAtSight(parallel: Parallel<string, string>, root: string): Promise<boolean> {

@@ -10,7 +10,7 @@
  */
 import { rmSync } from "node:fs";
 import { parse } from "../../system/json.js";
-import { outputFile } from "../../wire/child-files.js";
+import { ledgerFile, outputFile } from "../../wire/child-files.js";
 import { CHANNEL_FD, MAX_CONCURRENCY, type Order, type StartRequest } from "../../wire/protocol.js";
 import type { WorkerSource } from "../../worker/worker-source.js";
 import { readLines, send } from "../items/channel.js";
@@ -252,7 +252,10 @@ export class ForkLoop {
       this.#reaper.reap(pid);
       this.#libc.kill(-pid, SIGKILL);
     }
-    for (const directory of this.#directories) rmSync(directory, { recursive: true, force: true });
+    for (const directory of this.#directories) {
+      rmSync(directory, { recursive: true, force: true });
+      rmSync(ledgerFile({ directory }), { force: true });
+    }
     this.#onEnd();
   }
 }

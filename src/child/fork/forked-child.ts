@@ -233,6 +233,7 @@ function redirectOutput(libc: Libc, start: Start): void {
   }
 }
 
-function ownLedger(libc: Libc, { directory, num, shape: { cellBytes } }: Start): LedgerMemory {
-  return { buffer: mapLedger(libc, directory, num * cellBytes, cellBytes), offset: 0 };
+function ownLedger(libc: Libc, start: Start): LedgerMemory {
+  const { cellBytes } = start.shape;
+  return { buffer: mapLedger(libc, start, start.num * cellBytes, cellBytes), offset: 0 };
 }

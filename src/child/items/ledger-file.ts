@@ -1,12 +1,12 @@
 /** The ledger of a child that was not forked and so has inherited no memory: opened from its file. */
-import { openSync } from "node:fs";
-import { LEDGER_FILE } from "../../wire/ledger.js";
+import { constants, openSync } from "node:fs";
+import { ledgerFile } from "../../wire/child-files.js";
 import type { Start } from "../../wire/protocol.js";
 import type { LedgerMemory } from "./ledger-writer.js";
 
 /** Maps the ledger for a child with many items. For one item, loading koffi would take longer than file writes. */
 export async function ledgerInFile(start: Start): Promise<LedgerMemory> {
-  const { directory, num, cell, payload, shape } = start;
+  const { num, cell, payload, shape } = start;
   const offset = (cell ?? num) * shape.cellBytes;
   if (!payload && process.platform === "linux") {
     try {
@@ -14,11 +14,11 @@ export async function ledgerInFile(start: Start): Promise<LedgerMemory> {
         import("./ledgers.js"),
         import("../libc.js"),
       ]);
-      return { buffer: mapLedger(loadLibc(), directory, offset, shape.cellBytes), offset: 0 };
+      return { buffer: mapLedger(loadLibc(), start, offset, shape.cellBytes), offset: 0 };
     } catch {
       // koffi could not be loaded.
     }
   }
-  const fd = openSync(`${directory}/${LEDGER_FILE}`, "r+");
+  const fd = openSync(ledgerFile(start), constants.O_RDWR | constants.O_NOFOLLOW);
   return { buffer: new ArrayBuffer(shape.cellBytes), offset: 0, file: { fd, offset } };
 }

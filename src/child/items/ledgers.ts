@@ -2,8 +2,9 @@
  * The ledgers of the fork server's children. For children with one item, the fork server maps the ledgers of all slots
  * of a call at once, so that a child needs no system call; a child with many items maps its own, larger one.
  */
-import { closeSync, openSync } from "node:fs";
-import { BEGUN, LEDGER_FILE } from "../../wire/ledger.js";
+import { closeSync, constants, openSync } from "node:fs";
+import { ledgerFile } from "../../wire/child-files.js";
+import { BEGUN } from "../../wire/ledger.js";
 import { MAX_CONCURRENCY, type Start } from "../../wire/protocol.js";
 import type { Libc } from "../libc.js";
 import type { LedgerMemory } from "./ledger-writer.js";
@@ -17,12 +18,13 @@ export class Ledgers {
   }
 
   /** Returns the ledger of a child with one item; `undefined` for others. */
-  memory({ directory, num, shape, payload }: Start): LedgerMemory | undefined {
+  memory(start: Start): LedgerMemory | undefined {
+    const { directory, num, shape, payload } = start;
     if (!payload) return undefined;
     let buffer = this.#mapped.get(directory);
     if (!buffer) {
       // May be longer than the file: the file holds a slot's ledger before the slot's first child starts.
-      buffer = mapLedger(this.#libc, directory, 0, MAX_CONCURRENCY * shape.cellBytes);
+      buffer = mapLedger(this.#libc, start, 0, MAX_CONCURRENCY * shape.cellBytes);
       this.#mapped.set(directory, buffer);
     }
     return { buffer, offset: num * shape.cellBytes };
@@ -41,14 +43,9 @@ export class Ledgers {
   }
 }
 
-/** Maps a part of the ledger file in a scratch directory. */
-export function mapLedger(
-  libc: Libc,
-  directory: string,
-  offset: number,
-  bytes: number,
-): ArrayBuffer {
-  const fd = openSync(`${directory}/${LEDGER_FILE}`, "r+");
+/** Maps a part of the ledger file of a pool. */
+export function mapLedger(libc: Libc, start: Start, offset: number, bytes: number): ArrayBuffer {
+  const fd = openSync(ledgerFile(start), constants.O_RDWR | constants.O_NOFOLLOW);
   try {
     return libc.mapFile(fd, offset, bytes);
   } finally {

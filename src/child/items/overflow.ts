@@ -5,10 +5,13 @@
 import { writeFileSync } from "node:fs";
 import type { MessagePort } from "node:worker_threads";
 import { endingFile, resultFile, wordFile } from "../../wire/child-files.js";
-import { type Payable, writePayload } from "../../wire/payload.js";
+import { makeDirectory, type Payable, writePayload } from "../../wire/payload.js";
 import { ENDING_LETTER, type Letter, type ResultPlace, type Start } from "../../wire/protocol.js";
 import type { LedgerWriter } from "./ledger-writer.js";
 import { ResultBuffers } from "./result-buffers.js";
+
+/** Taken before user code can change it: this process must not make the directory as another user than the parent. */
+const user = process.geteuid?.();
 
 export interface OverflowWriter {
   /** @throws when the result cannot be written */
@@ -22,6 +25,7 @@ export interface OverflowWriter {
 export class OverflowFileWriter implements OverflowWriter {
   readonly #start: Start;
   readonly #buffers: ResultBuffers | undefined;
+  #hasDirectory = false;
 
   constructor(start: Start, ledger: LedgerWriter) {
     this.#start = start;
@@ -30,16 +34,32 @@ export class OverflowFileWriter implements OverflowWriter {
   }
 
   result(seq: number, payable: Payable): ResultPlace {
+    this.#makeDirectory();
     const written = this.#buffers?.put(payable);
     return written ?? writePayload(resultFile(this.#start, seq), payable);
   }
 
   word(seq: number, json: string): boolean {
-    return isWritten(wordFile(this.#start, seq), json);
+    return this.#isWritten(wordFile(this.#start, seq), json);
   }
 
   ending(json: string): boolean {
-    return isWritten(endingFile(this.#start), json);
+    return this.#isWritten(endingFile(this.#start), json);
+  }
+
+  #isWritten(file: string, text: string): boolean {
+    try {
+      this.#makeDirectory();
+      writeFileSync(file, text, { flag: "wx", mode: 0o600 });
+      return true;
+    } catch {
+      return false;
+    }
+  }
+
+  #makeDirectory(): void {
+    if (!this.#hasDirectory) makeDirectory(this.#start.directory, user);
+    this.#hasDirectory = true;
   }
 }
 
@@ -73,14 +93,5 @@ export class OverflowPoster implements OverflowWriter {
 
   #post(letter: Letter, ...transfer: ArrayBuffer[]): void {
     this.#port.postMessage(letter, transfer);
-  }
-}
-
-function isWritten(file: string, text: string): boolean {
-  try {
-    writeFileSync(file, text, { flag: "wx", mode: 0o600 });
-    return true;
-  } catch {
-    return false;
   }
 }

@@ -55,7 +55,7 @@ export class Bench {
   }
 
   async open(): Promise<void> {
-    await this.#room.open();
+    await this.#room.open(true);
   }
 
   /** Starts a process for the caller alone, who closes it with `end`. */

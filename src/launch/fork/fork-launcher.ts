@@ -57,7 +57,7 @@ export class ForkLauncher implements Launcher {
 
   async makeRoom({ scratchRoot, shape, hasChannels }: RoomOptions): Promise<Room> {
     const room = new ForkRoom(scratchRoot, shape, this);
-    await room.open(hasChannels);
+    await room.open(hasChannels, this.#settings.readsOutput);
     return room;
   }
 

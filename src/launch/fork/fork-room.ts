@@ -38,8 +38,9 @@ export class ForkRoom implements Room {
     return this.#scratch.directory;
   }
 
-  async open(hasChannels: boolean): Promise<void> {
-    await this.#scratch.open();
+  /** @param readsOutput - whether the fork server makes FIFOs in the scratch directory */
+  async open(hasChannels: boolean, readsOutput: boolean): Promise<void> {
+    await this.#scratch.open(hasChannels || readsOutput);
     if (!hasChannels) return;
     this.#listener = net.createServer((socket) => this.#greet(socket));
     this.#listener.unref();

@@ -35,7 +35,7 @@ export class CommandLauncher implements Launcher {
 
   async makeRoom({ scratchRoot, shape }: RoomOptions): Promise<Room> {
     const scratch = new ScratchRoom(scratchRoot, this.#groups, { isCut: true });
-    await scratch.open();
+    await scratch.open(true);
     return new CommandRoom(scratch, shape, this.#settings, this.#groups);
   }
 

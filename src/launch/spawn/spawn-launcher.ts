@@ -65,7 +65,7 @@ export class SpawnLauncher implements Launcher, Guard {
     // A spawned child needs this permission to open its channel.
     if (hasChannels) assertAllowed("net", "a channel to a child of a pool");
     const room = new SpawnRoom(scratchRoot, shape, this);
-    await room.open();
+    await room.open(false);
     return room;
   }
 
