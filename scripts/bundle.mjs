@@ -27,7 +27,7 @@ const GROUPS = {
   parallel:
     /^(parallel|check-options|call\/(?!known-tasks).*|observe\/(diagnostics|stats|histogram)|launch\/(choices|outside)|pool\/batching)$/,
   wire: /^wire\/(error-record|payload|lines|ledger|child-files|result-buffers)$/,
-  heap: /^child\/(libc|fork\/(pack-heap|collect-garbage|young-generation))$/,
+  heap: /^child\/(koffi|libc|fork\/(pack-heap|collect-garbage|young-generation))$/,
   forks: /^child\/fork\/(?!fork-server-boot)/,
   child: /^child\/(items|find)\//,
   // Apart, so that the fork server is started before the pool is loaded.
