@@ -31,8 +31,8 @@ const GROUPS = {
   forks: /^child\/fork\/(?!fork-server-boot)/,
   child: /^child\/(items|find)\//,
   // Apart, so that the fork server is started before the pool is loaded.
+  pool: /^(pool\/(?!inline-pool).*|launch\/(fork\/(fork-room|fifo-pipes)|(ledger|scratch)-room|item-files|output-pipes)|wire\/(scratch|ledger-reader))$/,
   launch: /^(launch\/(?!spawn\/|thread\/|program\/|socket-pipes).*|wire\/(?!stable-json).*)$/,
-  pool: /^pool\/(?!inline-pool)/,
 };
 /** The constant with the place of its module; see src/wire/stack-frames.ts. */
 const PLACE = '"wire/stack-frames.js"';
