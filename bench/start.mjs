@@ -17,7 +17,13 @@ const NAMES = [
 const COLUMNS = ["first", "second", "later"];
 const PROGRAM = fileURLToPath(new URL("workers/start-program.mjs", import.meta.url));
 const OURS = "forkmap pool";
-const POOL_NAMES = [OURS, "forkmap pool, spawn", "tinypool", "piscina, threads"];
+const POOL_NAMES = [
+  OURS,
+  "forkmap pool, spawn",
+  "tinypool",
+  "tinypool, threads",
+  "piscina, threads",
+];
 const POOL_PROGRAM = fileURLToPath(new URL("workers/pool-start-program.mjs", import.meta.url));
 const SLOTS = harness.size([1, 8, 32], [1, 4]);
 const [FEWEST, MOST] = [SLOTS[0], SLOTS.at(-1)];
@@ -102,6 +108,14 @@ function reportPools() {
   }
 
   harness.heading("targets");
+  for (const slots of SLOTS) {
+    const [ours, theirs] = [OURS, "tinypool"].map((name) => ofPool("first result", slots, name));
+    harness.target(
+      `${OURS}, first result of ${slots} slots: no later than tinypool's (its time / ours)`,
+      ours && theirs && harness.ratio(theirs, ours),
+      harness.atLeast(1),
+    );
+  }
   for (const what of Object.keys(POOL_FIGURES)) {
     const [few, most] = [FEWEST, MOST].map((slots) => ofPool(what, slots, OURS));
     harness.target(

@@ -40,7 +40,8 @@ const MAY_IMPORT: Readonly<Record<string, readonly string[]>> = {
     "options",
     "worker",
   ],
-  "child/libc": [],
+  "child/koffi": [],
+  "child/libc": ["child/koffi"],
   // A child process that runs threads is their parent.
   "child/items": ["child/libc", "launch/thread", "options", "system", "wire", "worker"],
   "child/find": ["child/items", "system", "wire", "worker"],

@@ -13,6 +13,10 @@ const REPOSITORY = fileURLToPath(new URL("..", import.meta.url));
 const CAN_FORK =
   process.platform === "linux" && (process.arch === "x64" || process.arch === "arm64");
 
+function read(file: string): string {
+  return readFileSync(path.join(REPOSITORY, file), "utf8");
+}
+
 const ESM = `
 import { Parallel, ParallelWorker } from "forkmap";
 
@@ -131,6 +135,24 @@ describe("the packed package", { timeout: 180_000 }, () => {
     const own =
       /^(package\.json|LICENSE|CHANGELOG\.md|(bench\/)?README\.md|(dist|docs|examples)\/.*)$/;
     expect(files.filter((each) => !own.test(each))).toEqual([]);
+    // The separate modules that the chunks consist of.
+    expect(files).not.toContain("dist/wire/ledger.js");
+    expect(files).toContain("dist/wire/ledger.d.ts");
+  });
+
+  test("is loaded as three files, and keeps the comments and names of its source", () => {
+    const loaded = new Set<string>();
+    const load = (file: string) => {
+      if (loaded.has(file)) return;
+      loaded.add(file);
+      for (const [, name] of read(file).matchAll(/^(?:import|export) .* from '(\.[^']+)';$/gm))
+        load(path.join(path.dirname(file), name!));
+    };
+    load("dist/index.js");
+    const chunks = [...loaded].filter((file) => file !== "dist/index.js");
+    expect(chunks.toSorted()).toEqual(["dist/chunks/base.js", "dist/chunks/parallel.js"]);
+    expect(read("dist/chunks/parallel.js")).toContain("\nclass Scheduler {");
+    expect(read("dist/chunks/parallel.js")).toContain("* @remarks");
   });
 
   test("contains the files that its documents link to", () => {

@@ -14,6 +14,10 @@ const contenders = {
     const { processPools } = await import("../peers.mjs");
     return oneByOne(await processPools.tinypool("begin", slots));
   },
+  async "tinypool, threads"() {
+    const { threadPools } = await import("../peers.mjs");
+    return oneByOne(await threadPools.tinypool("begin", slots));
+  },
   async "piscina, threads"() {
     const { threadPools } = await import("../peers.mjs");
     return oneByOne(await threadPools.piscina("begin", slots));

@@ -4,7 +4,7 @@
  * together. The verbs of `Parallel` decide what becomes of results and errors; Pools decides where items run.
  */
 import { ClosedError, own } from "../errors.js";
-import type { LaunchChoice } from "../launch/launcher.js";
+import type { DeferredLaunch } from "../launch/launcher.js";
 import * as diagnostics from "../observe/diagnostics.js";
 import { Histogram } from "../observe/histogram.js";
 import { Meter, type ParallelStats, type QueueStats } from "../observe/stats.js";
@@ -42,7 +42,7 @@ export class Calls {
   readonly #isRerun: boolean;
   readonly #worker: AnyWorker<never, unknown>;
   readonly #name: string;
-  readonly #launch: LaunchChoice;
+  readonly #launch: DeferredLaunch;
   readonly #pools: Pools;
   readonly #options: ParallelOptions<never, never>;
   readonly #meter = new Meter();
@@ -61,7 +61,7 @@ export class Calls {
     worker: AnyWorker<never, unknown>,
     options: ParallelOptions<never, never>,
     isRerun: boolean,
-    launch: LaunchChoice,
+    launch: DeferredLaunch,
   ) {
     this.#isRerun = isRerun;
     this.#options = options;

@@ -3,7 +3,7 @@
  * sizes; what happens in a pool is in pool/.
  */
 import { LaunchError, ParallelError } from "../errors.js";
-import type { LaunchChoice } from "../launch/launcher.js";
+import type { DeferredLaunch } from "../launch/launcher.js";
 import { outside } from "../launch/outside.js";
 import type { Meter } from "../observe/stats.js";
 import {
@@ -23,7 +23,7 @@ import type { AnyWorker } from "../worker/worker.js";
 export class Pools {
   readonly #worker: AnyWorker<never, unknown>;
   readonly #options: ParallelOptions<never, never>;
-  readonly #launch: LaunchChoice;
+  readonly #launch: DeferredLaunch;
   readonly #meter: Meter;
   /** Slots of the shared pool; `undefined` if each call has its own. */
   #sharedSize: number | undefined;
@@ -41,7 +41,7 @@ export class Pools {
   constructor(
     worker: AnyWorker<never, unknown>,
     options: ParallelOptions<never, never>,
-    launch: LaunchChoice,
+    launch: DeferredLaunch,
     meter: Meter,
   ) {
     this.#worker = worker;
@@ -89,9 +89,10 @@ export class Pools {
         await this.#openShared();
         return;
       }
-      const launching = outside(() => this.#launch.ready());
       // A child imports this package with its worker's module but rarely has calls, so the pool is not loaded with the
-      // package; here it is loaded while the first child starts.
+      // package; here it is loaded while the first child starts, whose start it must not delay.
+      await this.#launch.load();
+      const launching = outside(() => this.#launch.ready());
       if (!this.#SlotPool) {
         const [{ SlotPool }] = await Promise.all([import("../pool/slot-pool.js"), launching]);
         this.#SlotPool = SlotPool;

@@ -213,14 +213,16 @@ export class RunQueue implements TaskOwner {
 
   /** Whether more wait than may; those that slots can take at once, when the pool is open, do not count. */
   #isOverfull(): boolean {
-    const { maxQueue = Infinity } = this.#plan;
-    const atOnce = this.#pool.isOpen ? 0 : this.#capacity;
-    return this.#waiting.size > maxQueue + atOnce;
+    return this.#queued > (this.#plan.maxQueue ?? Infinity);
+  }
+
+  get #queued(): number {
+    return this.#waiting.size - (this.#pool.isOpen ? 0 : this.#capacity);
   }
 
   #refuse(task: RunTask): void {
     this.#waiting.remove(task);
-    this.#fail(task, new QueueFullError(this.#waiting.size, this.#plan.maxQueue!));
+    this.#fail(task, new QueueFullError(this.#queued, this.#plan.maxQueue!));
   }
 
   /** How many more would not be refused. */

@@ -2,8 +2,7 @@
  * The C functions that Node does not offer, bound through koffi. Constants are those of Linux on x64 and arm64
  * (include/uapi in the kernel's source). Only the fork server and child processes load this.
  */
-import { createRequire } from "node:module";
-import type * as Koffi from "koffi";
+import { loadKoffi } from "./koffi.js";
 
 /** Addresses from `start` up to, not including, `end`. */
 export interface Range {
@@ -46,8 +45,8 @@ export interface Libc {
   free(address: number): void;
   /** Returns how many bytes are unused at the end of glibc's heap, and how many are free elsewhere; only with glibc. */
   heap(): { readonly unused: number; readonly freeBytes: number } | undefined;
-  /** Waits until one of `count` records of struct pollfd has an event. */
-  poll(records: Int32Array, count: number): number;
+  /** Waits until one of `count` records of struct pollfd has an event, for `ms` at most; -1 is for ever. */
+  poll(records: Int32Array, count: number, ms: number): number;
   /** Reaps a child: fills in its status (int) and struct rusage. */
   wait(pid: number, status: Int32Array, usage: Uint32Array): number;
   limit(resource: number, soft: number, hard: number): number;
@@ -144,7 +143,7 @@ export function loadLibc(): Libc {
 }
 
 function bind(): Libc {
-  const koffi = createRequire(import.meta.url)("koffi") as typeof Koffi;
+  const koffi = loadKoffi();
   // Memory for the arguments of calls; the defaults of 1 and 2 MiB would be part of every child.
   koffi.config({ ...koffi.config(), sync_stack_size: 64 * 1024, sync_heap_size: 64 * 1024 });
   const lib = koffi.load(null);
@@ -230,7 +229,7 @@ function bind(): Libc {
       const unused = Number(keepcost);
       return { unused, freeBytes: Number(fordblks) - unused };
     },
-    poll: (records, count) => poll(records, count, -1) as number,
+    poll: (records, count, ms) => poll(records, count, ms) as number,
     wait: (pid, status, usage) => wait4(pid, status, 0, usage) as number,
     limit(resource, soft, hard) {
       rlimit.writeBigUInt64LE(BigInt(soft), 0);

@@ -4,32 +4,32 @@
  */
 import type { ParallelOptions } from "../options.js";
 import type { Command } from "../worker/command-worker.js";
-import type { LaunchChoice, Launcher } from "./launcher.js";
+import type { DeferredLaunch, LaunchChoice, Launcher } from "./launcher.js";
 
 type Options = ParallelOptions<never, never>;
 
-export function processChoice(worker: object, options: Options): LaunchChoice {
+export function processChoice(worker: object, options: Options): DeferredLaunch {
   return new DeferredChoice(async () => {
     const { ProcessChoice } = await import("./process-choice.js");
     return new ProcessChoice(worker, options);
   });
 }
 
-export function commandChoice(command: Command, options: Options): LaunchChoice {
+export function commandChoice(command: Command, options: Options): DeferredLaunch {
   return new DeferredChoice(async () => {
     const { CommandChoice } = await import("./program/command-choice.js");
     return new CommandChoice(command, options);
   });
 }
 
-export function threadChoice(worker: object, options: Options): LaunchChoice {
+export function threadChoice(worker: object, options: Options): DeferredLaunch {
   return new DeferredChoice(async () => {
     const { ThreadChoice } = await import("./thread/thread-choice.js");
     return new ThreadChoice(worker, options);
   });
 }
 
-class DeferredChoice implements LaunchChoice {
+class DeferredChoice implements DeferredLaunch {
   readonly #load: () => Promise<LaunchChoice>;
   #loading: Promise<LaunchChoice> | undefined;
   #choice: LaunchChoice | undefined;
@@ -46,7 +46,7 @@ class DeferredChoice implements LaunchChoice {
     return this.#choice?.reason;
   }
 
-  async ready(): Promise<Launcher> {
+  async load(): Promise<void> {
     this.#loading ??= this.#load();
     try {
       this.#choice = await this.#loading;
@@ -54,7 +54,11 @@ class DeferredChoice implements LaunchChoice {
       this.#loading = undefined;
       throw error;
     }
-    return await this.#choice.ready();
+  }
+
+  async ready(): Promise<Launcher> {
+    await this.load();
+    return await this.#choice!.ready();
   }
 
   async close(): Promise<void> {

@@ -37,6 +37,11 @@ export interface LaunchChoice {
   close(): Promise<void>;
 }
 
+/** A choice whose code is loaded when it is first needed. */
+export interface DeferredLaunch extends LaunchChoice {
+  load(): Promise<void>;
+}
+
 export interface RoomOptions {
   readonly scratchRoot: string | undefined;
   readonly shape: LedgerShape;

@@ -2,6 +2,7 @@
 
 /** A bundler merges this module with the user's code, and may replace `import.meta.url` with anything. */
 const OWN_URL: string | undefined = import.meta.url;
+/** Where this module is in dist/; scripts/bundle.mjs, which joins our modules, replaces it by the file it puts it into. */
 const OWN_PLACE = "wire/stack-frames.js";
 
 /** URL of the folder with the compiled files of this library, ending in a slash; `undefined` in a bundle. */

@@ -4,9 +4,10 @@
  * another one.
  */
 import { existsSync, readFileSync } from "node:fs";
+import { createRequire } from "node:module";
 import path from "node:path";
 import { fileURLToPath, pathToFileURL } from "node:url";
-import { serialize } from "node:v8";
+import type * as V8 from "node:v8";
 import { WorkerModuleError } from "../errors.js";
 import { describe } from "../system/describe.js";
 import { throwInspectorDenial } from "../system/permission.js";
@@ -130,18 +131,23 @@ function ownFields(
     if (reason === undefined) sendable[field] = value;
     else unsendable[field] = { reason, likeness: likenessOf(value, hasArguments) };
   }
-  return { fields: serialize(sendable).toString("base64"), unsendable };
+  return { fields: v8().serialize(sendable).toString("base64"), unsendable };
 }
 
 function travelProblem(value: unknown): string | undefined {
   try {
     const reason = unsendableReason(value);
-    if (reason === undefined) serialize(value);
+    if (reason === undefined) v8().serialize(value);
     return reason;
   } catch (error) {
     // Also what a getter or a proxy of the user's threw.
     return error instanceof Error ? error.message : `reading it threw ${describe(error)}`;
   }
+}
+
+/** Loaded by the first call: children, which only import this package with their worker's module, rarely make one. */
+function v8(): typeof V8 {
+  return createRequire(import.meta.url)("node:v8") as typeof V8;
 }
 
 function unsendableReason(value: unknown, above: readonly unknown[] = []): string | undefined {

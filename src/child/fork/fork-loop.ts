@@ -21,6 +21,7 @@ import { type Libc, SIGKILL } from "../libc.js";
 import { ChildReaper } from "./child-reaper.js";
 import { ForkedChild } from "./forked-child.js";
 import type { Inherited } from "./inherited.js";
+import type { LaterSteps } from "./later-steps.js";
 import { SpareDescriptors } from "./spare-descriptors.js";
 
 interface Running {
@@ -34,6 +35,8 @@ interface Running {
 const POLLIN = 1;
 /** struct pollfd as two words: the descriptor, then requested events (lower half) and returned events (upper half). */
 const POLLFD_WORDS = 2;
+/** Without a request or an end of a child for so long, the fork server is idle. */
+const IDLE_MS = 50;
 const SIGSEGV = 11;
 const ENOMEM = 12;
 const EEXIST = 17;
@@ -56,7 +59,7 @@ export class ForkLoop {
   readonly #records = new Int32Array(POLLFD_WORDS * (MAX_CONCURRENCY + 1));
   readonly #reaper: ChildReaper;
   readonly #spare: SpareDescriptors;
-  readonly #onFork: () => void;
+  readonly #later: LaterSteps;
   readonly #onEnd: () => void;
 
   constructor(
@@ -64,11 +67,11 @@ export class ForkLoop {
     worker: LoadedWorker,
     source: WorkerSource,
     inherited: Inherited | undefined,
-    onFork: () => void,
+    later: LaterSteps,
     onEnd: () => void,
   ) {
     this.#libc = libc;
-    this.#onFork = onFork;
+    this.#later = later;
     this.#onEnd = onEnd;
     this.#ledgers = new Ledgers(libc);
     this.#spare = new SpareDescriptors(libc);
@@ -81,7 +84,11 @@ export class ForkLoop {
     this.#follow(lines);
     for (;;) {
       if (this.#forkAll()) return;
-      this.#libc.poll(this.#pollRecords(), this.#running.length + 1);
+      const patience = this.#later.arePending ? IDLE_MS : -1;
+      if (this.#libc.poll(this.#pollRecords(), this.#running.length + 1, patience) === 0) {
+        this.#later.onIdle();
+        continue;
+      }
       // From the end, because reaping removes an entry.
       for (let i = this.#running.length; i > 0; i -= 1) {
         if (this.#hasNews(i)) this.#reap(i - 1);
@@ -172,7 +179,7 @@ export class ForkLoop {
       } else {
         this.#running.push(running);
       }
-      this.#onFork();
+      this.#later.onFork(this.#queue.length > 0);
     }
     return false;
   }

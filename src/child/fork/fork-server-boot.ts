@@ -18,7 +18,7 @@ import type { WorkerSource } from "../../worker/worker-source.js";
 import type { AnyWorker } from "../../worker/worker.js";
 import { loadWorker, problemOf, problemOfExit } from "../find/load-worker.js";
 import { readLines, send } from "../items/channel.js";
-import { ExitListeners, guardRemovals } from "../items/exit-listeners.js";
+import { endServer, guardRemovals, keepExitListeners } from "../items/exit-listeners.js";
 import type { LoadedWorker } from "../items/runner-events.js";
 import { takeOverStdio } from "../items/stdio.js";
 import { atEnd, type EndHandler, watchExit } from "../items/watch-exit.js";
@@ -26,15 +26,13 @@ import { type Libc, loadLibc, SIGKILL } from "../libc.js";
 import { judgeDraws, recordDraws } from "./drawn-bytes.js";
 import { ForkLoop } from "./fork-loop.js";
 import { ForkSafety, type ForkVerdict } from "./fork-safety.js";
-import { HugePages } from "./huge-pages.js";
 import type { Inherited } from "./inherited.js";
-import { packCHeap } from "./pack-c-heap.js";
+import { LaterSteps } from "./later-steps.js";
 import { letHeapSpread } from "./pack-heap.js";
-import { rehearse } from "./rehearse.js";
 import { makeRandomRenewable } from "./renew.js";
 import { hideV8Threads } from "./v8-threads.js";
-import { warmUp } from "./warm-up.js";
-import { afterFork, letYoungGenerationGrow } from "./young-generation.js";
+import { warmUp, warmUpNetwork } from "./warm-up.js";
+import { letYoungGenerationGrow } from "./young-generation.js";
 
 /** Threads of a Node process with `--single-threaded --v8-pool-size=1` and nothing else: the same on 20, 22, 24 and 26. */
 const NODE_THREADS = 4;
@@ -74,6 +72,8 @@ async function boot(): Promise<void> {
   // Starts libuv's thread pool, whose threads are to be counted. `stat` needs no descriptor, so works if none is free.
   if (!existsSync("/proc/self/task")) giveUp("/proc is not mounted");
   await stat(".");
+  // Goes on during what follows, but ends before the worker is loaded, which may drop all microtasks.
+  const warmingUp = warmUp().catch(() => {});
   const threadsBefore = countThreads();
   if (threadsBefore > NODE_THREADS + poolThreads())
     giveUp(
@@ -97,34 +97,26 @@ async function boot(): Promise<void> {
     );
   }
 
+  await warmingUp;
   const safety = new ForkSafety(libc);
   const patience = Math.min(PENDING_PATIENCE_MS, order.startupTimeout / 2);
   let makeLoop: (inherited: Inherited | undefined) => ForkLoop;
   let isForkSafe: boolean;
-  let exitListeners: ExitListeners;
   try {
     const worker = await compiledWhole(() =>
       loadWorker(order.worker, ({ preload }) => safety.moduleLoaded(preload !== undefined)),
     );
     isForkSafe = declaresForkSafe(worker);
-    exitListeners = new ExitListeners();
+    keepExitListeners();
     await safety.settle(patience);
     // Threads first: the event loop of a thread has descriptors too.
     if (!(await threadsEnd(threadsBefore))) giveUp(startedThreads(order.worker));
     giveUpIfUnfit(await safety.judgeSettled(isForkSafe));
     const secret = judgeDraws();
     if (secret !== undefined && !isForkSafe) giveUp(secret);
-    await warmUp(order.worker);
-    const hugePages = await HugePages.preparedBy(libc, () =>
-      rehearse(libc, order.worker, order.readsOutput),
-    );
-    atEnd(reportExit);
-    const onFork = () => {
-      hugePages.onFork();
-      afterFork();
-    };
-    makeLoop = (inherited) =>
-      new ForkLoop(libc, worker, order.worker, inherited, onFork, exitListeners.endServer);
+    await warmUpNetwork(order.worker);
+    const later = new LaterSteps(libc, order.worker, order.readsOutput, () => atEnd(reportExit));
+    makeLoop = (inherited) => new ForkLoop(libc, worker, order.worker, inherited, later, endServer);
     await safety.settle(patience);
   } catch (error) {
     send({ hello: "failed", problem: problemOf(error) });
@@ -148,10 +140,8 @@ async function boot(): Promise<void> {
       giveUpIfUnfit(verdict);
       waitUntilThreadsSleep();
       safety.stop();
-      exitListeners.restore();
       letYoungGenerationGrow();
       letHeapSpread(libc);
-      packCHeap(libc);
       libc.dieWithParent(0);
       send({ hello: "ready" });
       makeLoop(verdict.inherited).serve(rest);

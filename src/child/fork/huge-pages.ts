@@ -19,11 +19,6 @@ import {
   type Range,
 } from "../libc.js";
 
-/**
- * After so many forks the work has paid off: moving code takes 10 to 20 ms and saves 0.2 ms per fork, collapsing
- * 100 MiB of large pieces takes 330 ms and saves 5 ms per fork.
- */
-const FORKS_WORTH_IT = 75;
 /** Pages in use per huge page of code: with fewer, a huge page wastes too much of its 2 MiB. */
 const BUSY_PAGES = 128;
 /** The part of a mapping that must be in use: a huge page uses memory for the rest too. */
@@ -37,53 +32,26 @@ interface Mapping extends Range {
   readonly executable: boolean;
 }
 
-export class HugePages {
-  readonly #libc: Libc;
-  readonly #code: readonly Mapping[];
-  #forks = 0;
-  /** The remaining steps; undefined until FORKS_WORTH_IT forks. */
-  #steps: (() => void)[] | undefined;
-
-  /** @param act - does what children will do, so that the code it uses can be found */
-  static async preparedBy(libc: Libc, act: () => Promise<void>): Promise<HugePages> {
-    try {
-      return new HugePages(libc, await findBusyCode(libc, act));
-    } catch {
-      // Only an optimization, and its needs or those of `act` may be missing (a directory, descriptors, /proc).
-      return new HugePages(libc, []);
-    }
-  }
-
-  private constructor(libc: Libc, code: readonly Mapping[]) {
-    this.#libc = libc;
-    this.#code = code;
-  }
-
-  /** Called after every fork. After enough forks, each call does one step, to delay the next fork only briefly. */
-  onFork(): void {
-    this.#forks += 1;
-    if (this.#forks < FORKS_WORTH_IT) return;
-    this.#steps ??= this.#plan();
-    this.#steps.pop()?.();
-  }
-
-  /** Returns no steps if /proc cannot be read: it is not mounted, or no descriptor is free. */
-  #plan(): (() => void)[] {
-    try {
-      return [
-        ...largePieces().map(({ start, end }) => () => {
-          this.#libc.advise(start, end - start, MADV_COLLAPSE);
-        }),
-        ...this.#code.map((code) => () => this.#moveCode(code)),
-      ];
-    } catch {
-      return [];
-    }
-  }
-
-  /** If the kernel has no huge pages, drops all remaining steps. */
-  #moveCode(code: Mapping): void {
-    if (!moveToHugePages(this.#libc, code)) this.#steps = [];
+/**
+ * Returns the steps that move memory to huge pages, each of which takes some ms: code first, one large piece a step after
+ * it. No steps if /proc cannot be read, as it is not mounted or no descriptor is free.
+ *
+ * @param act - does what children do, so that the code it uses can be found
+ */
+export function hugePageSteps(libc: Libc, act: () => void): (() => void)[] {
+  try {
+    const code = findBusyCode(libc, act);
+    let hasThem = true;
+    return [
+      ...code.map((each) => () => {
+        hasThem &&= moveToHugePages(libc, each);
+      }),
+      ...largePieces().map(({ start, end }) => () => {
+        if (hasThem) libc.advise(start, end - start, MADV_COLLAPSE);
+      }),
+    ];
+  } catch {
+    return [];
   }
 }
 
@@ -107,11 +75,11 @@ function moveToHugePages(libc: Libc, { start, end, executable }: Mapping): boole
   return isMoved;
 }
 
-async function findBusyCode(libc: Libc, act: () => Promise<void>): Promise<Mapping[]> {
+function findBusyCode(libc: Libc, act: () => void): Mapping[] {
   const mappings = mappingsOfCode();
   // The pages of a file's mapping are mapped again when they are used.
   for (const { start, end } of mappings) libc.advise(start, end - start, MADV_DONTNEED);
-  await act();
+  act();
   const pagemap = openSync("/proc/self/pagemap", "r");
   try {
     return mappings.flatMap((mapping) => busyParts(mapping, pagemap));

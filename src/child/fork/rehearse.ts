@@ -11,24 +11,28 @@ import { ONE_ITEM } from "../../wire/ledger.js";
 import type { Payload, Start } from "../../wire/protocol.js";
 import type { WorkerSource } from "../../worker/worker-source.js";
 import type { LoadedWorker } from "../items/runner-events.js";
-import { exitBy, withOwnEmit } from "../items/watch-exit.js";
+import { exitBy, unawaited } from "../items/watch-exit.js";
 import type { Libc } from "../libc.js";
 import { ForkedChild } from "./forked-child.js";
 
 /** Items, one of them too long for the ledger: after these V8 has compiled all code and knows its types. */
-const REHEARSALS = ["", "x".repeat(ONE_ITEM.cellBytes), ""];
+export const REHEARSALS = ["", "x".repeat(ONE_ITEM.cellBytes), ""];
 
-/** Plays the life of a child, from fork to exit, with a worker that returns its items. */
-export async function rehearse(
+/**
+ * Plays the life of a child, from fork to exit, with a worker that returns its item. All of it has happened when this
+ * returns: the fork server's event loop, where it would go on, never turns again once it has forked.
+ */
+export function rehearse(
   libc: Libc,
   source: WorkerSource,
   readsOutput: boolean,
-): Promise<void> {
+  item: string,
+): void {
   const directory = path.join(tmpdir(), ownedName());
   mkdirSync(directory, { mode: 0o700 });
   try {
     if (readsOutput) makeOutputFiles(directory);
-    await withOwnEmit(() => playThrough(libc, source, directory, readsOutput));
+    unawaited(() => playThrough(libc, source, directory, readsOutput, item));
   } finally {
     // Not `rmSync`, which would load more Node modules.
     for (const name of readdirSync(directory)) unlinkSync(path.join(directory, name));
@@ -36,12 +40,13 @@ export async function rehearse(
   }
 }
 
-async function playThrough(
+function playThrough(
   libc: Libc,
   source: WorkerSource,
   directory: string,
   readsOutput: boolean,
-): Promise<void> {
+  item: string,
+): void {
   const { pid, title } = process;
   const reallyExit = exitBy(() => {
     throw new Error("A rehearsal ended the process");
@@ -49,17 +54,12 @@ async function playThrough(
   const set = { directory, ...(readsOutput ? { mark: "" } : {}) };
   const memory = { buffer: new ArrayBuffer(ONE_ITEM.cellBytes), offset: 0 };
   try {
-    for (const item of REHEARSALS) {
-      const start = { ...START, ...set, payload: { ...PAYLOAD, items: [item] } };
-      await new Promise<void>((resolve) => {
-        const stage = stageLibc(libc, pid, resolve);
-        new ForkedChild(stage, STAGE_WORKER, source, undefined).begin(
-          { id: "0", start },
-          memory,
-          [],
-        );
-      });
-    }
+    const start = { ...START, ...set, payload: { ...PAYLOAD, items: [item] } };
+    new ForkedChild(stageLibc(libc, pid), STAGE_WORKER, source, undefined).begin(
+      { id: "0", start },
+      memory,
+      [],
+    );
   } finally {
     exitBy(reallyExit);
     process.title = title;
@@ -85,13 +85,13 @@ function makeOutputFiles(directory: string): void {
 const STAGE_WORKER = { process: async (item: string) => item } as unknown as LoadedWorker;
 
 /** Returns a `Libc` that calls the real functions, but only where that does not harm the fork server. */
-function stageLibc(libc: Libc, pid: number, onExit: () => void): Libc {
+function stageLibc(libc: Libc, pid: number): Libc {
   return {
     ...libc,
     getppid: () => (libc.getppid(), pid),
     close: () => libc.close(-1),
     dup2: (from) => libc.dup2(from, from),
-    exit: onExit as () => never,
+    exit: (() => {}) as unknown as () => never,
     finishWork() {},
     // Reviving the loop could lose the thread pool's notice of finished work, so only without pending requests.
     reviveLoop() {

@@ -16,13 +16,18 @@ const REQUESTS = 2;
 /** Gives up on a loopback interface that does not answer; then the children warm up themselves. */
 const PATIENCE_MS = 1000;
 
-export async function warmUp(source: WorkerSource): Promise<void> {
+/** Timers and files. Takes two ms, nearly all of them for the timers. */
+export async function warmUp(): Promise<void> {
   await Promise.all([
     sleep(1),
     new Promise((resolve) => setTimeout(resolve, 1)),
     readFile("/dev/null"),
+    import("node:fs/promises"),
   ]);
-  await import("node:fs/promises");
+}
+
+/** Called once the worker is loaded. Not later, though it takes a while: a fork server that has forked cannot do it. */
+export async function warmUpNetwork(source: WorkerSource): Promise<void> {
   if (!usesNetwork(source)) return;
   // Parses the root certificates, which all later connections use.
   const { createSecureContext } = await import("node:tls");

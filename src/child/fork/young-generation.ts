@@ -27,19 +27,30 @@ export function keepYoungGeneration(): void {
   setGrowth("1");
 }
 
-/** Lets the young generation grow in V8's own collections, which only children have. Loaded objects are old by now. */
+/** Lets the young generation grow in V8's own collections, which only children have. */
 export function letYoungGenerationGrow(): void {
-  for (let i = 0; i < COLLECTIONS_TO_COUNT_ANEW; i += 1) collectGarbage("minor");
   setGrowth(growth);
+}
+
+/** Makes loaded objects old, and V8 count anew. */
+export function ageYoungGeneration(): void {
+  for (let i = 0; i < COLLECTIONS_TO_COUNT_ANEW; i += 1) collectGarbage("minor");
+}
+
+/** Runs work of the fork server that may make V8 collect. */
+export function withoutGrowth(work: () => void): void {
+  setGrowth("1");
+  try {
+    work();
+  } finally {
+    setGrowth(growth);
+  }
 }
 
 /** Collects before V8 would do it by itself. Called after every fork. */
 export function afterFork(): void {
   forks += 1;
-  if (forks % FORKS_BETWEEN !== 0) return;
-  setGrowth("1");
-  collectGarbage("minor");
-  setGrowth(growth);
+  if (forks % FORKS_BETWEEN === 0) withoutGrowth(() => collectGarbage("minor"));
 }
 
 function setGrowth(factor: string): void {

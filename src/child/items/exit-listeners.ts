@@ -36,29 +36,19 @@ export function keepOlderFiles(): void {
   isGuarding = true;
 }
 
-export class ExitListeners {
-  readonly #listeners = (process.rawListeners("exit") as Listener[]).filter(
-    (each) => !nodes.has(each),
-  );
+/** Takes Node's own listeners off. Called once the worker is loaded. */
+export function keepExitListeners(): void {
+  const listeners = process.rawListeners("exit") as Listener[];
+  process.removeAllListeners("exit");
+  for (const listener of listeners) if (!nodes.has(listener)) process.on("exit", listener);
+  // The next ms: Date.now() is rounded down, and a file may be made in the same ms. No child makes one that early.
+  loadedAt = Date.now() + 1;
+}
 
-  /** Takes the listeners off. Called once the worker is loaded, before rehearsals, which end like a child. */
-  constructor() {
-    process.removeAllListeners("exit");
-    // The next ms: Date.now() is rounded down, and a file may be made in the same ms. No child makes one that early.
-    loadedAt = Date.now() + 1;
-  }
-
-  /** Puts the listeners back, for the children and for the end of the fork server. */
-  restore(): void {
-    isGuarding = false;
-    for (const listener of this.#listeners) process.on("exit", listener);
-  }
-
-  /** Ends the fork server. */
-  readonly endServer = (): never => {
-    atEnd(() => {});
-    process.exit(0);
-  };
+/** Ends the fork server. */
+export function endServer(): never {
+  atEnd(() => {});
+  process.exit(0);
 }
 
 /** Whether the file is from before the fork. Unknown counts as newer: it is removed, as by a spawned child. */

@@ -20,6 +20,7 @@ let onEnd: EndHandler = () => {};
 let onExitEvent: () => void = () => {};
 let reallyExit: (code?: number) => never;
 let ownEmit: typeof process.emit;
+let isUnawaited = false;
 
 /** Sets the only handler of the end; `beforeListeners` is called before the `exit` listeners. */
 export function atEnd(handler: EndHandler, beforeListeners: () => void = () => {}): void {
@@ -36,17 +37,16 @@ export function exitBy(exit: (code?: number) => never): (code?: number) => never
 
 /** Whether any code listens for the exit: with a listener or by replacing `process.emit` (signal-exit). */
 export function isExitAwaited(): boolean {
-  return process.listenerCount("exit") > 0 || process.emit !== ownEmit;
+  return !isUnawaited && (process.listenerCount("exit") > 0 || process.emit !== ownEmit);
 }
 
-/** Runs `work` with our own `process.emit`, without replacements by libraries. */
-export async function withOwnEmit(work: () => Promise<void>): Promise<void> {
-  const { emit } = process;
-  process.emit = ownEmit;
+/** Runs `work` as if no code listened for the exit. */
+export function unawaited(work: () => void): void {
+  isUnawaited = true;
   try {
-    await work();
+    work();
   } finally {
-    process.emit = emit;
+    isUnawaited = false;
   }
 }
 

@@ -9,7 +9,6 @@ import type { WorkerSource } from "../../worker/worker-source.js";
 import type { Launcher, Room, RoomOptions } from "../launcher.js";
 import type { SpawnLauncher } from "../spawn/spawn-launcher.js";
 import type { ChildSettings } from "../warm-node.js";
-import { ForkRoom } from "./fork-room.js";
 import { ForkServer } from "./fork-server.js";
 import type { ForkedChildEvents, ForkedChildHandle } from "./forked-child-handle.js";
 
@@ -56,6 +55,8 @@ export class ForkLauncher implements Launcher {
   }
 
   async makeRoom({ scratchRoot, shape, hasChannels }: RoomOptions): Promise<Room> {
+    // Not needed to start the fork server, which everything else waits for.
+    const { ForkRoom } = await import("./fork-room.js");
     const room = new ForkRoom(scratchRoot, shape, this);
     await room.open(hasChannels, this.#settings.readsOutput);
     return room;
