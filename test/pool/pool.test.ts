@@ -75,8 +75,7 @@ describe.each(["fork", "spawn"] as const)("a pool by %s", (startMethod) => {
     // One at a time: always the lowest.
     for (const text of ["a", "b"])
       expect(await parallel.mapProcesses([{ text }])).toMatchObject([{ num: 0, text }]);
-    const [directory, ledger, ...rest] = scratchDirectories().toSorted();
-    expect([ledger, ...rest]).toEqual([`${directory}.ledger`]);
+    expect(scratchDirectories().filter((name) => name.endsWith(".ledger"))).toHaveLength(1);
   });
 
   it("keeps the num of a child that is replaced, and those of the others", async () => {
@@ -259,7 +258,8 @@ describe.each(["fork", "spawn"] as const)("a pool by %s", (startMethod) => {
   it("leaves nothing behind when its program is killed", async () => {
     const root = temporaryDirectory();
     const started = program("pool-killed.mjs", [startMethod, root]);
-    await vi.waitFor(() => expect(readdirSync(root).length).toBeGreaterThan(1), SOON);
+    await vi.waitFor(() => expect(readdirSync(root)).toContain("begun"), SOON);
+    expect(readdirSync(root).length).toBeGreaterThan(1);
     started.kill("SIGKILL");
     await started.ended;
     await vi.waitFor(() => expect(descendants()).toEqual([]), PROMISED);
