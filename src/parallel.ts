@@ -14,7 +14,7 @@
  *      ├── begun, ended, result ──▶ Ledger (memory both see) ────────┤
  *      └── long result ───────────▶ Scratch (a file) ────────────────┘
  */
-import { CallSite } from "./call/call-site.js";
+import { CallSite, claimLate } from "./call/call-site.js";
 import { CallerContext } from "./call/caller-context.js";
 import { Calls } from "./call/calls.js";
 import { ResultStream } from "./call/result-stream.js";
@@ -31,7 +31,7 @@ import {
   checkStreamOptions,
   checkThreadOptions,
 } from "./check-options.js";
-import { ClosedError, ItemError, ParallelError, throwIfAny } from "./errors.js";
+import { ClosedError, ItemError, own, ParallelError, throwIfAny } from "./errors.js";
 import { commandChoice, processChoice, threadChoice } from "./launch/choices.js";
 import type { ParallelStats } from "./observe/stats.js";
 import {
@@ -711,19 +711,37 @@ export class Parallel<Item, Result> {
     return calls;
   }
 
-  /** Not an async function: a promise more for each item would be noticed by a server. */
-  #runItem(verb: Function, calls: () => Calls, item: Item, options: RunOptions): Promise<Result> {
-    const site = new CallSite(verb);
+  /** Without a `CallSite`, which would be a good part of what an item costs. */
+  async #runItem(
+    verb: Function,
+    calls: () => Calls,
+    item: Item,
+    options: RunOptions,
+  ): Promise<Result> {
+    let running: Promise<unknown>;
     try {
       const { signal, output, tag } = this.#defaults;
-      checkRunOptions(options);
-      checkRunDefaults(this.#defaults as ParallelOptions);
+      this.#checkRun(options);
       const isTagged = output === "tag" && tag !== undefined;
       // Children keep what `Calls` holds alive, and a closure may refer to this Parallel.
       const own = signal || isTagged ? withDefaults(options, signal, tag) : options;
-      return calls().runItem(item, own, site) as Promise<Result>;
+      running = calls().runItem(item, own);
     } catch (error) {
-      return Promise.reject(site.claim(error));
+      throw claimLate(error, verb);
+    }
+    try {
+      return (await running) as Result;
+    } catch (error) {
+      throw claimLate(error, this.#runItem);
+    }
+  }
+
+  #checkRun(options: RunOptions): void {
+    try {
+      checkRunOptions(options);
+      checkRunDefaults(this.#defaults as ParallelOptions);
+    } catch (error) {
+      throw own(error as Error);
     }
   }
 

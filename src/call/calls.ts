@@ -144,10 +144,10 @@ export class Calls {
   }
 
   /** Runs one item. */
-  runItem(item: unknown, options: RunItemOptions, site: CallSite): Promise<unknown> {
+  runItem(item: unknown, options: RunItemOptions): Promise<unknown> {
     this.assertOpen();
     if (this.#isRerun) return new Promise(() => {});
-    return this.#queue.run(item, options, site);
+    return this.#queue.run(item, options);
   }
 
   onDrain(): Promise<void> {

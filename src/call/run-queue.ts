@@ -14,7 +14,6 @@ import { Queue } from "../system/queue.js";
 import { clearTimeout, setImmediate, setTimeout } from "../system/timers.js";
 import { checkItem } from "../wire/items.js";
 import type { Failure, Run, Runs } from "../wire/task.js";
-import type { CallSite } from "./call-site.js";
 import { CallerContext } from "./caller-context.js";
 import { Drains } from "./drains.js";
 import { LoopHold } from "./loop-hold.js";
@@ -75,12 +74,12 @@ export class RunQueue implements TaskOwner {
   }
 
   /** Runs an item; the promise settles with its result or error. */
-  run(item: unknown, given: RunItemOptions, site: CallSite): Promise<unknown> {
+  run(item: unknown, given: RunItemOptions): Promise<unknown> {
     const { retries, timeout } = this.options;
     const { signal, tag } = given;
     signal?.throwIfAborted();
     const index = this.#count;
-    site.check(() => checkItem(item, index));
+    checkItem(item, index);
     this.#count += 1;
     const context = this.#plan.isInline || tag ? new CallerContext() : undefined;
     const options = {
@@ -89,7 +88,7 @@ export class RunQueue implements TaskOwner {
       signal,
       tag,
     };
-    const facts = { index, item, since: monotonic(), options, site, context };
+    const facts = { index, item, since: monotonic(), options, context };
     return new Promise((resolve, reject) => {
       const task = new RunTask(facts, resolve, reject, (each, reason) =>
         this.#dismiss(each, reason),
@@ -177,7 +176,7 @@ export class RunQueue implements TaskOwner {
 
   doomed(error: Error, culprit?: RunTask): void {
     if (culprit) {
-      culprit.dismissal ??= { reason: culprit.site.claim(error) };
+      culprit.dismissal ??= { reason: error };
       return;
     }
     this.#doom = error;
@@ -267,7 +266,7 @@ export class RunQueue implements TaskOwner {
   }
 
   #fail(task: RunTask, error: Error): void {
-    if (this.#close(task, false)) task.reject(task.site.claim(error));
+    if (this.#close(task, false)) task.reject(error);
   }
 
   /** If the caller does not want the result any more, no attempt follows. */

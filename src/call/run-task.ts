@@ -4,7 +4,6 @@ import type { TaskOptions, TaskPlace } from "../pool/task-owner.js";
 import { Link } from "../system/queue.js";
 import type { LongItem } from "../wire/payload.js";
 import type { Failure, Task } from "../wire/task.js";
-import type { CallSite } from "./call-site.js";
 import type { CallerContext } from "./caller-context.js";
 import type { Abortable } from "./shared-signals.js";
 
@@ -26,7 +25,6 @@ export class RunTask extends Link implements Task, Abortable {
   /** When it was added, in ms on the monotonic clock. */
   readonly since: number;
   readonly options: OptionsOfRun;
-  readonly site: CallSite;
   /** Of the caller, if the user's code runs in this process for the item. */
   readonly context: CallerContext | undefined;
   /** Where it runs, or waits for a child. */
@@ -41,7 +39,7 @@ export class RunTask extends Link implements Task, Abortable {
   readonly #onAbort: (task: RunTask, reason: unknown) => void;
 
   constructor(
-    { index, item, since, options, site, context }: RunFacts,
+    { index, item, since, options, context }: RunFacts,
     resolve: (result: unknown) => void,
     reject: (reason: unknown) => void,
     onAbort: (task: RunTask, reason: unknown) => void,
@@ -51,7 +49,6 @@ export class RunTask extends Link implements Task, Abortable {
     this.item = item;
     this.since = since;
     this.options = options;
-    this.site = site;
     this.context = context;
     this.#resolve = resolve;
     this.#reject = reject;
@@ -73,4 +70,4 @@ export class RunTask extends Link implements Task, Abortable {
   }
 }
 
-export type RunFacts = Pick<RunTask, "index" | "item" | "since" | "options" | "site" | "context">;
+export type RunFacts = Pick<RunTask, "index" | "item" | "since" | "options" | "context">;
