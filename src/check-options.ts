@@ -112,11 +112,9 @@ const STREAM_RULES: Record<keyof StreamOptions, Rule | Record<string, Rule>> = {
   backpressure: wholeNumber(1, Number.MAX_SAFE_INTEGER),
 };
 
-const RUN_RULES: Record<keyof RunOptions, Rule> = {
-  timeout: CALL_RULES.timeout as Rule,
-  retries: CALL_RULES.retries as Rule,
-  signal: CALL_RULES.signal as Rule,
-};
+const { timeout, retries, signal } = CALL_RULES as Record<keyof RunOptions, Rule>;
+/** By the name of the option. */
+export const RUN_RULES: Record<keyof RunOptions, Rule> = { timeout, retries, signal };
 
 const CONSTRUCTOR_RULES: Record<string, Rule | Record<string, Rule>> = {
   ...CALL_RULES,
@@ -239,7 +237,15 @@ export function checkRunDefaults(base: ParallelOptions): void {
   }
 }
 
-const OF_MANY_ITEMS = ["onStart", "onFinish", "dedupe", "journal", "progress", "trace"] as const;
+/** Options of calls that `run` cannot have. */
+export const OF_MANY_ITEMS = [
+  "onStart",
+  "onFinish",
+  "dedupe",
+  "journal",
+  "progress",
+  "trace",
+] as const;
 
 /** @throws TypeError for anything but a whole number from 1 to MAX_CONCURRENCY */
 export function checkConcurrency(count: unknown): number {

@@ -30,6 +30,8 @@ import {
   checkRunOptions,
   checkStreamOptions,
   checkThreadOptions,
+  OF_MANY_ITEMS,
+  RUN_RULES,
 } from "./check-options.js";
 import { ClosedError, ItemError, own, ParallelError, throwIfAny } from "./errors.js";
 import { commandChoice, processChoice, threadChoice } from "./launch/choices.js";
@@ -791,6 +793,12 @@ export class Parallel<Item, Result> {
       },
     };
     try {
+      if (results && calls.mayRunSingly && this.#isSingle(items, options)) {
+        const [item] = items as readonly Item[];
+        const { signal } = this.#defaults;
+        results[0] = (await calls.runItem(item, withDefaults(options, signal), 0)) as Result;
+        return;
+      }
       const call = this.#start(site, calls, items, options, results !== undefined, handlers);
       await calls.run(call);
       throwIfAny(errors, call.pulled);
@@ -800,6 +808,16 @@ export class Parallel<Item, Result> {
       }
       throw error;
     }
+  }
+
+  /** Whether the call has one item and no option that concerns more than that item. */
+  #isSingle(items: Items<Item>, options: CallOptions<Item, Result>): boolean {
+    if (!Array.isArray(items) || items.length !== 1) return false;
+    const { stopOnError, halt, tag } = this.#defaults;
+    if (stopOnError === false || halt || tag || OF_MANY_ITEMS.some((name) => this.#defaults[name]))
+      return false;
+    for (const name in options) if (!(name in RUN_RULES)) return false;
+    return true;
   }
 
   #start(
@@ -830,7 +848,7 @@ const dropped = new FinalizationRegistry((calls: Calls) => {
 function withDefaults(
   options: RunOptions,
   signal: AbortSignal | undefined,
-  tag: ResolvedOptions["tag"],
+  tag?: ResolvedOptions["tag"],
 ): RunItemOptions {
   const either = options.signal ?? signal;
   return { ...options, ...(either ? { signal: either } : {}), ...(tag ? { tag } : {}) };

@@ -33,8 +33,9 @@ export class RunQueue implements TaskOwner {
   readonly #plan: RunPlan;
   /** Those that no child has been given. */
   readonly #waiting = new Queue<RunTask>();
-  /** All that have not settled, and those whose child still runs them. */
-  readonly #open = new Set<RunTask>();
+  readonly #pausing = new Set<RunTask>();
+  /** How many have not settled, and how many more are still run by a child. Not a set: there may be a million a minute. */
+  #open = 0;
   readonly #signals = new SharedSignals<RunTask>();
   readonly #drains: Drains;
   readonly #waitTime = new Histogram();
@@ -44,6 +45,8 @@ export class RunQueue implements TaskOwner {
   #isDue = false;
   /** No item can be run: the reason for tasks that are given back in this turn. */
   #doom: Error | undefined;
+  /** Why nothing is wanted any more. */
+  #destroyed: { readonly reason: unknown } | undefined;
   #onIdle: (() => void) | undefined;
 
   constructor(plan: RunPlan) {
@@ -62,7 +65,7 @@ export class RunQueue implements TaskOwner {
       pool,
     );
     this.#pool = new RunLease(plan.call, this, plan.keepsPool, {
-      isNeeded: () => this.#open.size > 0,
+      isNeeded: () => this.#open > 0,
       onError: (error) => this.doomed(error as Error),
     });
     this.#drains = new Drains(() => this.#room());
@@ -70,15 +73,14 @@ export class RunQueue implements TaskOwner {
 
   /** How many calls have not settled. */
   get size(): number {
-    return this.#open.size;
+    return this.#open;
   }
 
-  /** Runs an item; the promise settles with its result or error. */
-  run(item: unknown, given: RunItemOptions): Promise<unknown> {
+  /** Runs an item; the promise settles with its result or error. @param index - by default, how many came before it */
+  run(item: unknown, given: RunItemOptions, index = this.#count): Promise<unknown> {
     const { retries, timeout } = this.options;
     const { signal, tag } = given;
     signal?.throwIfAborted();
-    const index = this.#count;
     checkItem(item, index);
     this.#count += 1;
     const context = this.#plan.isInline || tag ? new CallerContext() : undefined;
@@ -114,15 +116,16 @@ export class RunQueue implements TaskOwner {
 
   /** Resolves once no item is under way and nothing is left of them. */
   async idle(): Promise<void> {
-    if (this.#open.size > 0) await new Promise<void>((resolve) => (this.#onIdle = resolve));
+    if (this.#open > 0) await new Promise<void>((resolve) => (this.#onIdle = resolve));
     await this.#pool.close();
   }
 
   /** Ends all items at once: their children are killed, and they fail with `reason`. */
   destroy(reason: unknown): void {
-    for (const task of this.#open) {
-      task.dismissal ??= { reason };
-      if (this.#withdraw(task)) this.#closeIfDismissed(task);
+    this.#destroyed = { reason };
+    for (const task of [...this.#waiting.drain(), ...this.#pausing]) {
+      this.#withdraw(task);
+      this.#closeIfDismissed(task);
     }
     this.#pool.kill();
   }
@@ -182,15 +185,13 @@ export class RunQueue implements TaskOwner {
     this.#doom = error;
     // The tasks of a child that could not be started are given back right after this.
     queueMicrotask(() => (this.#doom = undefined));
-    for (let task = this.#waiting.shift(); task; task = this.#waiting.shift()) {
-      this.#fail(task, error);
-    }
+    for (const task of this.#waiting.drain()) this.#fail(task, error);
   }
 
   childEnded(): void {}
 
   #add(task: RunTask): void {
-    this.#open.add(task);
+    this.#open += 1;
     this.#waiting.push(task);
     this.#hold.take();
     if (this.#isOverfull()) {
@@ -229,7 +230,7 @@ export class RunQueue implements TaskOwner {
     const { maxQueue } = this.#plan;
     const waiting = this.#waiting.size;
     if (maxQueue === undefined) return waiting === 0 ? Infinity : 0;
-    return maxQueue > 0 ? maxQueue - waiting : this.#capacity - this.#open.size;
+    return maxQueue > 0 ? maxQueue - waiting : this.#capacity - this.#open;
   }
 
   /** How many items can run at once. */
@@ -239,8 +240,9 @@ export class RunQueue implements TaskOwner {
 
   #pause(task: RunTask, ms: number, onOver?: () => void): void {
     if (this.#closeIfDismissed(task)) return;
+    this.#pausing.add(task);
     task.pause = setTimeout(() => {
-      task.pause = undefined;
+      this.#pausing.delete(task);
       onOver?.();
       // It came before those that wait.
       this.#waiting.unshift(task);
@@ -260,7 +262,7 @@ export class RunQueue implements TaskOwner {
   /** Removes a task that no child has; returns whether it was one. */
   #withdraw(task: RunTask): boolean {
     if (this.#waiting.remove(task)) return true;
-    if (!task.pause) return false;
+    if (!this.#pausing.delete(task)) return false;
     clearTimeout(task.pause);
     return true;
   }
@@ -271,19 +273,20 @@ export class RunQueue implements TaskOwner {
 
   /** If the caller does not want the result any more, no attempt follows. */
   #closeIfDismissed(task: RunTask): boolean {
+    task.dismissal ??= this.#destroyed;
     return task.dismissal !== undefined && !this.#close(task, false);
   }
 
   /** The task is over; returns whether its caller waits for what became of it. */
   #close(task: RunTask, isSuccess: boolean): boolean {
-    this.#open.delete(task);
+    this.#open -= 1;
     if (task.long) this.#pool.releaseItem(task.long);
     const { signal } = task.options;
     if (signal) this.#signals.remove(signal, task);
-    const { dismissal } = task;
+    const dismissal = (task.dismissal ??= this.#destroyed);
     this.#plan.onSettled(isSuccess && !dismissal);
     if (dismissal && !task.isSettled) task.reject(dismissal.reason);
-    if (this.#open.size === 0) this.#wentIdle();
+    if (this.#open === 0) this.#wentIdle();
     this.#drains.look();
     return !dismissal;
   }

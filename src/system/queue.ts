@@ -55,6 +55,13 @@ export class Queue<T extends Link> {
     return first;
   }
 
+  /** Removes and returns all elements. */
+  drain(): T[] {
+    const all: T[] = [];
+    for (let each = this.shift(); each; each = this.shift()) all.push(each);
+    return all;
+  }
+
   /** Removes an element if it is in this queue; returns whether it was. */
   remove(element: T): boolean {
     if (!this.has(element)) return false;

@@ -191,9 +191,9 @@ function countInotify(descriptors: readonly Descriptor[]): number {
 
 const INOTIFY = /^anon_inode:\[?inotify/;
 
-/** Identifies a descriptor. Omits inodes of pipes: `rehearse` recreates those of Node's event loop at the same fds. */
+/** Identifies a descriptor. */
 function key({ fd, target }: Descriptor): string {
-  return `${fd} ${target.startsWith("pipe:") ? "pipe" : target}`;
+  return `${fd} ${target}`;
 }
 
 function isNodes({ fd, target }: Descriptor): boolean {

@@ -2,7 +2,15 @@
  * Plays the life of a child once in the fork server. Without this, every child would compile the same code again and
  * pay for a copy of every page that compiling writes to.
  */
-import { mkdirSync, readdirSync, rmdirSync, unlinkSync, writeFileSync } from "node:fs";
+import {
+  closeSync,
+  mkdirSync,
+  openSync,
+  readdirSync,
+  rmdirSync,
+  unlinkSync,
+  writeFileSync,
+} from "node:fs";
 import { tmpdir } from "node:os";
 import path from "node:path";
 import { ownedName } from "../../system/owner.js";
@@ -29,11 +37,19 @@ export function rehearse(
   item: string,
 ): void {
   const directory = path.join(tmpdir(), ownedName());
-  mkdirSync(directory, { mode: 0o700 });
+  // Kept free for `readdirSync`: other descriptors may run out.
+  const spare = openSync("/dev/null", "r");
+  try {
+    mkdirSync(directory, { mode: 0o700 });
+  } catch (error) {
+    closeSync(spare);
+    throw error;
+  }
   try {
     if (readsOutput) makeOutputFiles(directory);
     unawaited(() => playThrough(libc, source, directory, readsOutput, item));
   } finally {
+    closeSync(spare);
     // Not `rmSync`, which would load more Node modules.
     for (const name of readdirSync(directory)) unlinkSync(path.join(directory, name));
     rmdirSync(directory);
@@ -88,6 +104,8 @@ const STAGE_WORKER = { process: async (item: string) => item } as unknown as Loa
 function stageLibc(libc: Libc, pid: number): Libc {
   return {
     ...libc,
+    // Not with the parent: this process outlives it to clean up after it.
+    dieWithParent: () => libc.dieWithParent(0),
     getppid: () => (libc.getppid(), pid),
     close: () => libc.close(-1),
     dup2: (from) => libc.dup2(from, from),

@@ -9,6 +9,7 @@ import type { WorkerSource } from "../../worker/worker-source.js";
 import type { Launcher, Room, RoomOptions } from "../launcher.js";
 import type { SpawnLauncher } from "../spawn/spawn-launcher.js";
 import type { ChildSettings } from "../warm-node.js";
+import type { ForkRoom } from "./fork-room.js";
 import { ForkServer } from "./fork-server.js";
 import type { ForkedChildEvents, ForkedChildHandle } from "./forked-child-handle.js";
 
@@ -23,6 +24,7 @@ export class ForkLauncher implements Launcher {
   readonly #directories = new Set<string>();
   readonly #spawnInstead: (reason: UnfitError) => Promise<SpawnLauncher>;
   #server: ForkServer | undefined;
+  #ForkRoom: typeof ForkRoom | undefined;
   #wasReady = false;
   #spawner: SpawnLauncher | undefined;
 
@@ -50,14 +52,14 @@ export class ForkLauncher implements Launcher {
     return this.#spawner;
   }
 
-  ready(): Promise<void> {
-    return this.#current().ready;
+  async ready(): Promise<void> {
+    await this.#current().ready;
+    // Not before, as everything waits for the fork server to start; not later, as the package may be removed by then.
+    this.#ForkRoom ??= (await import("./fork-room.js")).ForkRoom;
   }
 
   async makeRoom({ scratchRoot, shape, hasChannels }: RoomOptions): Promise<Room> {
-    // Not needed to start the fork server, which everything else waits for.
-    const { ForkRoom } = await import("./fork-room.js");
-    const room = new ForkRoom(scratchRoot, shape, this);
+    const room = new this.#ForkRoom!(scratchRoot, shape, this);
     await room.open(hasChannels, this.#settings.readsOutput);
     return room;
   }
