@@ -91,7 +91,7 @@ export class Pools {
       }
       // A child imports this package with its worker's module but rarely has calls, so the pool is not loaded with the
       // package; here it is loaded while the first child starts, whose start it must not delay.
-      await this.#launch.load();
+      await outside(() => this.#launch.load());
       const launching = outside(() => this.#launch.ready());
       if (!this.#SlotPool) {
         const [{ SlotPool }] = await Promise.all([import("../pool/slot-pool.js"), launching]);
