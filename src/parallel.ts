@@ -18,7 +18,7 @@ import { CallSite, claimLate } from "./call/call-site.js";
 import { CallerContext } from "./call/caller-context.js";
 import { Calls } from "./call/calls.js";
 import { ResultStream } from "./call/result-stream.js";
-import type { RunItemOptions } from "./call/run-task.js";
+import { NO_OPTIONS, type RunItemOptions } from "./call/run-task.js";
 import type { Scheduler } from "./call/scheduler.js";
 import { anyIs, findFirst } from "./call/search.js";
 import {
@@ -191,8 +191,8 @@ export class Parallel<Item, Result> {
    * await parallel.close();
    * ```
    */
-  run(item: Item, options: RunOptions = {}): Promise<Result> {
-    return this.#runItem(Parallel.prototype.run, () => this.#calls, item, options);
+  run(item: Item, options: RunOptions = NO_OPTIONS): Promise<Result> {
+    return this.#runItem(Parallel.prototype.run, item, options);
   }
 
   /**
@@ -218,8 +218,8 @@ export class Parallel<Item, Result> {
    * await parallel.close();
    * ```
    */
-  runThread(item: Item, options: RunOptions = {}): Promise<Result> {
-    return this.#runItem(Parallel.prototype.runThread, () => this.#threads({}), item, options);
+  runThread(item: Item, options: RunOptions = NO_OPTIONS): Promise<Result> {
+    return this.#runItem(Parallel.prototype.runThread, item, options);
   }
 
   /**
@@ -714,12 +714,7 @@ export class Parallel<Item, Result> {
   }
 
   /** Without a `CallSite`, which would be a good part of what an item costs. */
-  async #runItem(
-    verb: Function,
-    calls: () => Calls,
-    item: Item,
-    options: RunOptions,
-  ): Promise<Result> {
+  async #runItem(verb: Function, item: Item, options: RunOptions): Promise<Result> {
     let running: Promise<unknown>;
     try {
       const { signal, output, tag } = this.#defaults;
@@ -727,7 +722,8 @@ export class Parallel<Item, Result> {
       const isTagged = output === "tag" && tag !== undefined;
       // Children keep what `Calls` holds alive, and a closure may refer to this Parallel.
       const own = signal || isTagged ? withDefaults(options, signal, tag) : options;
-      running = calls().runItem(item, own);
+      const isThread = verb === Parallel.prototype.runThread;
+      running = (isThread ? this.#threads({}) : this.#calls).runItem(item, own);
     } catch (error) {
       throw claimLate(error, verb);
     }
@@ -740,7 +736,7 @@ export class Parallel<Item, Result> {
 
   #checkRun(options: RunOptions): void {
     try {
-      checkRunOptions(options);
+      if (options !== NO_OPTIONS) checkRunOptions(options);
       checkRunDefaults(this.#defaults as ParallelOptions);
     } catch (error) {
       throw own(error as Error);

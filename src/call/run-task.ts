@@ -1,20 +1,35 @@
 /** The task of one `run`: an item that some caller awaits, with its own timeout, retries and signal. */
 import type { ResolvedOptions, RunOptions } from "../options.js";
 import type { TaskOptions, TaskPlace } from "../pool/task-owner.js";
+import { monotonic } from "../system/monotonic.js";
 import { Link } from "../system/queue.js";
 import type { LongItem } from "../wire/payload.js";
 import type { Failure, Task } from "../wire/task.js";
 import type { CallerContext } from "./caller-context.js";
-import type { Abortable } from "./shared-signals.js";
 
 export type RunItemOptions = RunOptions & Pick<ResolvedOptions, "tag">;
 
-interface OptionsOfRun extends TaskOptions {
+export const NO_OPTIONS: RunItemOptions = {};
+
+export interface OptionsOfRun extends TaskOptions {
   readonly retries: number;
   readonly signal: AbortSignal | undefined;
 }
 
-export class RunTask extends Link implements Task, Abortable {
+export function optionsOf(
+  { retries, timeout, signal, tag }: RunItemOptions,
+  defaults: ResolvedOptions,
+): OptionsOfRun {
+  return {
+    retries: retries ?? defaults.retries,
+    timeout: timeout ?? defaults.timeout,
+    signal,
+    tag,
+  };
+}
+
+/** Kept small: with ten thousand under way, most of what they cost is their way through V8's young generation. */
+export class RunTask extends Link implements Task {
   readonly index: number;
   readonly item: unknown;
   attempt = 1;
@@ -23,7 +38,7 @@ export class RunTask extends Link implements Task, Abortable {
   declare failure?: Failure;
   declare key?: string;
   /** When it was added, in ms on the monotonic clock. */
-  readonly since: number;
+  readonly since = monotonic();
   readonly options: OptionsOfRun;
   /** Of the caller, if the user's code runs in this process for the item. */
   readonly context: CallerContext | undefined;
@@ -36,27 +51,22 @@ export class RunTask extends Link implements Task, Abortable {
   isSettled = false;
   readonly #resolve: (result: unknown) => void;
   readonly #reject: (reason: unknown) => void;
-  readonly #onAbort: (task: RunTask, reason: unknown) => void;
 
   constructor(
-    { index, item, since, options, context }: RunFacts,
+    index: number,
+    item: unknown,
+    options: OptionsOfRun,
+    context: CallerContext | undefined,
     resolve: (result: unknown) => void,
     reject: (reason: unknown) => void,
-    onAbort: (task: RunTask, reason: unknown) => void,
   ) {
     super();
     this.index = index;
     this.item = item;
-    this.since = since;
     this.options = options;
     this.context = context;
     this.#resolve = resolve;
     this.#reject = reject;
-    this.#onAbort = onAbort;
-  }
-
-  abort(reason: unknown): void {
-    this.#onAbort(this, reason);
   }
 
   resolve(result: unknown): void {
@@ -69,5 +79,3 @@ export class RunTask extends Link implements Task, Abortable {
     this.#reject(reason);
   }
 }
-
-export type RunFacts = Pick<RunTask, "index" | "item" | "since" | "options" | "context">;

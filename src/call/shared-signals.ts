@@ -3,25 +3,25 @@
  * each would be found among all others when it is removed, and their number would be that of the calls under way.
  */
 
-/** What a signal ends. */
-export interface Abortable {
-  abort(reason: unknown): void;
-}
-
 interface Group<T> {
   readonly members: Set<T>;
   readonly listener: () => void;
 }
 
-export class SharedSignals<T extends Abortable> {
+export class SharedSignals<T> {
+  readonly #onAbort: (member: T, reason: unknown) => void;
   readonly #groups = new Map<AbortSignal, Group<T>>();
+
+  constructor(onAbort: (member: T, reason: unknown) => void) {
+    this.#onAbort = onAbort;
+  }
 
   add(signal: AbortSignal, member: T): void {
     let group = this.#groups.get(signal);
     if (!group) {
       const members = new Set<T>();
       const listener = () => {
-        for (const each of members) each.abort(signal.reason);
+        for (const each of members) this.#onAbort(each, signal.reason);
       };
       signal.addEventListener("abort", listener, { once: true });
       this.#groups.set(signal, (group = { members, listener }));
