@@ -170,8 +170,9 @@ export class Calls {
 
   #makeRuns(): RunQueue {
     const { maxQueue, ...options } = this.#options;
-    const { areShared } = this.#pools;
-    const concurrency = areShared ? undefined : this.#pools.concurrency;
+    const pools = this.#pools;
+    const { areShared } = pools;
+    const concurrency = areShared ? undefined : pools.concurrency;
     const resolved = resolveOptions({ ...options, concurrency } as CallOptions, {});
     return new RunQueue({
       options: resolved,
@@ -180,7 +181,11 @@ export class Calls {
       recorder: new CallRecorder(this.#name),
       isInline: this.#pools.areInline,
       keepsPool: areShared,
-      slots: () => this.#pools.slots,
+      slots: {
+        get size() {
+          return pools.slots;
+        },
+      },
       call: {
         ready: () => this.#pools.ready(),
         open: this.#pools.openerFor(resolved),

@@ -15,7 +15,7 @@ export interface RunPlan {
   /** Whether the pool stays open when no `run` is under way. */
   readonly keepsPool: boolean;
   /** How many items can be begun at once. */
-  slots(): number;
+  readonly slots: { readonly size: number };
   /** How the pool is opened and released, once for all items until none is under way. */
   readonly call: Pick<Call, "ready" | "open" | "release">;
   onSettled(isSuccess: boolean): void;

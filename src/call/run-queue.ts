@@ -62,16 +62,11 @@ export class RunQueue implements TaskOwner {
     this.options = plan.options;
     this.expected = plan.expected;
     this.#defaults = optionsOf(NO_OPTIONS, plan.options);
-    const pool = {
-      get size() {
-        return plan.slots();
-      },
-    };
     this.batching = new Batching(
       plan.options,
       { remaining: 0, arrivesSingly: true },
       this.#waiting,
-      pool,
+      plan.slots,
     );
     this.#pool = new RunLease(plan.call, this, plan.keepsPool, {
       isNeeded: () => this.#open > 0,
@@ -237,7 +232,7 @@ export class RunQueue implements TaskOwner {
 
   /** How many items can run at once. */
   get #capacity(): number {
-    return this.#plan.slots() * this.options.fibers;
+    return this.#plan.slots.size * this.options.fibers;
   }
 
   #pause(task: RunTask, ms: number, onOver?: () => void): void {
