@@ -69,7 +69,7 @@ export class Pools {
   /** How many items can run at once, `fibers` aside. */
   get slots(): number {
     if (this.#sharedSize !== undefined) return this.#slotsFor(this.#sharedSize) || 1;
-    return this.#concurrency ?? this.#launch.current?.defaultConcurrency ?? 1;
+    return this.#concurrency ?? this.#launch.current?.defaultConcurrency ?? processorCount();
   }
 
   /** Applies to calls under way as well. */

@@ -154,6 +154,8 @@ export class RunQueue implements TaskOwner {
 
   failed(task: RunTask, { error, isRetriable }: Failure, run: Run): void {
     this.#plan.recorder.attempt(task, { runOf: () => run }, 0, error);
+    // Of a child that could not be started: why no child can.
+    if (this.#doom) return this.#fail(task, this.#doom);
     if (!isRetriable || task.attempt > task.options.retries) return this.#fail(task, error);
     const ms = retryPause(this.options.retryDelay, task.attempt);
     this.#pause(task, ms, () => (task.attempt += 1));
@@ -178,7 +180,7 @@ export class RunQueue implements TaskOwner {
       return;
     }
     this.#doom = error;
-    // The tasks of a child that could not be started are given back right after this.
+    // The tasks of a child that could not be started fail or are given back right after this.
     queueMicrotask(() => (this.#doom = undefined));
     for (const task of this.#waiting.drain()) this.#fail(task, error);
   }
