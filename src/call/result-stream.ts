@@ -41,6 +41,7 @@ export class ResultStream<Result> implements AsyncIterableIterator<Result> {
   #skipped = 0;
   /** While no more items may be pulled: how many results have to be read before more may be. */
   #resumeAt = Infinity;
+  #isServing = false;
   #running: Promise<void> | undefined;
   #end: { readonly error: unknown } | "done" | undefined;
   readonly #readers: Reader<Result>[] = [];
@@ -152,7 +153,11 @@ export class ResultStream<Result> implements AsyncIterableIterator<Result> {
   }
 
   #serve(): void {
+    // Reading a result can pull items whose results are known at once: the loop below gives them to readers in their order.
+    if (this.#isServing) return;
+    this.#isServing = true;
     this.#serveReaders();
+    this.#isServing = false;
     if (this.#readers.length === 0) this.#hold.release();
   }
 
