@@ -144,7 +144,7 @@ const CONSTRUCTOR_RULES: Record<string, Rule | Record<string, Rule>> = {
   cwd: path,
   startupTimeout: milliseconds(1),
   closeTimeout: milliseconds(0),
-  maxQueue: wholeNumber(0, Number.MAX_SAFE_INTEGER),
+  maxQueue: wholeNumber(1, Number.MAX_SAFE_INTEGER),
 } satisfies Record<keyof ParallelOptions, unknown>;
 
 /** @throws TypeError that names the option, what was expected and what came */

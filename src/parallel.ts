@@ -790,7 +790,7 @@ export class Parallel<Item, Result> {
     };
     try {
       if (results && calls.mayRunSingly && this.#isSingle(items, options)) {
-        const [item] = items as readonly Item[];
+        const item = (items as readonly Item[])[0];
         const { signal } = this.#defaults;
         results[0] = (await calls.runItem(item, withDefaults(options, signal), 0)) as Result;
         return;

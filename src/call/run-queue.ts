@@ -24,8 +24,9 @@ import {
   NO_OPTIONS,
   type OptionsOfRun,
   optionsOf,
-  type RunItemOptions,
+  problemWith,
   RunTask,
+  type RunItemOptions,
 } from "./run-task.js";
 import { SharedSignals } from "./shared-signals.js";
 
@@ -125,12 +126,21 @@ export class RunQueue implements TaskOwner {
     this.#pool.kill();
   }
 
+  get mayHaveTasks(): boolean {
+    return this.#waiting.size > 0;
+  }
+
   take(limit: number, place: TaskPlace): RunTask[] {
     const tasks: RunTask[] = [];
     const now = monotonic();
     while (tasks.length < limit) {
       const task = this.#waiting.shift();
       if (!task) break;
+      const problem = problemWith(task);
+      if (problem) {
+        this.#fail(task, problem);
+        continue;
+      }
       if (!task.place) this.#waitTime.record(now - task.since);
       task.place = place;
       tasks.push(task);
@@ -175,10 +185,7 @@ export class RunQueue implements TaskOwner {
   }
 
   doomed(error: Error, culprit?: RunTask): void {
-    if (culprit) {
-      culprit.dismissal ??= { reason: error };
-      return;
-    }
+    if (culprit) return void (culprit.dismissal ??= { reason: error });
     this.#doom = error;
     // The tasks of a child that could not be started fail or are given back right after this.
     queueMicrotask(() => (this.#doom = undefined));
@@ -196,14 +203,10 @@ export class RunQueue implements TaskOwner {
       if (this.#isOverfull()) return this.#refuse(task);
     }
     // Nothing to wait for if it is the only one: a turn of the event loop is a tenth of what its caller waits.
-    if (this.#open === 1) this.#pool.dispatch();
-    else this.#dispatchSoon();
-  }
-
-  /** What arrives in one turn of the event loop travels together. */
-  #dispatchSoon(): void {
+    if (this.#open === 1) return this.#pool.dispatch();
     if (this.#isDue) return;
     this.#isDue = true;
+    // What arrives in one turn travels together.
     setImmediate(() => {
       this.#isDue = false;
       this.#pool.dispatch();
@@ -227,9 +230,8 @@ export class RunQueue implements TaskOwner {
   /** How many more would not be refused. */
   #room(): number {
     const { maxQueue } = this.#plan;
-    const waiting = this.#waiting.size;
-    if (maxQueue === undefined) return waiting === 0 ? Infinity : 0;
-    return maxQueue > 0 ? maxQueue - waiting : this.#capacity - this.#open;
+    if (maxQueue !== undefined) return maxQueue - this.#queued;
+    return this.#waiting.size === 0 ? Infinity : 0;
   }
 
   /** How many items can run at once. */

@@ -3,6 +3,7 @@ import type { ResolvedOptions, RunOptions } from "../options.js";
 import type { TaskOptions, TaskPlace } from "../pool/task-owner.js";
 import { monotonic } from "../system/monotonic.js";
 import { Link } from "../system/queue.js";
+import { checkItem } from "../wire/items.js";
 import type { LongItem } from "../wire/payload.js";
 import type { Failure, Task } from "../wire/task.js";
 import type { CallerContext } from "./caller-context.js";
@@ -77,5 +78,16 @@ export class RunTask extends Link implements Task {
   reject(reason: unknown): void {
     this.isSettled = true;
     this.#reject(reason);
+  }
+}
+
+/** Returns what is wrong with an item now. An object may have been changed while it waited; JSON would leave out a function. */
+export function problemWith({ item, index }: RunTask): Error | undefined {
+  if (typeof item !== "object") return undefined;
+  try {
+    checkItem(item, index);
+    return undefined;
+  } catch (error) {
+    return error as Error;
   }
 }

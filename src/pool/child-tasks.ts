@@ -119,6 +119,7 @@ export class ChildTasks {
 
   /** Whether no other task runs beside this one, if it has begun. */
   mayRunAlone(task: Task): boolean {
+    if (this.#owner?.options.fibers === 1) return true;
     const running = this.list.upTo(this.collector.begun()).map(([, each]) => each);
     return running.length <= 1 || !running.includes(task);
   }

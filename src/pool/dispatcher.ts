@@ -97,6 +97,10 @@ export class Dispatcher {
   /** Gives a batch to each slot without tasks: to the lowest slot first, of each call in turn. */
   #fillIdle(): void {
     for (let seat = this.#hungry.first; seat; seat = this.#hungry.first) {
+      if (seat.owner.mayHaveTasks === false) {
+        this.#isFed(seat);
+        continue;
+      }
       if (this.#hasEnough(seat)) {
         this.#leaveQueue(seat);
         continue;

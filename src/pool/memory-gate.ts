@@ -6,6 +6,8 @@ import { clearTimeout, setTimeout } from "../system/timers.js";
 import type { TaskOwner } from "./task-owner.js";
 
 const CHECK_MS = 100;
+/** If nobody has asked for so long, a new wait begins. */
+const PAUSE_MS = 10 * CHECK_MS;
 /** How long to wait for memory while no child is running. */
 const PATIENCE_MS = 30_000;
 
@@ -14,6 +16,7 @@ export class MemoryGate {
   readonly #onCheck: () => void;
   /** Since when memory has been too short for a child, and no child has been running. */
   #shortSince: number | undefined;
+  #askedAt = 0;
   #timer: NodeJS.Timeout | undefined;
 
   /** @param onCheck - called when `isOpen` should be asked again */
@@ -32,6 +35,8 @@ export class MemoryGate {
       return true;
     }
     const now = monotonic();
+    if (now - this.#askedAt > PAUSE_MS) this.forget();
+    this.#askedAt = now;
     // A running child may free memory when it ends.
     if (this.#runsChild()) this.forget();
     else this.#shortSince ??= now;

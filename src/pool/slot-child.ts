@@ -119,8 +119,9 @@ export class SlotChild {
 
   /** Ends a task at once; see `TaskPlace`. */
   abort(task: Task): void {
+    // What the child has done and not reported yet does not run beside it.
+    this.#look();
     if (this.#tasks.mayRunAlone(task)) this.recall();
-    // The child may have done it before it could report that.
     this.#look();
     if (this.load === 1 && this.#tasks.list.has(task)) this.kill();
     this.#host.onFree(this.#start.num);

@@ -29,6 +29,8 @@ export interface TaskOwner {
   readonly batching: Batching;
   /** Whether the call is told of each child that ends. */
   readonly observesChildren: boolean;
+  /** `false` if `take` would return none; an owner that does not know has no such property. */
+  readonly mayHaveTasks?: boolean;
   /**
    * Returns up to `limit` tasks, or items that need none so far, which will run at this place; none if there are none now.
    */

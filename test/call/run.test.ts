@@ -16,6 +16,7 @@ import {
 } from "forkmap";
 import { describe, expect, it, vi } from "vitest";
 import { Does } from "../fixtures/does.mjs";
+import { Pooled } from "../fixtures/pooled.mjs";
 import { begun } from "../support/run-log.js";
 import { children, scratchDirectories } from "../support/leftovers.js";
 import { opened } from "../support/opened.js";
@@ -282,24 +283,6 @@ describe("onDrain", () => {
     expect(order).toEqual(order.map((_, at) => at));
   });
 
-  it("with a queue of none, resolves when a slot is free", async () => {
-    const parallel = opened(new Does() as JsonWorker<unknown, Told>, { pool: 2, maxQueue: 0 });
-    const gate = `${temporaryDirectory()}/gate`;
-    const both = [run(1), run(2)];
-    function run(gives: number) {
-      return parallel.run({ until: gate, gives });
-    }
-    expect(await rejection(run(3))).toBeInstanceOf(QueueFullError);
-    let isDrained = false;
-    const drained = parallel.onDrain().then(() => (isDrained = true));
-    await sleep(50);
-    expect(isDrained).toBe(false);
-    writeFileSync(gate, "");
-    await drained;
-    expect(await run(3)).toBe(3);
-    expect(await Promise.all(both)).toEqual([1, 2]);
-  });
-
   it("resolves at once if none waits, and is refused after close", async () => {
     const parallel = opened(new Does(), { pool: 1 });
     await parallel.onDrain();
@@ -309,6 +292,41 @@ describe("onDrain", () => {
 });
 
 describe("run", () => {
+  it("ends an endless item in the middle of a batch as soon as its signal aborts", async () => {
+    const parallel = opened(new Pooled() as JsonWorker<unknown, Told>, { pool: 1, batch: 4 });
+    for (let round = 0; round < 8; round += 1) {
+      const makes = `${temporaryDirectory()}/begun`;
+      const controller = new AbortController();
+      const first = parallel.run({ spin: 1 });
+      const endless = rejection(
+        parallel.run({ makes, fate: "loops" }, { signal: controller.signal }),
+      );
+      const last = parallel.run({ text: "last" });
+      await vi.waitFor(() => expect(existsSync(makes)).toBe(true), {
+        interval: 1,
+        timeout: 20_000,
+      });
+      controller.abort("enough");
+      expect(await endless).toBe("enough");
+      expect((await last).text).toBe("last");
+      await first;
+    }
+  });
+
+  it("refuses an item that is no JSON value any more when its turn comes", async () => {
+    const parallel = opened(new Does() as JsonWorker<unknown, Told>, { pool: 1, batch: 1 });
+    const gate = `${temporaryDirectory()}/gate`;
+    const first = parallel.run({ until: gate });
+    const changed: { gives: unknown } = { gives: 1 };
+    const calls = [parallel.run(changed), parallel.mapProcesses([changed])];
+    await setImmediate();
+    changed.gives = () => 1;
+    writeFileSync(gate, "");
+    for (const call of calls)
+      expect((await rejection(call)).message).toMatch(/`gives` is a function/);
+    await first;
+  });
+
   it("keeps the AsyncLocalStorage context of its caller, after the item and in the item itself without processes", async () => {
     const request = new AsyncLocalStorage<string>();
     class Tells extends JsonWorker<null, string> {
