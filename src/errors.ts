@@ -214,7 +214,7 @@ export class ClosedError extends ParallelError {
   }
 }
 
-/** `run` was refused: `maxQueue` items wait already. Nothing of it was run. */
+/** `run` or `runThread` was refused: `maxQueue` items wait already. Nothing of it was run. */
 export class QueueFullError extends ParallelError {
   static {
     this.prototype.name = "QueueFullError";
@@ -223,11 +223,12 @@ export class QueueFullError extends ParallelError {
   readonly waiting: number;
   /** How many may. */
   readonly maxQueue: number;
-  constructor(waiting: number, maxQueue: number) {
+  constructor(waiting: number, maxQueue: number, verb: "run" | "runThread") {
+    const drain = verb === "run" ? "onDrain()" : `onDrain("${verb}")`;
     super(
       "ERR_PARALLEL_QUEUE_FULL",
-      `The queue is full: ${waiting} items wait for a slot, \`maxQueue\` is ${maxQueue}. ` +
-        "Try again later, or await onDrain() before run()",
+      `The queue is full: ${waiting} items wait, \`maxQueue\` is ${maxQueue}. ` +
+        `Try again later, or await ${drain} before ${verb}()`,
     );
     this.waiting = waiting;
     this.maxQueue = maxQueue;

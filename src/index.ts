@@ -27,6 +27,7 @@ export type {
   ParallelOptions,
   RetryDelay,
   RunOptions,
+  RunVerb,
   StreamOptions,
 } from "./options.js";
 export { Parallel } from "./parallel.js";

@@ -172,11 +172,14 @@ export interface ParallelOptions<Item = unknown, Result = unknown> extends CallO
    */
   readonly closeTimeout?: number;
   /**
-   * How many calls of `run`, and as many of `runThread`, may wait for a slot; a further one rejects with a
-   * QueueFullError at once. @defaultValue any number
+   * How many items of `run`, and as many of `runThread`, may wait; a further call rejects with a QueueFullError at once.
+   * An item waits until it is begun. At least 1. @defaultValue no limit
    */
   readonly maxQueue?: number;
 }
+
+/** The verbs that run a single item. */
+export type RunVerb = "run" | "runThread";
 
 /** Call options with every default filled in; options without a default stay optional. */
 export type ResolvedOptions = Required<

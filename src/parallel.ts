@@ -41,9 +41,11 @@ import {
   type ParallelOptions,
   type ResolvedOptions,
   type RunOptions,
+  type RunVerb,
   type StreamOptions,
   withCommandDefaults,
 } from "./options.js";
+import { describe } from "./system/describe.js";
 import { processorCount } from "./system/processor-count.js";
 import { offerWorker } from "./worker/capture.js";
 import { checkWorker } from "./worker/check-worker.js";
@@ -112,12 +114,13 @@ export class Parallel<Item, Result> {
     this.#options = options;
     this.#isCommand = command !== undefined;
     const choice = command ? commandChoice(command, own) : processChoice(worker, own);
-    this.#calls = new Calls(anyWorker, own, isRerun, choice);
+    this.#calls = new Calls(anyWorker, own, isRerun, choice, "run");
     dropped.register(this, this.#calls);
     this.#makeThreadCalls = () => {
       const { threads: _threads, ...given } = own;
       const choice = threadChoice(anyWorker, own);
-      const calls = new Calls(anyWorker, { ...given, pool: this.#threadCount }, isRerun, choice);
+      const pooled = { ...given, pool: this.#threadCount };
+      const calls = new Calls(anyWorker, pooled, isRerun, choice, "runThread");
       dropped.register(this, calls);
       return calls;
     };
@@ -162,7 +165,7 @@ export class Parallel<Item, Result> {
    * @remarks
    * First come, first served. Items that wait for a slot are sent to children in batches as the items of one call are, and
    * each has its own result or error. Without `pool` each has a child of its own. More than `maxQueue` are not taken:
-   * `onDrain` tells when there is room again. The `index` of an item is how many came before it. `stopOnError` and `halt` do
+   * `onDrain` tells when there is room again. The `index` of an item is how many were taken before it. `stopOnError` and `halt` do
    * not concern `run`.
    *
    * @param item - what `process` receives
@@ -226,7 +229,10 @@ export class Parallel<Item, Result> {
    * Resolves as soon as one more `run` would not be refused: fewer than `maxQueue` items wait; without `maxQueue`, none.
    * Several callers that await it are let go one for each free place, in the order in which they came.
    *
+   * @param verb - what will be called; processes and threads have a queue each
+   *
    * @throws ClosedError after `close` or `destroy`
+   * @throws TypeError for another verb
    *
    * @example
    * ```ts
@@ -248,8 +254,12 @@ export class Parallel<Item, Result> {
    * console.log(sum); // 333833500
    * ```
    */
-  async onDrain(): Promise<void> {
-    await new CallSite(Parallel.prototype.onDrain).check(() => this.#calls.onDrain());
+  async onDrain(verb: RunVerb = "run"): Promise<void> {
+    await new CallSite(Parallel.prototype.onDrain).check(() => {
+      if (verb !== "run" && verb !== "runThread")
+        throw new TypeError(`Expected "run" or "runThread", got ${describe(verb)}`);
+      return (verb === "run" ? this.#calls : this.#threads({})).onDrain();
+    });
   }
 
   /**
@@ -703,7 +713,7 @@ export class Parallel<Item, Result> {
 
   #threads(options: CallOptions<Item, Result>): Calls {
     if (this.#isCommand) {
-      throw new TypeError("A program cannot run in a thread: use mapProcesses or eachProcess");
+      throw new TypeError("A program cannot run in a thread: use run, mapProcesses or eachProcess");
     }
     checkThreadOptions(this.#options as ParallelOptions, options as CallOptions);
     this.#calls.assertOpen();

@@ -36,6 +36,13 @@ describe.each(["fork", "spawn"] as const)("an error of the worker by %s", (start
     expect(cause.stack).toContain("hard-errors.mjs");
   });
 
+  it("has properties that are not enumerable, unless they are private or functions", async () => {
+    const { cause } = await thrownBy("hidden");
+    expect(cause.issues).toEqual([{ path: ["age"] }]);
+    expect(Object.keys(cause)).toEqual([]);
+    expect(Object.getOwnPropertyNames(cause).toSorted()).toEqual(["issues", "message", "stack"]);
+  });
+
   it("has the same built-in class, and so have nested causes", async () => {
     const { cause } = await thrownBy("builtIn");
     expect(cause).toBeInstanceOf(TypeError);

@@ -8,7 +8,12 @@ import type { DeferredLaunch } from "../launch/launcher.js";
 import * as diagnostics from "../observe/diagnostics.js";
 import { Histogram } from "../observe/histogram.js";
 import { Meter, type ParallelStats, type QueueStats } from "../observe/stats.js";
-import { type CallOptions, type ParallelOptions, resolveOptions } from "../options.js";
+import {
+  type CallOptions,
+  type ParallelOptions,
+  resolveOptions,
+  type RunVerb,
+} from "../options.js";
 import { expectedResult } from "../worker/check-worker.js";
 import { workerName } from "../worker/current-context.js";
 import type { AnyWorker } from "../worker/worker.js";
@@ -21,7 +26,12 @@ import { RunQueue } from "./run-queue.js";
 import type { RunItemOptions } from "./run-task.js";
 import { Scheduler } from "./scheduler.js";
 
-const NO_QUEUE: QueueStats = { waiting: 0, oldest: 0, waitTime: new Histogram().summary() };
+const NO_QUEUE: QueueStats = {
+  waiting: 0,
+  oldest: 0,
+  refused: 0,
+  waitTime: new Histogram().summary(),
+};
 
 /** What a verb asks for. */
 export interface CallPlan {
@@ -40,6 +50,7 @@ export interface CallPlan {
 
 export class Calls {
   readonly #isRerun: boolean;
+  readonly #runVerb: RunVerb;
   readonly #worker: AnyWorker<never, unknown>;
   readonly #name: string;
   readonly #launch: DeferredLaunch;
@@ -56,13 +67,16 @@ export class Calls {
   /**
    * @param options - without the hooks: children keep this object alive, and a hook's closure may reach the `Parallel`
    * @param isRerun - whether the program only runs again to find another worker: its calls never return
+   * @param runVerb - what runs a single item in these processes or threads
    */
   constructor(
     worker: AnyWorker<never, unknown>,
     options: ParallelOptions<never, never>,
     isRerun: boolean,
     launch: DeferredLaunch,
+    runVerb: RunVerb,
   ) {
+    this.#runVerb = runVerb;
     this.#isRerun = isRerun;
     this.#options = options;
     this.#worker = worker;
@@ -176,10 +190,11 @@ export class Calls {
     const resolved = resolveOptions({ ...options, concurrency } as CallOptions, {});
     return new RunQueue({
       options: resolved,
+      verb: this.#runVerb,
       maxQueue,
       expected: expectedResult(this.#worker),
       recorder: new CallRecorder(this.#name),
-      isInline: this.#pools.areInline,
+      isInline: pools.areInline,
       keepsPool: areShared,
       slots: {
         get size() {
@@ -187,9 +202,9 @@ export class Calls {
         },
       },
       call: {
-        ready: () => this.#pools.ready(),
-        open: this.#pools.openerFor(resolved),
-        release: (pool, call) => this.#pools.release(pool, call),
+        ready: () => pools.ready(),
+        open: pools.openerFor(resolved),
+        release: (pool, call) => pools.release(pool, call),
       },
       onSettled: (isSuccess) => {
         if (isSuccess) this.#succeeded += 1;

@@ -1,11 +1,13 @@
 /** What all calls of `run` have in common, and how they get a pool. */
-import type { ResolvedOptions } from "../options.js";
+import type { ResolvedOptions, RunVerb } from "../options.js";
 import type { CallRecorder } from "./call-recorder.js";
 import type { Call } from "./call.js";
 
 export interface RunPlan {
   /** Those of `new Parallel`. */
   readonly options: ResolvedOptions;
+  /** Of `Parallel`, for errors. */
+  readonly verb: RunVerb;
   readonly maxQueue: number | undefined;
   /** What `process` must return, for errors. */
   readonly expected: string;

@@ -3,21 +3,18 @@
  * batches, as the items of one call are; each keeps its own timeout, retries and signal, and its failure is its caller's
  * alone. The pool is shared with the other calls of the `Parallel`, or is one of a child per item while there are any.
  */
-import { QueueFullError } from "../errors.js";
-import { Histogram } from "../observe/histogram.js";
 import type { QueueStats } from "../observe/stats.js";
 import type { ResolvedOptions } from "../options.js";
 import { Batching } from "../pool/batching.js";
 import type { TaskOptions, TaskOwner, TaskPlace } from "../pool/task-owner.js";
-import { monotonic } from "../system/monotonic.js";
 import { Queue } from "../system/queue.js";
 import { clearTimeout, setImmediate, setTimeout } from "../system/timers.js";
 import { checkItem } from "../wire/items.js";
-import type { Failure, Run, Runs } from "../wire/task.js";
+import { type Failure, justRun, type Run, type Runs } from "../wire/task.js";
 import { CallerContext } from "./caller-context.js";
-import { Drains } from "./drains.js";
 import { LoopHold } from "./loop-hold.js";
 import { retryPause } from "./retry-pause.js";
+import { RunBacklog } from "./run-backlog.js";
 import { RunLease } from "./run-lease.js";
 import type { RunPlan } from "./run-plan.js";
 import {
@@ -25,6 +22,7 @@ import {
   type OptionsOfRun,
   optionsOf,
   problemWith,
+  putBack,
   RunTask,
   type RunItemOptions,
 } from "./run-task.js";
@@ -46,10 +44,10 @@ export class RunQueue implements TaskOwner {
   readonly #signals = new SharedSignals<RunTask>((task, reason) => this.#dismiss(task, reason));
   /** Of items that were given none. */
   readonly #defaults: OptionsOfRun;
-  readonly #drains: Drains;
-  readonly #waitTime = new Histogram();
+  readonly #backlog: RunBacklog;
   readonly #hold = new LoopHold();
   readonly #pool: RunLease;
+  /** How many were not refused. */
   #count = 0;
   #isDue = false;
   /** No item can be run: the reason for tasks that are given back in this turn. */
@@ -73,7 +71,11 @@ export class RunQueue implements TaskOwner {
       isNeeded: () => this.#open > 0,
       onError: (error) => this.doomed(error as Error),
     });
-    this.#drains = new Drains(() => this.#room());
+    this.#backlog = new RunBacklog(plan, {
+      active: () => this.#open - this.#pausing.size,
+      first: () => this.#waiting.first,
+      isPoolOpen: () => this.#pool.isOpen,
+    });
   }
 
   /** How many calls have not settled. */
@@ -81,11 +83,17 @@ export class RunQueue implements TaskOwner {
     return this.#open;
   }
 
-  /** Runs an item; the promise settles with its result or error. @param index - by default, how many came before it */
+  /**
+   * Runs an item; the promise settles with its result or error.
+   *
+   * @param index - by default, how many were taken before it
+   * @throws QueueFullError when `maxQueue` items wait
+   */
   run(item: unknown, given: RunItemOptions, index = this.#count): Promise<unknown> {
     const { signal, tag } = given;
     signal?.throwIfAborted();
     checkItem(item, index);
+    this.#backlog.makeRoom(() => this.#pool.dispatch());
     this.#count += 1;
     const context = this.#plan.isInline || tag ? new CallerContext() : undefined;
     const options = given === NO_OPTIONS ? this.#defaults : optionsOf(given, this.options);
@@ -98,16 +106,11 @@ export class RunQueue implements TaskOwner {
 
   /** Resolves as soon as one more item would not be refused; without `maxQueue`, as soon as none waits. */
   onDrain(): Promise<void> {
-    return this.#drains.next();
+    return this.#backlog.onDrain();
   }
 
   stats(): QueueStats {
-    const oldest = this.#waiting.first;
-    return {
-      waiting: this.#waiting.size,
-      oldest: oldest ? monotonic() - oldest.since : 0,
-      waitTime: this.#waitTime.summary(),
-    };
+    return this.#backlog.stats();
   }
 
   /** Resolves once no item is under way and nothing is left of them. */
@@ -132,7 +135,6 @@ export class RunQueue implements TaskOwner {
 
   take(limit: number, place: TaskPlace): RunTask[] {
     const tasks: RunTask[] = [];
-    const now = monotonic();
     while (tasks.length < limit) {
       const task = this.#waiting.shift();
       if (!task) break;
@@ -141,11 +143,10 @@ export class RunQueue implements TaskOwner {
         this.#fail(task, problem);
         continue;
       }
-      if (!task.place) this.#waitTime.record(now - task.since);
-      task.place = place;
       tasks.push(task);
     }
-    this.#drains.look();
+    if (tasks.length > 0) this.#backlog.enter(place, tasks);
+    this.#backlog.shrunk();
     return tasks;
   }
 
@@ -159,11 +160,13 @@ export class RunQueue implements TaskOwner {
 
   succeeded(task: RunTask, result: unknown, runs: Runs, seq: number): void {
     this.#plan.recorder.attempt(task, runs, seq);
+    this.#backlog.leave(task, runs.startOf(seq));
     if (this.#close(task, true)) task.resolve(result);
   }
 
   failed(task: RunTask, { error, isRetriable }: Failure, run: Run): void {
-    this.#plan.recorder.attempt(task, { runOf: () => run }, 0, error);
+    this.#plan.recorder.attempt(task, justRun(run), 0, error);
+    this.#backlog.leave(task, run.start);
     // Of a child that could not be started: why no child can.
     if (this.#doom) return this.#fail(task, this.#doom);
     if (!isRetriable || task.attempt > task.options.retries) return this.#fail(task, error);
@@ -173,14 +176,18 @@ export class RunQueue implements TaskOwner {
 
   throttled(task: RunTask, ms: number, runs: Runs, seq: number): void {
     this.#plan.recorder.throttled(task, runs, seq);
+    this.#backlog.leave(task, runs.startOf(seq));
     this.#pause(task, ms);
   }
 
   returned(tasks: readonly RunTask[]): void {
-    for (const task of tasks.toReversed()) {
+    const open: RunTask[] = [];
+    for (const task of tasks) {
+      this.#backlog.leave(task);
       if (this.#doom) this.#fail(task, this.#doom);
-      else if (!this.#closeIfDismissed(task)) this.#waiting.unshift(task);
+      else if (!this.#closeIfDismissed(task)) open.push(task);
     }
+    putBack(this.#waiting, open);
     this.#pool.wants();
   }
 
@@ -198,10 +205,6 @@ export class RunQueue implements TaskOwner {
     this.#open += 1;
     this.#waiting.push(task);
     this.#hold.take();
-    if (this.#isOverfull()) {
-      this.#pool.dispatch();
-      if (this.#isOverfull()) return this.#refuse(task);
-    }
     // Nothing to wait for if it is the only one: a turn of the event loop is a tenth of what its caller waits.
     if (this.#open === 1) return this.#pool.dispatch();
     if (this.#isDue) return;
@@ -213,40 +216,14 @@ export class RunQueue implements TaskOwner {
     });
   }
 
-  /** Whether more wait than may; those that slots can take at once, when the pool is open, do not count. */
-  #isOverfull(): boolean {
-    return this.#queued > (this.#plan.maxQueue ?? Infinity);
-  }
-
-  get #queued(): number {
-    return this.#waiting.size - (this.#pool.isOpen ? 0 : this.#capacity);
-  }
-
-  #refuse(task: RunTask): void {
-    this.#waiting.remove(task);
-    this.#fail(task, new QueueFullError(this.#queued, this.#plan.maxQueue!));
-  }
-
-  /** How many more would not be refused. */
-  #room(): number {
-    const { maxQueue } = this.#plan;
-    if (maxQueue !== undefined) return maxQueue - this.#queued;
-    return this.#waiting.size === 0 ? Infinity : 0;
-  }
-
-  /** How many items can run at once. */
-  get #capacity(): number {
-    return this.#plan.slots.size * this.options.fibers;
-  }
-
   #pause(task: RunTask, ms: number, onOver?: () => void): void {
     if (this.#closeIfDismissed(task)) return;
     this.#pausing.add(task);
+    this.#backlog.shrunk();
     task.pause = setTimeout(() => {
       this.#pausing.delete(task);
       onOver?.();
-      // It came before those that wait.
-      this.#waiting.unshift(task);
+      putBack(this.#waiting, [task]);
       this.#pool.dispatch();
     }, ms);
   }
@@ -255,7 +232,7 @@ export class RunQueue implements TaskOwner {
     if (task.isSettled) return;
     task.dismissal ??= { reason };
     if (this.#withdraw(task)) return void this.#closeIfDismissed(task);
-    task.place!.abort(task);
+    task.place!.place.abort(task);
     // It may go on beside others; its result is dropped.
     if (this.options.fibers > 1) task.reject(task.dismissal.reason);
   }
@@ -288,12 +265,13 @@ export class RunQueue implements TaskOwner {
     this.#plan.onSettled(isSuccess && !dismissal);
     if (dismissal && !task.isSettled) task.reject(dismissal.reason);
     if (this.#open === 0) this.#wentIdle();
-    this.#drains.look();
+    this.#backlog.shrunk();
     return !dismissal;
   }
 
   #wentIdle(): void {
     this.#hold.release();
+    if (!this.#plan.keepsPool) this.#backlog.clear();
     this.#onIdle?.();
     this.#pool.rest();
   }

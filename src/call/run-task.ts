@@ -1,12 +1,13 @@
 /** The task of one `run`: an item that some caller awaits, with its own timeout, retries and signal. */
 import type { ResolvedOptions, RunOptions } from "../options.js";
-import type { TaskOptions, TaskPlace } from "../pool/task-owner.js";
+import type { TaskOptions } from "../pool/task-owner.js";
 import { monotonic } from "../system/monotonic.js";
-import { Link } from "../system/queue.js";
+import { Link, type Queue } from "../system/queue.js";
 import { checkItem } from "../wire/items.js";
 import type { LongItem } from "../wire/payload.js";
 import type { Failure, Task } from "../wire/task.js";
 import type { CallerContext } from "./caller-context.js";
+import type { RunPlace } from "./run-places.js";
 
 export type RunItemOptions = RunOptions & Pick<ResolvedOptions, "tag">;
 
@@ -44,8 +45,8 @@ export class RunTask extends Link implements Task {
   /** Of the caller, if the user's code runs in this process for the item. */
   readonly context: CallerContext | undefined;
   /** Where it runs, or waits for a child. */
-  place: TaskPlace | undefined = undefined;
-  /** The pause before its next attempt. */
+  place: RunPlace | undefined = undefined;
+  /** The pause before its next attempt; the last one, once that is over. */
   pause: NodeJS.Timeout | undefined = undefined;
   /** Why the caller does not want the result any more. */
   dismissal: { readonly reason: unknown } | undefined = undefined;
@@ -89,5 +90,18 @@ export function problemWith({ item, index }: RunTask): Error | undefined {
     return undefined;
   } catch (error) {
     return error as Error;
+  }
+}
+
+/** Puts tasks back among those that wait, in the order in which all of them came. */
+export function putBack(waiting: Queue<RunTask>, tasks: readonly RunTask[]): void {
+  let next = waiting.first;
+  let last = 0;
+  for (const task of tasks) {
+    // A child may hold one that was tried again behind others that came later.
+    if (task.since < last) next = waiting.first;
+    while (next && next.since < task.since) next = waiting.following(next);
+    waiting.insert(task, next);
+    last = task.since;
   }
 }

@@ -6,8 +6,8 @@ import type { ChildLife } from "../observe/diagnostics.js";
 import type { ResolvedOptions } from "../options.js";
 import { Batching } from "../pool/batching.js";
 import type { TaskOptions, TaskOwner } from "../pool/task-owner.js";
+import { freshTask, joined, justRun } from "../wire/task.js";
 import type { Batch, Failure, Run, Runs, Task } from "../wire/task.js";
-import { freshTask, joined } from "../wire/task.js";
 import { CallEnd, runCall } from "./call-end.js";
 import type { CallRecorder } from "./call-recorder.js";
 import type { Call } from "./call.js";
@@ -192,7 +192,7 @@ export class Scheduler implements TaskOwner {
   failed(task: Task, failure: Failure, run: Run): void {
     task.failure = failure;
     this.#call?.site.claim(failure.error);
-    this.#recorder.attempt(task, { runOf: () => run }, 0, failure.error);
+    this.#recorder.attempt(task, justRun(run), 0, failure.error);
     if (!failure.isRetriable || task.attempt > this.options.retries || this.end.isStopped) {
       return this.#giveUp(task);
     }
@@ -224,7 +224,7 @@ export class Scheduler implements TaskOwner {
       onAdded: (count) => this.#open.add(count),
       onResult: (task, result, run) => {
         if (this.end.isHalted) this.#close(task);
-        else this.#deliver(task, result, { runOf: () => run }, 0);
+        else this.#deliver(task, result, justRun(run), 0);
       },
       onEarlierResult: (task, result) => {
         this.#delivery.resultOf(task.index, task.item, result);

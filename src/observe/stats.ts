@@ -23,13 +23,15 @@ export interface SlotStats {
   readonly memory: number | undefined;
 }
 
-/** The calls of `run` that wait for a slot. */
+/** The calls of `run` that wait: for a slot, or in a slot for the items before them. */
 export interface QueueStats {
-  /** How many wait. */
+  /** How many wait. Before there are children, all but those that can then begin. */
   readonly waiting: number;
-  /** How long the first of them has waited, in ms; 0 if none waits. */
+  /** How long the one that came first has waited, in ms; 0 if none waits. */
   readonly oldest: number;
-  /** How long the items of all calls so far have waited, in ms. */
+  /** How many were refused with a `QueueFullError`. */
+  readonly refused: number;
+  /** How long items waited until they were begun for the first time, in ms, over all calls so far. */
   readonly waitTime: HistogramSummary;
 }
 

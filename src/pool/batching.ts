@@ -57,6 +57,16 @@ export class Batching {
   }
 
   /**
+   * How many items a child may hold that it has not begun, before they are taken back. Where items come from many callers, they
+   * are served in the order in which they came: a child that holds more than two batches of what it does in a few ms, because
+   * its items have become slower, would keep them from slots that are free earlier.
+   */
+  get mostAhead(): number {
+    if (!this.#feed.arrivesSingly || this.#batch !== "auto") return Infinity;
+    return 2 * this.#pace.size;
+  }
+
+  /**
    * Whether a child may receive a line while it runs another. Not where the user would notice: `onStart` announces
    * items that start, a generator must not run ahead of its results (except by a batch, a few ms of work), and
    * `batch: 1` asks for one item at a time.

@@ -2,6 +2,7 @@
  * The tasks of one child, from when the child is given them until their outcome is reported or they are given back.
  * Says how many the child has room for; the start and end of the child, and the sending of tasks, are in slot-child.ts.
  */
+import { monotonic } from "../system/monotonic.js";
 import type { PackedItems } from "../wire/items.js";
 import type { Ledger } from "../wire/ledger.js";
 import type { Answer, Payload, Start } from "../wire/protocol.js";
@@ -20,6 +21,8 @@ import type { TaskOwner } from "./task-owner.js";
  * 0.98 of the rate of a loop written by hand; 0.93 with 4, 0.82 with 1, 0.87 with none (bench command, `batch: 1`).
  */
 const KEPT_AHEAD = 16;
+/** Less than the time between two looks, so that the first look finds an item that began with the first of them. */
+const STUCK_MS = 10;
 
 export class ChildTasks {
   readonly list: TaskList;
@@ -114,7 +117,32 @@ export class ChildTasks {
   /** Returns how many tasks of this call the child has not begun and could be made to give back. */
   waiting(owner: TaskOwner): number {
     if (this.#recall.isPending || !this.isServing(owner)) return 0;
-    return this.size > owner.options.fibers ? this.list.next - this.collector.begun() : 0;
+    return this.size > owner.options.fibers ? this.list.countFrom(this.collector.begun()) : 0;
+  }
+
+  /** The first task that the child has not begun; `undefined` if there is none. */
+  firstWaiting(): Task | undefined {
+    return this.list.firstFrom(this.collector.begun());
+  }
+
+  /**
+   * Whether the child should give back what it has not begun, because its items take longer than those by which their number
+   * was chosen: others that came later would begin earlier in other slots.
+   */
+  holdsTooMany(): boolean {
+    const owner = this.#owner;
+    if (!owner || owner.batching.mostAhead === Infinity) return false;
+    const waiting = this.waiting(owner);
+    return waiting > owner.batching.mostAhead || (waiting > 0 && this.#isStuck());
+  }
+
+  /** Whether nothing has begun or ended for a while. */
+  #isStuck(): boolean {
+    const begun = this.collector.begun();
+    if (begun <= this.list.oldest) return false;
+    const { lastDoneAt } = this.collector;
+    const last = this.list.get(begun - 1) ? this.collector.beginningOf(begun - 1) : lastDoneAt;
+    return monotonic() - Math.max(last, lastDoneAt) > STUCK_MS;
   }
 
   /** Whether no other task runs beside this one, if it has begun. */

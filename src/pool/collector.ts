@@ -10,6 +10,7 @@ import { Breach } from "../wire/breach.js";
 import { type Entry, isResult, isSuccess, isThrottled, type Ledger } from "../wire/ledger.js";
 import { sizeOf } from "../wire/payload.js";
 import type { Ending, LastWord, Start } from "../wire/protocol.js";
+import { justRun } from "../wire/task.js";
 import type { Batch, Failure, Printed, Run, Runs, Task } from "../wire/task.js";
 import { type CheckedHandler, CheckedLedger } from "./checked-ledger.js";
 import * as outcome from "./outcome.js";
@@ -52,6 +53,8 @@ export class Collector implements Runs, CheckedHandler {
   #longBytes = 0;
   #firstStart = 0;
   #lastEnd = 0;
+  /** The sum of their times, in ms. */
+  #busy = 0;
   /** What the item printed whose entry is being collected. */
   #printed: Printed | undefined;
 
@@ -108,17 +111,20 @@ export class Collector implements Runs, CheckedHandler {
 
   /** Reports what the child has recorded since the last call. */
   collect(): void {
-    const ledger = this.#ledger;
-    const { read } = ledger;
+    const { read } = this.#ledger;
     this.#taken = 0;
     this.#longBytes = 0;
     this.#firstStart = Infinity;
     this.#lastEnd = 0;
+    this.#busy = 0;
     this.#checked.take();
     if (this.#taken === 0) return;
-    const ms = this.#lastEnd - Math.max(this.#firstStart, this.#pacedUpTo);
+    const { batching, options } = this.#owner!;
+    const passed = this.#lastEnd - Math.max(this.#firstStart, this.#pacedUpTo);
+    // Two items that ran beside each other may have ended right after each other.
+    const ms = Math.max(passed, this.#busy / options.fibers);
     this.#pacedUpTo = this.#lastEnd;
-    this.#owner!.batching.note(this.#taken, ms, ((ledger.read - read) >>> 0) + this.#longBytes);
+    batching.note(this.#taken, ms, ((this.#ledger.read - read) >>> 0) + this.#longBytes);
   }
 
   /** Returns how many items the child has begun. */
@@ -185,6 +191,7 @@ export class Collector implements Runs, CheckedHandler {
     if (start < this.#firstStart) this.#firstStart = start;
     if (end > this.#lastEnd) this.#lastEnd = end;
     this.#taken += 1;
+    this.#busy += end - start;
     this.#printed = this.#output?.take(seq);
     if (this.#tasks.isFresh(seq) && isResult(entry)) {
       this.#count(seq, start, end, true);
@@ -236,7 +243,7 @@ export class Collector implements Runs, CheckedHandler {
       return owner.succeeded(task, became.result, this, seq);
     }
     became.result.finally(release).then(
-      (result: unknown) => owner.succeeded(task, result, { runOf: () => run }, seq),
+      (result: unknown) => owner.succeeded(task, result, justRun(run), seq),
       (cause: unknown) => owner.failed(task, outcome.unreadable(facts, cause), run),
     );
   }
@@ -259,6 +266,10 @@ export class Collector implements Runs, CheckedHandler {
   /** Returns the run of an item whose entry is being collected. */
   runOf(seq: number): Run {
     return this.#run(this.#ledger.startOf(seq), this.#ledger.endOf(seq), this.#printed);
+  }
+
+  startOf(seq: number): number {
+    return this.#ledger.startOf(seq);
   }
 
   #run(start: number, end = start, printed?: Printed): Run {

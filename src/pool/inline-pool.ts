@@ -17,7 +17,7 @@ import { Link, Queue } from "../system/queue.js";
 import { clearTimeout, setImmediate, setTimeout } from "../system/timers.js";
 import { recordError, reviveError } from "../wire/error-record.js";
 import { describeWith, jsonProblem } from "../wire/json-value.js";
-import { type Failure, type Run, type Task, tasksOf } from "../wire/task.js";
+import { type Failure, justRun, type Run, type Task, tasksOf } from "../wire/task.js";
 import { isJsonWorker } from "../worker/check-worker.js";
 import { currentContext, within, workerName } from "../worker/current-context.js";
 import { RunningTask } from "../worker/running-task.js";
@@ -127,6 +127,9 @@ export class InlinePool implements Pool, TaskPlace {
     for (const each of this.#running) if (each.task === task) each.fail(killed());
   }
 
+  /** A task begins as soon as it is taken. */
+  firstWaiting(): undefined {}
+
   /** Nothing to take back: a task begins as soon as it is taken. */
   recall(): void {}
 
@@ -174,7 +177,7 @@ export class InlinePool implements Pool, TaskPlace {
     else if (!isOk) owner.failed(task, mistyped(facts, owner.expected, outcome.problem!), run);
     else {
       const result = owner.wantsResults ? outcome.result : undefined;
-      owner.succeeded(task, result, { runOf: () => run }, 0);
+      owner.succeeded(task, result, justRun(run), 0);
     }
     clearTimeout(timer);
     this.#running.delete(running);

@@ -25,10 +25,10 @@ import type { SlotHost } from "./slot-host.js";
 import type { TaskOwner } from "./task-owner.js";
 
 export class SlotChild {
+  readonly tasks: ChildTasks;
   readonly #host: SlotHost;
   readonly #start: Start;
   readonly #onGone: (isScarce: boolean) => void;
-  readonly #tasks: ChildTasks;
   readonly #watch: ChildWatch;
   readonly #kill = new ChildKill();
   #state: "new" | "starting" | "serving" | "ending" = "new";
@@ -53,8 +53,8 @@ export class SlotChild {
     this.#start = start;
     this.#host = host;
     this.#onGone = onGone;
-    this.#tasks = new ChildTasks(start, ledger, host, (reason) => this.#break(reason));
-    const { list: tasks, collector } = this.#tasks;
+    this.tasks = new ChildTasks(start, ledger, host, (reason) => this.#break(reason));
+    const { list: tasks, collector } = this.tasks;
     this.#watch = new ChildWatch({
       tasks,
       collector,
@@ -66,26 +66,21 @@ export class SlotChild {
   }
 
   get load(): number {
-    return this.#tasks.size;
-  }
-
-  /** The number its next task gets. */
-  get next(): number {
-    return this.#tasks.list.next;
+    return this.tasks.size;
   }
 
   get pid(): number | undefined {
-    return this.#tasks.collector.pid;
+    return this.tasks.collector.pid;
   }
 
   get owner(): TaskOwner | undefined {
-    return this.#tasks.owner;
+    return this.tasks.owner;
   }
 
   /** Returns how many tasks of this call the child could take now. */
   roomFor(owner: TaskOwner): number {
     if (this.#isWaiting || this.#kill.isUnderWay || this.#state === "ending") return 0;
-    return this.#tasks.roomFor(owner, this.#state === "serving");
+    return this.tasks.roomFor(owner, this.#state === "serving");
   }
 
   /** Gives the child tasks, at most as many as it has room for. */
@@ -93,7 +88,7 @@ export class SlotChild {
     const now = monotonic();
     this.#kill.prepare(owner.options);
     this.#watch.handed(batch, this.load === 0, now, owner);
-    const payload = this.#tasks.add(batch, packed, owner, now);
+    const payload = this.tasks.add(batch, packed, owner, now);
     if (this.#state === "serving") {
       this.#child!.overflow.rest(false);
       this.#send(payload);
@@ -114,16 +109,16 @@ export class SlotChild {
 
   /** Returns how many tasks of this call the child has not begun and could be made to give back. */
   waiting(owner: TaskOwner): number {
-    return this.#state === "serving" ? this.#tasks.waiting(owner) : 0;
+    return this.#state === "serving" ? this.tasks.waiting(owner) : 0;
   }
 
   /** Ends a task at once; see `TaskPlace`. */
   abort(task: Task): void {
     // What the child has done and not reported yet does not run beside it.
     this.#look();
-    if (this.#tasks.mayRunAlone(task)) this.recall();
+    if (this.tasks.mayRunAlone(task)) this.recall();
     this.#look();
-    if (this.load === 1 && this.#tasks.list.has(task)) this.kill();
+    if (this.load === 1 && this.tasks.list.has(task)) this.kill();
     this.#host.onFree(this.#start.num);
   }
 
@@ -133,9 +128,9 @@ export class SlotChild {
     if (this.#host.isOneItem) return;
     if (this.#state === "starting") {
       this.#unsent.length = 0;
-      this.#tasks.takeBack();
+      this.tasks.takeBack();
     } else if (this.#state === "serving") {
-      if (this.#tasks.recall() && this.load === 0) this.#watch.allowTime();
+      if (this.tasks.recall() && this.load === 0) this.#watch.allowTime();
     }
   }
 
@@ -159,7 +154,7 @@ export class SlotChild {
     if (!isOneItem) this.#unsent.push(payload);
     const start = isOneItem ? { ...this.#start, payload } : this.#start;
     this.#output = this.#host.outputOf(start, {
-      find: (seq) => this.#tasks.find(seq),
+      find: (seq) => this.tasks.find(seq),
       hold: (isHeld) => this.#child?.output?.hold(isHeld),
     });
     this.#child = this.#host.launch(start, {
@@ -172,7 +167,7 @@ export class SlotChild {
     });
     // The output of a thread cannot be read.
     if (!this.#child.output) this.#output = undefined;
-    this.#tasks.collector.follow(this.#child, this.#output);
+    this.tasks.collector.follow(this.#child, this.#output);
   }
 
   /**
@@ -209,7 +204,7 @@ export class SlotChild {
   }
 
   #listen(message: unknown): void {
-    if (this.#tasks.collector.breach !== undefined) return;
+    if (this.tasks.collector.breach !== undefined) return;
     try {
       this.#onAnswer(readAnswer(message));
     } catch (error) {
@@ -220,7 +215,7 @@ export class SlotChild {
 
   /** Ignores the child from now on and kills it. Items that it has begun fail with the reason and are not run again. */
   #break(reason: string): void {
-    const { collector } = this.#tasks;
+    const { collector } = this.tasks;
     if (collector.breach !== undefined) return;
     collector.breach = `its child ${reason}`;
     if (this.#isGone) return;
@@ -231,22 +226,25 @@ export class SlotChild {
   /** Collects what the child has recorded; if it runs one item, only after its end: then its resource usage is known. */
   #look(): void {
     if (this.#host.isOneItem) return;
-    this.#tasks.collector.collect();
-    if (this.#tasks.collector.taken > 0) this.#host.onFree(this.#start.num);
+    this.tasks.collector.collect();
+    const holdsTooMany = this.tasks.holdsTooMany();
+    if (holdsTooMany) this.recall();
+    if (holdsTooMany || this.tasks.collector.taken > 0) this.#host.onFree(this.#start.num);
   }
 
   #onAnswer(answer: Answer): void {
     if (this.#state !== "serving") return;
     const isLast = () => answer.id === String(this.#lastId);
     // A child that says that all items are done but has recorded nothing of some is not to be trusted with more.
-    if (!this.#tasks.settle(answer, isLast)) this.kill();
+    if (!this.tasks.settle(answer, isLast)) this.kill();
+    if (this.tasks.holdsTooMany()) this.recall();
     if (this.load === 0) this.#idle();
     this.#host.onFree(this.#start.num);
   }
 
   #idle(): void {
     this.#watch.idle();
-    this.#tasks.forget();
+    this.tasks.forget();
     this.#child?.overflow.rest(true);
     this.#endIfIdle();
   }
@@ -255,10 +253,10 @@ export class SlotChild {
     // The child may hang while it starts, and is not needed.
     if (this.#state === "starting" && this.load === 0 && this.#isRetired) this.kill("SIGKILL");
     if (this.#state !== "serving" || this.load > 0 || this.#host.isOneItem) return;
-    if (!this.#isRetired && !this.#tasks.isFull) return;
+    if (!this.#isRetired && !this.tasks.isFull) return;
     this.#state = "ending";
     // After its last item a child ends by itself.
-    if (!this.#tasks.isShareUsedUp) this.#child!.send({ do: "end" });
+    if (!this.tasks.isShareUsedUp) this.#child!.send({ do: "end" });
     this.#watch.allowTime();
   }
 
@@ -269,7 +267,7 @@ export class SlotChild {
     this.#isGone = true;
     const isScarce = !end.started && end.isScarce === true;
     this.#isHopeless = isScarce && this.#host.isHopeless(this.#start.num);
-    const { collector, list } = this.#tasks;
+    const { collector, list } = this.tasks;
     const { lost, ending } = collector.close(end, (next) => this.#isLost(next, end, wasKilled));
     const rest = list.takeAll();
     const life = this.life(monotonic(), endInWords(end));
@@ -277,7 +275,7 @@ export class SlotChild {
     this.#output?.end();
     this.#onGone(isScarce);
     this.#host.onChildEnd(life, end.started);
-    const { owner } = this.#tasks;
+    const { owner } = this.tasks;
     if (!end.started && end.fatal) owner?.doomed(end.fatal);
     else if (!end.started && this.#isHopeless) {
       owner?.doomed(new LaunchError(end.reason, { cause: end.cause }));
@@ -288,7 +286,7 @@ export class SlotChild {
   }
 
   #isLost(task: Task, end: ChildEnd, wasKilled: boolean): boolean {
-    if (this.#tasks.collector.isTimedOut(task)) return true;
+    if (this.tasks.collector.isTimedOut(task)) return true;
     return isLostWith(task, end, {
       isOneItem: this.#host.isOneItem,
       wasStarting: this.#state === "starting",

@@ -67,7 +67,7 @@ export class Slot implements TaskPlace {
     try {
       child = this.#child ?? this.#makeChild();
       if (!child) return owner.returned(tasksOf(batch));
-      packed = packItems(batch, child.next, this.#host.items);
+      packed = packItems(batch, child.tasks.list.next, this.#host.items);
     } catch (error) {
       this.#refuse(tasksOf(batch), owner, error);
       return;
@@ -89,6 +89,10 @@ export class Slot implements TaskPlace {
 
   abort(task: Task): void {
     this.#child?.abort(task);
+  }
+
+  firstWaiting(): Task | undefined {
+    return this.#child?.tasks.firstWaiting();
   }
 
   /** Takes back the tasks that its child has not begun. */

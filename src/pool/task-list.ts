@@ -77,6 +77,25 @@ export class TaskList {
     return this.#ring[place] as Task;
   }
 
+  /** Returns how many tasks have a number from `from` on. */
+  countFrom(from: number): number {
+    let before = 0;
+    const { length } = this.#ring;
+    for (let seq = this.oldest; seq < from; seq += 1) {
+      if (this.#kinds[seq % length] !== NOTHING) before += 1;
+    }
+    return this.#size - before;
+  }
+
+  /** Returns the first task that has a number from `from` on. */
+  firstFrom(from: number): Task | undefined {
+    for (let seq = Math.max(from, this.oldest); seq < this.#next; seq += 1) {
+      const task = this.get(seq);
+      if (task) return task;
+    }
+    return undefined;
+  }
+
   /** Whether a task is in the list: looks at each, of which there are few. */
   has(task: Task): boolean {
     for (let seq = this.oldest; seq < this.#next; seq += 1) if (this.get(seq) === task) return true;

@@ -11,6 +11,8 @@ export interface TaskPlace {
    * left alone.
    */
   abort(task: Task): void;
+  /** The first task that waits here behind others; `undefined` if none does. */
+  firstWaiting(): Task | undefined;
 }
 
 export interface TaskOptions {

@@ -26,26 +26,31 @@ export class Queue<T extends Link> {
     return this.#first as T | undefined;
   }
 
+  /** Returns the element after one of this queue. */
+  following(element: T): T | undefined {
+    return element.after as T | undefined;
+  }
+
   has(element: T): boolean {
     return element.queue === (this as unknown);
   }
 
   /** Adds an element that is in no queue at the end. */
   push(element: T): void {
-    this.#enter(element);
-    element.before = this.#last;
-    if (this.#last) this.#last.after = element;
-    else this.#first = element;
-    this.#last = element;
+    this.insert(element, undefined);
   }
 
-  /** Adds an element that is in no queue before all others. */
-  unshift(element: T): void {
-    this.#enter(element);
-    element.after = this.#first;
-    if (this.#first) this.#first.before = element;
+  /** Adds an element that is in no queue before another, which is in this one; at the end if there is no other. */
+  insert(element: T, after: T | undefined): void {
+    const before = after ? after.before : this.#last;
+    element.queue = this as unknown as Queue<Link>;
+    element.before = before;
+    element.after = after;
+    if (before) before.after = element;
+    else this.#first = element;
+    if (after) after.before = element;
     else this.#last = element;
-    this.#first = element;
+    this.#size += 1;
   }
 
   /** Removes and returns the first element. */
@@ -75,10 +80,5 @@ export class Queue<T extends Link> {
     element.after = undefined;
     this.#size -= 1;
     return true;
-  }
-
-  #enter(element: T): void {
-    element.queue = this as unknown as Queue<Link>;
-    this.#size += 1;
   }
 }

@@ -17,6 +17,8 @@ interface ErrorParts {
   /** Name of the error's class, which may differ from `name`. */
   kind: string;
   props: { [key: string]: Json };
+  /** Those of `props` that are not enumerable: they are not printed with the error. */
+  hidden?: string[];
   cause?: ErrorRecord;
   errors?: ErrorRecord[];
 }
@@ -74,7 +76,9 @@ function recordParts(error: Error, depth: number): ErrorParts {
     props: {},
   };
   const { props } = parts;
-  for (const key of safely(() => Object.keys(error)) ?? []) {
+  const hidden = hiddenKeys(error);
+  if (hidden.length > 0) parts.hidden = hidden;
+  for (const key of [...(safely(() => Object.keys(error)) ?? []), ...hidden]) {
     if (STANDARD.has(key)) continue;
     const value = safely(() => (error as unknown as Record<string, unknown>)[key]);
     if (value !== undefined) props[key] = toJson(value, 0, new Set([error]));
@@ -93,6 +97,16 @@ function recordParts(error: Error, depth: number): ErrorParts {
     parts.errors = errors.slice(0, MAX_MEMBERS).map((each) => recordError(each, depth + 1));
   }
   return parts;
+}
+
+/** Returns the properties that a program may read but not see, such as the `issues` of zod; not those marked as private. */
+function hiddenKeys(error: Error): string[] {
+  const keys = safely(() => Object.getOwnPropertyNames(error)) ?? [];
+  return keys.filter((key) => {
+    if (STANDARD.has(key) || key.startsWith("_")) return false;
+    const property = safely(() => Object.getOwnPropertyDescriptor(error, key));
+    return property?.enumerable === false && typeof property.value !== "function";
+  });
 }
 
 const STANDARD = new Set(["name", "message", "stack", "cause", "errors"]);
@@ -173,7 +187,7 @@ function revive(record: ErrorRecord): unknown {
     if (record.primitive === "symbol") return Symbol(record.text);
     return record.text;
   }
-  const { name, message, stack, kind, props, cause, errors } = record.error;
+  const { name, message, stack, kind, props, hidden = [], cause, errors } = record.error;
   if (![name, message, stack].every((each) => typeof each === "string")) throw new TypeError();
   const options = cause === undefined ? undefined : { cause: revive(cause) };
   const error = errors
@@ -183,7 +197,9 @@ function revive(record: ErrorRecord): unknown {
     Object.defineProperty(error, key, { value, enumerable, writable: true, configurable: true });
   if (error.name !== name) own("name", name, false);
   own("stack", stack, false);
-  for (const [key, value] of Object.entries(props)) if (!STANDARD.has(key)) own(key, value, true);
+  for (const [key, value] of Object.entries(props)) {
+    if (!STANDARD.has(key)) own(key, value, !hidden.includes(key));
+  }
   return error;
 }
 

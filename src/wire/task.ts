@@ -79,6 +79,12 @@ export interface Printed {
 /** Creates the `Run` of an item on request: most callers need none, and there may be a million items a second. */
 export interface Runs {
   runOf(seq: number): Run;
+  /** When the item was begun, in ms on the monotonic clock. */
+  startOf(seq: number): number;
+}
+
+export function justRun(run: Run): Runs {
+  return { runOf: () => run, startOf: () => run.start };
 }
 
 export interface Failure {

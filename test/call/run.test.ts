@@ -175,7 +175,8 @@ describe.each(WAYS)("run in $name", (way) => {
       writeFileSync(`${gate}${round}`, "");
       expect(await Promise.all(taken)).toEqual([1, 2, 3, 4]);
     }
-    expect(parallel.stats().items).toEqual({ succeeded: 8, failed: 2 });
+    expect(parallel.stats().items).toEqual({ succeeded: 8, failed: 0 });
+    expect(queueOf(parallel).refused).toBe(2);
   });
 
   it("is refused after close, and close awaits what is under way", async () => {
@@ -286,6 +287,9 @@ describe("onDrain", () => {
   it("resolves at once if none waits, and is refused after close", async () => {
     const parallel = opened(new Does(), { pool: 1 });
     await parallel.onDrain();
+    await parallel.onDrain("runThread");
+    const wrong = await rejection(parallel.onDrain("mapProcesses" as "run"));
+    expect(wrong.message).toBe('Expected "run" or "runThread", got "mapProcesses" (a string)');
     await parallel.close();
     expect(await rejection(parallel.onDrain())).toBeInstanceOf(ClosedError);
   });

@@ -90,6 +90,10 @@ describe("TaskList", () => {
         } else {
           expect(indexes(list.takeAll(0, seq))).toEqual(removed(0, seq));
         }
+        const from = oldest() + random(capacity + 1);
+        const rest = [...map.keys()].filter((each) => each >= from);
+        expect(list.countFrom(from)).toBe(rest.length);
+        expect(list.firstFrom(from)?.index).toBe(map.get(Math.min(...rest)));
         const first = oldest();
         expect([list.size, list.next, list.oldest, list.room]).toEqual([
           map.size,

@@ -3,14 +3,8 @@ import { mkdtempSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
 import path from "node:path";
 import { afterEach, beforeEach, describe, expect, test } from "vitest";
+import type { Remains } from "../support/remains.js";
 import { fixture, runScript } from "../support/run-script.js";
-
-interface Remains {
-  readonly descriptors: string[];
-  readonly listeners: string[];
-  readonly processes: string[];
-  readonly scratch: string[];
-}
 
 interface Report {
   readonly wrong: unknown[];

@@ -2,15 +2,9 @@
 import { mkdirSync } from "node:fs";
 import path from "node:path";
 import { expect, test } from "vitest";
+import type { Remains } from "../support/remains.js";
 import { fixture, runScript } from "../support/run-script.js";
 import { temporaryDirectory } from "../support/temporary.js";
-
-interface Remains {
-  readonly descriptors: string[];
-  readonly listeners: string[];
-  readonly processes: string[];
-  readonly scratch: string[];
-}
 
 interface Report {
   readonly asked: number;

@@ -19,10 +19,12 @@ describe("a queue", () => {
   it("gives its elements in the order in which they came", () => {
     const queue = new Queue<Named>();
     for (const name of [1, 2, 3]) queue.push(new Named(name));
-    queue.unshift(new Named(0));
-    expect(queue.size).toBe(4);
+    const [first, second] = [queue.first!, queue.following(queue.first!)!];
+    queue.insert(new Named(0), first);
+    queue.insert(new Named(1.5), second);
+    expect(queue.size).toBe(5);
     expect(queue.first?.name).toBe(0);
-    expect(drain(queue)).toEqual([0, 1, 2, 3]);
+    expect(drain(queue)).toEqual([0, 1, 1.5, 2, 3]);
     expect(queue.size).toBe(0);
   });
 
@@ -37,8 +39,9 @@ describe("a queue", () => {
         expected.push(new Named(step));
         queue.push(expected.at(-1)!);
       } else if (way < 0.5) {
-        expected.unshift(new Named(step));
-        queue.unshift(expected[0]!);
+        const before = any && expected.indexOf(any);
+        expected.splice(before ?? expected.length, 0, new Named(step));
+        queue.insert(expected[before ?? expected.length - 1]!, any);
       } else if (way < 0.75 && any) {
         expect(queue.has(any)).toBe(true);
         expect(other.remove(any)).toBe(false);

@@ -278,8 +278,13 @@ describe("a ledger", () => {
     reader.recall(true);
     expect(reader.begun()).toBe(1);
     expect(writer.begin(1, 2)).toBe(false);
+    expect(reader.begun()).toBe(2);
+    // A batch that arrives meanwhile.
+    expect(writer.begin(2, 3)).toBe(false);
+    expect(reader.begun()).toBe(2);
     reader.recall(false);
     expect(writer.begin(2, 3)).toBe(true);
+    expect(reader.begun()).toBe(3);
     expect(writer.finishText(2, "two", 4)).toBe(true);
     const found: unknown[] = [];
     const handler = {

@@ -49,6 +49,8 @@ export class LedgerWriter {
   #read = 0;
   /** The item to which the parent will assign the next entry. */
   #next = 0;
+  /** The last item was not begun, because the parent had recalled it. */
+  #wasRecalled = false;
 
   constructor({ buffer, offset, file }: LedgerMemory, shape: LedgerShape) {
     this.#shape = shape;
@@ -71,11 +73,15 @@ export class LedgerWriter {
 
   /** Records that an item begins at `now`; `false` if the parent has recalled all items not yet begun, so this one. */
   begin(seq: number, now: number): boolean {
+    // Items that arrive while the word is still set are not counted as begun: the parent, which reads how many are begun right
+    // after it has set the word, would take those before them, which were given back, for begun.
+    if (this.#wasRecalled && this.#parentWord(RECALLED) !== 0) return false;
     this.#times[(seq % this.#shape.times) * 2] = now;
     // Store BEGUN, then load RECALLED. The parent does the reverse, so at least one of the two sees the other's store.
     Atomics.store(this.#header, BEGUN, seq + 1);
     if (this.#file) this.#sync(seq);
-    return this.#parentWord(RECALLED) === 0;
+    this.#wasRecalled = this.#parentWord(RECALLED) !== 0;
+    return !this.#wasRecalled;
   }
 
   /** Records a string result; `false` if it does not fit. */

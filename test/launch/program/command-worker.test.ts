@@ -113,7 +113,7 @@ describe("a CommandWorker refuses", () => {
   it("threads, limits of a call, and direct calls", async () => {
     const parallel = pool({ pool: false });
     expect((await rejection(parallel.mapThreads(["ok 1"]))).message).toBe(
-      "A program cannot run in a thread: use mapProcesses or eachProcess",
+      "A program cannot run in a thread: use run, mapProcesses or eachProcess",
     );
     const limits = { openFiles: 10 };
     expect((await rejection(parallel.mapProcesses(["ok 1"], { limits }))).message).toContain(
