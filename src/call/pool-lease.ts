@@ -21,6 +21,11 @@ export class PoolLease {
     return this.#pool !== undefined;
   }
 
+  /** Whether the pool would take tasks now, if it has room for some. */
+  get takesTasks(): boolean {
+    return this.#pool !== undefined && this.#pool.isResting !== true;
+  }
+
   get isOpening(): boolean {
     return this.#isOpening;
   }

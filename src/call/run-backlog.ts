@@ -17,8 +17,8 @@ export interface BacklogSource {
   active(): number;
   /** The first that has no place. */
   first(): RunTask | undefined;
-  /** Whether there is a pool, which may take tasks. */
-  isPoolOpen(): boolean;
+  /** Whether there is a pool that takes tasks at once, if it has room for some. */
+  takesTasks(): boolean;
 }
 
 export class RunBacklog {
@@ -94,10 +94,10 @@ export class RunBacklog {
     return this.#waiting > 0 ? 0 : Infinity;
   }
 
-  /** Below 0 if more can be begun at once when there is a pool. */
+  /** Until the pool takes tasks, as many as it can run do not count: below 0 if there are fewer. */
   get #waiting(): number {
     const { slots, options } = this.#plan;
-    const waiting = this.#source.active() - this.#places.running;
-    return this.#source.isPoolOpen() ? waiting : waiting - slots.size * options.fibers;
+    const running = this.#source.takesTasks() ? this.#places.running : slots.size * options.fibers;
+    return this.#source.active() - running;
   }
 }

@@ -38,8 +38,9 @@ export class RunLease {
     this.#events = events;
   }
 
-  get isOpen(): boolean {
-    return this.#lease?.isOpen ?? false;
+  /** Whether there is a pool that would take tasks now, if it has room for some. */
+  get takesTasks(): boolean {
+    return this.#lease?.takesTasks ?? false;
   }
 
   /** Lets the pool take tasks; opens it if necessary. */

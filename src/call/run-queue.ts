@@ -74,7 +74,7 @@ export class RunQueue implements TaskOwner {
     this.#backlog = new RunBacklog(plan, {
       active: () => this.#open - this.#pausing.size,
       first: () => this.#waiting.first,
-      isPoolOpen: () => this.#pool.isOpen,
+      takesTasks: () => this.#pool.takesTasks,
     });
   }
 

@@ -48,6 +48,7 @@ interface Running {
 
 export class InlinePool implements Pool, TaskPlace {
   size = 1;
+  isResting = false;
   readonly #worker: AnyWorker<unknown, unknown>;
   readonly #meter: Meter;
   readonly #instance: Instance;
@@ -58,7 +59,6 @@ export class InlinePool implements Pool, TaskPlace {
   #setUp: Promise<void> | undefined;
   #closed: Promise<void> | undefined;
   #turnBegan = 0;
-  #isWaitingForTurn = false;
   #onIdle: (() => void) | undefined;
 
   /** Runs `preload`. @throws WorkerModuleError when it fails, as in a fork server */
@@ -103,7 +103,7 @@ export class InlinePool implements Pool, TaskPlace {
   }
 
   dispatch(): void {
-    if (this.#isWaitingForTurn) return;
+    if (this.isResting) return;
     // `fibers` may differ from call to call.
     for (let turn = this.#hungry.first; turn; turn = this.#hungry.first) {
       const { owner } = turn;
@@ -223,12 +223,12 @@ export class InlinePool implements Pool, TaskPlace {
   }
 
   #goOn(): void {
-    if (this.#isWaitingForTurn) return;
+    if (this.isResting) return;
     const now = monotonic();
     if (now - this.#turnBegan < TURN_MS) return this.dispatch();
-    this.#isWaitingForTurn = true;
+    this.isResting = true;
     setImmediate(() => {
-      this.#isWaitingForTurn = false;
+      this.isResting = false;
       this.#turnBegan = monotonic();
       this.dispatch();
     });

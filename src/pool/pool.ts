@@ -9,6 +9,8 @@ export interface Pool {
   remove(owner: TaskOwner): void;
   /** Notes that a call may have tasks; `dispatch` asks it for them. */
   wants(owner: TaskOwner): void;
+  /** `true` while `dispatch` gives nothing, because other events have their turn before the next tasks. */
+  readonly isResting?: boolean;
   /** Gives the tasks of calls to slots that have room. Called when there may be more of either. */
   dispatch(): void;
   /** Removes the file of a long item that will not run again. */

@@ -382,6 +382,14 @@ describe("run", () => {
     expect(error.message).toMatch(message);
   });
 
+  it("takes what can begin, though other events have their turn before it", async () => {
+    const parallel = opened(new Does() as JsonWorker<unknown, Told>, { pool: 0, maxQueue: 1 });
+    for (let round = 0; round < 300; round += 1) {
+      const both = [1, 2].map((gives) => parallel.run({ gives }));
+      expect(await Promise.all(both)).toEqual([1, 2]);
+    }
+  });
+
   it("may be asked for 256 items at once in as many slots", async () => {
     const parallel = opened(new Does() as JsonWorker<unknown, Told>, {
       pool: 256,
