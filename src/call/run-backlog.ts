@@ -19,6 +19,8 @@ export interface BacklogSource {
   first(): RunTask | undefined;
   /** Whether there is a pool that takes tasks at once, if it has room for some. */
   takesTasks(): boolean;
+  /** Lets the pool take tasks. */
+  dispatch(): void;
 }
 
 export class RunBacklog {
@@ -36,12 +38,12 @@ export class RunBacklog {
     this.#drains = new Drains(() => this.#room());
   }
 
-  /** @param dispatch - lets the pool take tasks @throws QueueFullError if as many wait as may */
-  makeRoom(dispatch: () => void): void {
+  /** @throws QueueFullError if as many wait as may */
+  makeRoom(): void {
     const { maxQueue = Infinity } = this.#plan;
     if (this.#waiting < maxQueue) return;
     // Of those that came in this turn of the event loop, some may begin at once.
-    dispatch();
+    this.#source.dispatch();
     if (this.#waiting < maxQueue) return;
     this.#refused += 1;
     throw new QueueFullError(this.#waiting, maxQueue, this.#plan.verb);
@@ -78,7 +80,7 @@ export class RunBacklog {
   stats(): QueueStats {
     const now = monotonic();
     let oldest = this.#source.first()?.since ?? now;
-    for (const task of this.#places.waiting()) oldest = Math.min(oldest, (task as RunTask).since);
+    for (const task of this.#places.waiting()) oldest = Math.min(oldest, task.since);
     return {
       waiting: Math.max(0, this.#waiting),
       oldest: now - oldest,

@@ -2,8 +2,8 @@
  * Where the items of `run` are. A place (a slot, or this process) runs as many of its items as it has fibers; the others wait
  * there, as those do that have no place yet. Counted as they come and go: `run` asks each time, and there may be 256 slots.
  */
-import type { Task } from "../wire/task.js";
 import type { TaskPlace } from "../pool/task-owner.js";
+import { RunTask } from "./run-task.js";
 
 /** A place, and how many items of `run` it has. */
 export class RunPlace {
@@ -49,11 +49,12 @@ export class RunPlaces {
     this.#places.clear();
   }
 
-  /** The first item that waits at each place. */
-  *waiting(): Iterable<Task> {
+  /** The first item of `run` that waits at each place. */
+  *waiting(): Iterable<RunTask> {
     for (const { place, count } of this.#places.values()) {
       const task = count > this.#fibers ? place.firstWaiting() : undefined;
-      if (task) yield task;
+      // While a long result is read, its child may have the tasks of another call already.
+      if (task instanceof RunTask) yield task;
     }
   }
 

@@ -75,6 +75,7 @@ export class RunQueue implements TaskOwner {
       active: () => this.#open - this.#pausing.size,
       first: () => this.#waiting.first,
       takesTasks: () => this.#pool.takesTasks,
+      dispatch: () => this.#pool.dispatch(),
     });
   }
 
@@ -93,7 +94,7 @@ export class RunQueue implements TaskOwner {
     const { signal, tag } = given;
     signal?.throwIfAborted();
     checkItem(item, index);
-    this.#backlog.makeRoom(() => this.#pool.dispatch());
+    this.#backlog.makeRoom();
     this.#count += 1;
     const context = this.#plan.isInline || tag ? new CallerContext() : undefined;
     const options = given === NO_OPTIONS ? this.#defaults : optionsOf(given, this.options);
