@@ -28,6 +28,7 @@ export class ChildTasks {
   readonly list: TaskList;
   readonly collector: Collector;
   readonly #host: SlotHost;
+  readonly #num: number;
   readonly #ledger: Ledger;
   readonly #recall: Recall;
   /** The call whose tasks the child has: a child serves one call at a time. Released when the child has no task. */
@@ -42,6 +43,7 @@ export class ChildTasks {
   /** @param onBreach - called when the ledger holds what no child records */
   constructor(start: Start, ledger: Ledger, host: SlotHost, onBreach: (reason: string) => void) {
     this.#host = host;
+    this.#num = start.num;
     this.#ledger = ledger;
     this.list = new TaskList(host.capacity);
     this.collector = new Collector(start, this.list, ledger, host.meter, host.capacity, onBreach);
@@ -110,6 +112,7 @@ export class ChildTasks {
       fibers: owner.options.fibers,
       stopOnError: owner.endsAtError ? this.#owners : undefined,
       last: this.isShareUsedUp ? true : undefined,
+      spin: this.#host.sparesProcessor(this.#num) ? true : undefined,
       read: this.#ledger.read,
     };
   }

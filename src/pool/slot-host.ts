@@ -32,7 +32,10 @@ export interface SlotPoolOptions {
 }
 
 /** What the pool decides for its slots, as it needs to know all of them or the calls. */
-type Siblings = Pick<SlotHost, "isBusyBeside" | "isHopeless" | "onChildEnd" | "onFree">;
+type Siblings = Pick<
+  SlotHost,
+  "isBusyBeside" | "sparesProcessor" | "isHopeless" | "onChildEnd" | "onFree"
+>;
 
 export interface SlotHost {
   /** Each child runs one item, which is sent with its start. */
@@ -55,6 +58,8 @@ export interface SlotHost {
   readonly keepsItems: boolean;
   /** Whether another slot has tasks, and will ask for more. */
   isBusyBeside(num: number): boolean;
+  /** Whether each slot that has tasks, this one among them, and this process can have a processor of its own. */
+  sparesProcessor(num: number): boolean;
   /** Called when a child could not be started for lack of a resource: counts, and says if another try is pointless. */
   isHopeless(num: number): boolean;
   /** The slot has changed: it may have room for more tasks. */
@@ -73,6 +78,7 @@ export function makeSlotHost(room: Room, options: SlotPoolOptions, siblings: Sib
   const shape = isOneItem ? ONE_ITEM : MANY_ITEMS;
   return {
     isBusyBeside: siblings.isBusyBeside,
+    sparesProcessor: siblings.sparesProcessor,
     isHopeless: siblings.isHopeless,
     onFree: siblings.onFree,
     isOneItem,

@@ -62,9 +62,9 @@ export class SlotOrder {
     return this.#children === 0;
   }
 
-  /** Whether a slot other than this has tasks. */
-  isBusyBeside(num: number): boolean {
-    return this.#busy > (this.#entries[num]?.isBusy ? 1 : 0);
+  /** How many slots other than this have tasks. */
+  busyBeside(num: number): number {
+    return this.#busy - (this.#entries[num]?.isBusy ? 1 : 0);
   }
 
   add(owner: TaskOwner): Seat {

@@ -10,6 +10,7 @@ import { warnOfClose } from "../launch/close-warning.js";
 import { Deadline } from "../launch/deadline.js";
 import type { Launcher, Room } from "../launch/launcher.js";
 import { monotonic } from "../system/monotonic.js";
+import { usableProcessors } from "../system/processor-count.js";
 import { MANY_ITEMS, ONE_ITEM } from "../wire/ledger.js";
 import type { LongItem } from "../wire/payload.js";
 import { Dispatcher } from "./dispatcher.js";
@@ -50,10 +51,12 @@ export class SlotPool implements Pool {
   private constructor(room: Room, options: SlotPoolOptions) {
     this.#room = room;
     this.#options = options;
+    const processors = usableProcessors();
     const host = makeSlotHost(room, options, {
-      isBusyBeside: (num) => this.#order.isBusyBeside(num),
+      isBusyBeside: (num) => this.#order.busyBeside(num) > 0,
+      sparesProcessor: (num) => this.#order.busyBeside(num) + 1 < processors,
       isHopeless: (num) => {
-        if (this.#order.isBusyBeside(num)) return false;
+        if (this.#order.busyBeside(num) > 0) return false;
         return (this.#failedAlone += 1) > MAX_ALONE;
       },
       onChildEnd: (life, hasStarted) => {

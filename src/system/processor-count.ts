@@ -30,6 +30,11 @@ export function processorCount(): number {
       `Expected the environment variable PARALLEL_PROCESSOR_COUNT to be a whole number of at least 1, got "${wanted}"`,
     );
   }
+  return usableProcessors();
+}
+
+/** @internal The same, whatever the environment variable says. */
+export function usableProcessors(): number {
   return Math.max(1, Math.min(availableParallelism(), Math.ceil(cgroupQuota())));
 }
 

@@ -59,6 +59,8 @@ export interface Payload {
   readonly stopOnError?: number | undefined;
   /** The child ends after these items. */
   readonly last?: boolean | undefined;
+  /** A processor is free, so the child may wait for the next items without sleeping, see spin.ts. */
+  readonly spin?: true | undefined;
   /** Bytes of the ledger's text that the parent has read. */
   readonly read: number;
 }

@@ -14,6 +14,8 @@ export interface Ran {
 export interface RunOptions {
   readonly args?: readonly string[];
   readonly execArgv?: readonly string[];
+  /** A command that starts Node, such as `taskset`. */
+  readonly command?: readonly string[];
   readonly env?: Readonly<Record<string, string>>;
   readonly cwd?: string;
   readonly uid?: number;
@@ -26,9 +28,10 @@ export function fixture(name: string): string {
 
 /** Starts the script; the test runner's own settings are removed from its environment. */
 export function startScript(file: string, options: RunOptions = {}): ChildProcess {
-  const { args = [], execArgv = [], env = {}, ...rest } = options;
+  const { args = [], execArgv = [], command = [], env = {}, ...rest } = options;
   const { NODE_OPTIONS: _options, VITEST: _vitest, NODE_ENV: _env, ...own } = process.env;
-  return spawn(process.execPath, [...execArgv, file, ...args], {
+  const [program, ...words] = [...command, process.execPath, ...execArgv, file, ...args];
+  return spawn(program!, words, {
     stdio: ["ignore", "pipe", "pipe"],
     env: { ...own, ...env },
     ...rest,

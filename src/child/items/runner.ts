@@ -5,6 +5,7 @@
  * An item whose `process` returns no promise is begun, run and recorded within one turn of the event loop.
  */
 import { monotonic } from "../../system/monotonic.js";
+import { isThenable } from "../../system/thenable.js";
 import { recordError } from "../../wire/error-record.js";
 import { readLongItem } from "../../wire/payload.js";
 import type { Payload, Start, ToChild } from "../../wire/protocol.js";
@@ -16,6 +17,7 @@ import { MemoryLimit } from "./memory-limit.js";
 import { Notes } from "./notes.js";
 import type { OverflowWriter } from "./overflow.js";
 import type { LoadedWorker, RunnerEvents, Surroundings } from "./runner-events.js";
+import { Spin } from "./spin.js";
 
 interface Batch {
   readonly payload: Payload;
@@ -33,8 +35,10 @@ export class Runner {
   readonly #memory: MemoryLimit | undefined;
   readonly #interruption: Interruption;
   readonly #batches: Batch[] = [];
+  readonly #spin = new Spin();
   #inFlight = 0;
   #lastId = "";
+  #maySpin = false;
   #isSetUp: boolean;
   #isSettingUp = false;
   #isPumping = false;
@@ -79,6 +83,8 @@ export class Runner {
     this.#ledger.readUpTo(payload.read);
     this.#batches.push({ payload, next: 0 });
     this.#lastId = id;
+    this.#maySpin = payload.spin === true;
+    if (this.#maySpin) this.#spin.end();
     if (this.#isSetUp || this.#isFull) this.#pump();
     else if (!this.#isSettingUp) void this.#setUp();
   }
@@ -239,6 +245,7 @@ export class Runner {
     if (this.#holdsTooMuch(monotonic())) this.#isFull = true;
     this.#say({ status: "ok" });
     if (this.#isEnding) void this.#finish();
+    else if (this.#maySpin) this.#spin.begin();
   }
 
   async #finish(): Promise<void> {
@@ -288,12 +295,4 @@ export class Runner {
     this.#interruption.abort();
     if (!this.#start.payload) this.end();
   }
-}
-
-function isThenable(value: unknown): value is PromiseLike<unknown> {
-  return (
-    typeof value === "object" &&
-    value !== null &&
-    typeof (value as { then?: unknown }).then === "function"
-  );
 }
