@@ -23,6 +23,8 @@ import type { TaskOwner } from "./task-owner.js";
 
 /** How often a start is tried again while no other slot has tasks: what ended just then may have freed the resource. */
 const MAX_ALONE = 2;
+/** Read with this module, which is loaded while the fork server starts; later, the first result would wait for it. */
+const PROCESSORS = usableProcessors();
 
 export class SlotPool implements Pool {
   readonly #room: Room;
@@ -51,10 +53,9 @@ export class SlotPool implements Pool {
   private constructor(room: Room, options: SlotPoolOptions) {
     this.#room = room;
     this.#options = options;
-    const processors = usableProcessors();
     const host = makeSlotHost(room, options, {
       isBusyBeside: (num) => this.#order.busyBeside(num) > 0,
-      sparesProcessor: (num) => this.#order.busyBeside(num) + 1 < processors,
+      sparesProcessor: (num) => this.#order.busyBeside(num) + 1 < PROCESSORS,
       isHopeless: (num) => {
         if (this.#order.busyBeside(num) > 0) return false;
         return (this.#failedAlone += 1) > MAX_ALONE;

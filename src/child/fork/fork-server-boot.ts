@@ -114,8 +114,9 @@ async function boot(): Promise<void> {
     giveUpIfUnfit(await safety.judgeSettled(isForkSafe));
     const secret = judgeDraws();
     if (secret !== undefined && !isForkSafe) giveUp(secret);
-    await warmUpNetwork(order.worker);
-    const later = new LaterSteps(libc, order.worker, order.readsOutput, () => atEnd(reportExit));
+    const steps = await warmUpNetwork(order.worker);
+    const { readsOutput, worker: source } = order;
+    const later = new LaterSteps(libc, source, readsOutput, steps, () => atEnd(reportExit));
     makeLoop = (inherited) => new ForkLoop(libc, worker, order.worker, inherited, later, endServer);
     await safety.settle(patience);
   } catch (error) {

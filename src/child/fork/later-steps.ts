@@ -24,8 +24,17 @@ export class LaterSteps {
   readonly #planHugePages: () => (() => void)[];
   #forks = 0;
 
-  /** @param onRehearsed - called after each rehearsal, which leaves the handler of the process's end changed */
-  constructor(libc: Libc, source: WorkerSource, readsOutput: boolean, onRehearsed: () => void) {
+  /**
+   * @param steps - done before those that are known here
+   * @param onRehearsed - called after each rehearsal, which leaves the handler of the process's end changed
+   */
+  constructor(
+    libc: Libc,
+    source: WorkerSource,
+    readsOutput: boolean,
+    steps: readonly (() => void)[],
+    onRehearsed: () => void,
+  ) {
     const rehearsal = (item: string) => () => {
       try {
         rehearse(libc, source, readsOutput, item);
@@ -33,7 +42,12 @@ export class LaterSteps {
         onRehearsed();
       }
     };
-    this.#steps = [...REHEARSALS.map(rehearsal), ageYoungGeneration, () => packCHeap(libc)];
+    this.#steps = [
+      ...steps,
+      ...REHEARSALS.map(rehearsal),
+      ageYoungGeneration,
+      () => packCHeap(libc),
+    ];
     this.#planHugePages = () => hugePageSteps(libc, rehearsal(""));
   }
 

@@ -8,6 +8,8 @@ const WAYS = [
   ["garbage", 1],
   ["compiled", 42],
   ["streamed", 42],
+  ["hotWasm", 50_050_000_000],
+  ["fetched", 500],
   ["inContext", 42],
   ["inThread", 42],
   ["garbageInThread", 1],
