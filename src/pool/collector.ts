@@ -147,8 +147,7 @@ export class Collector implements Runs, CheckedHandler {
   }
 
   /**
-   * The child has ended: reports what it has recorded, and returns the tasks that it had begun and not finished. Tasks
-   * that it had not begun stay in the list.
+   * The child has ended: reports what it has recorded, and returns the tasks that it had only begun. The others stay in the list.
    *
    * @param isLost - whether the first of those that were not begun has failed too
    */
@@ -177,15 +176,16 @@ export class Collector implements Runs, CheckedHandler {
     const lost = dead.map(({ seq, task, run }) => {
       // The child may have written a result and ended before it could record it.
       overflow.discard(seq);
-      const isFirst = seq === 0;
-      return { task, run, failure: this.#failure(task, run, end, ending, isFirst) };
+      return { task, run, failure: this.#failure(task, run, end, ending, seq === 0) };
     });
     overflow.close();
     return { lost, ending };
   }
 
   /** @internal An entry of the ledger, checked. */
-  entry(seq: number, entry: Entry, start: number, end: number): void {
+  entry(seq: number, entry: Entry): void {
+    const start = this.#ledger.startOf(seq);
+    const end = this.#ledger.endOf(seq);
     // Only after the ledger was read: an item's output is there before its entry is.
     if (this.#output && this.#taken === 0) this.#child?.output?.drain();
     if (start < this.#firstStart) this.#firstStart = start;

@@ -83,8 +83,8 @@ export class Runner {
     this.#ledger.readUpTo(payload.read);
     this.#batches.push({ payload, next: 0 });
     this.#lastId = id;
+    this.#spin.end();
     this.#maySpin = payload.spin === true;
-    if (this.#maySpin) this.#spin.end();
     if (this.#isSetUp || this.#isFull) this.#pump();
     else if (!this.#isSettingUp) void this.#setUp();
   }
