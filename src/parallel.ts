@@ -248,7 +248,7 @@ export class Parallel<Item, Result> {
    * let sum = 0;
    * for (let n = 1; n <= 1000; n += 1) {
    *   await parallel.onDrain();
-   *   void parallel.run(n).then((square) => (sum += Number(square)));
+   *   parallel.run(n).then((square) => (sum += Number(square)), console.error);
    * }
    * await parallel.close();
    * console.log(sum); // 333833500

@@ -23,6 +23,13 @@ export class Drains {
     });
   }
 
+  /** Takes a place; returns whether one was kept for a caller that was let go in this turn. */
+  take(): boolean {
+    if (this.#granted === 0) return false;
+    this.#granted -= 1;
+    return true;
+  }
+
   /** Called when there may be more room. */
   look(): void {
     if (this.#waiters.length === 0) return;

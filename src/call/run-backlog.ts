@@ -41,7 +41,8 @@ export class RunBacklog {
   /** @throws QueueFullError if as many wait as may */
   makeRoom(): void {
     const { maxQueue = Infinity } = this.#plan;
-    if (this.#waiting < maxQueue) return;
+    // More may wait than when its caller was let go: a slot gives back what it has not begun.
+    if (this.#drains.take() || this.#waiting < maxQueue) return;
     // Of those that came in this turn of the event loop, some may begin at once.
     this.#source.dispatch();
     if (this.#waiting < maxQueue) return;

@@ -90,16 +90,17 @@ export class RunQueue implements TaskOwner {
    * @param index - by default, how many were taken before it
    * @throws QueueFullError when `maxQueue` items wait
    */
-  run(item: unknown, given: RunItemOptions, index = this.#count): Promise<unknown> {
+  run(item: unknown, given: RunItemOptions, index?: number): Promise<unknown> {
     const { signal, tag } = given;
     signal?.throwIfAborted();
     checkItem(item, index);
     this.#backlog.makeRoom();
+    const number = index ?? this.#count;
     this.#count += 1;
     const context = this.#plan.isInline || tag ? new CallerContext() : undefined;
     const options = given === NO_OPTIONS ? this.#defaults : optionsOf(given, this.options);
     return new Promise((resolve, reject) => {
-      const task = new RunTask(index, item, options, context, resolve, reject);
+      const task = new RunTask(number, item, options, context, resolve, reject);
       if (signal) this.#signals.add(signal, task);
       this.#add(task);
     });

@@ -28,10 +28,9 @@ export class SocketPipes implements OutputPipes {
     for (const name of this.#names) {
       const socket = this.#child[name] as Socket | null;
       if (!socket) continue;
-      const onBytes = (bytes: Buffer) => this.#onOutput(name, bytes);
-      for (let held = read(socket); held; held = read(socket)) onBytes(held);
+      passHeld(socket);
       const fd = fdOf(socket);
-      if (fd !== undefined) readAll(fd, onBytes);
+      if (fd !== undefined) readAll(fd, (bytes) => this.#onOutput(name, bytes));
     }
   }
 
@@ -49,9 +48,9 @@ export class SocketPipes implements OutputPipes {
   }
 }
 
-/** Returns what Node read before the stream was paused. */
-function read(socket: Socket): Buffer | null {
-  return socket.readableLength > 0 ? (socket.read() as Buffer | null) : null;
+/** Passes what Node read before the stream was paused to the listener of "data": `read` emits the event, too. */
+function passHeld(socket: Socket): void {
+  while (socket.readableLength > 0 && socket.read() !== null);
 }
 
 /**

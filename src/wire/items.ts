@@ -6,8 +6,12 @@ import type { LongItem } from "./payload.js";
 import { LONGEST_INLINE, type Payload } from "./protocol.js";
 import { type Batch, FreshItems, type Task } from "./task.js";
 
-/** @throws TypeError that names the item when JSON cannot carry it */
-export function checkItem(item: unknown, index: number): void {
+/**
+ * @param index - `undefined` if the item has none yet
+ *
+ * @throws TypeError that names the item when JSON cannot carry it
+ */
+export function checkItem(item: unknown, index: number | undefined): void {
   if (typeof item === "string" || isPlainNumber(item)) return;
   const problem = jsonProblem(item);
   if (problem) throw notJson(index, problem);
@@ -28,11 +32,12 @@ export function ofItem<T>(index: number, make: () => T): T {
   }
 }
 
-function notJson(index: number, problem: JsonProblem): TypeError {
+function notJson(index: number | undefined, problem: JsonProblem): TypeError {
   const { thrown } = problem;
+  const name = index === undefined ? "The item" : `Item ${index}`;
   return own(
     new TypeError(
-      `Item ${index} is not a JSON value: ${inWords(problem)}. ` +
+      `${name} is not a JSON value: ${inWords(problem)}. ` +
         "Items travel as JSON: make it of text, finite numbers, booleans, null, arrays and plain objects",
       thrown && { cause: thrown.error },
     ),

@@ -4,6 +4,7 @@ import { setImmediate, setTimeout as sleep } from "node:timers/promises";
 import { type JsonWorker, type ParallelOptions, QueueFullError } from "forkmap";
 import { describe, expect, it, vi } from "vitest";
 import { Does } from "../fixtures/does.mjs";
+import { Uneven } from "../fixtures/uneven.mjs";
 import { opened } from "../support/opened.js";
 import { rejection } from "../support/rejection.js";
 import { begun } from "../support/run-log.js";
@@ -101,4 +102,15 @@ describe.each(WAYS)("slow items after fast ones, in $name", ({ options, verb, ca
     expect(waitTime.max).toBeGreaterThanOrEqual(A_WHILE_MS - 1);
     expect(queue()).toMatchObject({ waiting: 0, oldest: 0 });
   });
+});
+
+it("a producer that awaits onDrain is never refused, although slots give back what they have not begun", async () => {
+  const parallel = opened(new Uneven(), { pool: 2, maxQueue: 10 });
+  const results: Promise<unknown>[] = [];
+  for (let n = 0; n < 15_000; n += 1) {
+    await parallel.onDrain();
+    results.push(parallel.run(n));
+  }
+  expect(await Promise.all(results)).toEqual(results.map((_, n) => String(n)));
+  expect(parallel.stats().queue.refused).toBe(0);
 });

@@ -206,7 +206,7 @@ describe.each(WAYS)("run in $name", (way) => {
     const { run } = runner(way);
     const error = await rejection(run({ bad: () => {} }));
     expect(error).toBeInstanceOf(TypeError);
-    expect(error.message).toMatch(/^Item 0 is not a JSON value/);
+    expect(error.message).toMatch(/^The item is not a JSON value/);
     expect(await run({ gives: 1 })).toBe(1);
   });
 

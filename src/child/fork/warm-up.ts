@@ -3,9 +3,10 @@
  * timers, files, `import()`, and network requests if the worker seems to make any. A first `fetch` costs a child some
  * 40 ms.
  */
+import { hasSubscribers } from "node:diagnostics_channel";
 import { readFileSync } from "node:fs";
 import { readFile } from "node:fs/promises";
-import type { Server } from "node:http";
+import type * as Http from "node:http";
 import { createRequire } from "node:module";
 import type { AddressInfo } from "node:net";
 import { setTimeout as sleep } from "node:timers/promises";
@@ -13,6 +14,9 @@ import { fileURLToPath } from "node:url";
 import { setFlagsFromString } from "node:v8";
 import type * as Tls from "node:tls";
 import type { WorkerSource } from "../../worker/worker-source.js";
+
+/** Taken before a worker replaces it. */
+const { fetch } = globalThis;
 
 /** Two: the second request takes another path (the connection pool exists), which is the path of a child. */
 const REQUESTS = 2;
@@ -57,10 +61,28 @@ async function compiledFast<T>(warm: () => Promise<T>): Promise<T> {
   }
 }
 
-/** All later connections use them. Takes 20 ms. */
+/** All later connections use them. Takes 20 ms. Not if the worker has replaced the function: its own must not run unasked. */
 function parseRootCertificates(): void {
   const { createSecureContext } = createRequire(import.meta.url)("node:tls") as typeof Tls;
-  createSecureContext();
+  if (String(createSecureContext).includes("new SecureContext(")) createSecureContext();
+}
+
+/** Published by each request. */
+const CHANNELS = [
+  "http.client.request.start",
+  "http.server.request.start",
+  "net.client.socket",
+  "undici:request:create",
+];
+
+/** Whether requests run no code of the worker, which would count or change them, or never answer: mocks, telemetry. */
+function isNodesOwn(http: typeof Http): boolean {
+  return (
+    globalThis.fetch === fetch &&
+    String(http.get).includes("request(url, options, cb)") &&
+    !Object.hasOwn(http.Server.prototype, "emit") &&
+    !CHANNELS.some((name) => hasSubscribers(name))
+  );
 }
 
 /** A guess from the source text; a wrong guess only costs time. */
@@ -81,7 +103,8 @@ function readModule(url: string): string {
 
 /** Makes real requests to a local server, so that every step runs, from the name lookup to the end of the body. */
 async function warmUpRequests(): Promise<void> {
-  const http = await import("node:http");
+  const { default: http } = await import("node:http");
+  if (!isNodesOwn(http)) return;
   const server = http.createServer((_, response) => {
     response.writeHead(200, { "content-type": "text/plain", connection: "close" });
     response.end("warm");
@@ -92,27 +115,35 @@ async function warmUpRequests(): Promise<void> {
   const url = `http://localhost:${(server.address() as AddressInfo).port}/`;
   // Not AbortSignal.timeout: its timer would continue in every child.
   const patience = new AbortController();
-  const { signal } = patience;
-  const timer = setTimeout(() => patience.abort(), PATIENCE_MS);
+  let timer: NodeJS.Timeout | undefined;
+  // A dispatcher of the worker may ignore the signal.
+  const late = new Promise<void>((resolve) => {
+    timer = setTimeout(() => {
+      patience.abort();
+      resolve();
+    }, PATIENCE_MS);
+  });
   try {
-    for (let i = 0; i < REQUESTS; i += 1) {
-      await (await fetch(url, { signal })).text();
-      await new Promise((resolve, reject) => {
-        http
-          .get(url, { agent: false, signal }, (response) =>
-            response.resume().once("close", resolve),
-          )
-          .once("error", reject);
-      });
-    }
+    await Promise.race([request(http, url, patience.signal), late]);
   } finally {
     clearTimeout(timer);
     await close(server);
   }
 }
 
+async function request(http: typeof Http, url: string, signal: AbortSignal): Promise<void> {
+  for (let i = 0; i < REQUESTS; i += 1) {
+    await (await fetch(url, { signal })).text();
+    await new Promise((resolve, reject) => {
+      http
+        .get(url, { agent: false, signal }, (response) => response.resume().once("close", resolve))
+        .once("error", reject);
+    });
+  }
+}
+
 /** Closes all sockets: every child would inherit them. */
-async function close(server: Server): Promise<void> {
+async function close(server: Http.Server): Promise<void> {
   const closed = new Promise((resolve) => server.close(resolve));
   server.closeAllConnections();
   await closed;

@@ -23,6 +23,8 @@ export class Spin {
   /** When the child has last become idle, in ms on the monotonic clock. */
   #idleSince = -Infinity;
   #isOn = false;
+  /** `#turn` will be called: also after items have arrived, so that there is never a second one. */
+  #isDue = false;
   /** The last items came soon enough. */
   #isWorthIt = false;
   /** How many opportunities are omitted: after the last time in vain, and of these the ones that are left. */
@@ -49,15 +51,19 @@ export class Spin {
       return;
     }
     this.#isOn = true;
+    this.#turnAgain();
+  }
+
+  #turnAgain(): void {
+    if (this.#isDue) return;
+    this.#isDue = true;
     setImmediate(this.#turn);
   }
 
   readonly #turn = (): void => {
+    this.#isDue = false;
     if (!this.#isOn) return;
-    if (monotonic() - this.#idleSince < SPIN_MS) {
-      setImmediate(this.#turn);
-      return;
-    }
+    if (monotonic() - this.#idleSince < SPIN_MS) return this.#turnAgain();
     this.#isOn = false;
     this.#pause = Math.min(this.#pause * 4, MOST_OMITTED);
     this.#left = this.#pause;

@@ -4,6 +4,8 @@ import { setTimeout as sleep } from "node:timers/promises";
 import { describe, expect, test } from "vitest";
 import { Spin } from "../../../src/child/items/spin.js";
 import { processorCount } from "../../../src/index.js";
+import { Immediates } from "../../fixtures/immediates.mjs";
+import { opened } from "../../support/opened.js";
 import { fixture, runScript } from "../../support/run-script.js";
 
 const LONG_MS = 5;
@@ -64,6 +66,13 @@ describe("a child that has become idle", () => {
     }
     expect(counts[0]).toBeLessThan(256);
   });
+});
+
+test.each(["fork", "spawn"] as const)("never two at a time: %s", async (startMethod) => {
+  const parallel = opened(new Immediates(), { pool: 1, startMethod });
+  let most = 0;
+  for (let i = 0; i < 5000; i += 1) most = Math.max(most, await parallel.run(i));
+  expect(most).toBeLessThanOrEqual(1);
 });
 
 describe.each([

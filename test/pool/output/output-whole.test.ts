@@ -12,6 +12,8 @@ import { temporaryDirectory } from "../../support/temporary.js";
 
 /** Longer than a child takes if it does not wait for its reader. */
 const LATE_MS = 300;
+/** Longer than it takes until the program reads no more of its children. */
+const LATE_LINES_MS = 1500;
 /** The child's message is not awaited: it is sent only after the output of `preload` has been read. */
 const PRELOAD_MS = 500;
 
@@ -105,6 +107,22 @@ it.each([
   ["a spawned pool", { startMethod: "spawn", pool: 2 }],
 ])("%s", async (_name, options) => {
   expect(letters(await readLate({ options }, "pipe"))).toEqual(WRITTEN);
+});
+
+it.each(["fork", "spawn", "command"])("tagged lines of a pool, %s, read late", async (kind) => {
+  const { NODE_OPTIONS: _, ...env } = process.env;
+  const isCommand = kind === "command";
+  const child = spawn(process.execPath, [fixture("tagged-lines-run.mjs"), kind], {
+    stdio: ["ignore", isCommand ? "inherit" : "pipe", isCommand ? "pipe" : "inherit"],
+    env,
+  });
+  await sleep(LATE_LINES_MS);
+  const lines = (await text((isCommand ? child.stderr : child.stdout)!)).trimEnd().split("\n");
+  const expected = ["A", "B", "C", "D"].flatMap((item, index) =>
+    Array.from({ length: 16_000 }, (_, i) => `${index}: ${item} ${i} ${"x".repeat(50)}`),
+  );
+  const isSame = lines.toSorted().join("\n") === expected.toSorted().join("\n");
+  expect({ count: lines.length, isSame }).toEqual({ count: expected.length, isSame: true });
 });
 
 it("threads of the program", async () => {
