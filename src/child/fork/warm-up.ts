@@ -10,9 +10,9 @@ import type * as Http from "node:http";
 import { createRequire } from "node:module";
 import type { AddressInfo } from "node:net";
 import { setTimeout as sleep } from "node:timers/promises";
+import type * as Tls from "node:tls";
 import { fileURLToPath } from "node:url";
 import { setFlagsFromString } from "node:v8";
-import type * as Tls from "node:tls";
 import type { WorkerSource } from "../../worker/worker-source.js";
 
 /** Taken before a worker replaces it. */
