@@ -1,8 +1,8 @@
 import fs from "node:fs";
 import { Library } from "../library.mjs";
 
-/** Lines of four digits, 1000 first; reading without a position moves the descriptor's offset. */
-const file = `${process.env.SCRATCH}/lines.txt`;
+/** Lines of four digits, 1000 first; reading without a position moves the descriptor's offset. Each process writes its own. */
+const file = `${process.env.SCRATCH}/lines-${process.pid}.txt`;
 fs.writeFileSync(file, Array.from({ length: 1000 }, (_, i) => `${1000 + i}\n`).join(""));
 const descriptor = fs.openSync(file);
 
