@@ -34,6 +34,7 @@ export { Parallel } from "./parallel.js";
 export { processorCount } from "./system/processor-count.js";
 export type { Limits } from "./options.js";
 export type { ParallelStats, QueueStats, SlotStats } from "./observe/stats.js";
+export type { WorkerFunction } from "./worker/function-worker.js";
 export {
   type AnyWorker,
   type Frame,

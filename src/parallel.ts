@@ -50,7 +50,8 @@ import { processorCount } from "./system/processor-count.js";
 import { offerWorker } from "./worker/capture.js";
 import { checkWorker } from "./worker/check-worker.js";
 import { commandOf } from "./worker/command-worker.js";
-import { countClass } from "./worker/locate-worker.js";
+import { definitionOf, FunctionWorker, type WorkerFunction } from "./worker/function-worker.js";
+import { countDefinition } from "./worker/locate-worker.js";
 import type { AnyWorker } from "./worker/worker.js";
 
 type Items<Item> = Iterable<Item> | AsyncIterable<Item>;
@@ -92,21 +93,25 @@ export class Parallel<Item, Result> {
   #threadCalls: Calls | undefined;
 
   /**
-   * @param worker - an instance of a subclass of `ParallelWorker` or `JsonWorker`, whose own fields travel to the children; or a `CommandWorker`
+   * @param worker - a function, see `WorkerFunction`; an instance of a subclass of `ParallelWorker` or `JsonWorker`, whose own fields travel to the children; or a `CommandWorker`
    * @param options - defaults of the calls, and how children are started
    *
    * @throws TypeError for a value that is not a worker, an unknown option or a wrong value, naming it
    */
-  constructor(worker: AnyWorker<Item, Result>, options: ParallelOptions<Item, Result> = {}) {
+  constructor(
+    given: AnyWorker<Item, Result> | WorkerFunction<Item, Result>,
+    options: ParallelOptions<Item, Result> = {},
+  ) {
     const command = new CallSite(new.target).check(() => {
-      checkWorker(worker);
-      const found = commandOf(worker);
+      checkWorker(given);
+      const found = commandOf(given);
       if (found) checkCommandOptions(options as ParallelOptions);
       checkConstructorOptions(options);
       return found;
     });
+    const worker = typeof given === "function" ? new FunctionWorker(given) : given;
     const isRerun = offerWorker(worker);
-    countClass(worker.constructor);
+    countDefinition(definitionOf(worker));
     const defaults = { ...options } as ParallelOptions<never, never>;
     this.#defaults = command ? withCommandDefaults(defaults) : defaults;
     const { onStart: _, onFinish: __, signal: ___, tag: ____, ...own } = this.#defaults;

@@ -15,7 +15,7 @@ import {
   type RunVerb,
 } from "../options.js";
 import { expectedResult } from "../worker/check-worker.js";
-import { workerName } from "../worker/current-context.js";
+import { nameOf } from "../worker/function-worker.js";
 import type { AnyWorker } from "../worker/worker.js";
 import { CallRecorder } from "./call-recorder.js";
 import type { CallSite } from "./call-site.js";
@@ -80,7 +80,7 @@ export class Calls {
     this.#isRerun = isRerun;
     this.#options = options;
     this.#worker = worker;
-    this.#name = workerName(worker.constructor);
+    this.#name = nameOf(worker);
     this.#launch = launch;
     this.#pools = new Pools(worker, options, launch, this.#meter);
   }

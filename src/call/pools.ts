@@ -17,7 +17,7 @@ import type { SlotPool } from "../pool/slot-pool.js";
 import type { TaskOwner } from "../pool/task-owner.js";
 import { processorCount } from "../system/processor-count.js";
 import { shortageOf } from "../system/shortage.js";
-import { workerName } from "../worker/current-context.js";
+import { nameOf } from "../worker/function-worker.js";
 import type { AnyWorker } from "../worker/worker.js";
 
 export class Pools {
@@ -190,7 +190,7 @@ export class Pools {
       closeTimeout: this.#options.closeTimeout ?? DEFAULT_CLOSE_TIMEOUT_MS,
       nextId: this.#nextId,
       meter: this.#meter,
-      worker: workerName(this.#worker.constructor),
+      worker: nameOf(this.#worker),
     };
     return await outside(() => SlotPool.open(launcher, all));
   }

@@ -8,7 +8,7 @@ import type { Limits } from "../options.js";
 import { parse } from "../system/json.js";
 import { CHANNEL_FD, type Payload, type SpawnedLoad, type StartRequest } from "../wire/protocol.js";
 import { workerName } from "../worker/current-context.js";
-import { LoadFailure } from "./find/find-worker.js";
+import { LoadFailure } from "./find/load-failure.js";
 import { loadWorker, problemOf, problemOfExit } from "./find/load-worker.js";
 import { readLines, send } from "./items/channel.js";
 import type { ItemChannel } from "./items/item-channel.js";

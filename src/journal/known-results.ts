@@ -8,7 +8,7 @@ import { ofItem } from "../wire/items.js";
 import type { Run, Task } from "../wire/task.js";
 import { isJsonWorker } from "../worker/check-worker.js";
 import { commandOf } from "../worker/command-worker.js";
-import { workerName } from "../worker/current-context.js";
+import { definitionOf, isOfFunction, nameOf } from "../worker/function-worker.js";
 import { itemKey, KeyCounter } from "./item-key.js";
 import { Journal } from "./journal.js";
 
@@ -48,7 +48,7 @@ export class KnownResults {
       directory === undefined
         ? undefined
         : await Journal.open(directory, {
-            worker: workerName(worker.constructor),
+            worker: nameOf(worker),
             version: versionOf(worker),
             results: wantsResults ? (isJsonWorker(worker) ? "json" : "text") : "none",
           });
@@ -112,13 +112,17 @@ export class KnownResults {
   }
 }
 
-/** Its `static version`, or a hash of its class's source (not that of a `CommandWorker`) and its own fields. */
+/**
+ * Its `static version`, or a hash of its class's source (not that of a `CommandWorker`) and its own fields. A function has
+ * its own properties in place of both.
+ */
 function versionOf(worker: object): string {
-  const { version } = worker.constructor as { version?: unknown };
+  const definition = definitionOf(worker);
+  const { version } = definition;
   if (typeof version === "string" || typeof version === "number") return String(version);
-  const text = commandOf(worker) ? "" : String(worker.constructor);
+  const text = commandOf(worker) ? "" : String(definition);
   const hash = createHash("sha256").update(text);
-  for (const [name, value] of Object.entries(worker)) {
+  for (const [name, value] of Object.entries(isOfFunction(worker) ? definition : worker)) {
     hash.update(name).update(bytesOf(value));
   }
   return hash.digest("hex").slice(0, 16);

@@ -19,7 +19,8 @@ import { recordError, reviveError } from "../wire/error-record.js";
 import { describeWith, jsonProblem } from "../wire/json-value.js";
 import { type Failure, justRun, type Run, type Task, tasksOf } from "../wire/task.js";
 import { isJsonWorker } from "../worker/check-worker.js";
-import { currentContext, within, workerName } from "../worker/current-context.js";
+import { currentContext, within } from "../worker/current-context.js";
+import { nameOf } from "../worker/function-worker.js";
 import { RunningTask } from "../worker/running-task.js";
 import type { AnyWorker, Instance } from "../worker/worker.js";
 import { factsOf, inWords } from "./outcome.js";
@@ -78,7 +79,7 @@ export class InlinePool implements Pool, TaskPlace {
     this.#worker = worker;
     this.#meter = meter;
     const context = currentContext();
-    const frame = { kind: "inline", num: 0, name: workerName(worker.constructor) } as const;
+    const frame = { kind: "inline", num: 0, name: nameOf(worker) } as const;
     this.#instance = {
       ...frame,
       generation: 1,

@@ -2,8 +2,9 @@
 import { describe } from "../system/describe.js";
 import { AnyWorker } from "./worker.js";
 
-/** @throws TypeError unless `worker` is an instance of a class that has `process` */
+/** @throws TypeError unless `worker` is a function, or an instance of a class that has `process` */
 export function checkWorker(worker: unknown): void {
+  if (typeof worker === "function") return checkFunction(worker);
   const isObject = typeof worker === "object" && worker !== null;
   if (isObject && typeof (worker as { process?: unknown }).process === "function") {
     const prototype = Object.getPrototypeOf(worker) as object | null;
@@ -12,9 +13,6 @@ export function checkWorker(worker: unknown): void {
       "Expected an instance of a class that extends ParallelWorker, got an object literal: another process needs its class",
     );
   }
-  const isClass =
-    typeof worker === "function" &&
-    typeof (worker as { prototype?: { process?: unknown } }).prototype?.process === "function";
   const type = isObject ? (worker.constructor as { name?: unknown } | undefined) : undefined;
   if (isObject && worker instanceof AnyWorker) {
     throw new TypeError(
@@ -22,11 +20,37 @@ export function checkWorker(worker: unknown): void {
     );
   }
   throw new TypeError(
-    isClass
-      ? `Expected an instance of ${(worker as { name: string }).name}, got the class itself: write new Parallel(new ${(worker as { name: string }).name}())`
-      : `Expected an instance of a class that extends ParallelWorker and has process(item), got ${describe(worker)}`,
+    `Expected a function, or an instance of a class that extends ParallelWorker and has process(item), got ${describe(worker)}`,
   );
 }
+
+function checkFunction(given: Function): void {
+  const { name, prototype } = given as { name: string; prototype?: { process?: unknown } };
+  const text = String(given);
+  const isClass = /^class\b/.test(text);
+  if (typeof prototype?.process === "function") {
+    throw new TypeError(
+      `Expected an instance of ${name}, got the class itself: write new Parallel(new ${name}())`,
+    );
+  }
+  const expected =
+    "Expected a function (item) => result, or an instance of a class that extends ParallelWorker";
+  if (isClass) {
+    throw new TypeError(`${expected}, got the class ${name}, which has no method process(item)`);
+  }
+  if (/\{\s*\[native code\]\s*\}$/.test(text)) {
+    throw new TypeError(
+      `${expected}, got ${name || "one"}, which is bound or built in and has no text of its own: write a function that calls it`,
+    );
+  }
+  if (GENERATORS.has(Object.prototype.toString.call(given))) {
+    throw new TypeError(
+      `${expected}, got the generator function ${name}: its result would be a generator, which cannot leave its process. Return an array`,
+    );
+  }
+}
+
+const GENERATORS = new Set(["[object GeneratorFunction]", "[object AsyncGeneratorFunction]"]);
 
 /** Reads `resultFormat` instead of using `instanceof`: the worker's module may have its own copy of this package. */
 export function isJsonWorker(worker: object): boolean {

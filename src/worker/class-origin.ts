@@ -1,21 +1,27 @@
 /**
- * Asks V8's inspector where a class comes from: its script, and the variables it uses of functions and blocks around
- * it. A class at the top level of a module uses none; but a bundler may wrap the module in a function.
+ * Asks V8's inspector where a class or function comes from: its script, and the variables it uses of functions and blocks
+ * around it. One at the top level of a module uses none; but a bundler may wrap the module in a function.
  */
 import type * as Inspector from "node:inspector";
 import { createRequire } from "node:module";
 
-export interface ClassOrigin {
+export interface ClassOrigin extends UsedVariables {
   readonly url: string | undefined;
-  /** The function or block whose variables the class uses, if there is one. */
+  /** The function or block whose variables it uses, if there is one. */
   readonly maker: string | undefined;
-  /** Variables that are plain data, as text: a class created with other values is a different class. */
-  readonly variables: Readonly<Record<string, string>>;
-  /** Whether the class also uses variables that cannot be compared, such as functions. */
+  /** Whether it also uses variables that cannot be compared, such as functions. */
   readonly hasMore: boolean;
 }
 
-/** Advice for a class that is defined inside a function. */
+/** Variables that are plain data, as text. */
+export interface UsedVariables {
+  /** Of functions and blocks: one created with other values is a different class or function. */
+  readonly variables: Readonly<Record<string, string>>;
+  /** Of the module. */
+  readonly moduleVariables: Readonly<Record<string, string>>;
+}
+
+/** Advice for what is defined inside a function. */
 export const DEFINE_AT_TOP =
   "Define it at the top level of a module and pass what it needs as fields (`new Worker({ ... })`) or with the items";
 
@@ -33,12 +39,12 @@ export function originOf(type: Function): ClassOrigin {
   });
 }
 
-/** Returns the `variables` of `originOf` without looking for the script. */
-export function variablesOf(type: Function): Readonly<Record<string, string>> {
+/** Returns the variables of `originOf` without looking for the script. */
+export function variablesOf(type: Function): UsedVariables {
   return withSession((session) => {
     const { internalProperties = [] } = properties(session, handle(session, type));
     const scopes = internalProperties.find((each) => each.name === "[[Scopes]]")?.value;
-    return usedOf(type, scopesOf(session, scopes?.objectId)).variables;
+    return usedOf(type, scopesOf(session, scopes?.objectId));
   });
 }
 
@@ -84,20 +90,31 @@ function scopesOf(session: Inspector.Session, id: string | undefined): Scope[] {
 
 function usedOf(type: Function, scopes: readonly Scope[]): Omit<ClassOrigin, "url"> {
   const variables: Record<string, string> = {};
+  const moduleVariables: Record<string, string> = {};
   let maker: string | undefined;
   let hasMore = false;
   const named = new Set(String(type).match(/[\p{ID_Continue}$]+/gu));
+  const inner = innerScopes(scopes);
+  const outermost = scopes.find(({ kind }) => kind === "Module") ?? scopes.findLast(isClosure);
   // Inner scopes last: their variables hide outer ones of the same name.
-  for (const scope of innerScopes(scopes).toReversed()) {
+  for (const scope of [...inner, ...(outermost ? [outermost] : [])].toReversed()) {
     for (const [name, value] of Object.entries(scope.variables())) {
       if (!named.has(name) || value === type) continue;
-      maker = scope.kind === "Block" ? "a block" : scope.name ? `${scope.name}()` : "a function";
       const text = plainText(value);
+      if (scope === outermost) {
+        if (text !== undefined) moduleVariables[name] = text;
+        continue;
+      }
+      maker = scope.kind === "Block" ? "a block" : scope.name ? `${scope.name}()` : "a function";
       if (text === undefined) hasMore = true;
       else variables[name] = text;
     }
   }
-  return { maker, variables, hasMore };
+  return { maker, variables, moduleVariables, hasMore };
+}
+
+function isClosure({ kind }: Scope): boolean {
+  return kind === "Closure";
 }
 
 /**
@@ -107,13 +124,20 @@ function usedOf(type: Function, scopes: readonly Scope[]): Omit<ClassOrigin, "ur
 function innerScopes(scopes: readonly Scope[]): readonly Scope[] {
   const atModule = scopes.findIndex(({ kind }) => kind === "Module");
   if (atModule !== -1) return scopes.slice(0, atModule);
-  const last = scopes.findLastIndex(({ kind }) => kind === "Closure");
+  const last = scopes.findLastIndex(isClosure);
   const inner = scopes.slice(0, Math.max(last, 0));
-  return inner.some(({ kind }) => kind === "Closure") ? inner : [];
+  return inner.some(isClosure) ? inner : [];
 }
 
-/** Returns a text that is equal for equal values in all processes; `undefined` for functions, symbols and instances. */
-function plainText(value: unknown, above: readonly unknown[] = []): string | undefined {
+/**
+ * Returns a text that is equal for equal values in all processes; `undefined` for functions, symbols, instances, and what
+ * has more than `MAX_MEMBERS` members.
+ */
+function plainText(
+  value: unknown,
+  above: readonly unknown[] = [],
+  budget = { members: MAX_MEMBERS },
+): string | undefined {
   if (typeof value === "string") return JSON.stringify(value);
   if (typeof value === "function" || typeof value === "symbol") return undefined;
   if (typeof value !== "object" || value === null) {
@@ -123,9 +147,13 @@ function plainText(value: unknown, above: readonly unknown[] = []): string | und
   const isArray = Array.isArray(value);
   if (!isArray && !isPlain(value)) return undefined;
   const members: string[] = [];
+  if (isArray && value.length > budget.members) return undefined;
   for (const [name, property] of Object.entries(Object.getOwnPropertyDescriptors(value))) {
     if (isArray && name === "length") continue;
-    const text = "value" in property ? plainText(property.value, [...above, value]) : undefined;
+    budget.members -= 1;
+    if (budget.members < 0) return undefined;
+    const text =
+      "value" in property ? plainText(property.value, [...above, value], budget) : undefined;
     if (text === undefined) return undefined;
     members.push(`${JSON.stringify(name)}:${text}`);
   }
@@ -133,6 +161,7 @@ function plainText(value: unknown, above: readonly unknown[] = []): string | und
 }
 
 const MAX_DEPTH = 20;
+const MAX_MEMBERS = 10_000;
 
 /** Whether the object is a plain one, of any realm. */
 function isPlain(value: object): boolean {

@@ -1,7 +1,6 @@
 /**
- * Describes a worker so that another process can recreate it: the file that defines its class, the variables of an
- * enclosing function that the class uses, and its own fields. Refuses a class that another process could confuse with
- * another one.
+ * Describes a worker so that another process can recreate it: the file that defines its class or function, the variables of
+ * an enclosing function that it uses, and its own fields. Refuses one that another process could confuse with another.
  */
 import { existsSync, readFileSync } from "node:fs";
 import { createRequire } from "node:module";
@@ -14,32 +13,41 @@ import { throwInspectorDenial } from "../system/permission.js";
 import { isJsonWorker } from "./check-worker.js";
 import { type ClassOrigin, countAlive, DEFINE_AT_TOP, originOf } from "./class-origin.js";
 import { currentContext } from "./current-context.js";
+import { type Definition, definitionOf, isOfFunction } from "./function-worker.js";
 import { likenessOf, takesArguments } from "./likeness.js";
 import type { Unsendable, WorkerSource } from "./worker-source.js";
 
 /**
- * @param worker - the instance given to `Parallel`
- * @param module - the option `module`: where the class is defined
+ * @param worker - what was given to `Parallel`
+ * @param module - the option `module`: where its class or function is defined
  * @param execArgv - options of Node for the children
- * @throws WorkerModuleError when no other process could load the class
+ * @throws WorkerModuleError when no other process could load it
  */
 export function locateWorker(
   worker: object,
   module: string | URL | undefined,
   execArgv: readonly string[],
 ): WorkerSource {
-  const type = worker.constructor;
-  const text = String(type);
-  const found = module === undefined ? findModule(type) : { url: moduleUrl(module), variables: {} };
+  const definition = definitionOf(worker);
+  const isFunction = isOfFunction(worker);
+  const text = String(definition);
+  const found =
+    module === undefined
+      ? findModule(definition, isFunction ? "function" : "class")
+      : { url: moduleUrl(module), variables: {}, moduleVariables: {} };
+  const fields = isFunction
+    ? ownFields(definition, false)
+    : ownFields(worker, takesArguments(definition));
   return {
-    name: type.name,
+    name: definition.name,
     text,
-    members: Object.getOwnPropertyNames(type.prototype),
+    members: isFunction ? undefined : Object.getOwnPropertyNames(definition.prototype),
+    parameters: definition.length,
     ...found,
     verbatim: fileHolds(found.url, text),
     explicit: module !== undefined,
     isJson: isJsonWorker(worker),
-    ...ownFields(worker, takesArguments(type)),
+    ...fields,
     argv: process.argv,
     execArgv,
     context: currentContext(),
@@ -53,24 +61,27 @@ function moduleUrl(module: string | URL): string {
     : pathToFileURL(module).href;
 }
 
-/** How many classes with the same text have been given to `Parallel`. */
+/** How many classes or functions with the same text have been given to `Parallel`. */
 const given = new Map<string, number>();
 const counted = new WeakSet<Function>();
 
-export function countClass(type: Function): void {
-  if (counted.has(type)) return;
-  counted.add(type);
-  const text = String(type);
+export function countDefinition(definition: Function): void {
+  if (counted.has(definition)) return;
+  counted.add(definition);
+  const text = String(definition);
   given.set(text, (given.get(text) ?? 0) + 1);
 }
 
-function findModule(type: Function): Pick<WorkerSource, "url" | "maker" | "variables"> {
-  const name = type.name || "The worker's class";
-  const { url, maker, variables, hasMore } = askInspector(type);
+function findModule(
+  definition: Definition,
+  kind: "class" | "function",
+): Pick<WorkerSource, "url" | "maker" | "variables" | "moduleVariables"> {
+  const name = definition.name || `The worker's ${kind}`;
+  const { url, maker, variables, moduleVariables, hasMore } = askInspector(definition);
   if (!url) {
     throw new WorkerModuleError(
       "unknown",
-      `The module that defines ${type.name || "the worker's class"} could not be found: name it with the option \`module\``,
+      `The module that defines ${definition.name || `the worker's ${kind}`} could not be found: name it with the option \`module\``,
     );
   }
   const href = url.startsWith("file:") || !path.isAbsolute(url) ? url : pathToFileURL(url).href;
@@ -83,14 +94,14 @@ function findModule(type: Function): Pick<WorkerSource, "url" | "maker" | "varia
       `${name} is defined in ${href}, which no other process can load: ${remedy}`,
     );
   }
-  if (maker !== undefined && hasMore && isOneOfSeveral(type)) {
+  if (maker !== undefined && hasMore && isOneOfSeveral(definition)) {
     throw new WorkerModuleError(
       href,
-      `${name} is defined inside ${maker} and uses its variables, and there is more than one such class: no other process ` +
+      `${name} is defined inside ${maker} and uses its variables, and there is more than one such ${kind}: no other process ` +
         `could know which is meant. ${DEFINE_AT_TOP}`,
     );
   }
-  return { url: href, maker, variables };
+  return { url: href, maker, variables, moduleVariables };
 }
 
 function askInspector(type: Function): ClassOrigin {

@@ -1,4 +1,4 @@
-/** A worker's class in the program's own file: the child runs the program a second time to get it, which may fail. */
+/** A worker in the program's own file: the child runs the program a second time to get it, which may fail. */
 import { realpathSync } from "node:fs";
 import { fileURLToPath } from "node:url";
 
@@ -13,5 +13,5 @@ export function isProgram(url: string, argv: readonly string[]): boolean {
 
 /** Advice when the second run fails, most often because something (a file, a port) already exists or is missing. */
 export const RERUN_ADVICE =
-  "The program is run a second time, up to `new Parallel`, as the worker's class is in it: move `new Parallel` right below " +
-  "the class, above everything that opens, reads or prints something, or export the class from a module of its own";
+  "The program is run a second time, up to `new Parallel`, as the worker is in it: move `new Parallel` right below " +
+  "its class or function, above everything that opens, reads or prints something, or export that from a module of its own";

@@ -10,23 +10,27 @@ export interface Unsendable {
 
 /** Everything needed to recreate the worker in another process. */
 export interface WorkerSource {
-  /** Name of the class, for finding its export. */
+  /** Name of the class or function, for finding its export. */
   readonly name: string;
-  /** Source text of the class: two classes may share a name. */
+  /** Its source text: two may share a name. */
   readonly text: string;
-  /** Names of the class's methods, which survive transpiling when `text` does not. */
-  readonly members: readonly string[];
+  /** Names of the class's methods, which survive transpiling when `text` does not; undefined for a function. */
+  readonly members?: readonly string[] | undefined;
+  /** How many parameters it has (its `length`). */
+  readonly parameters: number;
   readonly url: string;
   /** Whether the file contains `text` verbatim; false when a loader has transpiled it. */
   readonly verbatim: boolean;
-  /** Whether the user named the module, so that the name of the class is enough. */
+  /** Whether the user named the module, so that the name is enough. */
   readonly explicit: boolean;
   /** Whether the worker returns JSON values. */
   readonly isJson: boolean;
-  /** The function or block whose variables the class uses; a bundler puts every module into one. */
+  /** The function or block whose variables it uses; a bundler puts every module into one. */
   readonly maker?: string | undefined;
-  /** Variables that can be compared, as text: a class created by another call of the function may have other values. */
+  /** Variables that can be compared, as text: one created by another call of the function may have other values. */
   readonly variables: Readonly<Record<string, string>>;
+  /** The same of the module: its program may have changed them after an earlier call. */
+  readonly moduleVariables: Readonly<Record<string, string>>;
   /** Own fields, serialised by structured clone, base64. */
   readonly fields: string;
   /** Own fields that structured clone cannot carry. */

@@ -8,7 +8,8 @@ import type { WorkerSource } from "../../worker/worker-source.js";
 import { prepareForJson } from "../items/notes.js";
 import type { LoadedWorker } from "../items/runner-events.js";
 import type { Ending } from "../items/watch-exit.js";
-import { findWorker, LoadFailure } from "./find-worker.js";
+import { findWorker } from "./find-worker.js";
+import { LoadFailure } from "./load-failure.js";
 
 /** The module is loaded and `preload` is running. */
 let isPreloading = false;

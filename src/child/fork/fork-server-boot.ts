@@ -15,7 +15,7 @@ import { monotonic } from "../../system/monotonic.js";
 import type { Order } from "../../wire/protocol.js";
 import { workerName } from "../../worker/current-context.js";
 import type { WorkerSource } from "../../worker/worker-source.js";
-import type { AnyWorker } from "../../worker/worker.js";
+import { definitionOf } from "../../worker/function-worker.js";
 import { loadWorker, problemOf, problemOfExit } from "../find/load-worker.js";
 import { readLines, send } from "../items/channel.js";
 import { endServer, guardRemovals, keepExitListeners } from "../items/exit-listeners.js";
@@ -159,7 +159,7 @@ function giveUpIfUnfit({ obstacle }: ForkVerdict): void {
 }
 
 function declaresForkSafe(worker: LoadedWorker): boolean {
-  return (worker.constructor as typeof AnyWorker).forkSafe === true;
+  return definitionOf(worker).forkSafe === true;
 }
 
 /**
