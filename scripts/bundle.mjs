@@ -23,7 +23,7 @@ const ENTRIES = [
 const GROUPS = {
   // Apart, as node:crypto and node:net take 3 and 2 ms to load.
   names: /^(system\/owner|wire\/(output-mark|socket-path)|child\/items\/output-marks)$/,
-  base: /^(errors|options|system\/.*|worker\/.*|wire\/(stack-frames|protocol|items|json-value|task))$/,
+  base: /^(errors|options|system\/.*|worker\/.*|wire\/(stack-frames|protocol|items|json-value|short-bytes|structured-clone|task|value-check|value-problem))$/,
   parallel:
     /^(parallel|check-options|call\/(?!known-tasks).*|observe\/(diagnostics|stats|histogram)|launch\/(choices|outside)|pool\/batching)$/,
   wire: /^wire\/(error-record|payload|lines|ledger|child-files|result-buffers)$/,

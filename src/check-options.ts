@@ -123,6 +123,7 @@ const CONSTRUCTOR_RULES: Record<string, Rule | Record<string, Rule>> = {
   maxItemsPerChild: wholeNumber(1, Number.MAX_SAFE_INTEGER),
   maxRss: bytes,
   output: oneOf("inherit", "tag", "collect"),
+  serialization: oneOf("json", "advanced"),
   startMethod: oneOf("fork", "spawn"),
   module: {
     expected: "a URL or a path",
@@ -203,6 +204,7 @@ export function checkCommandOptions(options: ParallelOptions): void {
 const NOT_FOR_PROGRAMS = {
   threads:
     "a program manages its own threads, and `fibers` sets how many items it receives at once",
+  serialization: "a program receives JSON, and bytes in a file",
   startMethod: "its program is always started directly",
   module: "its program is named by `argv`",
   execArgv: "options of its program are part of `argv`",

@@ -126,6 +126,12 @@ export interface StreamOptions<Item = unknown, Result = unknown> extends CallOpt
 /** Where the output of children goes; see `ParallelOptions.output`. */
 export type OutputMode = "inherit" | "tag" | "collect";
 
+/** How values travel between processes; see `ParallelOptions.serialization`. */
+export type Serialization = "json" | "advanced";
+
+/** How items travel; `protocol`: as a program of a `CommandWorker` receives them. */
+export type ItemFormat = Serialization | "protocol";
+
 /** Options of `new Parallel`. */
 export interface ParallelOptions<Item = unknown, Result = unknown> extends CallOptions<
   Item,
@@ -153,6 +159,13 @@ export interface ParallelOptions<Item = unknown, Result = unknown> extends CallO
    * @defaultValue "inherit"
    */
   readonly output?: OutputMode;
+  /**
+   * How items and results travel, as for `child_process.fork`. `"json"`: as JSON, except a text and a `Uint8Array`, which
+   * arrive as they are. `"advanced"`: by structured clone, which keeps Map, Set, Date, RegExp, BigInt, typed arrays, errors,
+   * cycles, `undefined`, NaN and -0 as well.
+   * @defaultValue "json"
+   */
+  readonly serialization?: Serialization;
   /** How children are started. @defaultValue "fork" where possible, else "spawn" */
   readonly startMethod?: StartMethod;
   /** The module that defines the worker's class: a URL or a path. @defaultValue detected */
@@ -197,6 +210,7 @@ export type ResolvedOptions = Required<
   >
 > & {
   readonly retryDelay: Required<RetryDelay>;
+  readonly serialization: ItemFormat;
   readonly onStart?: (item: never, index: number) => unknown;
   readonly onFinish?: (item: never, index: number, result: never, info: FinishInfo) => unknown;
   readonly tag?: (item: never, index: number) => string;
@@ -233,6 +247,7 @@ export function withCommandDefaults<T extends ParallelOptions<never, never>>(opt
     pool: options.concurrency ?? true,
     timeout: COMMAND_TIMEOUT_MS,
     ...withoutUndefined(options),
+    serialization: "protocol" satisfies ItemFormat,
   };
 }
 
@@ -248,6 +263,7 @@ const DEFAULTS = {
   batch: "auto",
   dedupe: false,
   progress: false,
+  serialization: "json",
 } as const;
 const DEFAULT_RETRY_DELAY = { min: 1000, max: 30_000, factor: 2 };
 

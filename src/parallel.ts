@@ -51,6 +51,7 @@ import { offerWorker } from "./worker/capture.js";
 import { checkWorker } from "./worker/check-worker.js";
 import { commandOf } from "./worker/command-worker.js";
 import { definitionOf, FunctionWorker, type WorkerFunction } from "./worker/function-worker.js";
+import type { JsonKeeps } from "./worker/kept-by-json.js";
 import { countDefinition } from "./worker/locate-worker.js";
 import type { AnyWorker } from "./worker/worker.js";
 
@@ -93,11 +94,24 @@ export class Parallel<Item, Result> {
   #threadCalls: Calls | undefined;
 
   /**
+   * For items and results that travel by structured clone: of any type.
+   *
+   * @param worker - as below
+   * @param options - with `serialization: "advanced"`
+   *
+   * @throws TypeError as below
+   */
+  constructor(
+    worker: AnyWorker<Item, Result> | WorkerFunction<Item, Result>,
+    options: ParallelOptions<Item, Result> & { readonly serialization: "advanced" },
+  );
+  /**
    * @param worker - a function, see `WorkerFunction`; an instance of a subclass of `ParallelWorker` or `JsonWorker`, whose own fields travel to the children; or a `CommandWorker`
    * @param options - defaults of the calls, and how children are started
    *
    * @throws TypeError for a value that is not a worker, an unknown option or a wrong value, naming it
    */
+  constructor(worker: JsonKeeps<Item, Result>, options?: ParallelOptions<Item, Result>);
   constructor(
     given: AnyWorker<Item, Result> | WorkerFunction<Item, Result>,
     options: ParallelOptions<Item, Result> = {},

@@ -114,7 +114,7 @@ export class Calls {
       ...plan,
       context: plan.context ?? new CallerContext(),
       options,
-      expected: expectedResult(this.#worker),
+      expected: expectedResult(this.#worker, options.serialization),
       recorder: new CallRecorder(this.#name),
       openKnown: mayKnow
         ? async (events) => {
@@ -192,7 +192,7 @@ export class Calls {
       options: resolved,
       verb: this.#runVerb,
       maxQueue,
-      expected: expectedResult(this.#worker),
+      expected: expectedResult(this.#worker, resolved.serialization),
       recorder: new CallRecorder(this.#name),
       isInline: pools.areInline,
       keepsPool: areShared,

@@ -4,6 +4,7 @@
  * background, and returned by a later `take`.
  */
 import { own } from "../errors.js";
+import type { ItemFormat } from "../options.js";
 import { describe } from "../system/describe.js";
 import { setImmediate } from "../system/timers.js";
 import { checkItem, isBrief } from "../wire/items.js";
@@ -11,6 +12,8 @@ import { type Batch, FreshItems, freshTask, type Task, tasksOf } from "../wire/t
 import type { CallerContext } from "./caller-context.js";
 
 export interface FeedEvents {
+  /** How items travel. */
+  readonly format: ItemFormat;
   /** Returns who decides which tasks have to run, unless all have to. */
   readonly admitter: () => Admitter | undefined;
   /** Awaited before a task may start. */
@@ -218,10 +221,10 @@ export class Feed {
     return Boolean(done);
   }
 
-  /** Counts the item and returns it. @throws TypeError when it is not a JSON value */
+  /** Counts the item and returns it. @throws TypeError when it cannot travel */
   #checked(item: unknown): unknown {
     this.#pulled += 1;
-    checkItem(item, this.#pulled - 1);
+    checkItem(item, this.#pulled - 1, this.#events.format);
     return item;
   }
 

@@ -1,7 +1,7 @@
 /** The pool in which the tasks of a call run, from the first item until the call has ended. */
 import type { Pool } from "../pool/pool.js";
 import type { TaskOwner } from "../pool/task-owner.js";
-import type { LongItem } from "../wire/payload.js";
+import type { EncodedItem } from "../wire/payload.js";
 import type { CallEnd } from "./call-end.js";
 import type { Call } from "./call.js";
 import type { Delivery } from "./delivery.js";
@@ -76,7 +76,7 @@ export class PoolLease {
     this.#pool?.recall(this.#owner);
   }
 
-  releaseItem(item: LongItem): void {
+  releaseItem(item: EncodedItem): void {
     this.#pool?.releaseItem(item);
   }
 

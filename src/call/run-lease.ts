@@ -1,7 +1,7 @@
 /** The pool of the `run` calls: opened for the first item, and released when none is under way, unless all calls share it. */
 import type { TaskOwner } from "../pool/task-owner.js";
 import { setImmediate } from "../system/timers.js";
-import type { LongItem } from "../wire/payload.js";
+import type { EncodedItem } from "../wire/payload.js";
 import { AbortGate } from "./abort-gate.js";
 import type { Call } from "./call.js";
 import { holdingLoop } from "./loop-hold.js";
@@ -59,7 +59,7 @@ export class RunLease {
     this.#lease?.kill();
   }
 
-  releaseItem(item: LongItem): void {
+  releaseItem(item: EncodedItem): void {
     this.#lease?.releaseItem(item);
   }
 

@@ -93,7 +93,7 @@ export class RunQueue implements TaskOwner {
   run(item: unknown, given: RunItemOptions, index?: number): Promise<unknown> {
     const { signal, tag } = given;
     signal?.throwIfAborted();
-    checkItem(item, index);
+    checkItem(item, index, this.options.serialization);
     this.#backlog.makeRoom();
     const number = index ?? this.#count;
     this.#count += 1;
@@ -140,7 +140,7 @@ export class RunQueue implements TaskOwner {
     while (tasks.length < limit) {
       const task = this.#waiting.shift();
       if (!task) break;
-      const problem = problemWith(task);
+      const problem = problemWith(task, this.options.serialization);
       if (problem) {
         this.#fail(task, problem);
         continue;
@@ -260,7 +260,7 @@ export class RunQueue implements TaskOwner {
   /** The task is over; returns whether its caller waits for what became of it. */
   #close(task: RunTask, isSuccess: boolean): boolean {
     this.#open -= 1;
-    if (task.long) this.#pool.releaseItem(task.long);
+    if (task.encoded) this.#pool.releaseItem(task.encoded);
     const { signal } = task.options;
     if (signal) this.#signals.remove(signal, task);
     const dismissal = (task.dismissal ??= this.#destroyed);

@@ -1,10 +1,10 @@
 /** The task of one `run`: an item that some caller awaits, with its own timeout, retries and signal. */
-import type { ResolvedOptions, RunOptions } from "../options.js";
+import type { ItemFormat, ResolvedOptions, RunOptions } from "../options.js";
 import type { TaskOptions } from "../pool/task-owner.js";
 import { monotonic } from "../system/monotonic.js";
 import { Link, type Queue } from "../system/queue.js";
 import { checkItem } from "../wire/items.js";
-import type { LongItem } from "../wire/payload.js";
+import type { EncodedItem } from "../wire/payload.js";
 import type { Failure, Task } from "../wire/task.js";
 import type { CallerContext } from "./caller-context.js";
 import type { RunPlace } from "./run-places.js";
@@ -35,7 +35,7 @@ export class RunTask extends Link implements Task {
   readonly index: number;
   readonly item: unknown;
   attempt = 1;
-  long: LongItem | undefined = undefined;
+  encoded: EncodedItem | undefined = undefined;
   strays = 0;
   declare failure?: Failure;
   declare key?: string;
@@ -83,10 +83,10 @@ export class RunTask extends Link implements Task {
 }
 
 /** Returns what is wrong with an item now. An object may have been changed while it waited; JSON would leave out a function. */
-export function problemWith({ item, index }: RunTask): Error | undefined {
+export function problemWith({ item, index }: RunTask, format: ItemFormat): Error | undefined {
   if (typeof item !== "object") return undefined;
   try {
-    checkItem(item, index);
+    checkItem(item, index, format);
     return undefined;
   } catch (error) {
     return error as Error;

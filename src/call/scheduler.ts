@@ -69,6 +69,7 @@ export class Scheduler implements TaskOwner {
     this.#feed = new Feed(
       call.items,
       {
+        format: this.options.serialization,
         admitter: () => this.#known,
         onStart: onStart && ((task) => this.#delivery.start(task)),
         mayPull: () => Math.min(this.#call?.mayPull?.() ?? Infinity, this.#delivery.room),
@@ -288,9 +289,9 @@ export class Scheduler implements TaskOwner {
   }
 
   #releaseItem(task: Task): void {
-    if (!task.long) return;
-    this.#pool.releaseItem(task.long);
-    task.long = undefined;
+    if (!task.encoded) return;
+    this.#pool.releaseItem(task.encoded);
+    task.encoded = undefined;
   }
 
   #endIfDone(): void {

@@ -87,7 +87,8 @@ async function outputMarks(): Promise<OutputMarks | undefined> {
 }
 
 function runnerWith(worker: LoadedWorker, ledger: LedgerMemory, events: RunnerEvents): Runner {
-  const around = { kind, name, context: source.context };
+  const { context, serialization } = source;
+  const around = { kind, name, context, serialization };
   const writer = new LedgerWriter(ledger, start.shape);
   const overflow = new OverflowFileWriter(start, writer);
   const runner = new Runner(worker, start, around, writer, overflow, events);

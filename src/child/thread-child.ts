@@ -37,7 +37,13 @@ const ledger = new LedgerWriter(place, start.shape);
 runner = new Runner(
   worker,
   start,
-  { kind: "thread", name: workerName(source), context: source.context, heldMemory },
+  {
+    kind: "thread",
+    name: workerName(source),
+    context: source.context,
+    serialization: source.serialization,
+    heldMemory,
+  },
   ledger,
   memory ? new OverflowPoster(memory.mail) : new OverflowFileWriter(start, ledger),
   {
@@ -64,10 +70,10 @@ async function load(): Promise<LoadedWorker> {
   }
 }
 
-function follow({ line, long }: ThreadMail): void {
+function follow({ line, encoded }: ThreadMail): void {
   const message = parse(line) as ToThread;
   if ("payload" in message) {
-    runner!.run(message.id, long ? { ...message.payload, long } : message.payload);
+    runner!.run(message.id, encoded ? { ...message.payload, encoded } : message.payload);
   } else if (message.do === "interrupt") {
     runner!.interrupt();
   } else {

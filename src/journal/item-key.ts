@@ -1,19 +1,26 @@
 /** The key of an item, made of its value, not its position: for this run (`dedupe`) and for the next (`journal`). */
-import { hash } from "node:crypto";
+import { createHash, hash } from "node:crypto";
+import type { ItemFormat } from "../options.js";
+import { isBytes } from "../system/bytes.js";
 import { stringify } from "../system/json.js";
+import { isBrief } from "../wire/items.js";
 import { stableStringify } from "../wire/stable-json.js";
+import { serialize } from "../wire/structured-clone.js";
 import { KeyTable } from "./key-table.js";
 
 /**
- * Returns the SHA-256 of the item's stable JSON as base64url: equal for equal JSON values, whatever the order of their
- * properties.
+ * Returns the SHA-256 of the item as base64url. JSON values are equal whatever the order of their properties. Any others
+ * are if their bytes are: those of a `Uint8Array`, or of its structured clone, where an object keeps its order.
  *
- * @param item - a JSON value, checked to be one
+ * @param item - checked to be one that can travel
  */
-export function itemKey(item: unknown): string {
+export function itemKey(item: unknown, format: ItemFormat = "json"): string {
   // A string needs no sorting of properties: this takes half the time.
-  const json = typeof item === "string" ? stringify(item) : stableStringify(item);
-  return hash("sha256", json, "base64url");
+  if (typeof item === "string") return hash("sha256", stringify(item), "base64url");
+  // No JSON begins with this letter, nor with the first byte of a structured clone, 255.
+  if (isBytes(item)) return createHash("sha256").update("bytes:").update(item).digest("base64url");
+  if (format === "advanced" && !isBrief(item)) return hash("sha256", serialize(item), "base64url");
+  return hash("sha256", stableStringify(item), "base64url");
 }
 
 /** Distinguishes equal items by occurrence: the n-th of them has the same key in every run over the same items. */

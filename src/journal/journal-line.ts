@@ -3,11 +3,14 @@
  *
  *   <CRC-32 of the rest, 8 hex digits> <key> <kind><payload>
  *
- * Kind `j`: the result as JSON; `b`: bytes in base64; `-`: no result was wanted. A result too long for a line is in a
- * file of its own, and the payload is the file's size and CRC-32: `T` (UTF-8), `J` (JSON) or `B` (bytes).
+ * Kind `j`: the result as JSON; `b`: bytes in base64; `a`: its structured clone in base64; `-`: no result was wanted. A result
+ * too long for a line is in a file of its own, and the payload is the file's size and CRC-32: `T` (UTF-8), `J` (JSON), `B`
+ * (bytes) or `A` (structured clone).
  */
 import { crc32 } from "node:zlib";
+import { isBytes } from "../system/bytes.js";
 import { parse, stringify } from "../system/json.js";
+import { deserialize, serialize } from "../wire/structured-clone.js";
 import { KEY_LENGTH } from "./key-table.js";
 
 /** Longer results (in characters or bytes) go to a file. Opening a journal reads every line, but no result file. */
@@ -24,11 +27,11 @@ const SPACE = 32;
 const HEX: readonly number[] = Array.from({ length: 256 }, (_, byte) =>
   Number.parseInt(String.fromCharCode(byte), 16),
 );
-const KINDS = Buffer.from("jb-TJB");
+const KINDS = Buffer.from("jba-TJBA");
 
 /** What a line records about its result file. */
 export interface FileFacts {
-  readonly kind: "T" | "J" | "B";
+  readonly kind: "T" | "J" | "B" | "A";
   readonly size: number;
   readonly crc: number;
 }
@@ -38,15 +41,18 @@ export type Recorded =
   | { readonly result: unknown; readonly file?: never }
   | { readonly file: FileFacts };
 
-/** Returns the kind and payload of a result, or the data to write to a file. */
-export function encodeResult(result: unknown): string | { kind: FileFacts["kind"]; data: Buffer } {
+/**
+ * Returns the kind and payload of a result, or the data to write to a file.
+ *
+ * @param isAdvanced - whether values other than texts and bytes are recorded by structured clone, and not as JSON
+ */
+export function encodeResult(
+  result: unknown,
+  isAdvanced = false,
+): string | { kind: FileFacts["kind"]; data: Buffer } {
   if (result === undefined) return "-";
-  if (result instanceof Uint8Array) {
-    const bytes = Buffer.from(result.buffer, result.byteOffset, result.byteLength);
-    return bytes.length > INLINE_LIMIT
-      ? { kind: "B", data: bytes }
-      : `b${bytes.toString("base64")}`;
-  }
+  if (isBytes(result)) return encodeBytes(result, "b", "B");
+  if (isAdvanced && typeof result !== "string") return encodeBytes(serialize(result), "a", "A");
   // A lone surrogate survives only as a JSON escape, so such a string does not become a UTF-8 file.
   if (typeof result === "string" && result.length > INLINE_LIMIT && result.isWellFormed()) {
     return { kind: "T", data: Buffer.from(result) };
@@ -54,6 +60,13 @@ export function encodeResult(result: unknown): string | { kind: FileFacts["kind"
   const json = stringify(result);
   const isShort = (typeof result === "string" ? result : json).length <= INLINE_LIMIT;
   return isShort ? `j${json}` : { kind: "J", data: Buffer.from(json) };
+}
+
+function encodeBytes(bytes: Uint8Array, kind: "a" | "b", fileKind: "A" | "B") {
+  const data = Buffer.from(bytes.buffer, bytes.byteOffset, bytes.byteLength);
+  return data.length > INLINE_LIMIT
+    ? { kind: fileKind, data }
+    : `${kind}${data.toString("base64")}`;
 }
 
 export function describeFile(kind: FileFacts["kind"], data: Buffer): string {
@@ -87,6 +100,8 @@ export function decodeLine(line: Buffer): Recorded {
       return { result: parse(payload) };
     case "b":
       return { result: new Uint8Array(Buffer.from(payload, "base64")) };
+    case "a":
+      return { result: deserialize(new Uint8Array(Buffer.from(payload, "base64"))) };
     case "-":
       return { result: undefined };
     default: {
@@ -103,6 +118,7 @@ export function decodeFile(
 ): { result: unknown } | undefined {
   if (data.length !== size || crc32(data) !== crc) return undefined;
   if (kind === "B") return { result: new Uint8Array(data) };
+  if (kind === "A") return { result: deserialize(new Uint8Array(data)) };
   const text = data.toString("utf8");
   return { result: kind === "T" ? text : parse(text) };
 }

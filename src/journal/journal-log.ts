@@ -16,8 +16,8 @@ export interface JournalIdentity {
   readonly worker: string;
   /** Differs when the same item may have another result. */
   readonly version: string;
-  /** What is recorded: `none` if the call keeps no results. */
-  readonly results: "text" | "json" | "none";
+  /** How results are recorded: `none` if the call keeps none. */
+  readonly results: "text" | "json" | "advanced" | "none";
 }
 
 const FORMAT = 1;

@@ -27,7 +27,7 @@ import { KEY_LENGTH } from "./key-table.js";
 export interface JournalEntry {
   /** `itemKey`, or with repeated items the key of this occurrence (`KeyCounter`). */
   readonly key: string;
-  /** A string, a Uint8Array, a JSON value, or `undefined` if the call keeps no results. */
+  /** A text, bytes, a value of the identity's kind, or `undefined` if the call keeps no results. */
   readonly result: unknown;
 }
 
@@ -41,9 +41,16 @@ export class Journal {
   readonly #directory: string;
   readonly #lock: JournalLock;
   readonly #log: JournalLog;
+  readonly #isAdvanced: boolean;
   #closed: Promise<void> | undefined;
 
-  private constructor(directory: string, lock: JournalLock, log: JournalLog) {
+  private constructor(
+    directory: string,
+    lock: JournalLock,
+    log: JournalLog,
+    { results }: JournalIdentity,
+  ) {
+    this.#isAdvanced = results === "advanced";
     this.#directory = directory;
     this.#lock = lock;
     this.#log = log;
@@ -61,7 +68,7 @@ export class Journal {
       const lock = await JournalLock.take(where);
       try {
         const log = await JournalLog.open(where, identity);
-        const journal = new Journal(where, lock, log);
+        const journal = new Journal(where, lock, log, identity);
         journal.#sweep();
         return journal;
       } catch (error) {
@@ -100,7 +107,7 @@ export class Journal {
       let lines = "";
       for (const { key, result } of entries) {
         if (key.length !== KEY_LENGTH) throw new TypeError(`"${key}" is no key`);
-        const content = encodeResult(result);
+        const content = encodeResult(result, this.#isAdvanced);
         lines += encodeLine(
           key,
           typeof content === "string" ? content : this.#writeFile(key, content.kind, content.data),

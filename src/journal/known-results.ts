@@ -4,9 +4,10 @@
  */
 import { createHash } from "node:crypto";
 import { serialize } from "node:v8";
+import type { ItemFormat, ResolvedOptions } from "../options.js";
 import { ofItem } from "../wire/items.js";
 import type { Run, Task } from "../wire/task.js";
-import { isJsonWorker } from "../worker/check-worker.js";
+import { resultFormatOf } from "../worker/check-worker.js";
 import { commandOf } from "../worker/command-worker.js";
 import { definitionOf, isOfFunction, nameOf } from "../worker/function-worker.js";
 import { itemKey, KeyCounter } from "./item-key.js";
@@ -37,25 +38,27 @@ export class KnownResults {
   /** By key, with `dedupe`. */
   readonly #leaders: Map<string, Leader> | undefined;
   readonly #counter = new KeyCounter();
+  readonly #format: ItemFormat;
 
   static async open(
     worker: object,
-    options: { readonly journal?: string; readonly dedupe: boolean },
+    options: Pick<ResolvedOptions, "journal" | "dedupe" | "serialization">,
     wantsResults: boolean,
   ): Promise<KnownResults> {
-    const { journal: directory, dedupe } = options;
+    const { journal: directory, dedupe, serialization } = options;
     const journal =
       directory === undefined
         ? undefined
         : await Journal.open(directory, {
             worker: nameOf(worker),
             version: versionOf(worker),
-            results: wantsResults ? (isJsonWorker(worker) ? "json" : "text") : "none",
+            results: wantsResults ? resultFormatOf(worker, serialization) : "none",
           });
-    return new KnownResults(journal, dedupe);
+    return new KnownResults(journal, dedupe, serialization);
   }
 
-  private constructor(journal: Journal | undefined, dedupe: boolean) {
+  private constructor(journal: Journal | undefined, dedupe: boolean, format: ItemFormat) {
+    this.#format = format;
     this.#journal = journal;
     this.#leaders = dedupe ? new Map() : undefined;
   }
@@ -65,7 +68,7 @@ export class KnownResults {
    * then one of that task's `followers`); `undefined` if it has to run.
    */
   find(task: Task): KnownOutcome | "later" | undefined {
-    const key = ofItem(task.index, () => itemKey(task.item));
+    const key = ofItem(task, this.#format, () => itemKey(task.item, this.#format));
     // Without `dedupe`, equal items are distinguished by their occurrence.
     task.key = this.#leaders ? key : this.#counter.next(key);
     const recorded = this.#journal?.find(task.key);

@@ -3,7 +3,7 @@
  * allocated already, and creating and removing them takes most of the time (1 MiB: 0.03 ms instead of 0.2).
  */
 import { rmSync, truncateSync } from "node:fs";
-import { type LongItem, type Payable, payableText, writePayload } from "../wire/payload.js";
+import { type EncodedItem, type Payable, payableText, writePayload } from "../wire/payload.js";
 import { LONGEST_INLINE } from "../wire/protocol.js";
 
 /** While no file is in use, only files up to this size are kept, and at most this many. */
@@ -38,8 +38,8 @@ export class ItemFiles {
   }
 
   /** @throws when the item cannot be written, for example to a full disk */
-  keep(text: string, kind: "text" | "json"): LongItem {
-    const payable = kind === "text" ? payableText(text) : { kind, data: text };
+  keep({ kind, data }: Payable): EncodedItem {
+    const payable = kind === "text" ? payableText(data as string) : { kind, data };
     const free = this.#free.pop();
     if (!free) return this.#make(payable);
     try {
@@ -52,7 +52,7 @@ export class ItemFiles {
   }
 
   /** Called when the item will not be read again. */
-  release(item: LongItem): void {
+  release(item: EncodedItem): void {
     const file = "file" in item && this.#inUse.get(item.file);
     if (!file) return;
     const { path } = file;
@@ -61,13 +61,13 @@ export class ItemFiles {
     if (this.#inUse.size === 0) this.#trim();
   }
 
-  #make(payable: Payable): LongItem {
+  #make(payable: Payable): EncodedItem {
     if (this.#made === 0) this.#makeDirectory();
     this.#made += 1;
     return this.#write({ path: `${this.#directory}/item-${this.#made}`, size: 0 }, payable, "wx");
   }
 
-  #write(file: ItemFile, payable: Payable, flag: "wx" | "r+"): LongItem {
+  #write(file: ItemFile, payable: Payable, flag: "wx" | "r+"): EncodedItem {
     const written = writePayload(file.path, payable, flag);
     if (this.#isCut && file.size > written.size) {
       truncateSync(file.path, written.size);

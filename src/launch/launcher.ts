@@ -4,7 +4,7 @@
  * spawn, and what they share.
  */
 import type { Usage } from "../errors.js";
-import type { LongItems } from "../wire/items.js";
+import type { ItemStore } from "../wire/items.js";
 import type { Ledger } from "../wire/ledger.js";
 import type { LedgerShape, StartRequest, ToChild, ToHost } from "../wire/protocol.js";
 import type { Kind } from "../worker/worker.js";
@@ -53,7 +53,7 @@ export interface RoomOptions {
 export interface Room {
   /** The scratch directory, which may not exist yet; empty when the children need none. */
   readonly directory: string;
-  readonly items: LongItems;
+  readonly items: ItemStore;
   /** Whether this process always reads the children's stderr, and passes it on when `output` is "inherit". */
   readonly readsStderr?: boolean;
   /** Whether items wait in this process until a child can begin them. */

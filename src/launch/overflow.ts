@@ -12,7 +12,7 @@ import {
   rmSync,
 } from "node:fs";
 import { buffersFile, endingFile, resultFile, wordFile } from "../wire/child-files.js";
-import { getPayload, getPayloadLater, type Written } from "../wire/payload.js";
+import { getPayload, getPayloadLater, keepsBytes, type Written } from "../wire/payload.js";
 import type { ResultPlace, Start } from "../wire/protocol.js";
 import { positionOf } from "../wire/result-buffers.js";
 
@@ -75,7 +75,7 @@ export class OverflowFiles implements Overflow {
   }
 
   #takeRoom({ kind, size }: ResultPlace): Buffer | undefined {
-    if (kind === "bytes") return undefined;
+    if (keepsBytes(kind)) return undefined;
     const room = this.#room;
     this.#room = undefined;
     return room && room.length >= size ? room : Buffer.allocUnsafeSlow(size);

@@ -29,6 +29,7 @@ type LaunchOptions = Pick<
   | "closeTimeout"
   | "threads"
   | "output"
+  | "serialization"
 >;
 
 export class ProcessChoice implements LaunchChoice {
@@ -69,11 +70,11 @@ export class ProcessChoice implements LaunchChoice {
 
   async #choose(): Promise<Launcher> {
     entryFile("spawned-child");
-    const { startMethod, module } = this.#options;
+    const { startMethod, module, serialization } = this.#options;
     assertRuns("process", module);
     assertAllowed("child", "starting processes");
     const settings = this.#settings();
-    const locate = () => locateWorker(this.#worker, module, settings.execArgv);
+    const locate = () => locateWorker(this.#worker, module, settings.execArgv, serialization);
     // Launchers are imported when needed: the fork server and spawned children, which import this package with the
     // worker's module, do not use them.
     const { startLibuvThreads } = await import("./libuv-threads.js");

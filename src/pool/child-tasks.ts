@@ -107,7 +107,7 @@ export class ChildTasks {
       indexes: packed.indexes,
       attempts: packed.attempts,
       items: packed.items,
-      long: packed.long,
+      encoded: packed.encoded,
       results: owner.wantsResults,
       fibers: owner.options.fibers,
       stopOnError: owner.endsAtError ? this.#owners : undefined,

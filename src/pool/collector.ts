@@ -201,7 +201,7 @@ export class Collector implements Runs, CheckedHandler {
     }
     const task = this.#tasks.take(seq);
     if (!task) throw new Breach(`noted twice what became of an item`);
-    if (task.long) this.#longBytes += sizeOf(task.long);
+    if (task.encoded) this.#longBytes += sizeOf(task.encoded);
     if (isThrottled(entry) && !this.#timedOut.has(task)) {
       return this.#owner!.throttled(task, entry.retryAfter, this, seq);
     }
@@ -227,7 +227,7 @@ export class Collector implements Runs, CheckedHandler {
     const became = isThrottled(entry)
       ? outcome.timeoutFailure(facts, owner.optionsOf(task).timeout!)
       : outcome.resultOf(entry, this.#child!.overflow, seq, facts, owner.expected);
-    if (entry.status === "ok") this.#longBytes += entry.size;
+    if (entry.status === "ok" && "size" in entry) this.#longBytes += entry.size;
     const release = this.#releaseOf(entry);
     if ("error" in became) {
       release();
@@ -255,7 +255,7 @@ export class Collector implements Runs, CheckedHandler {
 
   /** Returns what to call when the result has been read: the child may then use its buffer again. */
   #releaseOf(entry: LastWord): () => void {
-    if (entry.status !== "ok" || entry.buffer === undefined) return () => {};
+    if (entry.status !== "ok" || !("size" in entry) || entry.buffer === undefined) return () => {};
     const { buffer } = entry;
     return () => {
       // After the child has ended, its ledger belongs to the next child of the slot.

@@ -11,14 +11,16 @@ import {
 } from "../errors.js";
 import { outside } from "../launch/outside.js";
 import type { Meter } from "../observe/stats.js";
+import { isBytes } from "../system/bytes.js";
 import { describe } from "../system/describe.js";
 import { monotonic } from "../system/monotonic.js";
 import { Link, Queue } from "../system/queue.js";
 import { clearTimeout, setImmediate, setTimeout } from "../system/timers.js";
 import { recordError, reviveError } from "../wire/error-record.js";
-import { describeWith, jsonProblem } from "../wire/json-value.js";
 import { type Failure, justRun, type Run, type Task, tasksOf } from "../wire/task.js";
-import { isJsonWorker } from "../worker/check-worker.js";
+import { valueProblem } from "../wire/value-check.js";
+import { describeWith } from "../wire/value-problem.js";
+import { resultFormatOf } from "../worker/check-worker.js";
 import { currentContext, within } from "../worker/current-context.js";
 import { nameOf } from "../worker/function-worker.js";
 import { RunningTask } from "../worker/running-task.js";
@@ -167,7 +169,9 @@ export class InlinePool implements Pool, TaskPlace {
     this.#running.add(running);
     const outcome = await Promise.race([this.#process(task, controller.signal), cutShort])
       .then((result) => {
-        return { result, problem: owner.wantsResults ? this.#problemOf(result) : undefined };
+        const { serialization } = owner.options;
+        const problem = owner.wantsResults ? this.#problemOf(result, serialization) : undefined;
+        return { result, problem };
       })
       .catch((thrown: unknown) => ({ thrown }));
     const run: Run = { ...HERE, start, end: monotonic() };
@@ -212,15 +216,13 @@ export class InlinePool implements Pool, TaskPlace {
    *
    * @throws what the value's own code (a getter, `toJSON`) throws
    */
-  #problemOf(result: unknown): string | undefined {
-    if (isJsonWorker(this.#worker)) {
-      const problem = jsonProblem(result);
-      if (problem?.thrown) throw problem.thrown.error;
-      return problem && describeWith(result, problem);
-    }
-    return typeof result === "string" || result instanceof Uint8Array
-      ? undefined
-      : describe(result);
+  #problemOf(result: unknown, serialization: string): string | undefined {
+    if (typeof result === "string" || isBytes(result)) return undefined;
+    const format = resultFormatOf(this.#worker, serialization);
+    if (format === "text") return describe(result);
+    const problem = valueProblem(result, format);
+    if (problem?.thrown) throw problem.thrown.error;
+    return problem && describeWith(result, problem);
   }
 
   #goOn(): void {

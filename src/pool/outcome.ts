@@ -14,6 +14,7 @@ import { stringify } from "../system/json.js";
 import { noRoomIn, shortageOf } from "../system/shortage.js";
 import { readEnding, readWord } from "../wire/check-entry.js";
 import { reviveError } from "../wire/error-record.js";
+import { ofShortBytes } from "../wire/payload.js";
 import type { Ending, LastWord } from "../wire/protocol.js";
 import type { Failure, Run, Task } from "../wire/task.js";
 import type { TaskOwner } from "./task-owner.js";
@@ -40,7 +41,9 @@ export function resultOf(
     const known = word.status === "elsewhere" ? takeWord(overflow, seq) : word;
     switch (known.status) {
       case "ok":
-        return { result: overflow.takeResult(seq, known) };
+        return {
+          result: "base64" in known ? ofShortBytes(known) : overflow.takeResult(seq, known),
+        };
       case "mistyped":
         return { error: new ResultTypeError(facts, expected, known.got), isRetriable: false };
       default: {

@@ -1,5 +1,5 @@
 /** The interface between calls and the place where their tasks run: `SlotPool` (children in slots) or `InlinePool`. */
-import type { LongItem } from "../wire/payload.js";
+import type { EncodedItem } from "../wire/payload.js";
 import type { TaskOwner } from "./task-owner.js";
 
 export interface Pool {
@@ -14,7 +14,7 @@ export interface Pool {
   /** Gives the tasks of calls to slots that have room. Called when there may be more of either. */
   dispatch(): void;
   /** Removes the file of a long item that will not run again. */
-  releaseItem(item: LongItem): void;
+  releaseItem(item: EncodedItem): void;
   /** Ends the running tasks of this call at once. */
   kill(owner: TaskOwner): void;
   /** Takes back the tasks of this call that have not begun. */

@@ -5,7 +5,7 @@ import * as diagnostics from "../observe/diagnostics.js";
 import type { Meter } from "../observe/stats.js";
 import type { Limits, OutputMode } from "../options.js";
 import { hasDescriptors } from "../system/shortage.js";
-import type { LongItems } from "../wire/items.js";
+import type { ItemStore } from "../wire/items.js";
 import { type Ledger, MANY_ITEMS, ONE_ITEM } from "../wire/ledger.js";
 import { newMark } from "../wire/output-mark.js";
 import type { Start } from "../wire/protocol.js";
@@ -53,7 +53,7 @@ export interface SlotHost {
   outputOf(start: Start, source: OutputSource): ChildOutput | undefined;
   /** Scratch directory of its children. */
   readonly directory: string;
-  readonly items: LongItems;
+  readonly items: ItemStore;
   /** Whether items wait in this process until a child can begin them, so that taking them back costs nothing. */
   readonly keepsItems: boolean;
   /** Whether another slot has tasks, and will ask for more. */

@@ -12,7 +12,7 @@ import type { Launcher, Room } from "../launch/launcher.js";
 import { monotonic } from "../system/monotonic.js";
 import { usableProcessors } from "../system/processor-count.js";
 import { MANY_ITEMS, ONE_ITEM } from "../wire/ledger.js";
-import type { LongItem } from "../wire/payload.js";
+import type { EncodedItem } from "../wire/payload.js";
 import { Dispatcher } from "./dispatcher.js";
 import { MemoryGate } from "./memory-gate.js";
 import { isBackedUp, onceDrained } from "./output/printer.js";
@@ -129,7 +129,7 @@ export class SlotPool implements Pool {
   }
 
   /** Releases a long item that will not be run any more. */
-  releaseItem(item: LongItem): void {
+  releaseItem(item: EncodedItem): void {
     this.#room.items.release(item);
   }
 

@@ -67,7 +67,12 @@ export class Slot implements TaskPlace {
     try {
       child = this.#child ?? this.#makeChild();
       if (!child) return owner.returned(tasksOf(batch));
-      packed = packItems(batch, child.tasks.list.next, this.#host.items);
+      packed = packItems(
+        batch,
+        child.tasks.list.next,
+        this.#host.items,
+        owner.options.serialization,
+      );
     } catch (error) {
       this.#refuse(tasksOf(batch), owner, error);
       return;
@@ -143,7 +148,7 @@ export class Slot implements TaskPlace {
   }
 
   /**
-   * Handles items that could not be packed. One that is no JSON value any more ends the call. Any other cause is
+   * Handles items that could not be packed. One that can no longer travel ends the call. Any other cause is
    * usually ENOSPC: the tasks are tried again after running items have freed their files; if none runs, only the first
    * fails.
    */

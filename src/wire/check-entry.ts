@@ -51,12 +51,13 @@ export function readEnding(json: string): Ending {
 /** Does not accept `throttled`: only programs report it, and they have no ledger in shared memory. */
 function isWord(value: unknown): value is LastWord {
   if (!isObject(value)) return false;
-  const { status, kind, size, buffer, error, got } = value;
+  const { status, kind, size, buffer, base64, error, got } = value;
   if (status === "error") return isObject(error);
   if (status === "mistyped") return typeof got === "string";
   if (status === "elsewhere") return true;
+  if (base64 !== undefined) return status === "ok" && typeof base64 === "string" && isOfBytes(kind);
   const isPlace =
-    (kind === "text" || kind === "bytes" || kind === "json") &&
+    (kind === "text" || kind === "json" || isOfBytes(kind)) &&
     isCount(size, Number.MAX_SAFE_INTEGER) &&
     (buffer === undefined || isCount(buffer, RESULT_BUFFERS - 1));
   return status === "ok" && isPlace;
@@ -67,6 +68,10 @@ function isEnding(value: unknown): value is Ending {
   const { how, error } = value;
   if (how === "uncaught" || how === "teardown") return isObject(error);
   return how === "exit" || how === "drained" || how === "elsewhere";
+}
+
+function isOfBytes(kind: unknown): boolean {
+  return kind === "bytes" || kind === "advanced";
 }
 
 function isCount(value: unknown, most: number): boolean {

@@ -1,42 +1,14 @@
 /** Checks whether JSON can carry a value: JSON silently turns NaN into `null` and a Map into `{}`; we report both. */
 import { describe } from "../system/describe.js";
-
-/** Why a value would not survive JSON. */
-export interface JsonProblem {
-  /** Path inside the value: `a.0.b`, empty for the value itself. */
-  readonly at: string;
-  /** Completes "it ...". */
-  readonly what: string;
-  /** What the value's own code threw. */
-  readonly thrown?: { readonly error: unknown };
-}
+import { isInstance, problemOfThrown, type ValueProblem, within } from "./value-problem.js";
 
 /** Returns why a value would not survive JSON, or `undefined`. Never throws, whatever the value's own code does. */
-export function jsonProblem(value: unknown): JsonProblem | undefined {
+export function jsonProblem(value: unknown): ValueProblem | undefined {
   try {
     return problemOf(value, "", []);
   } catch (error) {
     return problemOfThrown(error);
   }
-}
-
-/** Returns why a value cannot become JSON at all, from what was thrown by the attempt. */
-export function problemOfThrown(error: unknown): JsonProblem {
-  // A stack overflow: some thousand levels of nesting fill the stack. JSON.stringify throws the same error.
-  if (error instanceof RangeError) return { at: "", what: "is nested too deeply" };
-  return { at: "", what: `threw ${shown(error)} when it was read`, thrown: { error } };
-}
-
-export function inWords({ at, what }: JsonProblem): string {
-  return `${at === "" ? "it" : `\`${at}\``} ${what}`;
-}
-
-/** Describes a value with its problem: for a Map in an array, "an array: `0` is an instance of Map". */
-export function describeWith(value: unknown, problem: JsonProblem): string {
-  const { at, what } = problem;
-  const own = `is ${describe(value)}`;
-  if (at === "" && what.startsWith(own)) return what.slice("is ".length);
-  return `${describe(value)}: ${inWords(problem)}`;
 }
 
 /** @param above - the objects that contain the value, from the outermost */
@@ -45,7 +17,7 @@ function problemOf(
   key: string | number,
   above: object[],
   isMade = false,
-): JsonProblem | undefined {
+): ValueProblem | undefined {
   switch (typeof value) {
     case "string":
     case "boolean":
@@ -58,6 +30,8 @@ function problemOf(
     default:
       return { at: "", what: `is ${describe(value)}` };
   }
+  // The `toJSON` of a Buffer makes it a long array of numbers, which no other code takes for bytes.
+  if (ArrayBuffer.isView(value)) return { at: "", what: `is ${describe(value)}` };
   if (!isMade && typeof (value as { toJSON?: unknown }).toJSON === "function") {
     return problemOfMade(value as { toJSON(key: string): unknown }, key, above);
   }
@@ -68,7 +42,7 @@ function problemOf(
   return problem;
 }
 
-function inArray(value: readonly unknown[], above: object[]): JsonProblem | undefined {
+function inArray(value: readonly unknown[], above: object[]): ValueProblem | undefined {
   for (let i = 0; i < value.length; i += 1) {
     const problem = problemOf(value[i], i, above);
     if (problem) return within(i, problem);
@@ -76,7 +50,7 @@ function inArray(value: readonly unknown[], above: object[]): JsonProblem | unde
   return undefined;
 }
 
-function inObject(value: object, above: object[]): JsonProblem | undefined {
+function inObject(value: object, above: object[]): ValueProblem | undefined {
   if (Object.getPrototypeOf(value) !== Object.prototype && isNoJson(value)) {
     return { at: "", what: `is ${describe(value)}` };
   }
@@ -99,8 +73,7 @@ function problemOfMade(
   value: { toJSON(key: string): unknown },
   key: string | number,
   above: object[],
-): JsonProblem | undefined {
-  if (Buffer.isBuffer(value)) return undefined;
+): ValueProblem | undefined {
   if (value instanceof Date && Number.isNaN(value.getTime())) {
     return { at: "", what: "is an invalid Date" };
   }
@@ -109,29 +82,11 @@ function problemOfMade(
   return problemOf(made, key, above, true);
 }
 
-function within(key: string | number, problem: JsonProblem): JsonProblem {
-  return { ...problem, at: problem.at === "" ? String(key) : `${key}.${problem.at}` };
-}
-
-/** Whether a value is an instance of a class or a generator, and not a plain object of this or another realm. */
-function isInstance(value: object): boolean {
-  const prototype = Object.getPrototypeOf(value) as object | null;
-  return prototype !== null && Object.getPrototypeOf(prototype) !== null;
-}
-
 function isNoJson(value: object): boolean {
-  return NOT_JSON.some((type) => value instanceof type) || ArrayBuffer.isView(value);
+  return NOT_JSON.some((type) => value instanceof type);
 }
 
 /** JSON silently turns collections into `{}`, and `fast-json-stable-stringify` does not unwrap boxes. */
 const COLLECTIONS = [Map, Set, WeakMap, WeakSet, Promise, RegExp, Error, ArrayBuffer];
 const BOXES = [Number, String, Boolean, BigInt, Symbol];
 const NOT_JSON = [...COLLECTIONS, ...BOXES];
-
-function shown(error: unknown): string {
-  try {
-    return error instanceof Error ? `${error.name}: ${error.message}` : describe(error);
-  } catch {
-    return "an error";
-  }
-}

@@ -15,9 +15,14 @@ import {
 } from "node:fs";
 import { promisify } from "node:util";
 import { parse, stringify } from "../system/json.js";
+import type { ShortBytes } from "./short-bytes.js";
+import { deserialize } from "./structured-clone.js";
 
-/** `text`: UTF-8; `bytes`: unchanged; `json`: JSON in UTF-8. */
-export type PayloadKind = "text" | "bytes" | "json";
+/** `text`: UTF-8; `json`: JSON in UTF-8. */
+type TextKind = "text" | "json";
+/** `bytes`: unchanged; `advanced`: any value by structured clone. */
+export type BytesKind = "bytes" | "advanced";
+export type PayloadKind = TextKind | BytesKind;
 
 /** What is to be written. */
 export interface Payable {
@@ -31,11 +36,18 @@ export interface Written {
   readonly size: number;
 }
 
-/** An item too long for a line. */
-export type LongItem =
+/** An item that is no JSON, or too long for a line. */
+export type EncodedItem =
   | ({ readonly file: string } & Written)
-  /** For a thread, which receives it in the same message as the line. */
-  | { readonly text: string; readonly kind: "text" | "json" };
+  | ShortBytes
+  /** For a thread, which receives them in the same message as the line. */
+  | { readonly text: string; readonly kind: TextKind }
+  | { readonly bytes: Uint8Array; readonly kind: BytesKind };
+
+export function ofShortBytes({ base64, kind }: ShortBytes): unknown {
+  // A copy, as Node puts short Buffers into memory that they share.
+  return valueOf(new Uint8Array(Buffer.from(base64, "base64")), kind);
+}
 
 /** Returns a text for writing: UTF-8, or JSON if it has half a surrogate pair, which only survives as an escape. */
 export function payableText(text: string): Payable {
@@ -45,18 +57,22 @@ export function payableText(text: string): Payable {
 }
 
 /** Returns the value that a text of this kind encodes. */
-export function parsePayload(text: string, kind: PayloadKind): unknown {
+export function parsePayload(text: string, kind: TextKind): unknown {
   return kind === "json" ? parse(text) : text;
 }
 
 /** Returns the item, wherever it is. */
-export function readLongItem(long: LongItem): unknown {
-  return "file" in long ? readPayload(long.file, long) : parsePayload(long.text, long.kind);
+export function decodeItem(item: EncodedItem): unknown {
+  if ("file" in item) return readPayload(item.file, item);
+  if ("base64" in item) return ofShortBytes(item);
+  return "text" in item ? parsePayload(item.text, item.kind) : valueOf(item.bytes, item.kind);
 }
 
-/** Returns about how many bytes a long item takes. */
-export function sizeOf(long: LongItem): number {
-  return "file" in long ? long.size : long.text.length;
+/** Returns about how many bytes it takes. */
+export function sizeOf(item: EncodedItem): number {
+  if ("file" in item) return item.size;
+  if ("base64" in item) return item.base64.length;
+  return "text" in item ? item.text.length : item.bytes.length;
 }
 
 /**
@@ -119,7 +135,7 @@ export function putPayload(fd: number, { kind, data }: Payable, position: number
 
 /** Reads what was written at `position`. */
 export function getPayload(fd: number, { kind, size }: Written, position: number): unknown {
-  const bytes = kind === "bytes" ? Buffer.allocUnsafeSlow(size) : memory(size);
+  const bytes = keepsBytes(kind) ? Buffer.allocUnsafeSlow(size) : memory(size);
   for (let at = 0; at < size;) {
     const count = readSync(fd, bytes, at, size - at, position + at);
     at += count === 0 ? ended(at, size) : count;
@@ -129,7 +145,12 @@ export function getPayload(fd: number, { kind, size }: Written, position: number
 
 const readLater = promisify(read);
 
-/** Reads without blocking the event loop, except to decode a text. `room` is an existing buffer to read a text into. */
+/** Whether a value of this kind uses the memory that it was read into. */
+export function keepsBytes(kind: PayloadKind): kind is BytesKind {
+  return kind === "bytes" || kind === "advanced";
+}
+
+/** Reads without blocking the event loop, except to decode. `room` is an existing buffer to read a text into. */
 export async function getPayloadLater(
   fd: number,
   { kind, size }: Written,
@@ -188,10 +209,12 @@ function memory(bytes: number): Buffer {
   return kept.subarray(0, bytes);
 }
 
-function valueOf(bytes: Buffer, kind: PayloadKind): unknown {
-  // Owns its memory; a plain Uint8Array, as the worker returned, and not Node's subclass of it.
+/** @param bytes - if the value keeps them, all of their memory */
+export function valueOf(bytes: Uint8Array, kind: PayloadKind): unknown {
+  // A plain Uint8Array, and not Node's subclass of it.
   if (kind === "bytes") return new Uint8Array(bytes.buffer as ArrayBuffer);
-  return parsePayload(decode(bytes), kind);
+  if (kind === "advanced") return deserialize(bytes);
+  return parsePayload(decode(bytes as Buffer), kind);
 }
 
 /** Decodes UTF-8. For ASCII, the usual case, latin1 is some ten times as fast as Node's "utf8" (4 ms per MiB). */

@@ -16,7 +16,8 @@ import type { Limits } from "../options.js";
 import type { WorkerSource } from "../worker/worker-source.js";
 import type { Kind } from "../worker/worker.js";
 import type { ErrorRecord } from "./error-record.js";
-import type { LongItem, Written } from "./payload.js";
+import type { EncodedItem, Written } from "./payload.js";
+import type { ShortBytes } from "./short-bytes.js";
 
 /** Environment variable of a process that has not reached our entry module yet. */
 export const ENTRY_MARK = "FORKMAP_ENTRY";
@@ -46,8 +47,8 @@ export interface Payload {
   /** Number of the attempt for each item; missing when all are first attempts. */
   readonly attempts?: readonly number[] | undefined;
   readonly items: readonly unknown[];
-  /** Items too long for a line, by their place in `items`. */
-  readonly long?: Readonly<Record<number, LongItem>> | undefined;
+  /** Items that are no JSON, or too long for a line, by their place in `items`. */
+  readonly encoded?: Readonly<Record<number, EncodedItem>> | undefined;
   /** Whether the call keeps the results. */
   readonly results: boolean;
   /** Items in flight at once. */
@@ -109,9 +110,9 @@ export type ToThread = ToChild | { readonly do: "interrupt" };
 
 /** The form in which a `ToThread` is posted. */
 export interface ThreadMail {
-  /** The `ToThread` as JSON, without its long items. */
+  /** The `ToThread` as JSON, without its encoded items. */
   readonly line: string;
-  readonly long?: Payload["long"];
+  readonly encoded?: Payload["encoded"];
 }
 
 /** The `workerData` of a thread. */
@@ -168,9 +169,9 @@ export type Answer = {
 /** Where a result too long for the ledger lies: in one of the child's result buffers, else in a file of its own. */
 export type ResultPlace = Written & { readonly buffer?: number | undefined };
 
-/** The outcome of an item. `ok` is written only after the result file is complete. */
+/** The outcome of an item. `ok` is written only after the result file, if there is one, is complete. */
 export type LastWord =
-  | ({ readonly status: "ok" } & ResultPlace)
+  | ({ readonly status: "ok" } & (ResultPlace | ShortBytes))
   | { readonly status: "error"; readonly error: ErrorRecord }
   | { readonly status: "mistyped"; readonly got: string }
   /** The item has not been tried; retry it after `retryAfter` ms. */

@@ -1,6 +1,6 @@
 /** A task: an item on its way, and where it has run. */
 import type { Usage } from "../errors.js";
-import type { LongItem } from "./payload.js";
+import type { EncodedItem } from "./payload.js";
 
 /** Kept small, as every item has one: rare fields are only set when needed. */
 export interface Task {
@@ -8,8 +8,8 @@ export interface Task {
   readonly item: unknown;
   /** 1 for the first try. */
   attempt: number;
-  /** Where the item is stored if it is too long for a line. */
-  long?: LongItem | undefined;
+  /** The item as it is sent if it is no JSON, or too long for a line. */
+  encoded?: EncodedItem | undefined;
   /** How often a child that held the task ended before it began the item. */
   strays?: number;
   /** The failure of the last attempt. */

@@ -52,14 +52,27 @@ function checkFunction(given: Function): void {
 
 const GENERATORS = new Set(["[object GeneratorFunction]", "[object AsyncGeneratorFunction]"]);
 
-/** Reads `resultFormat` instead of using `instanceof`: the worker's module may have its own copy of this package. */
-export function isJsonWorker(worker: object): boolean {
-  return (worker.constructor as { resultFormat?: unknown }).resultFormat === "json";
+/** How the results of a worker travel, other than texts and bytes; `text`: it has no others. */
+export type ResultFormat = "text" | "json" | "advanced";
+
+/**
+ * Reads `resultFormat` instead of using `instanceof`: the worker's module may have its own copy of this package.
+ *
+ * @param serialization - the option
+ */
+export function resultFormatOf(worker: object, serialization: string): ResultFormat {
+  if (serialization === "advanced") return "advanced";
+  const { resultFormat } = worker.constructor as { resultFormat?: unknown };
+  return resultFormat === "json" ? "json" : "text";
 }
 
 /** Returns what `process` must return, in words for an error message. */
-export function expectedResult(worker: object): string {
-  return isJsonWorker(worker)
-    ? "a JSON value"
-    : "a string or a Uint8Array (a JsonWorker returns JSON values)";
+export function expectedResult(worker: object, serialization: string): string {
+  return EXPECTED[resultFormatOf(worker, serialization)];
 }
+
+const EXPECTED = {
+  text: "a string or a Uint8Array (a JsonWorker returns JSON values)",
+  json: "a JSON value",
+  advanced: "a value that structured clone keeps",
+};

@@ -10,7 +10,7 @@ import type * as V8 from "node:v8";
 import { WorkerModuleError } from "../errors.js";
 import { describe } from "../system/describe.js";
 import { throwInspectorDenial } from "../system/permission.js";
-import { isJsonWorker } from "./check-worker.js";
+import { resultFormatOf } from "./check-worker.js";
 import { type ClassOrigin, countAlive, DEFINE_AT_TOP, originOf } from "./class-origin.js";
 import { currentContext } from "./current-context.js";
 import { type Definition, definitionOf, isOfFunction } from "./function-worker.js";
@@ -21,12 +21,14 @@ import type { Unsendable, WorkerSource } from "./worker-source.js";
  * @param worker - what was given to `Parallel`
  * @param module - the option `module`: where its class or function is defined
  * @param execArgv - options of Node for the children
+ * @param serialization - the option
  * @throws WorkerModuleError when no other process could load it
  */
 export function locateWorker(
   worker: object,
   module: string | URL | undefined,
   execArgv: readonly string[],
+  serialization: "json" | "advanced" = "json",
 ): WorkerSource {
   const definition = definitionOf(worker);
   const isFunction = isOfFunction(worker);
@@ -46,7 +48,8 @@ export function locateWorker(
     ...found,
     verbatim: fileHolds(found.url, text),
     explicit: module !== undefined,
-    isJson: isJsonWorker(worker),
+    serialization,
+    isJson: resultFormatOf(worker, serialization) === "json",
     ...fields,
     argv: process.argv,
     execArgv,

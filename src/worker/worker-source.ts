@@ -23,7 +23,9 @@ export interface WorkerSource {
   readonly verbatim: boolean;
   /** Whether the user named the module, so that the name is enough. */
   readonly explicit: boolean;
-  /** Whether the worker returns JSON values. */
+  /** The option `serialization`. */
+  readonly serialization: "json" | "advanced";
+  /** Whether results travel as JSON. */
   readonly isJson: boolean;
   /** The function or block whose variables it uses; a bundler puts every module into one. */
   readonly maker?: string | undefined;

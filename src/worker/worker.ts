@@ -3,6 +3,8 @@
  * worker defines what is done to one item, its hooks what is done around it; `Parallel` decides where and when.
  */
 
+import type { NotKept } from "./kept-by-json.js";
+
 /** How a child process is started: `fork` is fork(2) of a warm process, `spawn` starts Node again. */
 export type StartMethod = "fork" | "spawn";
 
@@ -68,7 +70,7 @@ export abstract class AnyWorker<Item, Result> {
   /**
    * Does the work of one item, in a child.
    *
-   * @param item - the item, as JSON carries it
+   * @param item - the item, as the option `serialization` lets it travel
    * @param task - which item, which slot, which attempt
    * @returns the result
    */
@@ -85,8 +87,9 @@ export abstract class AnyWorker<Item, Result> {
  * structured clone. A class that takes no constructor arguments is first constructed there, so private fields and
  * functions start anew.
  *
- * @typeParam Item - what `process` receives: any JSON value
- * @typeParam Result - `string` or `Uint8Array` (`void` for a worker that is only used with `eachProcess`)
+ * @typeParam Item - what `process` receives: any JSON value, or a `Uint8Array`
+ * @typeParam Result - `string` or `Uint8Array` (`void` for a worker that is only used with `eachProcess`). With `serialization: "advanced"`
+ * items and results are any values that structured clone keeps
  *
  * @example
  * ```ts
@@ -102,20 +105,27 @@ export abstract class AnyWorker<Item, Result> {
  * console.log(words.join(" ")); // A B
  * ```
  */
-export abstract class ParallelWorker<
-  Item = string,
-  // oxlint-disable-next-line typescript/no-invalid-void-type -- a worker for eachProcess returns nothing
-  Result extends string | Uint8Array | void = string,
-> extends AnyWorker<Item, Result> {}
+export abstract class ParallelWorker<Item = string, Result = string> extends AnyWorker<
+  Item,
+  Result
+> {
+  /** Never set. For the compiler: which of its items and results need `serialization: "advanced"`. */
+  declare readonly notKeptByJson?: NotKept<Item> | NoText<Result> | undefined;
+}
+
+type NoText<Result> = unknown extends Result
+  ? never
+  : // oxlint-disable-next-line typescript/no-invalid-void-type -- a worker for eachProcess returns nothing
+    Exclude<Result, string | Uint8Array | void>;
 
 /**
  * The base of a worker whose results are JSON values.
  *
  * @remarks
- * Results are written with sorted keys, so the same value is always the same bytes.
+ * Results are written with sorted keys, so the same value is always the same bytes. A function is such a worker too, without hooks.
  *
- * @typeParam Item - what `process` receives: any JSON value
- * @typeParam Result - any JSON value
+ * @typeParam Item - what `process` receives: any JSON value, or a `Uint8Array`
+ * @typeParam Result - the same. `new Parallel` accepts types that JSON keeps; a `Date`, a `Map` or a method is an error of the compiler
  *
  * @example
  * ```ts
@@ -132,6 +142,8 @@ export abstract class ParallelWorker<
  * ```
  */
 export abstract class JsonWorker<Item, Result> extends AnyWorker<Item, Result> {
+  /** Never set. For the compiler: what of its items and results JSON does not keep. */
+  declare readonly notKeptByJson?: NotKept<Item> | NotKept<Result> | undefined;
   /** @internal Read by name, not by `instanceof`: two copies of this package may meet in one process. */
   static readonly resultFormat = "json";
 }

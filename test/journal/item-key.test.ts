@@ -30,7 +30,7 @@ describe("itemKey", () => {
     const arrays = [[], [[]], [{}], [1, 2], [2, 1], [12], ["1"], [null]];
     const objects = [{}, { a: 1 }, { a: "1" }, { a: [1] }, { a: { a: 1 } }, { b: 1 }];
     const items = [...texts, ...simple, ...arrays, ...objects];
-    expect(new Set(items.map(itemKey)).size).toBe(items.length);
+    expect(new Set(items.map((item) => itemKey(item))).size).toBe(items.length);
   });
 });
 

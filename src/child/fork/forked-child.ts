@@ -65,12 +65,12 @@ export class ForkedChild {
     source: WorkerSource,
     inherited: Inherited | undefined,
   ) {
-    const { context } = source;
+    const { context, serialization } = source;
     this.#inherited = inherited;
     this.#libc = libc;
     this.#worker = worker;
     this.#source = source;
-    this.#around = { kind: "fork", name: workerName(source), context };
+    this.#around = { kind: "fork", name: workerName(source), context, serialization };
   }
 
   /** Starts the child. Returns if its items need the event loop; a child that is done sooner calls `_exit` here. */

@@ -2,14 +2,20 @@
  * Sends the outcome of an item to the parent: in the ledger if it is short, else through the overflow, with an entry in
  * the ledger that refers to it.
  */
+import { areGone, GONE, isBytes } from "../../system/bytes.js";
 import { describe } from "../../system/describe.js";
 import { stringify } from "../../system/json.js";
 import { monotonic } from "../../system/monotonic.js";
 import { recordError, shortRecord } from "../../wire/error-record.js";
-import { describeWith, jsonProblem, problemOfThrown } from "../../wire/json-value.js";
+import { isBrief } from "../../wire/items.js";
+import { jsonProblem } from "../../wire/json-value.js";
 import { type Payable, payableText } from "../../wire/payload.js";
+import { shortBytes } from "../../wire/short-bytes.js";
 import type { Ending, LastWord } from "../../wire/protocol.js";
-import { isJsonWorker } from "../../worker/check-worker.js";
+import { cloneProblem, problemOfClone, serialize } from "../../wire/structured-clone.js";
+import { isCloneable, USE_ADVANCED } from "../../wire/value-check.js";
+import { describeWith, problemOfThrown, type ValueProblem } from "../../wire/value-problem.js";
+import type { ResultFormat } from "../../worker/check-worker.js";
 import type { LedgerWriter } from "./ledger-writer.js";
 import type { OverflowWriter } from "./overflow.js";
 import type { Ending as ProcessEnding } from "./watch-exit.js";
@@ -28,12 +34,12 @@ const SHORT_ERROR_BYTES = 2048;
 export class Notes {
   readonly #ledger: LedgerWriter;
   readonly #overflow: OverflowWriter;
-  readonly #isJson: boolean;
+  readonly #format: ResultFormat;
 
-  constructor(ledger: LedgerWriter, overflow: OverflowWriter, worker: object) {
+  constructor(ledger: LedgerWriter, overflow: OverflowWriter, format: ResultFormat) {
     this.#ledger = ledger;
     this.#overflow = overflow;
-    this.#isJson = isJsonWorker(worker);
+    this.#format = format;
   }
 
   /** Records an item whose result is not wanted. Like `result` and `error`, returns the time when the item was done. */
@@ -46,12 +52,16 @@ export class Notes {
   /** @throws when the result cannot be written, as on a full disk */
   result(seq: number, result: unknown): number {
     const now = monotonic();
-    if (this.#isJson) return this.#json(seq, result, now);
     if (typeof result === "string") {
       if (this.#ledger.finishText(seq, result, now)) return now;
       return this.#elsewhere(seq, payableText(result));
     }
-    if (result instanceof Uint8Array) return this.#elsewhere(seq, { kind: "bytes", data: result });
+    if (isBytes(result)) {
+      if (areGone(result)) return this.#mistyped(seq, `${describe(result)} ${GONE}`, now);
+      return this.#bytes(seq, { kind: "bytes", data: result }, now);
+    }
+    if (this.#format === "json") return this.#json(seq, result, now);
+    if (this.#format === "advanced") return this.#clone(seq, result, now);
     return this.#mistyped(seq, describe(result), now);
   }
 
@@ -89,11 +99,40 @@ export class Notes {
       // Needs more stack than `jsonProblem`, and may overflow it.
       problem = problemOfThrown(error);
     }
-    // Thrown by the value's own code, such as a `toJSON`: an error of the worker, with a stack that says where.
-    if (problem?.thrown) return this.error(seq, problem.thrown.error);
-    if (problem) return this.#mistyped(seq, describeWith(result, problem), now);
+    if (problem) return this.#refuse(seq, result, problem, now);
     if (this.#ledger.finish(seq, `[${json}]`, now)) return now;
     return this.#elsewhere(seq, { kind: "json", data: json });
+  }
+
+  #clone(seq: number, result: unknown, now: number): number {
+    if (isBrief(result)) {
+      this.#ledger.finish(seq, `[${stringify(result)}]`, now);
+      return now;
+    }
+    const problem = cloneProblem(result);
+    if (problem) return this.#refuse(seq, result, problem, now);
+    let data: Uint8Array;
+    try {
+      data = serialize(result);
+    } catch (error) {
+      return this.#refuse(seq, result, problemOfClone(error), now);
+    }
+    return this.#bytes(seq, { kind: "advanced", data }, now);
+  }
+
+  #bytes(seq: number, payable: Payable, now: number): number {
+    const short = shortBytes(payable);
+    const word = short && stringify({ status: "ok", ...short } satisfies LastWord);
+    if (word !== undefined && this.#ledger.finish(seq, word, now)) return now;
+    return this.#elsewhere(seq, payable);
+  }
+
+  #refuse(seq: number, result: unknown, problem: ValueProblem, now: number): number {
+    // Thrown by the value's own code, such as a `toJSON`: an error of the worker, with a stack that says where.
+    if (problem.thrown) return this.error(seq, problem.thrown.error);
+    const got = describeWith(result, problem);
+    const isRemediable = this.#format === "json" && isCloneable(result);
+    return this.#mistyped(seq, isRemediable ? `${got} (${USE_ADVANCED})` : got, now);
   }
 
   #mistyped(seq: number, got: string, now: number): number {

@@ -74,9 +74,9 @@ export class OverflowPoster implements OverflowWriter {
     if (typeof data === "string") {
       this.#post({ about: seq, value: data });
     } else {
-      // A copy, as the worker may go on using its own. The copy is transferred, not copied again.
-      const value = new Uint8Array(data);
-      this.#post({ about: seq, value }, value.buffer);
+      // A copy, as the worker may go on using its bytes. The copy is transferred, not copied again.
+      const value = kind === "bytes" ? new Uint8Array(data) : data;
+      this.#post({ about: seq, value }, value.buffer as ArrayBuffer);
     }
     return { kind, size: data.length };
   }

@@ -1,4 +1,5 @@
 /** What a runner is given: the worker, where its items run, and whom it reports to. */
+import type { Serialization } from "../../options.js";
 import type { Answer } from "../../wire/protocol.js";
 import type { Frame, JsonWorker, Kind, ParallelWorker } from "../../worker/worker.js";
 import type { OutputMarks } from "./output-marks.js";
@@ -12,6 +13,8 @@ export interface Surroundings {
   readonly kind: Kind;
   readonly name: string;
   readonly context: readonly Frame[];
+  /** The option `serialization`. */
+  readonly serialization: Serialization;
   /** Returns how many bytes the child holds. */
   readonly heldMemory?: () => number;
 }

@@ -7,8 +7,9 @@
 import { monotonic } from "../../system/monotonic.js";
 import { isThenable } from "../../system/thenable.js";
 import { recordError } from "../../wire/error-record.js";
-import { readLongItem } from "../../wire/payload.js";
+import { decodeItem } from "../../wire/payload.js";
 import type { Payload, Start, ToChild } from "../../wire/protocol.js";
+import { resultFormatOf } from "../../worker/check-worker.js";
 import { enterFrame } from "../../worker/current-context.js";
 import { Interruption, RunningTask } from "../../worker/running-task.js";
 import type { Instance } from "../../worker/worker.js";
@@ -57,7 +58,7 @@ export class Runner {
   constructor(
     worker: LoadedWorker,
     start: Start,
-    { kind, name, context, heldMemory = process.memoryUsage.rss }: Surroundings,
+    { kind, name, context, serialization, heldMemory = process.memoryUsage.rss }: Surroundings,
     ledger: LedgerWriter,
     overflow: OverflowWriter,
     events: RunnerEvents,
@@ -65,7 +66,7 @@ export class Runner {
     this.#worker = worker;
     this.#start = start;
     this.#ledger = ledger;
-    this.notes = new Notes(ledger, overflow, worker);
+    this.notes = new Notes(ledger, overflow, resultFormatOf(worker, serialization));
     this.#events = events;
     const { maxRss } = start;
     this.#memory = maxRss === undefined ? undefined : new MemoryLimit(maxRss, heldMemory);
@@ -161,8 +162,8 @@ export class Runner {
     this.#hasRun = true;
     this.#events.marks?.begin(seq);
     try {
-      const long = payload.long?.[place];
-      const item = long ? readLongItem(long) : payload.items[place];
+      const encoded = payload.encoded?.[place];
+      const item = encoded ? decodeItem(encoded) : payload.items[place];
       const index = payload.indexes === undefined ? payload.index + place : payload.indexes[place]!;
       const attempt = payload.attempts === undefined ? 1 : payload.attempts[place]!;
       const task = new RunningTask(index, attempt, this.#instance, this.#interruption.signal);

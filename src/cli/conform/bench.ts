@@ -104,7 +104,7 @@ export class Bench {
 
   /** Writes an item of any length to a file. @returns the path of the file */
   keep(item: unknown): string {
-    const kept = this.#room.items.keep(JSON.stringify(item), "json");
+    const kept = this.#room.items.keep({ kind: "json", data: JSON.stringify(item) });
     if (!("file" in kept)) throw new Error("The item was not written to a file");
     return kept.file;
   }

@@ -4,7 +4,7 @@ import path from "node:path";
 import { holdDescriptors, isShortage, shortageOf } from "../../system/shortage.js";
 import { Breach } from "../../wire/breach.js";
 import { MessageReader, readChildGreeting } from "../../wire/check-message.js";
-import type { LongItems } from "../../wire/items.js";
+import type { ItemStore } from "../../wire/items.js";
 import type { Ledger } from "../../wire/ledger.js";
 import type { LedgerShape, Start, StartRequest } from "../../wire/protocol.js";
 import { scratchError } from "../../wire/scratch.js";
@@ -57,7 +57,7 @@ export class ForkRoom implements Room {
     return this.#listener ? 1 : 0;
   }
 
-  get items(): LongItems {
+  get items(): ItemStore {
     return this.#scratch.items;
   }
 

@@ -5,7 +5,7 @@
  */
 import { stringify } from "../../system/json.js";
 import { processorCount } from "../../system/processor-count.js";
-import type { LongItems } from "../../wire/items.js";
+import type { ItemStore } from "../../wire/items.js";
 import type { Ledger } from "../../wire/ledger.js";
 import type { LedgerShape, StartRequest } from "../../wire/protocol.js";
 import type { Child, ChildEvents, Launcher, Room, RoomOptions } from "../launcher.js";
@@ -49,7 +49,7 @@ class CommandRoom implements Room {
   /** stdin, stdout and stderr. */
   readonly descriptors = 3;
   readonly keepsItems = true;
-  readonly items: LongItems;
+  readonly items: ItemStore;
   readonly #scratch: ScratchRoom;
   readonly #shape: LedgerShape;
   readonly #settings: ProgramSettings;
@@ -70,8 +70,10 @@ class CommandRoom implements Room {
     const { items } = scratch;
     this.items = {
       longerThan: LONGEST_LINE,
-      // The file holds the JSON that the line would have held.
-      keep: (text, kind) => items.keep(kind === "text" ? stringify(text) : text, "json"),
+      keepsShortBytes: true,
+      // The file holds the JSON that the line would have held, or bytes as they are.
+      keep: ({ kind, data }) =>
+        items.keep(kind === "text" ? { kind: "json", data: stringify(data) } : { kind, data }),
       release: (item) => items.release(item),
     };
   }

@@ -177,10 +177,10 @@ export class Requests {
     this.#program.onBegin(seq);
     this.#inFlight.set(id, { seq, payload });
     this.#ledger.begin(seq);
-    const long = payload.long?.[place];
+    const encoded = payload.encoded?.[place];
     const item =
-      long && "file" in long
-        ? `"item_file":${stringify(long.file)}`
+      encoded && "file" in encoded
+        ? fieldsOfFile(encoded)
         : `"payload":${stringify(payload.items[place])}`;
     this.#program.write(`{"id":"${id}",${item}}\n`);
   }
@@ -273,4 +273,9 @@ export class Requests {
   get #takesNoMore(): true | undefined {
     return this.#isFull || this.#isEnding || undefined;
   }
+}
+
+function fieldsOfFile({ file, kind }: { readonly file: string; readonly kind: string }): string {
+  const type = kind === "bytes" ? ',"item_type":"bytes"' : "";
+  return `"item_file":${stringify(file)}${type}`;
 }

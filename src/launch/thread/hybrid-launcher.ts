@@ -4,7 +4,7 @@
  * overflow of a thread are files, as those of a process. A host is started with its first thread and ended some time
  * after its last.
  */
-import type { LongItems } from "../../wire/items.js";
+import type { ItemStore } from "../../wire/items.js";
 import type { Ledger } from "../../wire/ledger.js";
 import type { Start, StartRequest } from "../../wire/protocol.js";
 import type { Child, ChildEvents, Launcher, Room, RoomOptions } from "../launcher.js";
@@ -65,7 +65,7 @@ class HybridRoom implements Room {
     return this.#room.directory;
   }
 
-  get items(): LongItems {
+  get items(): ItemStore {
     return this.#room.items;
   }
 

@@ -5,7 +5,8 @@
  * fifth and less.
  */
 import { type MessagePort, receiveMessageOnPort } from "node:worker_threads";
-import { parsePayload } from "../../wire/payload.js";
+import { isBytes } from "../../system/bytes.js";
+import { keepsBytes, parsePayload, valueOf } from "../../wire/payload.js";
 import { ENDING_LETTER, type Letter, type ResultPlace } from "../../wire/protocol.js";
 import type { Overflow } from "../overflow.js";
 
@@ -20,7 +21,7 @@ export class OverflowMail implements Overflow {
 
   takeResult(seq: number, { kind }: ResultPlace): unknown {
     const value = this.#take(seq);
-    if (kind === "bytes" && value instanceof Uint8Array) return value;
+    if (keepsBytes(kind)) return valueOf(bytesOf(value), kind);
     return parsePayload(textOf(value), kind);
   }
 
@@ -56,5 +57,12 @@ export class OverflowMail implements Overflow {
 /** The user's code in the thread can reach the port too, and post anything to it. */
 function textOf(value: unknown): string {
   if (typeof value === "string") return value;
-  throw new Error("The thread has posted a different message than its ledger refers to");
+  throw new Error(OTHER);
 }
+
+function bytesOf(value: unknown): Uint8Array {
+  if (isBytes(value)) return value;
+  throw new Error(OTHER);
+}
+
+const OTHER = "The thread has posted a different message than its ledger refers to";

@@ -7,7 +7,10 @@ import { entryFile } from "../entry-file.js";
 import type { Launcher, LaunchChoice } from "../launcher.js";
 import { assertRuns } from "../runtime.js";
 
-type LaunchOptions = Pick<ParallelOptions, "module" | "execArgv" | "env" | "startupTimeout">;
+type LaunchOptions = Pick<
+  ParallelOptions,
+  "module" | "execArgv" | "env" | "startupTimeout" | "serialization"
+>;
 
 export class ThreadChoice implements LaunchChoice {
   readonly reason = undefined;
@@ -27,12 +30,13 @@ export class ThreadChoice implements LaunchChoice {
 
   async ready(): Promise<Launcher> {
     entryFile("thread-child");
-    const { module, execArgv, env, startupTimeout } = this.#options;
+    const { module, execArgv, env, startupTimeout, serialization } = this.#options;
     assertRuns("thread", module);
     assertAllowed("worker", "starting threads");
     const { ThreadLauncher } = await import("./thread-launcher.js");
     if (this.#isClosed) throw new ClosedError();
-    const locate = () => locateWorker(this.#worker, module, execArgv ?? process.execArgv);
+    const locate = () =>
+      locateWorker(this.#worker, module, execArgv ?? process.execArgv, serialization);
     this.#current ??= new ThreadLauncher(locate, {
       execArgv,
       env: definedOnly(env ?? process.env),

@@ -10,7 +10,8 @@ import { processorCount } from "../../system/processor-count.js";
 import { isShortage, shortageOf } from "../../system/shortage.js";
 import { setImmediate } from "../../system/timers.js";
 import { readFromThread } from "../../wire/check-message.js";
-import type { LongItems } from "../../wire/items.js";
+import type { ItemStore } from "../../wire/items.js";
+import type { EncodedItem } from "../../wire/payload.js";
 import { LedgerReader } from "../../wire/ledger-reader.js";
 import type { Ledger } from "../../wire/ledger.js";
 import {
@@ -19,6 +20,7 @@ import {
   type LedgerShape,
   type StartRequest,
   type ThreadData,
+  type ThreadMail,
   type ToChild,
   type ToHost,
   type ToThread,
@@ -83,10 +85,11 @@ class ThreadRoom implements Room {
     this.#settings = settings;
   }
 
-  /** Long items travel with their messages. */
-  readonly items: LongItems = {
+  /** Long items travel with their messages. Bytes are not copied before: each attempt sends a copy of its own. */
+  readonly items: ItemStore = {
     longerThan: LONGEST_INLINE,
-    keep: (text, kind) => ({ text, kind }),
+    keep: ({ kind, data }) =>
+      (typeof data === "string" ? { text: data, kind } : { bytes: data, kind }) as EncodedItem,
     release() {},
   };
 
@@ -171,14 +174,24 @@ export class ThreadHandle implements Child {
     this.#worker?.unref();
   }
 
-  /** Posts a line, so that items are JSON as with any start method; long items, which are text, go beside the line. */
+  /** Posts a line, so that items are JSON as with any start method; encoded items go beside the line. */
   #post(message: ToThread): void {
-    if (!("payload" in message) || !message.payload.long) {
+    if (!("payload" in message) || !message.payload.encoded) {
       this.#worker?.postMessage({ line: stringify(message) });
       return;
     }
-    const { long, ...payload } = message.payload;
-    this.#worker?.postMessage({ line: stringify({ ...message, payload }), long });
+    const { encoded, ...payload } = message.payload;
+    const copies: ArrayBuffer[] = [];
+    const sent = Object.entries(encoded).map(([place, item]) => {
+      if (!("bytes" in item)) return [place, item];
+      // Only these bytes: a part of a large buffer would be cloned with all of it.
+      const bytes = new Uint8Array(item.bytes);
+      copies.push(bytes.buffer);
+      return [place, { ...item, bytes }];
+    });
+    const line = stringify({ ...message, payload });
+    const mail = { line, encoded: Object.fromEntries(sent) } satisfies ThreadMail;
+    this.#worker?.postMessage(mail, copies);
   }
 
   /** @param message - `undefined`, and ignored, if the user's code in the thread posted it */

@@ -1,0 +1,18 @@
+/** Bytes that are short enough to travel as text, in the line of an item or in the ledger. */
+import type { BytesKind, Payable } from "./payload.js";
+
+/** Bytes as text. */
+export interface ShortBytes {
+  readonly base64: string;
+  readonly kind: BytesKind;
+}
+
+/** Bytes up to this length travel as base64: about 8 KiB of a line. A file costs more time up to there. */
+const SHORT_BYTES = 6 * 1024;
+
+/** Returns `undefined` for what is not short, or no bytes. */
+export function shortBytes({ kind, data }: Payable): ShortBytes | undefined {
+  if (typeof data === "string" || data.length > SHORT_BYTES) return undefined;
+  const base64 = Buffer.from(data.buffer, data.byteOffset, data.length).toString("base64");
+  return { base64, kind: kind as BytesKind };
+}

@@ -1,0 +1,54 @@
+/** Types only: what of the items and results of a worker JSON does not keep, so that the compiler can say so. */
+import type { WorkerFunction } from "./function-worker.js";
+import type { AnyWorker } from "./worker.js";
+
+/**
+ * What is in a value of type `T` that JSON would change or lose; `never` if nothing is. A `Uint8Array` is not sent as JSON.
+ */
+export type NotKept<T> = unknown extends T ? never : T extends Uint8Array ? never : Lost<T>;
+
+/** The same of a value inside another. Types may contain themselves: it looks some levels deep. */
+type Lost<T, Levels extends readonly unknown[] = [1, 2, 3, 4, 5, 6]> = Levels extends [
+  unknown,
+  ...infer Rest,
+]
+  ? unknown extends T
+    ? never
+    : T extends Kept
+      ? never
+      : T extends Unkept
+        ? T
+        : T extends readonly (infer Member)[]
+          ? LostInArray<Member> | Lost<Member, Rest>
+          : { [Key in keyof T]-?: Lost<T[Key], Rest> }[keyof T]
+  : never;
+
+// oxlint-disable-next-line typescript/no-invalid-void-type -- what `process` returns for `eachProcess`
+type Kept = string | number | boolean | null | undefined | void;
+/** Other objects with methods are found by these. */
+type Unkept =
+  | bigint
+  | symbol
+  | Date
+  | RegExp
+  | ReadonlyMap<unknown, unknown>
+  | ReadonlySet<unknown>
+  | ArrayBufferLike
+  | ArrayBufferView
+  | Promise<unknown>
+  | ((...all: never) => unknown);
+/** JSON has no `undefined`: of an object it leaves out the property, in an array it would be `null`. */
+type LostInArray<Member> = unknown extends Member
+  ? never
+  : undefined extends Member
+    ? undefined
+    : never;
+
+type Advice = 'JSON does not keep it: set serialization: "advanced"';
+
+/** A worker whose items and results JSON keeps. */
+export type JsonKeeps<Item, Result> =
+  | (AnyWorker<Item, Result> & { readonly notKeptByJson?: Advice | undefined })
+  | (WorkerFunction<Item, Result> & KeptOrAdvice<NotKept<Item> | NotKept<Result>>);
+
+type KeptOrAdvice<What> = [What] extends [never] ? unknown : { readonly [Key in Advice]: What };
