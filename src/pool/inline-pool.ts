@@ -18,8 +18,7 @@ import { Link, Queue } from "../system/queue.js";
 import { clearTimeout, setImmediate, setTimeout } from "../system/timers.js";
 import { recordError, reviveError } from "../wire/error-record.js";
 import { type Failure, justRun, type Run, type Task, tasksOf } from "../wire/task.js";
-import { valueProblem } from "../wire/value-check.js";
-import { describeWith } from "../wire/value-problem.js";
+import { refused, valueProblem } from "../wire/value-check.js";
 import { resultFormatOf } from "../worker/check-worker.js";
 import { currentContext, within } from "../worker/current-context.js";
 import { nameOf } from "../worker/function-worker.js";
@@ -222,7 +221,7 @@ export class InlinePool implements Pool, TaskPlace {
     if (format === "text") return describe(result);
     const problem = valueProblem(result, format);
     if (problem?.thrown) throw problem.thrown.error;
-    return problem && describeWith(result, problem);
+    return problem && refused(result, problem, format);
   }
 
   #goOn(): void {

@@ -217,7 +217,9 @@ it.each<[string, () => unknown]>([
   ["an Error", () => new Error("e")],
   ["a Promise", () => Promise.resolve()],
   ["what JSON keeps nothing of", () => new URLSearchParams("a=1")],
-  ["a typed array", () => new Uint8Array(2)],
+  ["a typed array other than bytes", () => new Uint16Array(2)],
+  ["bytes inside", () => ({ a: [new Uint8Array(2)] })],
+  ["a Buffer inside", () => [Buffer.from("a")]],
   ["a function inside", () => ({ a: { b: () => {} } })],
   ["undefined inside an array", () => [1, undefined]],
   [

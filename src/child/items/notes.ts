@@ -13,8 +13,8 @@ import { type Payable, payableText } from "../../wire/payload.js";
 import { shortBytes } from "../../wire/short-bytes.js";
 import type { Ending, LastWord } from "../../wire/protocol.js";
 import { cloneProblem, problemOfClone, serialize } from "../../wire/structured-clone.js";
-import { isCloneable, USE_ADVANCED } from "../../wire/value-check.js";
-import { describeWith, problemOfThrown, type ValueProblem } from "../../wire/value-problem.js";
+import { refused } from "../../wire/value-check.js";
+import { problemOfThrown, type ValueProblem } from "../../wire/value-problem.js";
 import type { ResultFormat } from "../../worker/check-worker.js";
 import type { LedgerWriter } from "./ledger-writer.js";
 import type { OverflowWriter } from "./overflow.js";
@@ -130,9 +130,8 @@ export class Notes {
   #refuse(seq: number, result: unknown, problem: ValueProblem, now: number): number {
     // Thrown by the value's own code, such as a `toJSON`: an error of the worker, with a stack that says where.
     if (problem.thrown) return this.error(seq, problem.thrown.error);
-    const got = describeWith(result, problem);
-    const isRemediable = this.#format === "json" && isCloneable(result);
-    return this.#mistyped(seq, isRemediable ? `${got} (${USE_ADVANCED})` : got, now);
+    const serialization = this.#format === "json" ? "json" : "advanced";
+    return this.#mistyped(seq, refused(result, problem, serialization), now);
   }
 
   #mistyped(seq: number, got: string, now: number): number {
