@@ -1,4 +1,4 @@
-/** Bundles of a program, with this package kept out, find the worker's class as the program itself does. */
+/** Bundles of a program, with this package kept out, find the worker's class or function as the program itself does. */
 import { execFile } from "node:child_process";
 import { cpSync, mkdirSync, mkdtempSync, rmSync, symlinkSync, writeFileSync } from "node:fs";
 import { createRequire } from "node:module";
@@ -16,8 +16,8 @@ import { runScript } from "./support/run-script.js";
 const REPOSITORY = fileURLToPath(new URL("..", import.meta.url));
 const NCC = createRequire(import.meta.url).resolve("@vercel/ncc/dist/ncc/cli.js");
 
-/** The class and a function that it calls use variables of the module, which a bundler moves into a function. */
-const WORKER = (head: string, tail: string) => `
+/** The worker and a function that it calls use variables of the module, which a bundler moves into a function. */
+const MODULE = (head: string, tail: string) => `
 ${head}
 const factor = 2;
 let made = 0;
@@ -25,6 +25,8 @@ const table = new Map([[3, "three"]]);
 function double(n) {
   return n * factor;
 }
+${tail}`;
+const CLASS = `
 class Double extends JsonWorker {
   #label = path.basename("a/of");
   constructor() {
@@ -34,10 +36,14 @@ class Double extends JsonWorker {
   process(n) {
     return [double(n), this.#label, made, table.get(n) ?? "", factor];
   }
-}
-${tail}`;
-const MAIN = `
-const parallel = new Parallel(new Double(), { startMethod: process.env.FORKMAP_TEST_START });
+}`;
+const FUNCTION = `
+made += 1;
+async function twice(n) {
+  return [double(n), path.basename("a/of"), made, table.get(n) ?? "", factor];
+}`;
+const MAIN = (given: string) => `
+const parallel = new Parallel(${given}, { startMethod: process.env.FORKMAP_TEST_START });
 parallel
   .mapProcesses([1, 3])
   .catch((error) => error.name + ": " + error.message)
@@ -45,21 +51,28 @@ parallel
 `;
 const RESULTS = '[[2,"of",1,"",2],[6,"of",1,"three",2]]\n';
 
+const OF_MODULES = 'import path from "node:path";\nimport { JsonWorker } from "forkmap";';
+const OF_COMMONJS =
+  'const path = require("node:path");\nconst { JsonWorker, Parallel } = require("forkmap");';
+const FROM = (name: string, file: string) =>
+  file.endsWith(".mjs")
+    ? `import { Parallel } from "forkmap";\nimport { ${name} } from "./${file}";`
+    : `const { Parallel } = require("forkmap");\nconst { ${name} } = require("./${file}");`;
+
 const SOURCES = {
-  "worker.mjs": WORKER(
-    'import path from "node:path";\nimport { JsonWorker } from "forkmap";',
-    "export { Double };",
+  "worker.mjs": MODULE(OF_MODULES, `${CLASS}\nexport { Double };`),
+  "main.mjs": FROM("Double", "worker.mjs") + MAIN("new Double()"),
+  "worker.cjs": MODULE(OF_COMMONJS, `${CLASS}\nmodule.exports = { Double };`),
+  "main.cjs": FROM("Double", "worker.cjs") + MAIN("new Double()"),
+  "one.cjs": MODULE(OF_COMMONJS, CLASS + MAIN("new Double()")),
+  "function.mjs": MODULE('import path from "node:path";', `${FUNCTION}\nexport { twice };`),
+  "main-of-function.mjs": FROM("twice", "function.mjs") + MAIN("twice"),
+  "function.cjs": MODULE(
+    'const path = require("node:path");',
+    `${FUNCTION}\nmodule.exports = { twice };`,
   ),
-  "main.mjs": `import { Parallel } from "forkmap";\nimport { Double } from "./worker.mjs";${MAIN}`,
-  "worker.cjs": WORKER(
-    'const path = require("node:path");\nconst { JsonWorker } = require("forkmap");',
-    "module.exports = { Double };",
-  ),
-  "main.cjs": `const { Parallel } = require("forkmap");\nconst { Double } = require("./worker.cjs");${MAIN}`,
-  "one.cjs": WORKER(
-    'const path = require("node:path");\nconst { JsonWorker, Parallel } = require("forkmap");',
-    MAIN,
-  ),
+  "main-of-function.cjs": FROM("twice", "function.cjs") + MAIN("twice"),
+  "one-of-function.cjs": MODULE(OF_COMMONJS, FUNCTION + MAIN("twice")),
 };
 type Source = keyof typeof SOURCES;
 
@@ -164,12 +177,15 @@ describe.each<[name: string, way: Way, sources: readonly Source[]]>([
   ],
   ["ncc", byNcc, ["main.mjs", "main.cjs", "one.cjs"]],
 ])("a bundle by %s", (name, way, sources) => {
-  test.each(sources)("of %s", async (source) => {
+  const ofFunctions = sources.map((source) => source.replace(".", "-of-function.") as Source);
+
+  test.each([...sources, ...ofFunctions])("of %s", async (source) => {
     const file = await way(
       source,
       path.join(directory, `${name.replaceAll(/\W+/g, "-")}-${source}`),
     );
-    const starts = source === "main.cjs" ? ["fork", "spawn"] : ["fork"];
+    const starts =
+      source.startsWith("main") && source.endsWith(".cjs") ? ["fork", "spawn"] : ["fork"];
     const runs = starts.map((start) => runScript(file, { env: { FORKMAP_TEST_START: start } }));
     for (const ran of await Promise.all(runs)) {
       expect(ran).toMatchObject({ code: 0, stdout: RESULTS, stderr: "" });

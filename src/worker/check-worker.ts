@@ -30,22 +30,24 @@ function checkFunction(given: Function): void {
   const isClass = /^class\b/.test(text);
   if (typeof prototype?.process === "function") {
     throw new TypeError(
-      `Expected an instance of ${name}, got the class itself: write new Parallel(new ${name}())`,
+      `Expected an instance of ${name || "a class"}, got the class itself: write new Parallel(new ${name || "Worker"}())`,
     );
   }
   const expected =
     "Expected a function (item) => result, or an instance of a class that extends ParallelWorker";
   if (isClass) {
-    throw new TypeError(`${expected}, got the class ${name}, which has no method process(item)`);
+    throw new TypeError(
+      `${expected}, got ${name ? `the class ${name}` : "a class"}, which has no method process(item)`,
+    );
   }
   if (/\{\s*\[native code\]\s*\}$/.test(text)) {
     throw new TypeError(
-      `${expected}, got ${name || "one"}, which is bound or built in and has no text of its own: write a function that calls it`,
+      `${expected}, got ${name.trim() || "one"}, which is bound or built in and has no text of its own: write a function that calls it`,
     );
   }
   if (GENERATORS.has(Object.prototype.toString.call(given))) {
     throw new TypeError(
-      `${expected}, got the generator function ${name}: its result would be a generator, which cannot leave its process. Return an array`,
+      `${expected}, got ${name || "one"}, which is a generator function: its result would be a generator, which cannot leave its process. Return an array`,
     );
   }
 }

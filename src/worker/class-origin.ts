@@ -98,8 +98,10 @@ function usedOf(type: Function, scopes: readonly Scope[]): Omit<ClassOrigin, "ur
   const outermost = scopes.find(({ kind }) => kind === "Module") ?? scopes.findLast(isClosure);
   // Inner scopes last: their variables hide outer ones of the same name.
   for (const scope of [...inner, ...(outermost ? [outermost] : [])].toReversed()) {
-    for (const [name, value] of Object.entries(scope.variables())) {
-      if (!named.has(name) || value === type) continue;
+    const all = scope.variables();
+    for (const name of Object.keys(all)) {
+      const value = named.has(name) ? valueIn(all, name) : type;
+      if (value === type) continue;
       const text = plainText(value);
       if (scope === outermost) {
         if (text !== undefined) moduleVariables[name] = text;
@@ -111,6 +113,15 @@ function usedOf(type: Function, scopes: readonly Scope[]): Omit<ClassOrigin, "ur
     }
   }
   return { maker, variables, moduleVariables, hasMore };
+}
+
+/** Returns `undefined` for one that is not initialised yet, as Node 20 does: reading it throws in Node 26. */
+function valueIn(variables: Readonly<Record<string, unknown>>, name: string): unknown {
+  try {
+    return variables[name];
+  } catch {
+    return undefined;
+  }
 }
 
 function isClosure({ kind }: Scope): boolean {

@@ -2,7 +2,7 @@
 import { rmSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { setTimeout as sleep } from "node:timers/promises";
-import { type AnyWorker, Parallel, type ParallelOptions } from "forkmap";
+import { type AnyWorker, Parallel, type ParallelOptions, type WorkerFunction } from "forkmap";
 import { afterEach, expect, vi } from "vitest";
 import { descendants, scratchDirectories } from "./leftovers.js";
 import { SOON } from "./soon.js";
@@ -13,7 +13,7 @@ const DESTROY_MS = 8000;
 const open = new Set<{ destroy(): Promise<void> }>();
 
 export function opened<Item, Result>(
-  worker: AnyWorker<Item, Result>,
+  worker: AnyWorker<Item, Result> | WorkerFunction<Item, Result>,
   options?: ParallelOptions<Item, Result>,
 ): Parallel<Item, Result> {
   const parallel = new Parallel(worker, options);

@@ -82,7 +82,7 @@ function importWorker(source: WorkerSource): Promise<LoadedWorker> {
       if (!isOffered) {
         others.isOffered = true;
         others.inScope ??= namedInScope(source.name, source.url).find(
-          (each) => isIt(each) && hasModuleVariables(each, source, others),
+          (each) => isIt(each) && isUnchanged(each, source, others),
         );
         // A function is the same wherever it is found. A worker may come that holds more than its class: it is waited for.
         if (!others.inScope || source.members !== undefined) return;
@@ -167,7 +167,7 @@ interface Others {
   isOffered?: boolean;
   /** A variable that differs, with its value there and here. */
   difference?: string | undefined;
-  /** The same of a variable of the module, at the first `new Parallel`. */
+  /** The same at a `new Parallel` with another worker. */
   change?: string | undefined;
 }
 
@@ -182,14 +182,15 @@ function hasVariables(
   return others.difference === undefined;
 }
 
-/** Whether the variables of its module are what they are in the parent, where the program has got further. */
-function hasModuleVariables(
-  definition: Definition,
-  { moduleVariables }: WorkerSource,
-  others: Others,
-): boolean {
-  if (Object.keys(moduleVariables).length === 0) return true;
-  others.change = differenceOf(moduleVariables, variablesOf(definition).moduleVariables);
+/** Whether all variables that it uses are what they are in the parent, where the program has got further. */
+function isUnchanged(definition: Definition, source: WorkerSource, others: Others): boolean {
+  const there = { ...source.variables, ...source.moduleVariables };
+  const { variables, moduleVariables } = variablesOf(definition);
+  const here = { ...variables, ...moduleVariables };
+  // Plain data here, often `undefined`, that is something else there has changed too.
+  const isSet = Object.keys(here).find((name) => !Object.hasOwn(there, name));
+  others.change =
+    differenceOf(there, here) ?? (isSet && difference(isSet, "more than plain data", here[isSet]!));
   return others.change === undefined;
 }
 
@@ -199,7 +200,11 @@ function differenceOf(expected: Texts, actual: Texts): string | undefined {
   const different = Object.entries(expected).find(([name, text]) => actual[name] !== text);
   if (!different) return undefined;
   const [name, text] = different;
-  return `\`${name}\` is ${shortened(text)} in the program but ${shortened(actual[name] ?? "missing")} when its file is run again`;
+  return difference(name, text, actual[name] ?? "missing");
+}
+
+function difference(name: string, there: string, here: string): string {
+  return `\`${name}\` is ${shortened(there)} in the program but ${shortened(here)} when its file is run again`;
 }
 
 function shortened(text: string): string {
