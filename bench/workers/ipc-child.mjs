@@ -1,5 +1,5 @@
 /** A child of `child_process.fork`: receives one item, sends one result and ends. */
-import { makeBytes, makeText } from "./payloads.mjs";
+import { flip, makeBytes, makeText } from "./payloads.mjs";
 import { smallWork, waitAsync, waitSync } from "./stay.mjs";
 import { work } from "./work.mjs";
 
@@ -7,6 +7,7 @@ const jobs = {
   ...work,
   makeText,
   makeBytes,
+  flip,
   measure: (item) => String(item.length),
   synchronous: () => (smallWork(), waitSync()),
   asynchronous: () => (smallWork(), waitAsync()),

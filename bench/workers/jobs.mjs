@@ -5,7 +5,7 @@ import busy from "./busy.cjs";
 import double from "./double.cjs";
 import { makeBytes } from "./payloads.mjs";
 
-export { makeBytes, makeText, measure } from "./payloads.mjs";
+export { flip, makeBytes, makeText, measure } from "./payloads.mjs";
 export { busy, double };
 
 /** Only for piscina, whose wrapper moves the memory of a result instead of copying it. */

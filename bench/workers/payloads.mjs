@@ -10,6 +10,11 @@ export function makeBytes(bytes) {
   return new Uint8Array(Buffer.alloc(bytes, LINE).buffer);
 }
 
-export function measure(text) {
-  return String(text.length);
+export function measure(data) {
+  return String(data.length);
+}
+
+export function flip(bytes) {
+  bytes[0] ^= 255;
+  return bytes;
 }

@@ -4,26 +4,15 @@
  */
 import type * as Inspector from "node:inspector";
 import { createRequire } from "node:module";
+import { type Scope, type UsedVariables, usedVariables } from "./used-variables.js";
 
 export interface ClassOrigin extends UsedVariables {
   readonly url: string | undefined;
-  /** The function or block whose variables it uses, if there is one. */
-  readonly maker: string | undefined;
-  /** Whether it also uses variables that cannot be compared, such as functions. */
-  readonly hasMore: boolean;
-}
-
-/** Variables that are plain data, as text. */
-export interface UsedVariables {
-  /** Of functions and blocks: one created with other values is a different class or function. */
-  readonly variables: Readonly<Record<string, string>>;
-  /** Of the module. */
-  readonly moduleVariables: Readonly<Record<string, string>>;
 }
 
 /** Advice for what is defined inside a function. */
 export const DEFINE_AT_TOP =
-  "Define it at the top level of a module and pass what it needs as fields (`new Worker({ ... })`) or with the items";
+  "Define it at the top level of a module and pass what it needs with the items, or as fields of a class (`new Worker({ ... })`)";
 
 /**
  * Returns the origin of a class. The first time takes some 20 ms, once per class, while the fork server boots on
@@ -35,7 +24,7 @@ export function originOf(type: Function): ClassOrigin {
     const property = (name: string) => internalProperties.find((each) => each.name === name)?.value;
     const location = property("[[FunctionLocation]]")?.value as { scriptId: string } | undefined;
     const scopes = scopesOf(session, property("[[Scopes]]")?.objectId);
-    return { url: scriptUrl(session, type, location?.scriptId), ...usedOf(type, scopes) };
+    return { url: scriptUrl(session, type, location?.scriptId), ...usedVariables(type, scopes) };
   });
 }
 
@@ -44,7 +33,7 @@ export function variablesOf(type: Function): UsedVariables {
   return withSession((session) => {
     const { internalProperties = [] } = properties(session, handle(session, type));
     const scopes = internalProperties.find((each) => each.name === "[[Scopes]]")?.value;
-    return usedOf(type, scopesOf(session, scopes?.objectId));
+    return usedVariables(type, scopesOf(session, scopes?.objectId));
   });
 }
 
@@ -68,13 +57,6 @@ export function countAlive(type: Function): number {
   });
 }
 
-interface Scope {
-  readonly kind: string;
-  /** Name of the function that the scope belongs to. */
-  readonly name: string | undefined;
-  readonly variables: () => Readonly<Record<string, unknown>>;
-}
-
 interface ScopeObject {
   readonly object: Readonly<Record<string, unknown>>;
 }
@@ -86,101 +68,6 @@ function scopesOf(session: Inspector.Session, id: string | undefined): Scope[] {
     const variables = () => (valueOf(session, value!.objectId!) as ScopeObject).object;
     return [{ kind, name, variables }];
   });
-}
-
-function usedOf(type: Function, scopes: readonly Scope[]): Omit<ClassOrigin, "url"> {
-  const variables: Record<string, string> = {};
-  const moduleVariables: Record<string, string> = {};
-  let maker: string | undefined;
-  let hasMore = false;
-  const named = new Set(String(type).match(/[\p{ID_Continue}$]+/gu));
-  const inner = innerScopes(scopes);
-  const outermost = scopes.find(({ kind }) => kind === "Module") ?? scopes.findLast(isClosure);
-  // Inner scopes last: their variables hide outer ones of the same name.
-  for (const scope of [...inner, ...(outermost ? [outermost] : [])].toReversed()) {
-    const all = scope.variables();
-    for (const name of Object.keys(all)) {
-      const value = named.has(name) ? valueIn(all, name) : type;
-      if (value === type) continue;
-      const text = plainText(value);
-      if (scope === outermost) {
-        if (text !== undefined) moduleVariables[name] = text;
-        continue;
-      }
-      maker = scope.kind === "Block" ? "a block" : scope.name ? `${scope.name}()` : "a function";
-      if (text === undefined) hasMore = true;
-      else variables[name] = text;
-    }
-  }
-  return { maker, variables, moduleVariables, hasMore };
-}
-
-/** Returns `undefined` for one that is not initialised yet, as Node 20 does: reading it throws in Node 26. */
-function valueIn(variables: Readonly<Record<string, unknown>>, name: string): unknown {
-  try {
-    return variables[name];
-  } catch {
-    return undefined;
-  }
-}
-
-function isClosure({ kind }: Scope): boolean {
-  return kind === "Closure";
-}
-
-/**
- * Returns the scopes that one run of the program may create more than once. A CommonJS module is itself a function: its
- * scope is the outermost closure. Blocks in it count only within another closure: test runners wrap modules in a block.
- */
-function innerScopes(scopes: readonly Scope[]): readonly Scope[] {
-  const atModule = scopes.findIndex(({ kind }) => kind === "Module");
-  if (atModule !== -1) return scopes.slice(0, atModule);
-  const last = scopes.findLastIndex(isClosure);
-  const inner = scopes.slice(0, Math.max(last, 0));
-  return inner.some(isClosure) ? inner : [];
-}
-
-/**
- * Returns a text that is equal for equal values in all processes; `undefined` for functions, symbols, instances, and what
- * has more than `MAX_MEMBERS` members.
- */
-function plainText(
-  value: unknown,
-  above: readonly unknown[] = [],
-  budget = { members: MAX_MEMBERS },
-): string | undefined {
-  if (typeof value === "string") return JSON.stringify(value);
-  if (typeof value === "function" || typeof value === "symbol") return undefined;
-  if (typeof value !== "object" || value === null) {
-    return Object.is(value, -0) ? "-0" : typeof value === "bigint" ? `${value}n` : String(value);
-  }
-  if (above.includes(value) || above.length > MAX_DEPTH) return undefined;
-  const isArray = Array.isArray(value);
-  if (!isArray && !isPlain(value)) return undefined;
-  const members: string[] = [];
-  if (isArray && value.length > budget.members) return undefined;
-  for (const [name, property] of Object.entries(Object.getOwnPropertyDescriptors(value))) {
-    if (isArray && name === "length") continue;
-    budget.members -= 1;
-    if (budget.members < 0) return undefined;
-    const text =
-      "value" in property ? plainText(property.value, [...above, value], budget) : undefined;
-    if (text === undefined) return undefined;
-    members.push(`${JSON.stringify(name)}:${text}`);
-  }
-  return isArray ? `[${members.join()}]` : `{${members.join()}}`;
-}
-
-const MAX_DEPTH = 20;
-const MAX_MEMBERS = 10_000;
-
-/** Whether the object is a plain one, of any realm. */
-function isPlain(value: object): boolean {
-  const prototype = Object.getPrototypeOf(value) as object | null;
-  return (
-    prototype === null ||
-    (Object.getPrototypeOf(prototype) === null && Object.hasOwn(prototype, "isPrototypeOf"))
-  );
 }
 
 const urls = new WeakMap<Function, string | undefined>();

@@ -16,7 +16,8 @@ export function opened<Item, Result>(
   worker: AnyWorker<Item, Result> | WorkerFunction<Item, Result>,
   options?: ParallelOptions<Item, Result>,
 ): Parallel<Item, Result> {
-  const parallel = new Parallel(worker, options);
+  // What JSON keeps is not known of types that are not known.
+  const parallel = new Parallel(worker as AnyWorker<Item, Result>, options);
   open.add(parallel);
   return parallel;
 }

@@ -4,7 +4,6 @@
  */
 import type * as Inspector from "node:inspector";
 import { createRequire } from "node:module";
-import { fileURLToPath } from "node:url";
 import type { Definition } from "../../worker/function-worker.js";
 
 /** The name under which code that the inspector evaluates finds `take`; see class-origin.ts. */
@@ -26,8 +25,7 @@ export function namedInScope(name: string, url: string): Definition[] {
     shared[KEY] = (value: Definition) => found.push(value);
     const scripts = new Set<string>();
     session.on("Debugger.scriptParsed", ({ params }) => {
-      // The URL of a CommonJS module may be its path.
-      if (params.url === url || params.url === pathOf(url)) scripts.add(params.scriptId);
+      if (params.url === url) scripts.add(params.scriptId);
     });
     session.on("Debugger.paused", ({ params }) => {
       for (const frame of params.callFrames) {
@@ -47,8 +45,4 @@ export function namedInScope(name: string, url: string): Definition[] {
     session.disconnect();
   }
   return found;
-}
-
-function pathOf(url: string): string | undefined {
-  return url.startsWith("file:") ? fileURLToPath(url) : undefined;
 }
