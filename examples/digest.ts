@@ -11,18 +11,16 @@ import { lstat, readdir } from "node:fs/promises";
 import { createRequire } from "node:module";
 import { pipeline } from "node:stream/promises";
 import { parseArgs } from "node:util";
-import { Parallel, ParallelWorker, processorCount } from "forkmap";
+import { Parallel, processorCount } from "forkmap";
 
-export class Digest extends ParallelWorker {
-  async process(path: string): Promise<string> {
-    const hash = createHash("sha256");
-    await pipeline(createReadStream(path), hash);
-    return hash.digest("hex");
-  }
+export async function digest(path: string): Promise<string> {
+  const hash = createHash("sha256");
+  await pipeline(createReadStream(path), hash);
+  return hash.digest("hex");
 }
 
-// Must come before code that prints: to find the class, another process runs this file again up to this line.
-const parallel = new Parallel(new Digest());
+// Must come before code that prints: to find the function, another process runs this file again up to this line.
+const parallel = new Parallel(digest);
 
 const HELP = `Usage: digest [--concurrency <n>] <path ...>
 
@@ -73,11 +71,11 @@ async function main(): Promise<number> {
   const digests = await parallel.mapSettled(files, { concurrency: command.concurrency });
   await parallel.close();
 
-  for (const [index, digest] of digests.entries()) {
+  for (const [index, each] of digests.entries()) {
     const file = files[index]!;
-    // `cause` is the error of the worker. Without a cause the child died, and the error says how.
-    if (digest.status === "rejected") fail(file, (digest.reason as Error).cause ?? digest.reason);
-    else process.stdout.write(lineOf(digest.value, file));
+    // `cause` is the error of the function. Without a cause the child died, and the error says how.
+    if (each.status === "rejected") fail(file, (each.reason as Error).cause ?? each.reason);
+    else process.stdout.write(lineOf(each.value, file));
   }
   return failures === 0 ? 0 : 1;
 }
@@ -107,9 +105,9 @@ function byName(one: Dirent, other: Dirent): number {
 }
 
 /** As sha256sum does, escapes a name with a line break or a backslash, and marks the line with a backslash at its start. */
-function lineOf(digest: string, path: string): string {
+function lineOf(sum: string, path: string): string {
   const escaped = path.replaceAll(/[\\\n\r]/g, (character) => ESCAPES[character]!);
-  return `${escaped === path ? "" : "\\"}${digest}  ${escaped}\n`;
+  return `${escaped === path ? "" : "\\"}${sum}  ${escaped}\n`;
 }
 
 function complain(message: string): void {

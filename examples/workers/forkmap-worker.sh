@@ -1,6 +1,7 @@
 # Serves the items of a CommandWorker of forkmap: `serve handler` calls that function or command
-# with each item. Its output is the result: text, or the RESULT_TYPE (json, bytes). A status other
-# than 0 is an error; 75 means: send the item again after the number of seconds that it prints.
+# with each item; for bytes, with the path of their file. Its output is the result: text, or the
+# RESULT_TYPE (json, bytes). A status other than 0 is an error; 75 means: send the item again after
+# the number of seconds that it prints.
 
 # stdin and stdout are for the protocol only: other output goes to stderr, other readers get EOF.
 exec 4<&0 </dev/null 3>&1 1>&2
@@ -11,7 +12,10 @@ serve() {
   while IFS= read -r request <&4; do
     number=$((number + 1)) status=0 file=result-$number path=$FORKMAP_SCRATCH/result-$number
     id=${request#*:\"} id=${id%%\"*} item=${request#*:*:} item=${item%\}} && decode_item
-    case $request in "{\"id\":\"$id\",\"item_file\":"*) item=$(cat "$item") && decode_item ;; esac
+    case $request in
+      "{\"id\":\"$id\",\"item_file\":"*) item=$(cat "$item") && decode_item ;;
+      "{\"id\":\"$id\",\"item_type\":"*) item=${item#*:\"} ;; # The path of a file with bytes.
+    esac
     "$@" "$item" >"$path" 3>&- 4<&- & # In the background, where `set -e` holds.
     wait "$!" || status=$?
     case $status in

@@ -1,5 +1,5 @@
 """Serves the items of a CommandWorker of forkmap: serve(handler) calls handler(item) for each.
-The handler returns bytes or a value that JSON can represent."""
+Items and what the handler returns are bytes or values that JSON can represent."""
 import json, os, signal, sys, traceback
 from pathlib import Path
 
@@ -25,7 +25,9 @@ def serve(handler):
 def answer_to(request, handler, name):
     try:
         file = request.get("item_file")
-        result = handler(json.loads(Path(file).read_bytes()) if file else request["payload"])
+        content = Path(file).read_bytes() if file else None
+        is_json = file and request.get("item_type") != "bytes"
+        result = handler(json.loads(content) if is_json else content if file else request["payload"])
         is_bytes = isinstance(result, bytes)
         content = result if is_bytes else json.dumps(result, allow_nan=False).encode()
         if len(content) <= 64 * 1024 and not is_bytes:

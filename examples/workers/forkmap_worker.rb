@@ -1,5 +1,5 @@
 # Serves the items of a CommandWorker of forkmap: ForkmapWorker.serve { |item| item.upcase }
-# The block returns a value that JSON can represent, or bytes: a string with the encoding BINARY.
+# Items and what the block returns are values that JSON can represent, or bytes: strings with the encoding BINARY.
 require "json"
 
 module ForkmapWorker
@@ -21,10 +21,15 @@ module ForkmapWorker
     trap("TERM") {} # SIGTERM must not interrupt the work at the end.
   end
 
+  def self.content_of(file, type)
+    type == "bytes" ? File.binread(file) : JSON.parse(File.read(file), max_nesting: false)
+  end
+
   def self.answer_to(line, name)
     request = JSON.parse(line, max_nesting: false)
     file = request["item_file"]
-    result = yield(file ? JSON.parse(File.read(file), max_nesting: false) : request["payload"])
+    item = file ? content_of(file, request["item_type"]) : request["payload"]
+    result = yield(item)
     is_bytes = result.is_a?(String) && result.encoding == Encoding::BINARY
     content = is_bytes ? result : JSON.generate(result, max_nesting: 0)
     return { status: "ok", result: result } if content.bytesize <= 64 * 1024 && !is_bytes

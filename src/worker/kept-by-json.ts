@@ -3,9 +3,16 @@ import type { WorkerFunction } from "./function-worker.js";
 import type { AnyWorker } from "./worker.js";
 
 /**
- * What is in a value of type `T` that JSON would change or lose; `never` if nothing is. A `Uint8Array` is not sent as JSON.
+ * What is in a value of type `T` that JSON would change or lose; `never` if nothing is. A `Uint8Array` is not sent as JSON. A
+ * Buffer arrives as one: its `toString("hex")` would compile, and give another text.
  */
-export type NotKept<T> = unknown extends T ? never : T extends Uint8Array ? never : Lost<T>;
+export type NotKept<T> = unknown extends T
+  ? never
+  : T extends Uint8Array
+    ? T extends { readUInt8(offset?: number): number }
+      ? "a Buffer arrives as a Uint8Array: declare it as one"
+      : never
+    : Lost<T>;
 
 /** The same of a value inside another. Types may contain themselves: it looks some levels deep. */
 type Lost<T, Levels extends readonly unknown[] = [1, 2, 3, 4, 5, 6]> = Levels extends [

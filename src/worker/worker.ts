@@ -116,7 +116,7 @@ export abstract class ParallelWorker<Item = string, Result = string> extends Any
 type NoText<Result> = unknown extends Result
   ? never
   : // oxlint-disable-next-line typescript/no-invalid-void-type -- a worker for eachProcess returns nothing
-    Exclude<Result, string | Uint8Array | void>;
+    Exclude<Result, string | Uint8Array | void> | NotKept<Extract<Result, Uint8Array>>;
 
 /**
  * The base of a worker whose results are JSON values.

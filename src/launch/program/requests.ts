@@ -276,6 +276,6 @@ export class Requests {
 }
 
 function fieldsOfFile({ file, kind }: { readonly file: string; readonly kind: string }): string {
-  const type = kind === "bytes" ? ',"item_type":"bytes"' : "";
-  return `"item_file":${stringify(file)}${type}`;
+  const type = kind === "bytes" ? '"item_type":"bytes",' : "";
+  return `${type}"item_file":${stringify(file)}`;
 }

@@ -99,7 +99,7 @@ afterAll(() => rmSync(folder, { recursive: true, force: true }));
 
 it.each([...new Set(LANGUAGES.map(({ library }) => library))])("%s is short", (library) => {
   const lines = readFileSync(path.join(LIBRARIES, library), "utf8").split("\n");
-  expect(lines.length - 1).toBeLessThan(40);
+  expect(lines.length - 1).toBeLessThan(45);
 });
 
 for (const { name, ending, interpreter, errors } of LANGUAGES) {
@@ -214,6 +214,13 @@ for (const { name, ending, interpreter, errors } of LANGUAGES) {
       expect(await behaving("echo").mapProcesses(values)).toEqual(
         values.map((each) => JSON.stringify(each)),
       );
+    });
+
+    it("receives bytes and returns them unchanged, of any length", async () => {
+      const items = [0, 1, 100_000].map((length) => new Uint8Array(length).fill(200));
+      const parallel = behaving(isShell ? "contents" : "echo", { env: { RESULT_TYPE: "bytes" } });
+      const results = await parallel.mapProcesses(items);
+      expect(results).toStrictEqual(items);
     });
 
     it("answers with an error, and continues", async () => {
