@@ -9,7 +9,7 @@ export function loadHint(url: string, error: unknown): string {
   }
   const runner = testRunner();
   if (runner === undefined) return "";
-  return `. Children load it as Node does, without ${runner}: if it is a test file, put the class into a module of its own and import that`;
+  return `. Children load it as Node does, without ${runner}: if it is a test file, put the worker into a module of its own and import that`;
 }
 
 function testRunner(): string | undefined {

@@ -57,7 +57,7 @@ it("runs it in this process", async () => {
 it("cannot have a class of the test file", async () => {
   await assert.rejects(call("mapProcesses", {}, new Here()), {
     name: "WorkerModuleError",
-    message: /children load it as Node does, without \\w+: if it is a test file, put the class into a module/i,
+    message: /children load it as Node does, without \\w+: if it is a test file, put the worker into a module/i,
   });
 });
 `;
