@@ -70,16 +70,12 @@ type Items<Item> = Iterable<Item> | AsyncIterable<Item>;
  *
  * @example
  * ```ts
- * import { Parallel, ParallelWorker } from "forkmap";
+ * import { Parallel } from "forkmap";
  *
- * export class Double extends ParallelWorker<number> {
- *   process(n: number): string {
- *     return String(n * 2);
- *   }
- * }
+ * const double = (n: number) => n * 2;
  *
- * const parallel = new Parallel(new Double(), { concurrency: 4, timeout: 10_000 });
- * console.log(await parallel.mapProcesses([1, 2, 3])); // [ '2', '4', '6' ]
+ * const parallel = new Parallel(double, { concurrency: 4, timeout: 10_000 });
+ * console.log(await parallel.mapProcesses([1, 2, 3])); // [ 2, 4, 6 ]
  * await parallel.close();
  * ```
  */

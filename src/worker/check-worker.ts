@@ -75,6 +75,6 @@ export function expectedResult(worker: object, serialization: string): string {
 
 const EXPECTED = {
   text: "a string or a Uint8Array (a JsonWorker returns JSON values)",
-  json: "a JSON value",
+  json: "a JSON value or a Uint8Array",
   advanced: "a value that structured clone keeps",
 };
