@@ -113,7 +113,6 @@ const STREAM_RULES: Record<keyof StreamOptions, Rule | Record<string, Rule>> = {
 };
 
 const { timeout, retries, signal } = CALL_RULES as Record<keyof RunOptions, Rule>;
-/** By the name of the option. */
 export const RUN_RULES: Record<keyof RunOptions, Rule> = { timeout, retries, signal };
 
 const CONSTRUCTOR_RULES: Record<string, Rule | Record<string, Rule>> = {
@@ -255,7 +254,6 @@ export function checkConcurrency(count: unknown): number {
   return count as number;
 }
 
-/** @throws TypeError that names the option, what was expected and what came */
 function checkOption(name: string, value: unknown, rule: Rule): void {
   if (rule.accepts(value)) return;
   throw new TypeError(`Expected \`${name}\` to be ${rule.expected}, got ${describe(value)}`);

@@ -56,7 +56,7 @@ const MAY_IMPORT: Readonly<Record<string, readonly string[]>> = {
     "wire",
     "worker",
   ],
-  journal: ["errors", "system", "wire", "worker"],
+  journal: ["errors", "options", "system", "wire", "worker"],
   pool: ["errors", "launch", "observe", "options", "system", "wire", "worker"],
   call: ["errors", "journal", "launch", "observe", "options", "pool", "system", "wire", "worker"],
   cli: ["call", "errors", "launch", "launch/program", "options", "wire"],

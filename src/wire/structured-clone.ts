@@ -13,17 +13,19 @@ const v8 = () => process.getBuiltinModule("node:v8");
 /** @throws CloneError for what cannot be cloned; what the value's own code throws */
 export function serialize(value: unknown): Uint8Array {
   const serializer = new (v8().DefaultSerializer)();
-  // V8 would throw a plain Error, which the value's own code may throw as well. Called with `new` and without.
-  const _getDataCloneError = function (message: string): CloneError {
-    return new CloneError(message);
-  };
-  Object.assign(serializer, { _getDataCloneError });
+  // V8 would throw a plain Error, which the value's own code may throw as well.
+  Object.assign(serializer, { _getDataCloneError: cloneError });
   serializer.writeHeader();
   serializer.writeValue(value);
   return serializer.releaseBuffer();
 }
 
 class CloneError extends Error {}
+
+/** Called with `new` and without. */
+function cloneError(message: string): CloneError {
+  return new CloneError(message);
+}
 
 /** @param bytes - not used for anything else afterwards: typed arrays of the value share this memory */
 export function deserialize(bytes: Uint8Array): unknown {

@@ -143,7 +143,9 @@ describe.each(WAYS)("a journal, %j", (options) => {
     const second = await open(NotesValue, { ...ADVANCED, dedupe: true }).mapProcesses(look);
     expect(ran()).toBe(0);
     expect(second.map(inWords)).toEqual(
-      first.map((each) => inWords(options.pool === 0 && Buffer.isBuffer(each) ? new Uint8Array(each) : each)),
+      first.map((each) =>
+        inWords(options.pool === 0 && Buffer.isBuffer(each) ? new Uint8Array(each) : each),
+      ),
     );
   });
 

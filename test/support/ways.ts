@@ -1,5 +1,5 @@
 /** Every place where items run, each with a call that maps items there. */
-import { type AnyWorker, Parallel, type ParallelOptions } from "forkmap";
+import type { AnyWorker, Parallel, ParallelOptions } from "forkmap";
 import { opened } from "./opened.js";
 
 export interface Way {

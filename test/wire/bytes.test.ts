@@ -26,9 +26,9 @@ import { HERE, mapIn, WAYS } from "../support/ways.js";
 const KIB = 1024;
 const MIB = 1024 * KIB;
 const LENGTHS = [
-  ...[0, 1, 2, 3, 255, 6 * KIB - 1, 6 * KIB, 6 * KIB + 1, 8 * KIB - 1, 8 * KIB, 64 * KIB],
-  ...[MIB - 1, MIB, MIB + 1, 5 * MIB + 3],
-];
+  [0, 1, 2, 3, 255, 6 * KIB - 1, 6 * KIB, 6 * KIB + 1, 8 * KIB - 1, 8 * KIB, 64 * KIB],
+  [MIB - 1, MIB, MIB + 1, 5 * MIB + 3],
+].flat();
 const BIGGEST = 6 * MIB;
 const random = seeded(17);
 /** The bytes of all items are parts of this one. */

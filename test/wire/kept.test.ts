@@ -81,7 +81,10 @@ const TABLE: Record<string, [json: unknown, advanced: unknown]> = {
   inObjectKey: [no("it is an instance of Map"), no("`get(an object)` is a symbol")],
   inSet: [no("`a` is an instance of Set"), no("`a.values.1.0` is an instance of Promise")],
   inCause: [no("it is an instance of Error"), no("`cause.b` is an instance of WeakSet")],
-  transferredMemory: [no("`a.0` is an instance of ArrayBuffer"), no(`\`a.0\` ${gone("ArrayBuffer")}`)],
+  transferredMemory: [
+    no("`a.0` is an instance of ArrayBuffer"),
+    no(`\`a.0\` ${gone("ArrayBuffer")}`),
+  ],
   transferredBytes: [no("`a` is an instance of Uint8Array"), no(`\`a\` ${gone("Uint8Array")}`)],
   transferredView: [no("`a` is an instance of Map"), no(`\`a.get(k)\` ${gone("DataView")}`)],
 };
