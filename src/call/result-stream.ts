@@ -26,6 +26,8 @@ interface Reader<Result> {
 
 /** Stands for the result of an item that failed. */
 const FAILED = Symbol("failed");
+/** Stands for a result that has not arrived yet. A result may be `undefined`. */
+const MISSING = Symbol("missing");
 /** Read results are removed from the array in chunks of this size. */
 const CHUNK = 1024;
 
@@ -33,8 +35,8 @@ export class ResultStream<Result> implements AsyncIterableIterator<Result> {
   readonly #isOrdered: boolean;
   readonly #call: () => StreamedCall;
   #started: StreamedCall | undefined;
-  /** Unread results from `#at` on. If ordered: `[0]` has index `#first`, and missing results are `undefined`. */
-  #results: (Result | typeof FAILED | undefined)[] = [];
+  /** Unread results from `#at` on. If ordered: `[0]` has index `#first`. */
+  #results: (Result | typeof FAILED | typeof MISSING)[] = [];
   #at = 0;
   #first = 0;
   /** If unordered: the number of failed items, which have no result to read. */
@@ -80,8 +82,8 @@ export class ResultStream<Result> implements AsyncIterableIterator<Result> {
 
   next(): Promise<IteratorResult<Result>> {
     if (this.#end === undefined) this.#start();
-    const value = this.#readers.length === 0 ? this.#shift() : undefined;
-    if (value !== undefined) return Promise.resolve({ done: false, value });
+    const value = this.#readers.length === 0 ? this.#shift() : MISSING;
+    if (value !== MISSING) return Promise.resolve({ done: false, value });
     return new Promise((resolve, reject) => {
       this.#readers.push({ resolve, reject });
       this.#hold.take();
@@ -121,7 +123,7 @@ export class ResultStream<Result> implements AsyncIterableIterator<Result> {
 
   /** Fills the array up to `at`: V8 makes a hash table of an array with a large gap, and batches come in any order. */
   #place(at: number, result: Result | typeof FAILED): void {
-    while (this.#results.length < at) this.#results.push(undefined);
+    while (this.#results.length < at) this.#results.push(MISSING);
     this.#results[at] = result;
   }
 
@@ -129,12 +131,13 @@ export class ResultStream<Result> implements AsyncIterableIterator<Result> {
     return this.#first + this.#at + this.#skipped;
   }
 
-  /** Removes and returns the next result; `undefined` if it has not arrived yet. */
-  #shift(): Result | undefined {
+  /** Removes and returns the next result; `MISSING` if it has not arrived yet. */
+  #shift(): Result | typeof MISSING {
     for (;;) {
-      const value = this.#results[this.#at];
-      if (value === undefined) return undefined;
-      this.#results[this.#at] = undefined;
+      if (this.#at >= this.#results.length) return MISSING;
+      const value = this.#results[this.#at]!;
+      if (value === MISSING) return MISSING;
+      this.#results[this.#at] = MISSING;
       this.#at += 1;
       if (this.#at === CHUNK) {
         this.#results = this.#results.slice(CHUNK);
@@ -164,7 +167,7 @@ export class ResultStream<Result> implements AsyncIterableIterator<Result> {
   #serveReaders(): void {
     while (this.#readers.length > 0) {
       const value = this.#shift();
-      if (value !== undefined) this.#readers.shift()!.resolve({ done: false, value });
+      if (value !== MISSING) this.#readers.shift()!.resolve({ done: false, value });
       else if (this.#end === undefined) return;
       else if (this.#end === "done")
         this.#readers.shift()!.resolve({ done: true, value: undefined });

@@ -10,8 +10,13 @@ export function isBytes(value: unknown): value is Uint8Array {
 export const GONE = "whose memory has been transferred";
 
 /** Whether their memory has been transferred to another thread: they look like no bytes at all. */
-export function areGone({ buffer, byteLength }: ArrayBufferView): boolean {
-  if (byteLength > 0) return false;
+export function areGone({ buffer }: ArrayBufferView): boolean {
+  // Not the view's own length: a DataView of such memory throws when asked for it.
+  return buffer.byteLength === 0 && isGone(buffer);
+}
+
+/** Whether this memory has been transferred. */
+export function isGone(buffer: ArrayBufferLike): boolean {
   try {
     // Node 20 has no `buffer.detached`; no view of such memory can be made.
     Reflect.construct(Uint8Array, [buffer]);

@@ -4,15 +4,27 @@
  */
 import { types } from "node:util";
 import { describe } from "../system/describe.js";
-import { areGone, GONE } from "../system/bytes.js";
+import { areGone, GONE, isGone } from "../system/bytes.js";
 import { isInstance, problemOfThrown, type ValueProblem, within } from "./value-problem.js";
 
 /** Loaded when needed, as most programs and children never do. */
 const v8 = () => process.getBuiltinModule("node:v8");
 
-/** @throws DataCloneError for what cannot be cloned; what the value's own code throws */
+/** @throws CloneError for what cannot be cloned; what the value's own code throws */
 export function serialize(value: unknown): Uint8Array {
-  return v8().serialize(value);
+  const serializer = new (v8().DefaultSerializer)();
+  // V8 would throw a plain Error, which the value's own code may throw as well.
+  Object.assign(serializer, { _getDataCloneError: cloneError });
+  serializer.writeHeader();
+  serializer.writeValue(value);
+  return serializer.releaseBuffer();
+}
+
+class CloneError extends Error {}
+
+/** Called with `new` and without. */
+function cloneError(message: string): CloneError {
+  return new CloneError(message);
 }
 
 /** @param bytes - not used for anything else afterwards: typed arrays of the value share this memory */
@@ -31,8 +43,9 @@ export function cloneProblem(value: unknown): ValueProblem | undefined {
 
 /** Returns why a value that `cloneProblem` accepted could not be serialized, from what was thrown. */
 export function problemOfClone(error: unknown): ValueProblem {
-  const isOfV8 = error instanceof Error && error.constructor.name === "DataCloneError";
-  return isOfV8 ? { at: "", what: `cannot be cloned (${error.message})` } : problemOfThrown(error);
+  return error instanceof CloneError
+    ? { at: "", what: `cannot be cloned (${error.message})` }
+    : problemOfThrown(error);
 }
 
 /** @param seen - objects may contain themselves, and are looked at once */
@@ -53,6 +66,10 @@ function inInstance(value: object, seen: Set<object>): ValueProblem | undefined 
   if (ArrayBuffer.isView(value)) {
     return areGone(value) ? { at: "", what: `is ${describe(value)} ${GONE}` } : undefined;
   }
+  if (types.isArrayBuffer(value)) {
+    return isGone(value) ? { at: "", what: `is ${describe(value)} ${GONE}` } : undefined;
+  }
+  if (types.isGeneratorObject(value)) return { at: "", what: "is a generator" };
   if (OPAQUE.some((is) => is(value))) return undefined;
   if (types.isMap(value)) return inMap(value, seen);
   if (types.isSet(value)) return inValues([...value], seen, "values");
@@ -109,11 +126,10 @@ const UNCLONEABLE = [
   types.isPromise,
   types.isWeakMap,
   types.isWeakSet,
-  types.isGeneratorObject,
   types.isSharedArrayBuffer,
   types.isExternal,
   types.isSymbolObject,
 ];
 
 /** What structured clone keeps whole. */
-const OPAQUE = [types.isDate, types.isRegExp, types.isArrayBuffer, types.isBoxedPrimitive];
+const OPAQUE = [types.isDate, types.isRegExp, types.isBoxedPrimitive];

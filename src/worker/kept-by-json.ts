@@ -25,8 +25,8 @@ type Lost<T, Levels extends readonly unknown[] = [1, 2, 3, 4, 5, 6]> = Levels ex
       ? never
       : T extends Unkept
         ? T
-        : T extends readonly (infer Member)[]
-          ? LostInArray<Member> | Lost<Member, Rest>
+        : T extends readonly unknown[]
+          ? LostInArray<MemberOf<T>> | Lost<MemberOf<T>, Rest>
           : { [Key in keyof T]-?: Lost<T[Key], Rest> }[keyof T]
   : never;
 
@@ -44,11 +44,15 @@ type Unkept =
   | ArrayBufferView
   | Promise<unknown>
   | ((...all: never) => unknown);
+/** An optional member of a tuple is not `undefined`: it is missing. */
+type MemberOf<T extends readonly unknown[]> = number extends T["length"]
+  ? T[number]
+  : Required<T>[number];
 /** JSON has no `undefined`: of an object it leaves out the property, in an array it would be `null`. */
 type LostInArray<Member> = unknown extends Member
   ? never
   : undefined extends Member
-    ? undefined
+    ? "undefined in an array"
     : never;
 
 type Advice = 'JSON does not keep it: set serialization: "advanced"';
