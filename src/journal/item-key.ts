@@ -5,21 +5,23 @@ import { isBytes } from "../system/bytes.js";
 import { stringify } from "../system/json.js";
 import { isBrief } from "../wire/items.js";
 import { stableStringify } from "../wire/stable-json.js";
-import { serialize } from "../wire/structured-clone.js";
+import { canonicalText } from "./canonical-text.js";
 import { KeyTable } from "./key-table.js";
 
 /**
- * Returns the SHA-256 of the item as base64url. JSON values are equal whatever the order of their properties. Any others
- * are if their bytes are: those of a `Uint8Array`, or of its structured clone, where an object keeps its order.
+ * Returns the SHA-256 of the item as base64url: of its bytes if it is a `Uint8Array`, else of a text that is the same for
+ * equal values, whatever the order of their properties.
  *
  * @param item - checked to be one that can travel
  */
 export function itemKey(item: unknown, format: ItemFormat = "json"): string {
   // A string needs no sorting of properties: this takes half the time.
   if (typeof item === "string") return hash("sha256", stringify(item), "base64url");
-  // No JSON begins with this letter, nor with the first byte of a structured clone, 255.
+  // No JSON begins with these letters.
   if (isBytes(item)) return createHash("sha256").update("bytes:").update(item).digest("base64url");
-  if (format === "advanced" && !isBrief(item)) return hash("sha256", serialize(item), "base64url");
+  if (format === "advanced" && !isBrief(item)) {
+    return hash("sha256", `advanced:${canonicalText(item)}`, "base64url");
+  }
   return hash("sha256", stableStringify(item), "base64url");
 }
 

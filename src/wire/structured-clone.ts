@@ -44,7 +44,7 @@ export function cloneProblem(value: unknown): ValueProblem | undefined {
 /** Returns why a value that `cloneProblem` accepted could not be serialized, from what was thrown. */
 export function problemOfClone(error: unknown): ValueProblem {
   return error instanceof CloneError
-    ? { at: "", what: `cannot be cloned (${error.message})` }
+    ? { at: "", what: `has no form in structured clone (${error.message})` }
     : problemOfThrown(error);
 }
 
