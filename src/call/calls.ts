@@ -14,6 +14,7 @@ import {
   resolveOptions,
   type RunVerb,
 } from "../options.js";
+import { stopHere } from "../worker/capture.js";
 import { expectedResult } from "../worker/check-worker.js";
 import { nameOf } from "../worker/function-worker.js";
 import type { AnyWorker } from "../worker/worker.js";
@@ -142,7 +143,7 @@ export class Calls {
 
   /** Runs the call to its end. */
   async run(scheduler: Scheduler): Promise<void> {
-    if (this.#isRerun) return await new Promise(() => {});
+    if (this.#isRerun) return await stopHere();
     const running = scheduler.run();
     this.#running.set(scheduler, running);
     this.#publish("begun");
@@ -160,7 +161,7 @@ export class Calls {
   /** Runs one item. */
   runItem(item: unknown, options: RunItemOptions, index?: number): Promise<unknown> {
     this.assertOpen();
-    if (this.#isRerun) return new Promise(() => {});
+    if (this.#isRerun) return stopHere();
     return this.#queue.run(item, options, index);
   }
 
@@ -222,7 +223,7 @@ export class Calls {
 
   async ready(): Promise<void> {
     this.assertOpen();
-    if (this.#isRerun) return await new Promise(() => {});
+    if (this.#isRerun) return await stopHere();
     await holdingLoop(() => this.#pools.ready());
   }
 

@@ -4,8 +4,11 @@
  * have another copy of this package than the child.
  */
 
-/** Receives a worker. Does not return if it is the one the child needs. */
-type Capture = (worker: object) => void;
+/**
+ * Receives a worker, or `undefined` where the program calls another `Parallel` and so gets no further. Does not return if the
+ * child has found the one it needs.
+ */
+type Capture = (worker: object | undefined) => void;
 
 const CAPTURE = Symbol.for("forkmap.capture");
 const globals = globalThis as { [CAPTURE]?: Capture | undefined };
@@ -16,6 +19,12 @@ export function offerWorker(worker: object): boolean {
   if (!capture) return false;
   capture(worker);
   return true;
+}
+
+/** Where the program that only runs to find a worker would wait for a call: it gets no further. */
+export function stopHere(): Promise<never> {
+  globals[CAPTURE]?.(undefined);
+  return new Promise(() => {});
 }
 
 export function expectWorker(capture: Capture | undefined): void {

@@ -4,6 +4,9 @@
  */
 import type * as Inspector from "node:inspector";
 import { createRequire } from "node:module";
+import path from "node:path";
+import { pathToFileURL } from "node:url";
+import { isProgram } from "./rerun.js";
 import { type Scope, type UsedVariables, usedVariables } from "./used-variables.js";
 
 export interface ClassOrigin extends UsedVariables {
@@ -24,16 +27,18 @@ export function originOf(type: Function): ClassOrigin {
     const property = (name: string) => internalProperties.find((each) => each.name === name)?.value;
     const location = property("[[FunctionLocation]]")?.value as { scriptId: string } | undefined;
     const scopes = scopesOf(session, property("[[Scopes]]")?.objectId);
-    return { url: scriptUrl(session, type, location?.scriptId), ...usedVariables(type, scopes) };
+    const url = hrefOf(scriptUrl(session, type, location?.scriptId));
+    const isOfProgram = url !== undefined && isProgram(url, process.argv);
+    return { url, ...usedVariables(type, scopes, isOfProgram ? url : undefined) };
   });
 }
 
-/** Returns the variables of `originOf` without looking for the script. */
-export function variablesOf(type: Function): UsedVariables {
+/** Returns the variables of `originOf` without looking for the script. @param url - of its file */
+export function variablesOf(type: Function, url: string): UsedVariables {
   return withSession((session) => {
     const { internalProperties = [] } = properties(session, handle(session, type));
     const scopes = internalProperties.find((each) => each.name === "[[Scopes]]")?.value;
-    return usedVariables(type, scopesOf(session, scopes?.objectId));
+    return usedVariables(type, scopesOf(session, scopes?.objectId), url);
   });
 }
 
@@ -55,6 +60,12 @@ export function countAlive(type: Function): number {
       (each) => typeof each === "function" && each.name === type.name && String(each) === text,
     ).length;
   });
+}
+
+/** Returns the URL of a script, for which the inspector may have given a path. */
+function hrefOf(url: string | undefined): string | undefined {
+  if (!url || url.startsWith("file:") || !path.isAbsolute(url)) return url;
+  return pathToFileURL(url).href;
 }
 
 interface ScopeObject {

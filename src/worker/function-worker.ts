@@ -69,3 +69,11 @@ export function isOfFunction(worker: object): worker is FunctionWorker<unknown, 
 export function nameOf(worker: object): string {
   return workerName(definitionOf(worker));
 }
+
+/** Whether it is an arrow function that seems to use what `this` is around it; a nested function may use its own. */
+export function usesThis(definition: Definition): boolean {
+  const text = String(definition);
+  return ARROW.test(text) && /\b(this|super)\b/.test(text);
+}
+
+const ARROW = /^(async\s*)?(\([^]*?\)|[\p{ID_Continue}$]+)\s*=>/u;

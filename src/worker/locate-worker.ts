@@ -12,8 +12,10 @@ import { describe } from "../system/describe.js";
 import { throwInspectorDenial } from "../system/permission.js";
 import { resultFormatOf } from "./check-worker.js";
 import { type ClassOrigin, countAlive, DEFINE_AT_TOP, originOf } from "./class-origin.js";
+import { type ModuleState, wordsOf } from "./module-state.js";
+import { isProgram } from "./rerun.js";
 import { currentContext } from "./current-context.js";
-import { type Definition, definitionOf, isOfFunction } from "./function-worker.js";
+import { type Definition, definitionOf, isOfFunction, usesThis } from "./function-worker.js";
 import { likenessOf, takesArguments } from "./likeness.js";
 import type { Unsendable, WorkerSource } from "./worker-source.js";
 
@@ -36,7 +38,7 @@ export function locateWorker(
   const found =
     module === undefined
       ? findModule(definition, isFunction ? "function" : "class")
-      : { url: moduleUrl(module), variables: {}, moduleVariables: {} };
+      : { url: moduleUrl(module), variables: {}, moduleState: {}, hasMore: false, inBlocks: NONE };
   const fields = isFunction
     ? ownFields(definition, false)
     : ownFields(worker, takesArguments(definition));
@@ -46,6 +48,7 @@ export function locateWorker(
     members: isFunction ? undefined : Object.getOwnPropertyNames(definition.prototype),
     parameters: definition.length,
     ...found,
+    hasTwins: (given.get(text) ?? 1) > 1,
     verbatim: fileHolds(found.url, text),
     explicit: module !== undefined,
     serialization,
@@ -64,6 +67,8 @@ function moduleUrl(module: string | URL): string {
     : pathToFileURL(module).href;
 }
 
+const NONE = { variables: {}, hasMore: false };
+
 /** How many classes or functions with the same text have been given to `Parallel`. */
 const given = new Map<string, number>();
 const counted = new WeakSet<Function>();
@@ -78,33 +83,75 @@ export function countDefinition(definition: Function): void {
 function findModule(
   definition: Definition,
   kind: "class" | "function",
-): Pick<WorkerSource, "url" | "maker" | "variables" | "moduleVariables"> {
+): Omit<ClassOrigin, "url"> & { readonly url: string } {
   const name = definition.name || `The worker's ${kind}`;
-  const { url, maker, variables, moduleVariables, hasMore } = askInspector(definition);
+  const { url, ...used } = askInspector(definition);
   if (!url) {
     throw new WorkerModuleError(
       "unknown",
       `The module that defines ${definition.name || `the worker's ${kind}`} could not be found: name it with the option \`module\``,
     );
   }
-  const href = url.startsWith("file:") || !path.isAbsolute(url) ? url : pathToFileURL(url).href;
-  if (!canLoad(href)) {
-    const remedy = href.startsWith("webpack")
+  if (!canLoad(url)) {
+    const remedy = url.startsWith("webpack")
       ? 'webpack has put it into an `eval`: set `devtool` of its configuration to "source-map" or false'
       : "put it in a file and export it";
     throw new WorkerModuleError(
-      href,
-      `${name} is defined in ${href}, which no other process can load: ${remedy}`,
+      url,
+      `${name} is defined in ${url}, which no other process can load: ${remedy}`,
     );
   }
-  if (maker !== undefined && hasMore && isOneOfSeveral(definition)) {
+  const where = hiddenPlace(definition, used);
+  if (where !== undefined) {
     throw new WorkerModuleError(
-      href,
-      `${name} is defined inside ${maker} and uses its variables, and there is more than one such ${kind}: no other process ` +
+      url,
+      `${name} is defined inside ${where} and uses its variables, and there is more than one such ${kind}: no other process ` +
         `could know which is meant. ${DEFINE_AT_TOP}`,
     );
   }
-  return { url: href, maker, variables, moduleVariables };
+  if (isProgram(url, process.argv)) {
+    const { variables, inBlocks, moduleState } = used;
+    const key = JSON.stringify([url, String(definition), variables, inBlocks.variables]);
+    warnOfChange(definition, name, key, moduleState);
+  }
+  return { url, ...used };
+}
+
+/** Returns what holds variables by which the definition differs from others, if these cannot be compared. */
+function hiddenPlace(
+  definition: Definition,
+  { maker, hasMore, inBlocks }: Omit<ClassOrigin, "url">,
+): string | undefined {
+  if (maker !== undefined && hasMore) return isOneOfSeveral(definition) ? maker : undefined;
+  if ((given.get(String(definition)) ?? 1) < 2) return undefined;
+  if (usesThis(definition)) return "an object";
+  // Vitest puts each module into a block.
+  return inBlocks.hasMore && process.env["VITEST"] === undefined ? "a block" : undefined;
+}
+
+/** By what tells them apart: the module state of workers that calls have used. */
+const states = new Map<string, ModuleState>();
+
+/**
+ * Warns if a variable has changed since the first call of this worker: the program is run again up to the first
+ * `new Parallel` with it, whose children have the old value. No error, as a worker may mention variables that do not matter.
+ */
+function warnOfChange(definition: Definition, name: string, key: string, state: ModuleState): void {
+  const before = states.get(key);
+  if (!before) {
+    states.set(key, state);
+    return;
+  }
+  const words = wordsOf(definition);
+  const changed = Object.keys(state).find(
+    (each) => words.has(each) && before[each] !== state[each],
+  );
+  if (changed === undefined) return;
+  process.emitWarning(
+    `${name} uses \`${changed}\`, which has changed since a call first used ${name}: children get the value that it has at ` +
+      "`new Parallel` when the program is run again. Pass what changes with the items, or as a field of a class",
+    { type: "ForkmapWarning", code: "FORKMAP_CHANGED" },
+  );
 }
 
 function askInspector(type: Function): ClassOrigin {

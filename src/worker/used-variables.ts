@@ -1,21 +1,26 @@
 /**
- * The variables that a class or function uses of the functions and blocks around it, and of its module, as text that can be
- * compared with that in another process.
+ * The variables that a class or function uses of the functions and blocks around it, and of its module, as texts that can be
+ * compared with those in another process.
  */
+import { type ModuleState, moduleStateOf, valueIn, wordsOf } from "./module-state.js";
 
-/** Variables that are plain data, as text. */
-export interface UsedVariables {
+export interface UsedVariables extends MadeWith {
   /** The function or block whose variables it uses, if there is one. */
   readonly maker: string | undefined;
-  /** Of functions and blocks: one created with other values is a different class or function. */
-  readonly variables: Texts;
-  /** Whether it also uses variables of these that cannot be compared, such as functions. */
-  readonly hasMore: boolean;
-  /** Of the module, also those that its functions use which it calls. A Map or Set is data here too. */
-  readonly moduleVariables: Texts;
+  /** The same of blocks at the top level of a CommonJS module; see `innerScopes`. */
+  readonly inBlocks: MadeWith;
+  readonly moduleState: ModuleState;
 }
 
-type Texts = Readonly<Record<string, string>>;
+/** What makes two classes or functions of equal text different ones. */
+export interface MadeWith {
+  /** Variables that are plain data, as text. */
+  readonly variables: Texts;
+  /** Whether it also uses some that cannot be compared, such as functions. */
+  readonly hasMore: boolean;
+}
+
+export type Texts = Readonly<Record<string, string>>;
 
 /** Variables that a class or function has around it. */
 export interface Scope {
@@ -25,13 +30,39 @@ export interface Scope {
   readonly variables: () => Readonly<Record<string, unknown>>;
 }
 
-export function usedVariables(type: Function, scopes: readonly Scope[]): UsedVariables {
+/** @param url - of its file if the state of its module is wanted */
+export function usedVariables(
+  type: Function,
+  scopes: readonly Scope[],
+  url: string | undefined,
+): UsedVariables {
+  const inner = innerScopes(scopes);
+  const made = madeWith(type, inner);
+  const isCommonJs = inner.length === 0 && !scopes.some(isModule);
+  const blocks = isCommonJs ? scopes.filter(({ kind }) => kind === "Block") : [];
+  const outermost = scopes.find(isModule) ?? scopes.findLast(isClosure);
+  const all = [...inner, ...blocks, ...(outermost ? [outermost] : [])];
+  const moduleState =
+    url === undefined
+      ? {}
+      : moduleStateOf(
+          type,
+          all.map((each) => each.variables()),
+          url,
+        );
+  return { ...made, inBlocks: madeWith(type, blocks), moduleState };
+}
+
+function madeWith(
+  type: Function,
+  scopes: readonly Scope[],
+): MadeWith & Pick<UsedVariables, "maker"> {
   const variables: Record<string, string> = {};
   let maker: string | undefined;
   let hasMore = false;
   const named = wordsOf(type);
   // Inner scopes last: their variables hide outer ones of the same name.
-  for (const scope of innerScopes(scopes).toReversed()) {
+  for (const scope of scopes.toReversed()) {
     const all = scope.variables();
     for (const name of Object.keys(all)) {
       const value = named.has(name) ? valueIn(all, name) : type;
@@ -42,52 +73,11 @@ export function usedVariables(type: Function, scopes: readonly Scope[]): UsedVar
       else variables[name] = text;
     }
   }
-  const outermost = scopes.find(({ kind }) => kind === "Module") ?? scopes.findLast(isClosure);
-  return { maker, variables, hasMore, moduleVariables: outermost ? textsOf(type, outermost) : {} };
+  return { maker, variables, hasMore };
 }
 
-/** Returns the variables of a module that a class or function uses, itself or by other functions of the module. */
-function textsOf(type: Function, module: Scope): Texts {
-  const texts: Record<string, string> = {};
-  const all = module.variables();
-  const seen = new Set<unknown>([type]);
-  const users: Function[] = [type];
-  for (let user = users.pop(); user !== undefined; user = users.pop()) {
-    for (const name of wordsOf(user)) {
-      if (!Object.hasOwn(all, name) || Object.hasOwn(texts, name)) continue;
-      const value = valueIn(all, name);
-      const text = collectionText(value) ?? plainText(value);
-      if (text !== undefined) texts[name] = text;
-      else if (typeof value === "function" && !seen.has(value) && seen.size < MAX_FUNCTIONS) {
-        seen.add(value);
-        users.push(value);
-      }
-    }
-  }
-  return texts;
-}
-
-/** A bundle may hold thousands of functions. */
-const MAX_FUNCTIONS = 300;
-
-function wordsOf(type: Function): ReadonlySet<string> {
-  return new Set(String(type).match(/[\p{ID_Continue}$]+/gu));
-}
-
-/** Returns the text of a Map or Set of plain data. */
-function collectionText(value: unknown): string | undefined {
-  if (!(value instanceof Map || value instanceof Set)) return undefined;
-  const members = plainText([...value]);
-  return members && `${value instanceof Map ? "Map" : "Set"} ${members}`;
-}
-
-/** Returns `undefined` for one that is not initialised yet, as Node 20 does: reading it throws in Node 26. */
-function valueIn(variables: Readonly<Record<string, unknown>>, name: string): unknown {
-  try {
-    return variables[name];
-  } catch {
-    return undefined;
-  }
+function isModule({ kind }: Scope): boolean {
+  return kind === "Module";
 }
 
 function isClosure({ kind }: Scope): boolean {
@@ -99,7 +89,7 @@ function isClosure({ kind }: Scope): boolean {
  * scope is the outermost closure. Blocks in it count only within another closure: test runners wrap modules in a block.
  */
 function innerScopes(scopes: readonly Scope[]): readonly Scope[] {
-  const atModule = scopes.findIndex(({ kind }) => kind === "Module");
+  const atModule = scopes.findIndex(isModule);
   if (atModule !== -1) return scopes.slice(0, atModule);
   const last = scopes.findLastIndex(isClosure);
   const inner = scopes.slice(0, Math.max(last, 0));

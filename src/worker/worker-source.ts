@@ -1,4 +1,6 @@
 /** The description of a worker that another process receives, to find its class again and to fill in its fields. */
+import type { ModuleState } from "./module-state.js";
+import type { MadeWith } from "./used-variables.js";
 import type { Frame } from "./worker.js";
 
 export interface Unsendable {
@@ -30,9 +32,15 @@ export interface WorkerSource {
   /** The function or block whose variables it uses; a bundler puts every module into one. */
   readonly maker?: string | undefined;
   /** Variables that can be compared, as text: one created by another call of the function may have other values. */
-  readonly variables: Readonly<Record<string, string>>;
-  /** The same of the module: its program may have changed them after an earlier call. */
-  readonly moduleVariables: Readonly<Record<string, string>>;
+  readonly variables: MadeWith["variables"];
+  /** Whether it also uses variables of the function that cannot be compared. */
+  readonly hasMore: boolean;
+  /** The same of blocks, which distinguish it only from twins. */
+  readonly inBlocks: MadeWith;
+  /** Whether others with the same text have been given to `Parallel`. */
+  readonly hasTwins: boolean;
+  /** All that it uses, if it is in the program's file: the program may have changed that after an earlier call. */
+  readonly moduleState: ModuleState;
   /** Own fields, serialised by structured clone, base64. */
   readonly fields: string;
   /** Own fields that structured clone cannot carry. */

@@ -7,8 +7,10 @@ import { readFileSync } from "node:fs";
 import path from "node:path";
 import { fileURLToPath } from "node:url";
 import { expectWorker } from "../../worker/capture.js";
-import { DEFINE_AT_TOP, variablesOf } from "../../worker/class-origin.js";
-import { type Definition, definitionOf } from "../../worker/function-worker.js";
+import { DEFINE_AT_TOP, originOf, variablesOf } from "../../worker/class-origin.js";
+import { type Definition, definitionOf, usesThis } from "../../worker/function-worker.js";
+import type { ModuleState } from "../../worker/module-state.js";
+import type { Texts } from "../../worker/used-variables.js";
 import { isProgram, RERUN_ADVICE } from "../../worker/rerun.js";
 import type { WorkerSource } from "../../worker/worker-source.js";
 import type { LoadedWorker } from "../items/runner-events.js";
@@ -75,10 +77,14 @@ function importWorker(source: WorkerSource): Promise<LoadedWorker> {
     };
     process.on("beforeExit", settle);
 
-    const isIt = (each: Definition) => matches(each, source) && hasVariables(each, source, others);
+    const isIt = (each: Definition) =>
+      matches(each, source) &&
+      hasVariables(each, source, others) &&
+      (!source.hasTwins || isNoTwin(each, source, others));
 
     expectWorker((worker) => {
-      const isOffered = isIt(definitionOf(worker));
+      const offered = worker && definitionOf(worker);
+      const isOffered = offered && isIt(offered);
       if (!isOffered) {
         others.isOffered = true;
         others.inScope ??= namedInScope(source.name, source.url).find(
@@ -131,11 +137,23 @@ function findExport(
     .flatMap((value) => (isPlainObject(value) ? [value, ...Object.values(value)] : [value]))
     .filter((value): value is Definition => typeof value === "function")
     .filter((value) => matches(value, source) && hasVariables(value, source, others));
-  const same = candidates.find((value) => String(value) === source.text);
-  if (same) return same;
+  const same = new Set(candidates.filter((value) => String(value) === source.text));
+  if (same.size > 0) return oneOf([...same], source, others);
   // A function has no methods by which it could be told from another without a name.
   others.isAmbiguous = source.members === undefined && new Set(candidates).size > 1;
   return others.isAmbiguous ? undefined : candidates[0];
+}
+
+/** Returns the one that is meant of exports with the same text. */
+function oneOf(
+  twins: readonly Definition[],
+  source: WorkerSource,
+  others: Others,
+): Definition | undefined {
+  if (twins.length === 1) return twins[0];
+  others.isAmbiguous = source.hasMore || source.inBlocks.hasMore || usesThis(twins[0]!);
+  if (others.isAmbiguous) return undefined;
+  return twins.find((each) => isNoTwin(each, source, others));
 }
 
 function matches(
@@ -174,27 +192,39 @@ interface Others {
 /** Whether it closes over the same variable values as in the parent. */
 function hasVariables(
   definition: Definition,
-  { variables }: WorkerSource,
+  { variables, url }: WorkerSource,
   others: Others,
 ): boolean {
   if (Object.keys(variables).length === 0) return true;
-  others.difference = differenceOf(variables, variablesOf(definition).variables);
+  others.difference = differenceOf(variables, variablesOf(definition, url).variables);
   return others.difference === undefined;
 }
 
-/** Whether all variables that it uses are what they are in the parent, where the program has got further. */
+/** Whether it is the one that is meant, and no other with the same text in another file or block. */
+function isNoTwin(definition: Definition, source: WorkerSource, others: Others): boolean {
+  const { url, inBlocks, variables } = originOf(definition);
+  if (url !== source.url) return false;
+  // A bundler or test runner may have put the module into a block, there or here.
+  const here = { ...variables, ...inBlocks.variables };
+  others.difference = differenceOf(source.inBlocks.variables, here);
+  return others.difference === undefined;
+}
+
+/** Whether all that it uses of its module is what it is in the parent, where the program has got further. */
 function isUnchanged(definition: Definition, source: WorkerSource, others: Others): boolean {
-  const there = { ...source.variables, ...source.moduleVariables };
-  const { variables, moduleVariables } = variablesOf(definition);
-  const here = { ...variables, ...moduleVariables };
-  // Plain data here, often `undefined`, that is something else there has changed too.
-  const isSet = Object.keys(here).find((name) => !Object.hasOwn(there, name));
-  others.change =
-    differenceOf(there, here) ?? (isSet && difference(isSet, "more than plain data", here[isSet]!));
+  others.change = changeOf(source.moduleState, variablesOf(definition, source.url).moduleState);
   return others.change === undefined;
 }
 
-type Texts = Readonly<Record<string, string>>;
+function changeOf(there: ModuleState, here: ModuleState): string | undefined {
+  for (const name of new Set([...Object.keys(there), ...Object.keys(here)])) {
+    const [one, other] = [there[name], here[name]];
+    if (one === null || other === null)
+      return `\`${name}\` may have been another, which cannot be seen`;
+    if (one !== other) return difference(name, one ?? "something else", other ?? "missing");
+  }
+  return undefined;
+}
 
 function differenceOf(expected: Texts, actual: Texts): string | undefined {
   const different = Object.entries(expected).find(([name, text]) => actual[name] !== text);
@@ -217,8 +247,8 @@ function notFound(source: WorkerSource, others: Others): string {
   const kind = members === undefined ? "function" : "class";
   if (isAmbiguous) {
     return (
-      `${url} exports more than one function ${name === "" ? "without a name" : `with the name ${name}`}, and a loader has changed ` +
-      "their text, so that no other process could know which is meant: give each a name of its own"
+      `${url} exports more than one ${kind} ${name === "" ? "without a name" : `with the name ${name}`}, and nothing by which another ` +
+      "process could tell them apart: give each a name of its own"
     );
   }
   if (maker !== undefined) {
@@ -240,7 +270,7 @@ function notFound(source: WorkerSource, others: Others): string {
 function neverLoaded({ url, argv, members }: WorkerSource, { change }: Others): string {
   const state = change === undefined ? "" : ` There, ${change}.`;
   const advice = isProgram(url, argv)
-    ? `${RERUN_ADVICE}.${state} With several workers in one file, give each a name, above the first call`
+    ? `${RERUN_ADVICE}.${state} With several workers in one file, define each by a name of its own above the first call`
     : `Move the ${members === undefined ? "function" : "class"} to a module of its own and export it`;
   return (
     `${url} never finished loading: it awaits a promise that nothing is left to settle ` +

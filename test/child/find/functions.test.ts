@@ -206,7 +206,7 @@ describe.concurrent.each(["fork", "spawn"])("in the program's file, by %s", (sta
     [
       "changes.mjs",
       "nameless",
-      "With several workers in one file, give each a name, above the first call",
+      "With several workers in one file, define each by a name of its own above the first call",
     ],
   ])("is refused after another call if it cannot be what it was: %s %s", async (name, way, why) => {
     const [first, second] = await run(name, way);
