@@ -251,11 +251,19 @@ function killed(): Error {
 const HERE = { num: 0, generation: 1, pid: process.pid, usage: undefined };
 
 function failureOf(thrown: unknown, facts: ItemFacts, timeout: number | undefined): Failure {
-  const error =
-    thrown instanceof TimedOut
-      ? new ItemTimeoutError(facts, timeout!)
-      : new ItemError(facts, `failed: ${inWords(asTold(thrown))}`, { cause: thrown });
+  const error = isTimeout(thrown)
+    ? new ItemTimeoutError(facts, timeout!)
+    : new ItemError(facts, `failed: ${inWords(asTold(thrown))}`, { cause: thrown });
   return { error, isRetriable: true };
+}
+
+/** `instanceof` throws for a Proxy that has been revoked. */
+function isTimeout(thrown: unknown): boolean {
+  try {
+    return thrown instanceof TimedOut;
+  } catch {
+    return false;
+  }
 }
 
 /** Returns the error as it would arrive from a child: it can be put into words, whatever was thrown. */

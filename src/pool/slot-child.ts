@@ -38,7 +38,6 @@ export class SlotChild {
   #lastId = 0;
   /** Payloads to send once the child is ready. */
   readonly #unsent: Payload[] = [];
-  /** The slot is not wanted any more. */
   #isRetired = false;
   /** No process could be made for the child yet: it takes no tasks. */
   #isWaiting = false;
@@ -187,6 +186,7 @@ export class SlotChild {
   }
 
   #onReady(): void {
+    if (this.#state === "ending") return;
     if (this.#state !== "starting") return this.#break("said a second time that it is ready");
     this.#state = "serving";
     this.#isWaiting = false;
@@ -250,8 +250,11 @@ export class SlotChild {
   }
 
   #endIfIdle(): void {
-    // The child may hang while it starts, and is not needed.
-    if (this.#state === "starting" && this.load === 0 && this.#isRetired) this.kill("SIGKILL");
+    // The child may hang while it starts, and is not needed: it takes no tasks, even if its slot is wanted again.
+    if (this.#state === "starting" && this.load === 0 && this.#isRetired) {
+      this.#state = "ending";
+      return this.kill("SIGKILL");
+    }
     if (this.#state !== "serving" || this.load > 0 || this.#host.isOneItem) return;
     if (!this.#isRetired && !this.tasks.isFull) return;
     this.#state = "ending";

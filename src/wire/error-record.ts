@@ -54,7 +54,7 @@ export function recordError(thrown: unknown, depth = 0): ErrorRecord {
       if (thrown === null) return { value: null };
       return isError(thrown as object)
         ? { error: recordParts(thrown as Error, depth) }
-        : { value: toJson(thrown, 0, new Set()) };
+        : { value: safely(() => toJson(thrown, 0, new Set())) ?? "(what cannot be read)" };
   }
 }
 

@@ -35,7 +35,7 @@ export function deserialize(bytes: Uint8Array): unknown {
 /** Returns why a value would not survive structured clone, or `undefined`. Never throws, whatever the value's own code does. */
 export function cloneProblem(value: unknown): ValueProblem | undefined {
   try {
-    return problemOf(value, new Set());
+    return new CloneCheck().of(value);
   } catch (error) {
     return problemOfThrown(error);
   }
@@ -48,75 +48,92 @@ export function problemOfClone(error: unknown): ValueProblem {
     : problemOfThrown(error);
 }
 
-/** @param seen - objects may contain themselves, and are looked at once */
-function problemOf(value: unknown, seen: Set<object>): ValueProblem | undefined {
-  if (typeof value === "function" || typeof value === "symbol") {
-    return { at: "", what: `is ${describe(value)}` };
+/**
+ * V8 reads and writes each level of a value by a call. With more than some two thousand it has no stack left, and the other
+ * process, which may have less, only says that the clone cannot be read.
+ */
+const MOST_LEVELS = 1000;
+
+class CloneCheck {
+  /** Objects may contain themselves, and are looked at once. */
+  readonly #seen = new Set<object>();
+  #level = 0;
+
+  of(value: unknown): ValueProblem | undefined {
+    if (typeof value === "function" || typeof value === "symbol") return problem(value);
+    if (typeof value !== "object" || value === null || this.#seen.has(value)) return undefined;
+    this.#seen.add(value);
+    if (types.isProxy(value)) return { at: "", what: "is a Proxy" };
+    if (this.#level === MOST_LEVELS) return { at: "", what: `is nested too deeply (${LEVELS})` };
+    this.#level += 1;
+    const found = this.#within(value);
+    this.#level -= 1;
+    return found;
   }
-  if (typeof value !== "object" || value === null || seen.has(value)) return undefined;
-  seen.add(value);
-  if (types.isProxy(value)) return { at: "", what: "is a Proxy" };
-  if (Array.isArray(value)) return inArray(value, seen);
-  const isPlain = Object.getPrototypeOf(value) === Object.prototype;
-  return isPlain ? inObject(value, seen) : inInstance(value, seen);
+
+  #within(value: object): ValueProblem | undefined {
+    if (Array.isArray(value)) return this.#inArray(value);
+    if (Object.getPrototypeOf(value) === Object.prototype) {
+      return this.#inMembers(value, Object.keys(value));
+    }
+    if (types.isMap(value)) return this.#inMap(value);
+    if (types.isSet(value)) return this.#inValues([...value], "values");
+    if (types.isSymbolObject(value)) return problem(value);
+    if (KEPT.some((is) => is(value))) return undefined;
+    if (ArrayBuffer.isView(value)) return areGone(value) ? problem(value, GONE) : undefined;
+    if (types.isArrayBuffer(value)) return isGone(value) ? problem(value, GONE) : undefined;
+    if (types.isGeneratorObject(value)) return { at: "", what: "is a generator" };
+    if (UNCLONEABLE.some((is) => is(value))) return problem(value);
+    // Of an error, structured clone keeps its name, message, stack and cause.
+    if (types.isNativeError(value)) return this.#inMembers(value, ["cause"]);
+    const keys = Object.keys(value);
+    if (keys.length > 0 || !isInstance(value)) return this.#inMembers(value, keys);
+    return { at: "", what: `is ${describe(value)}, which structured clone would turn into {}` };
+  }
+
+  #inMap(map: ReadonlyMap<unknown, unknown>): ValueProblem | undefined {
+    const inKeys = this.#inValues([...map.keys()], "keys");
+    if (inKeys) return inKeys;
+    for (const [key, value] of map) {
+      const inner = this.of(value);
+      if (inner) return within(`get(${shownKey(key)})`, inner);
+    }
+    return undefined;
+  }
+
+  #inValues(values: readonly unknown[], name: string): ValueProblem | undefined {
+    const inner = this.#inArray(values);
+    return inner && within(name, inner);
+  }
+
+  #inArray(values: readonly unknown[]): ValueProblem | undefined {
+    let found: ValueProblem | undefined;
+    // `some` skips holes, of which there may be millions.
+    values.some((value, i) => {
+      if (typeof value !== "object" && typeof value !== "function" && typeof value !== "symbol") {
+        return false;
+      }
+      const inner = this.of(value);
+      if (inner) found = within(i, inner);
+      return inner !== undefined;
+    });
+    return found;
+  }
+
+  #inMembers(value: object, keys: readonly string[]): ValueProblem | undefined {
+    for (const key of keys) {
+      const inner = this.of((value as Record<string, unknown>)[key]);
+      if (inner) return within(key, inner);
+    }
+    return undefined;
+  }
 }
 
-function inInstance(value: object, seen: Set<object>): ValueProblem | undefined {
-  if (UNCLONEABLE.some((is) => is(value))) return { at: "", what: `is ${describe(value)}` };
-  if (ArrayBuffer.isView(value)) {
-    return areGone(value) ? { at: "", what: `is ${describe(value)} ${GONE}` } : undefined;
-  }
-  if (types.isArrayBuffer(value)) {
-    return isGone(value) ? { at: "", what: `is ${describe(value)} ${GONE}` } : undefined;
-  }
-  if (types.isGeneratorObject(value)) return { at: "", what: "is a generator" };
-  if (OPAQUE.some((is) => is(value))) return undefined;
-  if (types.isMap(value)) return inMap(value, seen);
-  if (types.isSet(value)) return inValues([...value], seen, "values");
-  return inObject(value, seen);
+function problem(value: unknown, more?: string): ValueProblem {
+  return { at: "", what: `is ${describe(value)}${more === undefined ? "" : ` ${more}`}` };
 }
 
-function inMap(map: ReadonlyMap<unknown, unknown>, seen: Set<object>): ValueProblem | undefined {
-  const problem = inValues([...map.keys()], seen, "keys");
-  if (problem) return problem;
-  for (const [key, value] of map) {
-    const inner = problemOf(value, seen);
-    if (inner) return within(`get(${shownKey(key)})`, inner);
-  }
-  return undefined;
-}
-
-function inValues(
-  values: readonly unknown[],
-  seen: Set<object>,
-  name: string,
-): ValueProblem | undefined {
-  const inner = inArray(values, seen);
-  return inner && within(name, inner);
-}
-
-function inArray(values: readonly unknown[], seen: Set<object>): ValueProblem | undefined {
-  for (let i = 0; i < values.length; i += 1) {
-    const inner = problemOf(values[i], seen);
-    if (inner) return within(i, inner);
-  }
-  return undefined;
-}
-
-function inObject(value: object, seen: Set<object>): ValueProblem | undefined {
-  const isError = types.isNativeError(value);
-  // Of an error, structured clone keeps its name, message, stack and cause.
-  const keys = isError ? ["cause"] : Object.keys(value);
-  if (keys.length === 0 && isInstance(value)) {
-    const what = `is ${describe(value)}, which structured clone would turn into {}`;
-    return { at: "", what };
-  }
-  for (const key of keys) {
-    const inner = problemOf((value as Record<string, unknown>)[key], seen);
-    if (inner) return within(key, inner);
-  }
-  return undefined;
-}
+const LEVELS = `${MOST_LEVELS} levels at most`;
 
 function shownKey(key: unknown): string {
   return typeof key === "string" || typeof key === "number" ? String(key) : describe(key);
@@ -128,8 +145,7 @@ const UNCLONEABLE = [
   types.isWeakSet,
   types.isSharedArrayBuffer,
   types.isExternal,
-  types.isSymbolObject,
 ];
 
 /** What structured clone keeps whole. */
-const OPAQUE = [types.isDate, types.isRegExp, types.isBoxedPrimitive];
+const KEPT = [types.isDate, types.isRegExp, types.isBoxedPrimitive];

@@ -4,6 +4,7 @@ import { describe, expect, it, vi } from "vitest";
 import { Does } from "../fixtures/does.mjs";
 import { EchoJson } from "../fixtures/echo.mjs";
 import { Spans } from "../fixtures/spans.mjs";
+import { Waits } from "../fixtures/waits.mjs";
 import { opened } from "../support/opened.js";
 import { begun } from "../support/run-log.js";
 import { SOON } from "../support/soon.js";
@@ -137,6 +138,19 @@ describe.each([
     parallel.concurrency = 1;
     expect(nums(await call)).toEqual([0]);
   });
+});
+
+it("parallel.concurrency may change all the time while `run` is called: no item is lost", async () => {
+  const parallel = opened(new Waits(), { pool: 4 });
+  const change = setInterval(() => {
+    parallel.concurrency = 1 + Math.floor(Math.random() * 4);
+  }, 5);
+  let next = 0;
+  const callers = Array.from({ length: 40 }, async () => {
+    while ((next += 1) <= 6000) await parallel.run(2);
+  });
+  await Promise.all(callers).finally(() => clearInterval(change));
+  expect(parallel.stats().items).toEqual({ succeeded: 6000, failed: 0 });
 });
 
 it.each([0, -1, 1.5, NaN, Infinity, 1025, "2", null, undefined])(
