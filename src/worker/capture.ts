@@ -16,7 +16,10 @@ const globals = globalThis as { [CAPTURE]?: Capture | undefined };
 /** Returns whether the program only runs to find a worker. Does not return if `worker` is the one the child needs. */
 export function offerWorker(worker: object): boolean {
   const capture = globals[CAPTURE];
-  if (!capture) return false;
+  if (!capture) {
+    refuseInThread();
+    return false;
+  }
   capture(worker);
   return true;
 }
@@ -29,4 +32,26 @@ export function stopHere(): Promise<never> {
 
 export function expectWorker(capture: Capture | undefined): void {
   globals[CAPTURE] = capture;
+  // Threads inherit it, processes do not.
+  threads().setEnvironmentData(CAPTURED, capture ? true : undefined!);
+}
+
+const CAPTURED = "forkmap.captured";
+
+/**
+ * A thread that a program starts has globals of its own. Were it started by a program that only runs to find a worker, its
+ * children would run the program again, without end.
+ */
+function refuseInThread(): void {
+  const { isMainThread, getEnvironmentData } = threads();
+  if (isMainThread || getEnvironmentData(CAPTURED) !== true) return;
+  throw new Error(
+    "This thread was started while its program was run again to find a worker, where threads cannot use Parallel: " +
+      "export the worker from a module of its own",
+  );
+}
+
+/** Loaded with the first `new Parallel`. */
+function threads() {
+  return process.getBuiltinModule("node:worker_threads");
 }

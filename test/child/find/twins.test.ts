@@ -1,9 +1,11 @@
 /** Functions of equal text are told apart, and one that has changed with what it uses is not taken for what it was. */
+import { readFileSync } from "node:fs";
 import { describe, expect, it, test } from "vitest";
 import looped from "../../fixtures/functions/exported-in-loop.cjs";
 import { opened } from "../../support/opened.js";
 import { rejection } from "../../support/rejection.js";
 import { fixture, type Ran, runScript } from "../../support/run-script.js";
+import { temporaryDirectory } from "../../support/temporary.js";
 
 const { add, double, negate, triple } = looped as Record<string, (n: number) => number>;
 
@@ -61,6 +63,22 @@ describe.concurrent.each(["fork", "spawn"])("a function, by %s", (startMethod) =
     expect(stderr.match(/FORKMAP_CHANGED/g)).toHaveLength(1);
   });
 });
+
+test.each(["fork", "spawn"])(
+  "a program in whose thread it is does not start itself endlessly, by %s",
+  async (start) => {
+    const log = `${temporaryDirectory()}/log`;
+    const { stdout } = await runScript(fixture("one-file/in-own-thread.mjs"), {
+      env: { FORKMAP_TEST_START: start },
+      args: [log],
+    });
+    expect(stdout).toMatch(
+      /threads cannot use Parallel: export|The function square is not exported by/,
+    );
+    // The program and its thread, and once more each.
+    expect(readFileSync(log, "utf8").split("\n").length - 1).toBeLessThanOrEqual(4);
+  },
+);
 
 describe.each(["fork", "spawn"] as const)("exports of one name and text, by %s", (startMethod) => {
   it("are told apart by their variables", async () => {
