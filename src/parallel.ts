@@ -50,8 +50,12 @@ import { processorCount } from "./system/processor-count.js";
 import { offerWorker } from "./worker/capture.js";
 import { checkWorker } from "./worker/check-worker.js";
 import { commandOf } from "./worker/command-worker.js";
-import { definitionOf, FunctionWorker, type WorkerFunction } from "./worker/function-worker.js";
-import type { JsonKeeps } from "./worker/kept-by-json.js";
+import {
+  definitionOf,
+  FunctionWorker,
+  type JsonKeeps,
+  type WorkerFunction,
+} from "./worker/function-worker.js";
 import { countDefinition } from "./worker/locate-worker.js";
 import type { AnyWorker } from "./worker/worker.js";
 

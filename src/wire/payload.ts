@@ -15,7 +15,6 @@ import {
 } from "node:fs";
 import { promisify } from "node:util";
 import { parse, stringify } from "../system/json.js";
-import type { ShortBytes } from "./short-bytes.js";
 import { deserialize } from "./structured-clone.js";
 
 /** `text`: UTF-8; `json`: JSON in UTF-8. */
@@ -34,6 +33,12 @@ export interface Payable {
 export interface Written {
   readonly kind: PayloadKind;
   readonly size: number;
+}
+
+/** Bytes as text. */
+export interface ShortBytes {
+  readonly base64: string;
+  readonly kind: BytesKind;
 }
 
 /** An item that is no JSON, or too long for a line. */

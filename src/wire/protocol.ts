@@ -16,8 +16,7 @@ import type { Limits } from "../options.js";
 import type { WorkerSource } from "../worker/worker-source.js";
 import type { Kind } from "../worker/worker.js";
 import type { ErrorRecord } from "./error-record.js";
-import type { EncodedItem, Written } from "./payload.js";
-import type { ShortBytes } from "./short-bytes.js";
+import type { EncodedItem, ShortBytes, Written } from "./payload.js";
 
 /** Environment variable of a process that has not reached our entry module yet. */
 export const ENTRY_MARK = "FORKMAP_ENTRY";

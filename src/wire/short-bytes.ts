@@ -1,11 +1,5 @@
 /** Bytes that are short enough to travel as text, in the line of an item or in the ledger. */
-import type { BytesKind, Payable } from "./payload.js";
-
-/** Bytes as text. */
-export interface ShortBytes {
-  readonly base64: string;
-  readonly kind: BytesKind;
-}
+import type { BytesKind, Payable, ShortBytes } from "./payload.js";
 
 /** Bytes up to this length travel as base64: about 8 KiB of a line. A file costs more time up to there. */
 const SHORT_BYTES = 6 * 1024;

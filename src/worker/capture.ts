@@ -4,6 +4,8 @@
  * have another copy of this package than the child.
  */
 
+import type * as WorkerThreads from "node:worker_threads";
+
 /**
  * Receives a worker, or `undefined` where the program calls another `Parallel` and so gets no further. Does not return if the
  * child has found the one it needs.
@@ -33,7 +35,7 @@ export function stopHere(): Promise<never> {
 export function expectWorker(capture: Capture | undefined): void {
   globals[CAPTURE] = capture;
   // Threads inherit it, processes do not.
-  threads().setEnvironmentData(CAPTURED, capture ? true : undefined!);
+  threads()?.setEnvironmentData(CAPTURED, capture ? true : undefined!);
 }
 
 const CAPTURED = "forkmap.captured";
@@ -43,15 +45,16 @@ const CAPTURED = "forkmap.captured";
  * children would run the program again, without end.
  */
 function refuseInThread(): void {
-  const { isMainThread, getEnvironmentData } = threads();
-  if (isMainThread || getEnvironmentData(CAPTURED) !== true) return;
+  const { isMainThread = true, getEnvironmentData } = threads() ?? {};
+  if (isMainThread || getEnvironmentData?.(CAPTURED) !== true) return;
   throw new Error(
     "This thread was started while its program was run again to find a worker, where threads cannot use Parallel: " +
       "export the worker from a module of its own",
   );
 }
 
-/** Loaded with the first `new Parallel`. */
-function threads() {
-  return process.getBuiltinModule("node:worker_threads");
+/** Loaded with the first `new Parallel`; undefined in a runtime that cannot start children anyway. */
+function threads(): typeof WorkerThreads | undefined {
+  const { getBuiltinModule } = process as Partial<Pick<typeof process, "getBuiltinModule">>;
+  return getBuiltinModule?.("node:worker_threads");
 }

@@ -3,6 +3,7 @@
  * also: what a worker is known by, its function or its class.
  */
 import { workerName } from "./current-context.js";
+import type { NotKept } from "./kept-by-json.js";
 import { AnyWorker, type TaskContext } from "./worker.js";
 
 /**
@@ -49,6 +50,15 @@ export class FunctionWorker<Item, Result> extends AnyWorker<Item, Result> {
     return definition(item, task);
   }
 }
+
+type Advice = 'JSON does not keep it: set serialization: "advanced"';
+
+/** A worker whose items and results JSON keeps. */
+export type JsonKeeps<Item, Result> =
+  | (AnyWorker<Item, Result> & { readonly notKeptByJson?: Advice | undefined })
+  | (WorkerFunction<Item, Result> & KeptOrAdvice<NotKept<Item> | NotKept<Result>>);
+
+type KeptOrAdvice<What> = [What] extends [never] ? unknown : { readonly [Key in Advice]: What };
 
 /** What another process has to find. */
 export interface Definition extends Function {

@@ -1,6 +1,4 @@
 /** Types only: what of the items and results of a worker JSON does not keep, so that the compiler can say so. */
-import type { WorkerFunction } from "./function-worker.js";
-import type { AnyWorker } from "./worker.js";
 
 /**
  * What is in a value of type `T` that JSON would change or lose; `never` if nothing is. A `Uint8Array` is not sent as JSON. A
@@ -54,12 +52,3 @@ type LostInArray<Member> = unknown extends Member
   : undefined extends Member
     ? "undefined in an array"
     : never;
-
-type Advice = 'JSON does not keep it: set serialization: "advanced"';
-
-/** A worker whose items and results JSON keeps. */
-export type JsonKeeps<Item, Result> =
-  | (AnyWorker<Item, Result> & { readonly notKeptByJson?: Advice | undefined })
-  | (WorkerFunction<Item, Result> & KeptOrAdvice<NotKept<Item> | NotKept<Result>>);
-
-type KeptOrAdvice<What> = [What] extends [never] ? unknown : { readonly [Key in Advice]: What };
