@@ -9,6 +9,7 @@ import { parse } from "../system/json.js";
 import { CHANNEL_FD, type Payload, type SpawnedLoad, type StartRequest } from "../wire/protocol.js";
 import { workerName } from "../worker/current-context.js";
 import { LoadFailure } from "./find/load-failure.js";
+import { noticedChange } from "./find/find-worker.js";
 import { loadWorker, problemOf, problemOfExit } from "./find/load-worker.js";
 import { readLines, send } from "./items/channel.js";
 import type { ItemChannel } from "./items/item-channel.js";
@@ -49,7 +50,7 @@ async function runOne(payload: Payload): Promise<void> {
   const ledger = await ledgerInFile(start);
   const worker = await orFail(() => loadWorker(source));
   const runner = runnerWith(worker, ledger, eventsAlone(done));
-  send({ hello: "ready" });
+  send({ hello: "ready", change: noticedChange() });
   runner.run(id, payload);
 }
 
@@ -61,7 +62,7 @@ async function serve(): Promise<void> {
   const worker = await orFail(() => loadWorker(source));
   const channel = openChannel();
   channel.serve(runnerWith(worker, ledger, eventsThrough(channel, marks, done)));
-  channel.say({ hello: "ready" });
+  channel.say({ hello: "ready", change: noticedChange() });
 }
 
 async function host(): Promise<void> {
@@ -69,7 +70,7 @@ async function host(): Promise<void> {
   const frame = { kind, num: start.num, name };
   isHosting = true;
   await hostThreads(channel, source, frame, () => process.exit());
-  channel.say({ hello: "ready" });
+  channel.say({ hello: "ready", change: noticedChange() });
 }
 
 async function channelOpener(): Promise<() => ItemChannel> {

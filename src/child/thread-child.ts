@@ -7,6 +7,7 @@ import { type MessagePort, parentPort, workerData } from "node:worker_threads";
 import { parse } from "../system/json.js";
 import type { FromThread, ThreadData, ThreadMail, ToThread } from "../wire/protocol.js";
 import { workerName } from "../worker/current-context.js";
+import { noticedChange } from "./find/find-worker.js";
 import { loadWorker, problemOf, problemOfExit } from "./find/load-worker.js";
 import { ledgerInFile } from "./items/ledger-file.js";
 import { LedgerWriter } from "./items/ledger-writer.js";
@@ -55,7 +56,7 @@ runner = new Runner(
   },
 );
 port.on("message", (message: ThreadMail) => follow(message));
-say({ hello: "ready" });
+say({ hello: "ready", change: noticedChange() });
 if (start.payload) {
   busy(true);
   runner.run(id, start.payload);

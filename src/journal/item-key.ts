@@ -4,6 +4,7 @@ import type { ItemFormat } from "../options.js";
 import { isBytes } from "../system/bytes.js";
 import { stringify } from "../system/json.js";
 import { isBrief } from "../wire/items.js";
+import { payableBytes } from "../wire/short-bytes.js";
 import { stableStringify } from "../wire/stable-json.js";
 import { canonicalText } from "./canonical-text.js";
 import { KeyTable } from "./key-table.js";
@@ -18,7 +19,10 @@ export function itemKey(item: unknown, format: ItemFormat = "json"): string {
   // A string needs no sorting of properties: this takes half the time.
   if (typeof item === "string") return hash("sha256", stringify(item), "base64url");
   // No JSON begins with these letters.
-  if (isBytes(item)) return createHash("sha256").update("bytes:").update(item).digest("base64url");
+  if (isBytes(item)) {
+    const { kind } = payableBytes(item, format);
+    return createHash("sha256").update(`${kind}:`).update(item).digest("base64url");
+  }
   if (format === "advanced" && !isBrief(item)) {
     return hash("sha256", `advanced:${canonicalText(item)}`, "base64url");
   }

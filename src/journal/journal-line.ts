@@ -51,7 +51,10 @@ export function encodeResult(
   isAdvanced = false,
 ): string | { kind: FileFacts["kind"]; data: Buffer } {
   if (result === undefined) return "-";
-  if (isBytes(result)) return encodeBytes(result, "b", "B");
+  // A Buffer stays one only by structured clone.
+  if (isBytes(result) && !(isAdvanced && Buffer.isBuffer(result))) {
+    return encodeBytes(result, "b", "B");
+  }
   if (isAdvanced && typeof result !== "string") return encodeBytes(serialize(result), "a", "A");
   // A lone surrogate survives only as a JSON escape, so such a string does not become a UTF-8 file.
   if (typeof result === "string" && result.length > INLINE_LIMIT && result.isWellFormed()) {

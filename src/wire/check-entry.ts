@@ -71,7 +71,7 @@ function isEnding(value: unknown): value is Ending {
 }
 
 function isOfBytes(kind: unknown): boolean {
-  return kind === "bytes" || kind === "advanced";
+  return kind === "bytes" || kind === "buffer" || kind === "advanced";
 }
 
 function isCount(value: unknown, most: number): boolean {

@@ -106,9 +106,10 @@ function isAnswer(message: unknown): message is Answer {
   return status === "ok" || status === "progress" || (status === "returned" && isRange(from, to));
 }
 
-function isGreeting({ hello, reason, problem }: Fields): boolean {
+function isGreeting({ hello, reason, problem, change }: Fields): boolean {
   if (hello === "failed") return isText(fieldsOf(problem)["message"]);
-  return hello === "ready" || (hello === "unfit" && isText(reason));
+  if (hello === "ready") return change === undefined || isText(change);
+  return hello === "unfit" && isText(reason);
 }
 
 function isThreadEnd({ exitCode, outOfMemory, reason, fatal }: Fields, end: unknown): boolean {

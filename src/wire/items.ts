@@ -5,7 +5,7 @@ import { areGone, GONE, isBytes } from "../system/bytes.js";
 import { describe } from "../system/describe.js";
 import { stringify } from "../system/json.js";
 import type { EncodedItem, Payable } from "./payload.js";
-import { shortBytes } from "./short-bytes.js";
+import { payableBytes, shortBytes } from "./short-bytes.js";
 import { LONGEST_INLINE, type Payload } from "./protocol.js";
 import { problemOfClone, serialize } from "./structured-clone.js";
 import { type Batch, FreshItems, type Task } from "./task.js";
@@ -163,7 +163,7 @@ function payableOf(task: Task, longerThan: number, format: ItemFormat): Payable 
   if (isBrief(item)) return undefined;
   if (isBytes(item)) {
     checkItem(item, index, format);
-    return { kind: "bytes", data: item };
+    return payableBytes(item, format);
   }
   if (format === "advanced") {
     return { kind: "advanced", data: ofItem(task, format, () => serialize(item)) };

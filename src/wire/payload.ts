@@ -19,8 +19,8 @@ import { deserialize } from "./structured-clone.js";
 
 /** `text`: UTF-8; `json`: JSON in UTF-8. */
 type TextKind = "text" | "json";
-/** `bytes`: unchanged; `advanced`: any value by structured clone. */
-export type BytesKind = "bytes" | "advanced";
+/** `bytes`: unchanged; `buffer`: the same, and arrives as a Buffer; `advanced`: any value by structured clone. */
+export type BytesKind = "bytes" | "buffer" | "advanced";
 export type PayloadKind = TextKind | BytesKind;
 
 /** What is to be written. */
@@ -152,7 +152,7 @@ const readLater = promisify(read);
 
 /** Whether a value of this kind uses the memory that it was read into. */
 export function keepsBytes(kind: PayloadKind): kind is BytesKind {
-  return kind === "bytes" || kind === "advanced";
+  return kind === "bytes" || kind === "buffer" || kind === "advanced";
 }
 
 /** Reads without blocking the event loop, except to decode. `room` is an existing buffer to read a text into. */
@@ -218,6 +218,7 @@ function memory(bytes: number): Buffer {
 export function valueOf(bytes: Uint8Array, kind: PayloadKind): unknown {
   // A plain Uint8Array, and not Node's subclass of it.
   if (kind === "bytes") return new Uint8Array(bytes.buffer as ArrayBuffer);
+  if (kind === "buffer") return Buffer.from(bytes.buffer);
   if (kind === "advanced") return deserialize(bytes);
   return parsePayload(decode(bytes as Buffer), kind);
 }

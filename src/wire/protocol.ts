@@ -223,7 +223,8 @@ export type Order =
 
 /** The first message of a process that has loaded the worker, or failed to. */
 export type Greeting =
-  | { readonly hello: "ready" }
+  /** `change`: a variable that the worker uses has another value here than in the program. */
+  | { readonly hello: "ready"; readonly change?: string | undefined }
   /** Fork is not possible here; spawn is. */
   | { readonly hello: "unfit"; readonly reason: string }
   | { readonly hello: "failed"; readonly problem: LoadProblem };

@@ -1,5 +1,6 @@
 /** Checks the worker given to `Parallel`, and describes what its `process` must return. */
 import { describe } from "../system/describe.js";
+import { isOfFunction } from "./function-worker.js";
 import { AnyWorker } from "./worker.js";
 
 /** @throws TypeError unless `worker` is a function, or an instance of a class that has `process` */
@@ -66,6 +67,11 @@ export function resultFormatOf(worker: object, serialization: string): ResultFor
   if (serialization === "advanced") return "advanced";
   const { resultFormat } = worker.constructor as { resultFormat?: unknown };
   return resultFormat === "json" ? "json" : "text";
+}
+
+/** Whether results are JSON with sorted keys: those of a `JsonWorker`. A function returns an object as it has made it. */
+export function sortsKeys(worker: object, serialization: string): boolean {
+  return resultFormatOf(worker, serialization) === "json" && !isOfFunction(worker);
 }
 
 /** Returns what `process` must return, in words for an error message. */

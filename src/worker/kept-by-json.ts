@@ -8,7 +8,7 @@ export type NotKept<T> = unknown extends T
   ? never
   : T extends Uint8Array
     ? T extends { readUInt8(offset?: number): number }
-      ? "a Buffer arrives as a Uint8Array: declare it as one"
+      ? "a Buffer, which arrives as a Uint8Array: declare it as one"
       : never
     : Lost<T>;
 

@@ -10,10 +10,8 @@ import type * as V8 from "node:v8";
 import { WorkerModuleError } from "../errors.js";
 import { describe } from "../system/describe.js";
 import { throwInspectorDenial } from "../system/permission.js";
-import { resultFormatOf } from "./check-worker.js";
+import { sortsKeys } from "./check-worker.js";
 import { type ClassOrigin, countAlive, DEFINE_AT_TOP, originOf } from "./class-origin.js";
-import { type ModuleState, wordsOf } from "./module-state.js";
-import { isProgram } from "./rerun.js";
 import { currentContext } from "./current-context.js";
 import { type Definition, definitionOf, isOfFunction, usesThis } from "./function-worker.js";
 import { likenessOf, takesArguments } from "./likeness.js";
@@ -52,7 +50,7 @@ export function locateWorker(
     verbatim: fileHolds(found.url, text),
     explicit: module !== undefined,
     serialization,
-    isJson: resultFormatOf(worker, serialization) === "json",
+    sortsKeys: sortsKeys(worker, serialization),
     ...fields,
     argv: process.argv,
     execArgv,
@@ -109,11 +107,6 @@ function findModule(
         `could know which is meant. ${DEFINE_AT_TOP}`,
     );
   }
-  if (isProgram(url, process.argv)) {
-    const { variables, inBlocks, moduleState } = used;
-    const key = JSON.stringify([url, String(definition), variables, inBlocks.variables]);
-    warnOfChange(definition, name, key, moduleState);
-  }
   return { url, ...used };
 }
 
@@ -127,31 +120,6 @@ function hiddenPlace(
   if (usesThis(definition)) return "an object";
   // Vitest puts each module into a block.
   return inBlocks.hasMore && process.env["VITEST"] === undefined ? "a block" : undefined;
-}
-
-/** By what tells them apart: the module state of workers that calls have used. */
-const states = new Map<string, ModuleState>();
-
-/**
- * Warns if a variable has changed since the first call of this worker: the program is run again up to the first
- * `new Parallel` with it, whose children have the old value. No error, as a worker may mention variables that do not matter.
- */
-function warnOfChange(definition: Definition, name: string, key: string, state: ModuleState): void {
-  const before = states.get(key);
-  if (!before) {
-    states.set(key, state);
-    return;
-  }
-  const words = wordsOf(definition);
-  const changed = Object.keys(state).find(
-    (each) => words.has(each) && before[each] !== state[each],
-  );
-  if (changed === undefined) return;
-  process.emitWarning(
-    `${name} uses \`${changed}\`, which has changed since a call first used ${name}: children get the value that it has at ` +
-      "`new Parallel` when the program is run again. Pass what changes with the items, or as a field of a class",
-    { type: "ForkmapWarning", code: "FORKMAP_CHANGED" },
-  );
 }
 
 function askInspector(type: Function): ClassOrigin {

@@ -56,6 +56,21 @@ export function wordsOf(type: Function): ReadonlySet<string> {
   return new Set(String(type).match(/[\p{ID_Continue}$]+/gu));
 }
 
+/**
+ * Whether the text surely uses this variable, and no parameter, local variable or property of the same name: for advice, which
+ * must not come without need. What stands in parentheses before a block or an arrow may be a parameter.
+ */
+export function surelyUses(type: Function, name: string): boolean {
+  const text = String(type);
+  const word = name.replaceAll("$", "\\$");
+  const declared = new RegExp(
+    `\\b(const|let|var|class|function)\\s+(${word}(?![\\w$])|[{[][^=;]*(?<![\\w$])${word}(?![\\w$])[^=;]*[}\\]]\\s*=)` +
+      `|\\([^()]*(?<![\\w$])${word}(?![\\w$])[^()]*\\)\\s*(\\{|=>)|(?<![\\w$])${word}\\s*=>`,
+  );
+  if (declared.test(text)) return false;
+  return new RegExp(`(?<![\\w$]|[^.]\\.)${word}(?![\\w$]|\\s*:)`).test(text);
+}
+
 /** A bundle may hold thousands. */
 const MAX_FUNCTIONS = 300;
 /** Of all values that one variable holds. */

@@ -27,8 +27,8 @@ export interface WorkerSource {
   readonly explicit: boolean;
   /** The option `serialization`. */
   readonly serialization: "json" | "advanced";
-  /** Whether results travel as JSON. */
-  readonly isJson: boolean;
+  /** Whether the keys of results are sorted: those of a `JsonWorker`. */
+  readonly sortsKeys: boolean;
   /** The function or block whose variables it uses; a bundler puts every module into one. */
   readonly maker?: string | undefined;
   /** Variables that can be compared, as text: one created by another call of the function may have other values. */

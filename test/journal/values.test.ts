@@ -142,11 +142,7 @@ describe.each(WAYS)("a journal, %j", (options) => {
     expect(ran()).toBe(look.length);
     const second = await open(NotesValue, { ...ADVANCED, dedupe: true }).mapProcesses(look);
     expect(ran()).toBe(0);
-    expect(second.map(inWords)).toEqual(
-      first.map((each) =>
-        inWords(options.pool === 0 && Buffer.isBuffer(each) ? new Uint8Array(each) : each),
-      ),
-    );
+    expect(second.map(inWords)).toEqual(first.map(inWords));
   });
 
   it("runs an item again whose result file is not what was written", async () => {
@@ -214,7 +210,7 @@ describe("the key of an item", () => {
     expect(new Set(keys).size).toBe(new Set(forms).size);
   });
 
-  it("of bytes depends neither on their memory nor on the serialization", () => {
+  it("of bytes depends neither on their memory nor on the serialization, but for a Buffer that stays one", () => {
     const [plain, ...others] = [
       Uint8Array.of(1, 2, 3),
       Buffer.from([1, 2, 3]),
@@ -222,9 +218,12 @@ describe("the key of an item", () => {
       new Uint8Array(new SharedArrayBuffer(3)).fill(1).map((_, i) => i + 1),
     ];
     const keys = ["json", "advanced"].flatMap((format: any) =>
-      [plain, ...others].map((bytes) => itemKey(bytes, format)),
+      [plain, ...others]
+        .filter((bytes) => format === "json" || !Buffer.isBuffer(bytes))
+        .map((bytes) => itemKey(bytes, format)),
     );
     expect(new Set(keys).size).toBe(1);
+    expect(itemKey(Buffer.from([1, 2, 3]), "advanced")).not.toBe(keys[0]);
     expect(itemKey(Uint8Array.of(1, 2, 3, 0))).not.toBe(keys[0]);
     expect(itemKey(Int8Array.of(1, 2, 3), "advanced")).not.toBe(keys[0]);
   });

@@ -7,9 +7,10 @@ import { readFileSync } from "node:fs";
 import path from "node:path";
 import { fileURLToPath } from "node:url";
 import { expectWorker } from "../../worker/capture.js";
-import { DEFINE_AT_TOP, originOf, variablesOf } from "../../worker/class-origin.js";
+import { originOf, variablesOf } from "../../worker/class-origin.js";
+import { workerName } from "../../worker/current-context.js";
 import { type Definition, definitionOf, usesThis } from "../../worker/function-worker.js";
-import type { ModuleState } from "../../worker/module-state.js";
+import { type ModuleState, surelyUses } from "../../worker/module-state.js";
 import type { Texts } from "../../worker/used-variables.js";
 import { isProgram, RERUN_ADVICE } from "../../worker/rerun.js";
 import type { WorkerSource } from "../../worker/worker-source.js";
@@ -17,6 +18,7 @@ import type { LoadedWorker } from "../items/runner-events.js";
 import { endProgramHere } from "./end-program.js";
 import { namedInScope } from "./in-scope.js";
 import { LoadFailure } from "./load-failure.js";
+import { neverLoaded, notFound, type Others } from "./near-misses.js";
 import { addFields, construct } from "./recreate-worker.js";
 
 export async function findWorker(source: WorkerSource): Promise<LoadedWorker> {
@@ -24,10 +26,18 @@ export async function findWorker(source: WorkerSource): Promise<LoadedWorker> {
   process.argv = argvForImport(argv, source);
   process.execArgv = [...source.execArgv];
   const worker = await importWorker(source);
+  if (isProgram(source.url, argv)) change = changeNamed(definitionOf(worker), source);
   process.argv = argv;
   expectWorker(undefined);
   addFields(worker, source);
   return worker;
+}
+
+let change: string | undefined;
+
+/** Returns the first variable in the text of the worker that has another value here than in the program, and both values. */
+export function noticedChange(): string | undefined {
+  return change;
 }
 
 /**
@@ -175,20 +185,6 @@ function matches(
 
 const CLASS = /^class\b/;
 
-/** Near misses during the search, for the error message. */
-interface Others {
-  /** The one that is meant, where the program called `new Parallel` with another worker. */
-  inScope?: Definition | undefined;
-  /** Whether several exports could be meant. */
-  isAmbiguous?: boolean;
-  /** Whether the program called `new Parallel` with another worker. */
-  isOffered?: boolean;
-  /** A variable that differs, with its value there and here. */
-  difference?: string | undefined;
-  /** The same at a `new Parallel` with another worker. */
-  change?: string | undefined;
-}
-
 /** Whether it closes over the same variable values as in the parent. */
 function hasVariables(
   definition: Definition,
@@ -208,6 +204,18 @@ function isNoTwin(definition: Definition, source: WorkerSource, others: Others):
   const here = { ...variables, ...inBlocks.variables };
   others.difference = differenceOf(source.inBlocks.variables, here);
   return others.difference === undefined;
+}
+
+function changeNamed(definition: Definition, source: WorkerSource): string | undefined {
+  const { moduleState, url } = source;
+  if (Object.keys(moduleState).length === 0) return undefined;
+  const here = variablesOf(definition, url).moduleState;
+  for (const [name, text] of Object.entries(moduleState)) {
+    if (text === null || here[name] === null || here[name] === text) continue;
+    if (!surelyUses(definition, name)) continue;
+    return `${workerName(source)} uses \`${name}\`, which is ${shortened(text)} in the program but ${shortened(here[name] ?? "missing")}`;
+  }
+  return undefined;
 }
 
 /** Whether all that it uses of its module is what it is in the parent, where the program has got further. */
@@ -239,43 +247,6 @@ function difference(name: string, there: string, here: string): string {
 
 function shortened(text: string): string {
   return text.length > 60 ? `${text.slice(0, 60)}...` : text;
-}
-
-function notFound(source: WorkerSource, others: Others): string {
-  const { name, url, maker, members } = source;
-  const { difference, isOffered, isAmbiguous } = others;
-  const kind = members === undefined ? "function" : "class";
-  if (isAmbiguous) {
-    return (
-      `${url} exports more than one ${kind} ${name === "" ? "without a name" : `with the name ${name}`}, and nothing by which another ` +
-      "process could tell them apart: give each a name of its own"
-    );
-  }
-  if (maker !== undefined) {
-    const seen = difference === undefined ? "" : ` (${difference})`;
-    return (
-      `${name || `The worker's ${kind}`} is defined inside ${maker} and uses its variables${seen}, which no other process has. ` +
-      `${DEFINE_AT_TOP}. If it is at the top level and a bundler wrapped it in that function, export it, or make its ` +
-      "Parallel at the top level too"
-    );
-  }
-  const what = name === "" ? `The worker's ${kind} has no name and` : `The ${kind} ${name}`;
-  return (
-    `${what} is not exported by ${url}, and loading that file does not reach \`new Parallel\` with it${isOffered ? " (calls of another Parallel never settle there)" : ""}. ` +
-    `Define the ${kind} at the top level of a module and export it, or name its module with the option \`module\`. ` +
-    "(`import.meta.main` and `require.main === module` are false there.)"
-  );
-}
-
-function neverLoaded({ url, argv, members }: WorkerSource, { change }: Others): string {
-  const state = change === undefined ? "" : ` There, ${change}.`;
-  const advice = isProgram(url, argv)
-    ? `${RERUN_ADVICE}.${state} With several workers in one file, define each by a name of its own above the first call`
-    : `Move the ${members === undefined ? "function" : "class"} to a module of its own and export it`;
-  return (
-    `${url} never finished loading: it awaits a promise that nothing is left to settle ` +
-    `(calls of another Parallel never settle here). ${advice}`
-  );
 }
 
 function isPlainObject(value: unknown): value is object {

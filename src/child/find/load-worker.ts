@@ -1,7 +1,7 @@
 /** Loads a worker in another process, calls `preload`, and describes in words why that failed. */
 import { recordError } from "../../wire/error-record.js";
 import type { LoadProblem } from "../../wire/protocol.js";
-import { resultFormatOf } from "../../worker/check-worker.js";
+import { sortsKeys } from "../../worker/check-worker.js";
 import { workerName } from "../../worker/current-context.js";
 import { isProgram, RERUN_ADVICE } from "../../worker/rerun.js";
 import type { WorkerSource } from "../../worker/worker-source.js";
@@ -19,7 +19,7 @@ export async function loadWorker(
   source: WorkerSource,
   onLoaded?: (worker: LoadedWorker) => Promise<void>,
 ): Promise<LoadedWorker> {
-  if (source.isJson) await prepareForJson();
+  if (source.sortsKeys) await prepareForJson();
   const worker = await findWorker(source);
   await onLoaded?.(worker);
   try {
@@ -31,7 +31,7 @@ export async function loadWorker(
     isPreloading = false;
   }
   // With the option `module`, the class may be another one than the parent's.
-  if (resultFormatOf(worker, source.serialization) === "json") await prepareForJson();
+  if (sortsKeys(worker, source.serialization)) await prepareForJson();
   return worker;
 }
 

@@ -16,6 +16,7 @@ import type { Order } from "../../wire/protocol.js";
 import { workerName } from "../../worker/current-context.js";
 import type { WorkerSource } from "../../worker/worker-source.js";
 import { definitionOf } from "../../worker/function-worker.js";
+import { noticedChange } from "../find/find-worker.js";
 import { loadWorker, problemOf, problemOfExit } from "../find/load-worker.js";
 import { readLines, send } from "../items/channel.js";
 import { endServer, guardRemovals, keepExitListeners } from "../items/exit-listeners.js";
@@ -144,7 +145,7 @@ async function boot(): Promise<void> {
       letYoungGenerationGrow();
       letHeapSpread(libc);
       libc.dieWithParent(0);
-      send({ hello: "ready" });
+      send({ hello: "ready", change: noticedChange() });
       makeLoop(verdict.inherited).serve(rest);
     });
   }

@@ -10,7 +10,7 @@ import { recordError, shortRecord } from "../../wire/error-record.js";
 import { isBrief } from "../../wire/items.js";
 import { jsonProblem } from "../../wire/json-value.js";
 import { type Payable, payableText } from "../../wire/payload.js";
-import { shortBytes } from "../../wire/short-bytes.js";
+import { payableBytes, shortBytes } from "../../wire/short-bytes.js";
 import type { Ending, LastWord } from "../../wire/protocol.js";
 import { cloneProblem, problemOfClone, serialize } from "../../wire/structured-clone.js";
 import { refused } from "../../wire/value-check.js";
@@ -20,10 +20,10 @@ import type { LedgerWriter } from "./ledger-writer.js";
 import type { OverflowWriter } from "./overflow.js";
 import type { Ending as ProcessEnding } from "./watch-exit.js";
 
-/** Imports a CommonJS package, which takes some 6 ms: loaded only in children of workers that return JSON. */
+/** Imports a CommonJS package, which takes some 6 ms: loaded only in children of workers whose results are sorted. */
 let stableJson: { readonly stableStringify: (value: unknown) => string } | undefined;
 
-/** Must be called before a `Notes` of a worker that returns JSON is used. */
+/** Must be called before a `Notes` of a worker with sorted results is used. */
 export async function prepareForJson(): Promise<void> {
   stableJson ??= await import("../../wire/stable-json.js");
 }
@@ -58,7 +58,7 @@ export class Notes {
     }
     if (isBytes(result)) {
       if (areGone(result)) return this.#mistyped(seq, `${describe(result)} ${GONE}`, now);
-      return this.#bytes(seq, { kind: "bytes", data: result }, now);
+      return this.#bytes(seq, payableBytes(result, this.#format), now);
     }
     if (this.#format === "json") return this.#json(seq, result, now);
     if (this.#format === "advanced") return this.#clone(seq, result, now);
@@ -94,7 +94,7 @@ export class Notes {
     let problem = jsonProblem(result);
     let json = "";
     try {
-      if (!problem) json = stableJson!.stableStringify(result);
+      if (!problem) json = (stableJson?.stableStringify ?? stringify)(result);
     } catch (error) {
       // Needs more stack than `jsonProblem`, and may overflow it.
       problem = problemOfThrown(error);

@@ -75,7 +75,7 @@ export class OverflowPoster implements OverflowWriter {
       this.#post({ about: seq, value: data });
     } else {
       // A copy, as the worker may go on using its bytes. The copy is transferred, not copied again.
-      const value = kind === "bytes" ? new Uint8Array(data) : data;
+      const value = kind === "advanced" ? data : new Uint8Array(data);
       this.#post({ about: seq, value }, value.buffer as ArrayBuffer);
     }
     return { kind, size: data.length };

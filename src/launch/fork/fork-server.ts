@@ -8,6 +8,7 @@ import { shortageInWords } from "../../system/shortage.js";
 import { Breach, excerpt } from "../../wire/breach.js";
 import { readFromForkServer } from "../../wire/check-message.js";
 import { encodeLine } from "../../wire/lines.js";
+import { warnOfChange } from "../change-warning.js";
 import type { ChildReport, FromForkServer, Order, StartRequest } from "../../wire/protocol.js";
 import type { WorkerSource } from "../../worker/worker-source.js";
 import { warnOfClose } from "../close-warning.js";
@@ -162,7 +163,7 @@ export class ForkServer {
   #receive(message: FromForkServer): void {
     if ("hello" in message) {
       if (!this.#settleReady) throw new Breach(`wrote ${excerpt(message)} a second time`);
-      if (message.hello === "ready") this.#begin();
+      if (message.hello === "ready") this.#begin(message.change);
       else if (message.hello === "unfit") this.#fail(new UnfitError(message.reason));
       else this.#fail(loadError(this.#source!.url, message.problem));
       return;
@@ -178,7 +179,8 @@ export class ForkServer {
     else child.onEnd(endOf(message));
   }
 
-  #begin(): void {
+  #begin(change: string | undefined): void {
+    warnOfChange(change);
     this.#settle((ready) => ready.resolve());
     for (const child of this.#children.values()) child.onForked();
   }

@@ -16,6 +16,7 @@ import type {
 } from "../../wire/protocol.js";
 import type { WorkerSource } from "../../worker/worker-source.js";
 import { Deadline } from "../deadline.js";
+import { warnOfChange } from "../change-warning.js";
 import type { Child, ChildEnd, ChildEvents, Launcher, Room, RoomOptions } from "../launcher.js";
 import { LedgerRoom } from "../ledger-room.js";
 import { OverflowFiles } from "../overflow.js";
@@ -200,6 +201,7 @@ class SpawnedChildHandle implements Child {
     } else if ("status" in message) {
       this.#events.onAnswer(message);
     } else if (message.hello === "ready") {
+      warnOfChange(message.change);
       this.#startDeadline.clear();
       this.#isReady = true;
       this.#events.onReady();

@@ -29,6 +29,7 @@ import { workerName } from "../../worker/current-context.js";
 import type { WorkerSource } from "../../worker/worker-source.js";
 import { Deadline } from "../deadline.js";
 import { entryFile } from "../entry-file.js";
+import { warnOfChange } from "../change-warning.js";
 import type { Child, ChildEnd, ChildEvents, Launcher, Room, RoomOptions } from "../launcher.js";
 import { type Overflow, OverflowFiles } from "../overflow.js";
 import { inheritable, loadError, startupTimeoutError } from "../warm-node.js";
@@ -202,6 +203,7 @@ export class ThreadHandle implements Child {
     } else if (this.#isReady) {
       // The thread has reported this already.
     } else if (message.hello === "ready") {
+      warnOfChange(message.change);
       this.#startDeadline.clear();
       this.#isReady = true;
       this.#events.onReady();
