@@ -66,6 +66,12 @@ describe.each(cases)("$what in $name", ({ kind, options, given, named }) => {
     expect(await map(make(), [])).toEqual([]);
   });
 
+  it("keeps the order of keys, if it is no JsonWorker, whose equal results are equal texts", async () => {
+    const [result] = await map(make(), [{ gives: { b: 1, a: 2 } }]);
+    const isSorted = named === "Work" && !isInline;
+    expect(Object.keys(result as object)).toEqual(isSorted ? ["a", "b"] : ["b", "a"]);
+  });
+
   it("runs in other processes, except in threads and with `pool: 0`", async () => {
     const pids = await map(make(), [{ gives: "pid" }, { gives: "pid" }]);
     expect(pids.every((pid) => pid === process.pid)).toBe(isThread || isInline);
