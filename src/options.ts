@@ -84,7 +84,7 @@ export interface CallOptions<Item = unknown, Result = unknown> {
   /** Bytes of memory that must be free before a child is started. @defaultValue none */
   readonly minFreeMemory?: number;
   /**
-   * Runs equal items (same JSON, in any order of keys) once; all of them get the same result, or the same error.
+   * Runs equal items (the same bytes, or the same value in any order of keys) once; all of them get the same result, or the same error.
    * `onStart` is called for the first of them, `onFinish` for each. @defaultValue false
    */
   readonly dedupe?: boolean;

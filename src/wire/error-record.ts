@@ -54,8 +54,14 @@ export function recordError(thrown: unknown, depth = 0): ErrorRecord {
       if (thrown === null) return { value: null };
       return isError(thrown as object)
         ? { error: recordParts(thrown as Error, depth) }
-        : { value: safely(() => toJson(thrown, 0, new Set())) ?? "(what cannot be read)" };
+        : { value: readable(thrown as object) };
   }
+}
+
+/** Returns what JSON can carry of a thrown value that is no error. A revoked Proxy cannot even be looked at. */
+function readable(thrown: object): Json {
+  const json = safely(() => toJson(thrown, 0, new Set()));
+  return json === undefined ? "(a thrown value that cannot be read)" : json;
 }
 
 function isError(value: object): value is Error {

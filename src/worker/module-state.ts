@@ -31,7 +31,7 @@ export function moduleStateOf(
       if (imported.has(name) && !isData(value)) continue;
       const functions: Function[] = [];
       const text = new Fingerprint(functions).of(value);
-      texts[name] = text ?? null;
+      texts[name] = text === undefined ? null : brief(text);
       for (const each of functions) {
         if (followed.has(each)) continue;
         if (followed.size >= MAX_FUNCTIONS) texts[name] = null;
@@ -42,6 +42,15 @@ export function moduleStateOf(
   }
   return texts;
 }
+
+/** Every spawned child is sent the texts: of a long one only its beginning, for messages, and its hash. */
+function brief(text: string): string {
+  if (text.length <= LONGEST_TEXT) return text;
+  const { hash } = process.getBuiltinModule("node:crypto");
+  return `${text.slice(0, LONGEST_TEXT)}... ${hash("sha256", text, "base64url")}`;
+}
+
+const LONGEST_TEXT = 200;
 
 /** Returns `undefined` for one that is not initialised yet, as Node 20 does: reading it throws in Node 26. */
 export function valueIn(variables: Readonly<Record<string, unknown>>, name: string): unknown {

@@ -97,9 +97,12 @@ function importWorker(source: WorkerSource): Promise<LoadedWorker> {
       const isOffered = offered && isIt(offered);
       if (!isOffered) {
         others.isOffered = true;
-        others.inScope ??= namedInScope(source.name, source.url).find(
-          (each) => isIt(each) && isUnchanged(each, source, others),
-        );
+        // An instance of a class may still be offered, so it is looked for only where the program gets no further.
+        if (!worker || source.members === undefined) {
+          others.inScope ??= namedInScope(source.name, source.url).find(
+            (each) => isIt(each) && isUnchanged(each, source, others),
+          );
+        }
         // A function is the same wherever it is found. A worker may come that holds more than its class: it is waited for.
         if (!others.inScope || source.members !== undefined) return;
       }
@@ -207,15 +210,16 @@ function isNoTwin(definition: Definition, source: WorkerSource, others: Others):
 }
 
 function changeNamed(definition: Definition, source: WorkerSource): string | undefined {
-  const { moduleState, url } = source;
-  if (Object.keys(moduleState).length === 0) return undefined;
-  const here = variablesOf(definition, url).moduleState;
-  for (const [name, text] of Object.entries(moduleState)) {
-    if (text === null || here[name] === null || here[name] === text) continue;
-    if (!surelyUses(definition, name)) continue;
-    return `${workerName(source)} uses \`${name}\`, which is ${shortened(text)} in the program but ${shortened(here[name] ?? "missing")}`;
-  }
-  return undefined;
+  const named = Object.entries(source.moduleState).filter(
+    ([name, text]) => text !== null && surelyUses(definition, name),
+  );
+  // The first question to the inspector takes 5 ms (Node 20), and each spawned child would ask.
+  if (named.length === 0) return undefined;
+  const here = variablesOf(definition, source.url).moduleState;
+  const [name, text] =
+    named.find(([each, there]) => here[each] !== null && here[each] !== there) ?? [];
+  if (name === undefined) return undefined;
+  return `${workerName(source)} uses \`${name}\`, which is ${shortened(text!)} in the program but ${shortened(here[name] ?? "missing")}`;
 }
 
 /** Whether all that it uses of its module is what it is in the parent, where the program has got further. */
