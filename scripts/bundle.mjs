@@ -11,6 +11,7 @@ import { rollup } from "rollup";
 const DIST = fileURLToPath(new URL("../dist", import.meta.url));
 const ENTRIES = [
   "index",
+  "container/index",
   "child/fork-server",
   "child/spawned-child",
   "child/thread-child",
@@ -23,13 +24,16 @@ const ENTRIES = [
 const GROUPS = {
   // Apart, as node:crypto and node:net take 3 and 2 ms to load.
   names: /^(system\/owner|wire\/(output-mark|socket-path)|child\/items\/output-marks)$/,
-  base: /^(errors|options|system\/.*|worker\/.*|wire\/(stack-frames|protocol|items|json-value|short-bytes|structured-clone|task|value-check|value-problem))$/,
+  base: /^(errors|options|option-rules|system\/(?!koffi).*|worker\/.*|wire\/(stack-frames|protocol|items|json-value|short-bytes|structured-clone|task|value-check|value-problem))$/,
   parallel:
-    /^(parallel|check-options|call\/(?!known-tasks).*|observe\/(diagnostics|stats|histogram)|launch\/(choices|outside)|pool\/batching)$/,
+    /^(parallel|check-options|call\/(?!known-tasks).*|observe\/(diagnostics|stats|histogram)|launch\/(choices|outside|loop-hold)|pool\/batching)$/,
   wire: /^wire\/(error-record|payload|lines|ledger|child-files|result-buffers)$/,
-  heap: /^child\/(koffi|libc|fork\/(pack-heap|collect-garbage|young-generation))$/,
+  heap: /^(system\/koffi|child\/(libc|fork\/(pack-heap|collect-garbage|young-generation)))$/,
   forks: /^child\/fork\/(?!fork-server-boot)/,
   child: /^child\/(items|find)\//,
+  service: /^child\/service\/(?!threaded)/,
+  // A child loads it with the module of its service.
+  container: /^container\/(?!index)/,
   // Apart, so that the fork server is started before the pool is loaded.
   pool: /^(pool\/(?!inline-pool).*|launch\/(fork\/(fork-room|fifo-pipes)|(ledger|scratch)-room|item-files|output-pipes)|wire\/(scratch|ledger-reader))$/,
   launch: /^(launch\/(?!spawn\/|thread\/|program\/|socket-pipes).*|wire\/(?!stable-json).*)$/,
@@ -72,7 +76,7 @@ function groupOf(module) {
  */
 function withoutFacades(code) {
   return code.replaceAll(/^import (.+) from '(node:[\w/]+)';$/gm, (_, what, id) => {
-    const [, whole, named] = /^(?:\* as )?(\w+)?(?:, )?(?:\{ (.+) \})?$/.exec(what);
+    const [, whole, named] = /^(?:\* as )?([\w$]+)?(?:, )?(?:\{ (.+) \})?$/.exec(what);
     const get = `process.getBuiltinModule("${id}")`;
     return [
       ...(whole ? [`const ${whole} = ${get};`] : []),

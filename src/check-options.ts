@@ -1,71 +1,37 @@
-/** Checks options: a rule for each value, with the words for "expected", and the `TypeError`s that quote them. */
+/** Checks the options of `Parallel` and of its calls. */
 import { constants } from "node:os";
+import {
+  bytes,
+  check,
+  checkOption,
+  either,
+  LAUNCH_RULES,
+  LIMIT_RULES,
+  milliseconds,
+  oneOf,
+  path,
+  type Rule,
+  type Rules,
+  RETRY_DELAY_RULES,
+  typed,
+  wholeNumber,
+} from "./option-rules.js";
 import {
   type CallOptions,
   type Halt,
-  type Limits,
   type ParallelOptions,
-  type RetryDelay,
   type RunOptions,
   type StreamOptions,
   withoutUndefined,
 } from "./options.js";
 import { MAX_BATCH } from "./pool/batching.js";
-import { describe } from "./system/describe.js";
-import { MAX_CONCURRENCY, MAX_DELAY_MS, MAX_FIBERS } from "./wire/protocol.js";
-
-interface Rule {
-  readonly expected: string;
-  accepts(value: unknown): boolean;
-}
-
-const wholeNumber = (min: number, max: number, unit = ""): Rule => ({
-  expected: `a whole number from ${min} to ${max}${unit}`,
-  accepts: (value) =>
-    Number.isInteger(value) && (value as number) >= min && (value as number) <= max,
-});
-const milliseconds = (min: number): Rule => ({
-  expected: `a number of ms from ${min} to ${MAX_DELAY_MS}`,
-  accepts: (value) => typeof value === "number" && value >= min && value <= MAX_DELAY_MS,
-});
-const typed = (type: string, expected = `a ${type}`): Rule => ({
-  expected,
-  accepts: (value) => typeof value === type,
-});
-const oneOf = (...choices: readonly string[]): Rule => ({
-  expected: choices.map((choice) => `"${choice}"`).join(" or "),
-  accepts: (value) => choices.includes(value as string),
-});
-const either = (first: string, isFirst: (value: unknown) => boolean, second: Rule): Rule => ({
-  expected: `${first} or ${second.expected}`,
-  accepts: (value) => isFirst(value) || second.accepts(value),
-});
-const bytes = wholeNumber(1, Number.MAX_SAFE_INTEGER, " bytes");
-const path: Rule = {
-  expected: "a path that is not empty",
-  accepts: (value) => typeof value === "string" && value !== "" && !value.includes("\0"),
-};
+import { MAX_CONCURRENCY, MAX_FIBERS } from "./wire/protocol.js";
 
 const POOL_RULE: Rule = either(
   "true",
   (value) => typeof value === "boolean",
   wholeNumber(0, MAX_CONCURRENCY),
 );
-
-const LIMIT_RULES: Record<keyof Limits, Rule> = {
-  memory: bytes,
-  cpuSeconds: wholeNumber(1, 2 ** 31, " seconds"),
-  openFiles: wholeNumber(1, 2 ** 31),
-};
-
-const RETRY_DELAY_RULES: Record<keyof RetryDelay, Rule> = {
-  min: milliseconds(0),
-  max: milliseconds(0),
-  factor: {
-    expected: "a number of at least 1",
-    accepts: (value) => typeof value === "number" && value >= 1 && value < Infinity,
-  },
-};
 
 const HALT_RULES: Record<keyof Halt, Rule> = {
   failures: wholeNumber(1, Number.MAX_SAFE_INTEGER),
@@ -75,7 +41,7 @@ const HALT_RULES: Record<keyof Halt, Rule> = {
   },
 };
 
-const CALL_RULES: Record<keyof CallOptions, Rule | Record<string, Rule>> = {
+const CALL_RULES: Record<keyof CallOptions, Rule | Rules> = {
   concurrency: wholeNumber(1, MAX_CONCURRENCY),
   fibers: wholeNumber(1, MAX_FIBERS),
   batch: either('"auto"', (value) => value === "auto", wholeNumber(1, MAX_BATCH)),
@@ -106,7 +72,7 @@ const CALL_RULES: Record<keyof CallOptions, Rule | Record<string, Rule>> = {
   tag: typed("function"),
 };
 
-const STREAM_RULES: Record<keyof StreamOptions, Rule | Record<string, Rule>> = {
+const STREAM_RULES: Record<keyof StreamOptions, Rule | Rules> = {
   ...CALL_RULES,
   ordered: typed("boolean"),
   backpressure: wholeNumber(1, Number.MAX_SAFE_INTEGER),
@@ -115,7 +81,7 @@ const STREAM_RULES: Record<keyof StreamOptions, Rule | Record<string, Rule>> = {
 const { timeout, retries, signal } = CALL_RULES as Record<keyof RunOptions, Rule>;
 export const RUN_RULES: Record<keyof RunOptions, Rule> = { timeout, retries, signal };
 
-const CONSTRUCTOR_RULES: Record<string, Rule | Record<string, Rule>> = {
+const CONSTRUCTOR_RULES: Record<string, Rule | Rules> = {
   ...CALL_RULES,
   pool: POOL_RULE,
   threads: wholeNumber(1, MAX_CONCURRENCY),
@@ -124,24 +90,7 @@ const CONSTRUCTOR_RULES: Record<string, Rule | Record<string, Rule>> = {
   output: oneOf("inherit", "tag", "collect"),
   serialization: oneOf("json", "advanced"),
   startMethod: oneOf("fork", "spawn"),
-  module: {
-    expected: "a URL or a path",
-    accepts: (value: unknown) => value instanceof URL || path.accepts(value),
-  },
-  execArgv: {
-    expected: "an array of strings",
-    accepts: (value: unknown) =>
-      Array.isArray(value) && value.every((each) => typeof each === "string"),
-  },
-  env: {
-    expected: "an object of strings",
-    accepts: (value: unknown) =>
-      typeof value === "object" &&
-      value !== null &&
-      !Array.isArray(value) &&
-      Object.values(value).every((each) => each === undefined || typeof each === "string"),
-  },
-  cwd: path,
+  ...LAUNCH_RULES,
   startupTimeout: milliseconds(1),
   closeTimeout: milliseconds(0),
   maxQueue: wholeNumber(1, Number.MAX_SAFE_INTEGER),
@@ -254,11 +203,6 @@ export function checkConcurrency(count: unknown): number {
   return count as number;
 }
 
-function checkOption(name: string, value: unknown, rule: Rule): void {
-  if (rule.accepts(value)) return;
-  throw new TypeError(`Expected \`${name}\` to be ${rule.expected}, got ${describe(value)}`);
-}
-
 function ofCall(name: string): string {
   if (name in CONSTRUCTOR_RULES) {
     return `The option \`${name}\` is one of \`new Parallel(worker, { ${name} })\`, not of a call`;
@@ -266,35 +210,4 @@ function ofCall(name: string): string {
   return name in STREAM_RULES
     ? `The option \`${name}\` is one of \`stream\``
     : `Unknown option \`${name}\` of a call`;
-}
-
-function check(
-  options: unknown,
-  rules: Record<string, Rule | Record<string, Rule>>,
-  prefix: string,
-  unknownOption: (name: string) => string,
-): void {
-  if (typeof options !== "object" || options === null || Array.isArray(options)) {
-    const name = prefix === "" ? "options" : prefix.slice(0, -1);
-    throw new TypeError(`Expected \`${name}\` to be an object, got ${describe(options)}`);
-  }
-  for (const [name, value] of Object.entries(options)) {
-    const rule = Object.hasOwn(rules, name) ? rules[name] : undefined;
-    if (rule === undefined) {
-      throw new TypeError(
-        `${unknownOption(prefix + name)}. There are: ${Object.keys(rules).join(", ")}`,
-      );
-    }
-    // Code that passes on its own options produces `{ timeout: undefined }`.
-    if (value === undefined) continue;
-    if (isRule(rule)) {
-      checkOption(prefix + name, value, rule);
-      continue;
-    }
-    check(value, rule, `${prefix}${name}.`, (inner) => `Unknown option \`${inner}\``);
-  }
-}
-
-function isRule(rule: Rule | Record<string, Rule>): rule is Rule {
-  return typeof rule.accepts === "function";
 }

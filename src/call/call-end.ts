@@ -3,7 +3,7 @@
  * an error, because it is aborted, or because nothing more of it is wanted.
  */
 import type { ResolvedOptions } from "../options.js";
-import type { LoopHold } from "./loop-hold.js";
+import type { LoopHold } from "../launch/loop-hold.js";
 
 export interface CallEndEvents {
   /** No new item may start. Called again for each further reason. */

@@ -21,7 +21,7 @@ import type { AnyWorker } from "../worker/worker.js";
 import { CallRecorder } from "./call-recorder.js";
 import type { CallSite } from "./call-site.js";
 import { CallerContext } from "./caller-context.js";
-import { holdingLoop } from "./loop-hold.js";
+import { holdingLoop } from "../launch/loop-hold.js";
 import { Pools } from "./pools.js";
 import { RunQueue } from "./run-queue.js";
 import type { RunItemOptions } from "./run-task.js";

@@ -1,6 +1,6 @@
 /** The tasks of a call that are neither done nor given up: counts them, and keeps the program alive while there are any. */
 import type { CallRecorder } from "./call-recorder.js";
-import { LoopHold } from "./loop-hold.js";
+import { LoopHold } from "../launch/loop-hold.js";
 
 export class OpenTasks {
   /** Keeps the program from ending in the middle of the call. */

@@ -3,7 +3,7 @@
  * while the number of unread results is below the window; a reader that leaves the loop ends the call.
  */
 
-import { holdingLoop, LoopHold } from "./loop-hold.js";
+import { holdingLoop, LoopHold } from "../launch/loop-hold.js";
 
 /** The call, as its reader sees it. */
 export interface StreamedCall {

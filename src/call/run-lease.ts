@@ -4,7 +4,7 @@ import { setImmediate } from "../system/timers.js";
 import type { EncodedItem } from "../wire/payload.js";
 import { AbortGate } from "./abort-gate.js";
 import type { Call } from "./call.js";
-import { holdingLoop } from "./loop-hold.js";
+import { holdingLoop } from "../launch/loop-hold.js";
 import { PoolLease } from "./pool-lease.js";
 
 export interface RunLeaseEvents {

@@ -12,8 +12,8 @@ import { clearTimeout, setImmediate, setTimeout } from "../system/timers.js";
 import { checkItem } from "../wire/items.js";
 import { type Failure, justRun, type Run, type Runs } from "../wire/task.js";
 import { CallerContext } from "./caller-context.js";
-import { LoopHold } from "./loop-hold.js";
-import { retryPause } from "./retry-pause.js";
+import { LoopHold } from "../launch/loop-hold.js";
+import { backoffAfter } from "../system/backoff.js";
 import { RunBacklog } from "./run-backlog.js";
 import { RunLease } from "./run-lease.js";
 import type { RunPlan } from "./run-plan.js";
@@ -172,7 +172,7 @@ export class RunQueue implements TaskOwner {
     // Of a child that could not be started: why no child can.
     if (this.#doom) return this.#fail(task, this.#doom);
     if (!isRetriable || task.attempt > task.options.retries) return this.#fail(task, error);
-    const ms = retryPause(this.options.retryDelay, task.attempt);
+    const ms = backoffAfter(task.attempt, this.options.retryDelay);
     this.#pause(task, ms, () => (task.attempt += 1));
   }
 

@@ -5,7 +5,7 @@
 import type { ResolvedOptions } from "../options.js";
 import { clearTimeout, setTimeout } from "../system/timers.js";
 import { type Batch, type Task, tasksOf } from "../wire/task.js";
-import { retryPause } from "./retry-pause.js";
+import { backoffAfter } from "../system/backoff.js";
 
 export class WaitingTasks {
   readonly #retryDelay: ResolvedOptions["retryDelay"];
@@ -35,7 +35,7 @@ export class WaitingTasks {
 
   /** Starts the next attempt after the pause of a retry. */
   retry(task: Task): void {
-    this.#pause(task, retryPause(this.#retryDelay, task.attempt), () => (task.attempt += 1));
+    this.#pause(task, backoffAfter(task.attempt, this.#retryDelay), () => (task.attempt += 1));
   }
 
   /** Repeats the same attempt after `ms`. */

@@ -2,7 +2,7 @@
  * The C functions that Node does not offer, bound through koffi. Constants are those of Linux on x64 and arm64
  * (include/uapi in the kernel's source). Only the fork server and child processes load this.
  */
-import { loadKoffi } from "./koffi.js";
+import { loadKoffi } from "../system/koffi.js";
 
 /** Addresses from `start` up to, not including, `end`. */
 export interface Range {
@@ -25,6 +25,8 @@ export interface Libc {
   /** Returns a file descriptor that becomes readable when the process ends; -1 on failure. */
   openPidfd(pid: number): number;
   close(fd: number): void;
+  /** Returns a descriptor of its own, closed on exec, for the same open file; -1 on failure. */
+  dup(fd: number): number;
   /** -1 on failure. */
   dup2(from: number, to: number): number;
   /** As dup2, with O_CLOEXEC or 0 as `flags`. -1 on failure. */
@@ -105,6 +107,9 @@ const MADV_DOFORK = 11;
 export const MADV_HUGEPAGE = 14;
 export const MADV_COLLAPSE = 25;
 const SYS_PIDFD_OPEN = 434;
+const F_DUPFD_CLOEXEC = 1030;
+/** After stdin, stdout and stderr, which may be closed. */
+const FIRST_OWN_FD = 3;
 const M_TRIM_THRESHOLD = -1;
 const M_MMAP_THRESHOLD = -3;
 /** The most that glibc accepts, and twice that, the ratio to which glibc adapts by itself. */
@@ -171,6 +176,7 @@ function bind(): Libc {
   const dlsym = lib.func("void *dlsym(uintptr_t library, const char *name)");
   const memcpy = lib.func("void *memcpy(uintptr_t to, uintptr_t from, size_t length)");
   const pidfdOpen = lib.func("syscall", "long", ["long", "int", "unsigned int"]);
+  const fcntl = lib.func("int fcntl(int fd, int command, int argument)");
   const uvDefaultLoop = lib.func("void *uv_default_loop()");
   const uvLoopFork = lib.func("int uv_loop_fork(void *loop)");
   const uvLibraryShutdown = lib.func("void uv_library_shutdown()");
@@ -207,6 +213,7 @@ function bind(): Libc {
     dieWithParent: (signal) => void prctl(PR_SET_PDEATHSIG, signal),
     openPidfd: (pid) => Number(pidfdOpen(SYS_PIDFD_OPEN, pid, 0)),
     close: lib.func("int close(int fd)"),
+    dup: (fd) => fcntl(fd, F_DUPFD_CLOEXEC, FIRST_OWN_FD) as number,
     dup2: lib.func("int dup2(int from, int to)") as Libc["dup2"],
     dup3: lib.func("int dup3(int from, int to, int flags)") as Libc["dup3"],
     seek: lib.func("int64_t lseek(int fd, int64_t offset, int whence)") as Libc["seek"],

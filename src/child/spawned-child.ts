@@ -18,30 +18,40 @@ import { type LedgerMemory, LedgerWriter } from "./items/ledger-writer.js";
 import type { Notes } from "./items/notes.js";
 import type { OutputMarks } from "./items/output-marks.js";
 import { OverflowFileWriter } from "./items/overflow.js";
-import { eventsAlone, eventsThrough, hostThreads, titleOf } from "./items/process-child.js";
+import {
+  eventsAlone,
+  eventsThrough,
+  hostThreads,
+  linkThrough,
+  titleOf,
+} from "./items/process-child.js";
 import type { LoadedWorker, RunnerEvents } from "./items/runner-events.js";
 import { Runner } from "./items/runner.js";
 import { takeOverStdio } from "./items/stdio.js";
 import { atEnd, watchExit } from "./items/watch-exit.js";
 import type { Libc } from "./libc.js";
+import type { ServiceRunner } from "./service/run-service.js";
 
 const [{ worker: source, kind }, { id, start }] = readAll();
 const name = workerName(source);
 let notes: Notes | undefined;
 let isDone = false;
 let isHosting = false;
+let service: ServiceRunner | undefined;
 
 process.title = titleOf(name, start);
 takeOverStdio(start.mark === undefined ? "pipes" : "all");
 watchExit();
 atEnd((ending, code) => {
   if (isHosting) return;
+  if (service) return service.cutShort(ending);
   if (!notes) send({ hello: "failed", problem: problemOfExit(ending, code, source) });
   else if (!isDone) notes.cutShort(ending);
   if (start.payload) sendUsage();
 });
 
 if (start.isHost) await orFail(host);
+else if (start.service) await beInstance();
 else if (start.payload) await runOne(start.payload);
 else await serve();
 
@@ -71,6 +81,22 @@ async function host(): Promise<void> {
   isHosting = true;
   await hostThreads(channel, source, frame, () => process.exit());
   channel.say({ hello: "ready", change: noticedChange() });
+}
+
+async function beInstance(): Promise<void> {
+  const [openChannel, { ServiceRunner }, { SocketDuplicator }] = await Promise.all([
+    channelOpener(),
+    import("./service/run-service.js"),
+    import("./service/duplicate-socket.js"),
+  ]);
+  const { duplicate } = await new SocketDuplicator(false).load();
+  const worker = await orFail(() => loadWorker(source));
+  const channel = openChannel();
+  const link = linkThrough(channel, duplicate, (code) => process.exit(code));
+  service = new ServiceRunner(worker, source, kind, start, link);
+  channel.serve(service);
+  channel.say({ hello: "ready", change: noticedChange() });
+  await service.run();
 }
 
 async function channelOpener(): Promise<() => ItemChannel> {

@@ -17,49 +17,72 @@ import type { LoadedWorker } from "./items/runner-events.js";
 import { Runner } from "./items/runner.js";
 import { takeOverThreadStdio } from "./items/stdio.js";
 import { atEnd, watchExit } from "./items/watch-exit.js";
+import type { ServiceRunner } from "./service/run-service.js";
 
 const { source, request, memory, heeds } = workerData as ThreadData;
 const { id, start } = request;
 const port = parentPort as MessagePort;
 let runner: Runner | undefined;
+let service: ServiceRunner | undefined;
 let isDone = false;
 
 // In a child process, output must not pass through the main thread: the process ends by `_exit`, which would lose it.
 if (!memory) takeOverThreadStdio();
 watchExit();
 atEnd((ending, code) => {
+  if (service) return service.cutShort(ending);
   if (!runner) say({ hello: "failed", problem: problemOfExit(ending, code, source) });
   else if (!isDone) runner.notes.cutShort(ending);
 });
 
-const place = memory ? { buffer: memory.ledger, offset: 0 } : await ledgerInFile(start);
-const worker = await load();
-const ledger = new LedgerWriter(place, start.shape);
-runner = new Runner(
-  worker,
-  start,
-  {
-    kind: "thread",
-    name: workerName(source),
-    context: source.context,
-    serialization: source.serialization,
-    heldMemory,
-  },
-  ledger,
-  memory ? new OverflowPoster(memory.mail) : new OverflowFileWriter(start, ledger),
-  {
+if (start.service) await beInstance();
+else await serveItems();
+
+async function beInstance(): Promise<void> {
+  const [{ ServiceRunner }, { SocketDuplicator }] = await Promise.all([
+    import("./service/run-service.js"),
+    import("./service/duplicate-socket.js"),
+  ]);
+  const { duplicate } = await new SocketDuplicator(true).load();
+  service = new ServiceRunner(await load(), source, "thread", start, {
     say,
-    busy,
-    onInterrupt: () => void Atomics.store(heeds, 0, 1),
-    ...(start.payload ? { reportRejections: reportRejectionsSoon } : {}),
-    done,
-  },
-);
-port.on("message", (message: ThreadMail) => follow(message));
-say({ hello: "ready", change: noticedChange() });
-if (start.payload) {
-  busy(true);
-  runner.run(id, start.payload);
+    onInterrupt,
+    duplicate,
+    leave: (code) => process.exit(code),
+  });
+  port.on("message", ({ line }: ThreadMail) => {
+    const message = parse(line) as ToThread;
+    if ("do" in message && message.do === "stop") service!.follow(message);
+  });
+  say({ hello: "ready", change: noticedChange() });
+  await service.run();
+}
+
+async function serveItems(): Promise<void> {
+  const place = memory ? { buffer: memory.ledger, offset: 0 } : await ledgerInFile(start);
+  const worker = await load();
+  const ledger = new LedgerWriter(place, start.shape);
+  const { context, serialization } = source;
+  runner = new Runner(
+    worker,
+    start,
+    { kind: "thread", name: workerName(source), context, serialization, heldMemory },
+    ledger,
+    memory ? new OverflowPoster(memory.mail) : new OverflowFileWriter(start, ledger),
+    {
+      say,
+      busy,
+      onInterrupt,
+      ...(start.payload ? { reportRejections: reportRejectionsSoon } : {}),
+      done,
+    },
+  );
+  port.on("message", (message: ThreadMail) => follow(message));
+  say({ hello: "ready", change: noticedChange() });
+  if (start.payload) {
+    busy(true);
+    runner.run(id, start.payload);
+  }
 }
 
 async function load(): Promise<LoadedWorker> {
@@ -77,13 +100,18 @@ function follow({ line, encoded }: ThreadMail): void {
     runner!.run(message.id, encoded ? { ...message.payload, encoded } : message.payload);
   } else if (message.do === "interrupt") {
     runner!.interrupt();
-  } else {
+  } else if (message.do === "end") {
     runner!.end();
   }
 }
 
 function say(message: FromThread): void {
   port.postMessage(message);
+}
+
+/** From now on the thread is asked to end, and not terminated at once. */
+function onInterrupt(): void {
+  Atomics.store(heeds, 0, 1);
 }
 
 /** While an item runs, the port does not keep the event loop alive; item-channel.ts says why. */

@@ -3,7 +3,7 @@
  * command line and prints; the checks are in conform/.
  */
 import { parseArgs, styleText } from "node:util";
-import { holdingLoop } from "../call/loop-hold.js";
+import { holdingLoop } from "../launch/loop-hold.js";
 import { excerpt } from "../wire/breach.js";
 import { MAX_DELAY_MS } from "../wire/protocol.js";
 import { type CliCommand, hasColours, UsageError } from "./cli-command.js";

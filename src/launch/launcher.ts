@@ -6,6 +6,7 @@
 import type { Usage } from "../errors.js";
 import type { ItemStore } from "../wire/items.js";
 import type { Ledger } from "../wire/ledger.js";
+import type { ToInstance } from "../wire/notification.js";
 import type { LedgerShape, StartRequest, ToChild, ToHost } from "../wire/protocol.js";
 import type { Kind } from "../worker/worker.js";
 import type { OnOutput, OutputPipes } from "./output-pipes.js";
@@ -74,7 +75,7 @@ export interface Child {
   readonly pid: number | undefined;
   /** The output of a child whose `Start` has a `mark`, if the start method can read it. */
   readonly output?: OutputPipes | undefined;
-  send(message: ToChild | ToHost): void;
+  send(message: ToChild | ToHost | ToInstance): void;
   kill(signal: NodeJS.Signals): void;
 }
 
@@ -87,6 +88,8 @@ export interface ChildEvents {
   onAnswer(answer: unknown): void;
   /** The child violated the protocol; `reason` continues a sentence that begins with "its child". */
   onBreach(reason: string): void;
+  /** The child has closed its channel, as it also does when it ends. Only an instance of a service is told of. */
+  onClosed?(): void;
   /** The child printed; called only when `Child` has an `output`. All output is passed on before `onEnd`. */
   readonly onOutput?: OnOutput;
   onEnd(end: ChildEnd): void;

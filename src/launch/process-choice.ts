@@ -30,7 +30,12 @@ type LaunchOptions = Pick<
   | "threads"
   | "output"
   | "serialization"
->;
+> & {
+  /** Whether the children are instances of a service. */
+  readonly isService?: boolean;
+  /** Descriptors of listening sockets that all children inherit. */
+  readonly sockets?: readonly number[];
+};
 
 export class ProcessChoice implements LaunchChoice {
   readonly #worker: object;
@@ -70,11 +75,12 @@ export class ProcessChoice implements LaunchChoice {
 
   async #choose(): Promise<Launcher> {
     entryFile("spawned-child");
-    const { startMethod, module, serialization } = this.#options;
+    const { startMethod, module, serialization, isService } = this.#options;
     assertRuns("process", module);
     assertAllowed("child", "starting processes");
     const settings = this.#settings();
-    const locate = () => locateWorker(this.#worker, module, settings.execArgv, serialization);
+    const locate = () =>
+      locateWorker(this.#worker, module, settings.execArgv, serialization, isService);
     // Launchers are imported when needed: the fork server and spawned children, which import this package with the
     // worker's module, do not use them.
     const { startLibuvThreads } = await import("./libuv-threads.js");
@@ -151,7 +157,8 @@ export class ProcessChoice implements LaunchChoice {
   }
 
   #settings(): ChildSettings {
-    const { execArgv, env, cwd, startupTimeout, closeTimeout, output = "inherit" } = this.#options;
+    const { execArgv, env, cwd, startupTimeout, closeTimeout } = this.#options;
+    const { output = "inherit", sockets = [] } = this.#options;
     return {
       execArgv: execArgv ?? process.execArgv,
       env: { ...(env ?? process.env) },
@@ -159,6 +166,7 @@ export class ProcessChoice implements LaunchChoice {
       startupTimeout: startupTimeout ?? DEFAULT_STARTUP_TIMEOUT_MS,
       closeTimeout: closeTimeout ?? DEFAULT_CLOSE_TIMEOUT_MS,
       readsOutput: output !== "inherit",
+      sockets,
     };
   }
 }

@@ -24,6 +24,8 @@ export interface ChildSettings {
   readonly closeTimeout: number;
   /** Whether this process reads what children print. */
   readonly readsOutput: boolean;
+  /** Descriptors of listening sockets that children inherit, in this order, right after the channel. */
+  readonly sockets?: readonly number[];
 }
 
 export interface NodeProcess {
@@ -51,7 +53,7 @@ export function startNode(
   let child: ChildProcess;
   try {
     child = spawn(process.execPath, [...own, ...flags, ...quiet, entryFile(entry)], {
-      stdio: ["ignore", stdio, stdio, "pipe"],
+      stdio: ["ignore", stdio, stdio, "pipe", ...(settings.sockets ?? [])],
       detached: true,
       env: { ...settings.env, [ENTRY_MARK]: entry, NODE_TEST_CONTEXT: undefined },
       ...(settings.cwd === undefined ? {} : { cwd: settings.cwd }),

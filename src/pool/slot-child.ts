@@ -17,7 +17,7 @@ import type { Ledger } from "../wire/ledger.js";
 import type { Answer, Payload, Start } from "../wire/protocol.js";
 import type { Batch, Task } from "../wire/task.js";
 import { endInWords, isLostWith, warnOfBreach, warnOfTeardown } from "./child-end.js";
-import { ChildKill } from "./child-kill.js";
+import { ChildKill } from "../launch/child-kill.js";
 import { ChildTasks } from "./child-tasks.js";
 import { ChildWatch } from "./child-watch.js";
 import type { ChildOutput } from "./output/child-output.js";

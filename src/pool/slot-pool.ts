@@ -15,7 +15,7 @@ import { MANY_ITEMS, ONE_ITEM } from "../wire/ledger.js";
 import type { EncodedItem } from "../wire/payload.js";
 import { Dispatcher } from "./dispatcher.js";
 import { MemoryGate } from "./memory-gate.js";
-import { isBackedUp, onceDrained } from "./output/printer.js";
+import { isBackedUp, onceDrained } from "../launch/printer.js";
 import type { Pool } from "./pool.js";
 import { makeSlotHost, type SlotPoolOptions } from "./slot-host.js";
 import { SlotOrder } from "./slot-order.js";

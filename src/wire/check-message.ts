@@ -13,6 +13,7 @@ import type {
   FromSpawnedChild,
   FromThread,
 } from "./protocol.js";
+import type { Notification } from "./notification.js";
 
 /** An unfinished line longer than this is a `Breach`, so that it does not fill the parent's memory. */
 const MAX_LINE_BYTES = 16 * 1024 * 1024;
@@ -72,13 +73,22 @@ export function readFromSpawnedChild(message: unknown): FromSpawnedChild {
     return message as FromSpawnedChild;
   }
   // About a thread that the child hosts; checked by `readFromHost`.
-  if (fields["status"] === "thread") return message as FromSpawnedChild;
+  if (fields["status"] === "thread" || isNotification(fields)) return message as FromSpawnedChild;
   throw unexpected(message, "an answer");
 }
 
 /** Returns `undefined` for any other message: the user's code may post messages of its own to the parent. */
 export function readFromThread(message: unknown): FromThread | undefined {
-  return isGreeting(fieldsOf(message)) || isAnswer(message) ? (message as FromThread) : undefined;
+  const fields = fieldsOf(message);
+  const isKnown = isGreeting(fields) || isNotification(fields) || isAnswer(message);
+  return isKnown ? (message as FromThread) : undefined;
+}
+
+/** @throws Breach when it is no notification of an instance */
+export function readNotification(message: unknown): Notification {
+  const fields = fieldsOf(message);
+  if (isNotification(fields)) return fields["notify"] as Notification;
+  throw unexpected(message, "a notification");
 }
 
 export function readFromHost(message: unknown): FromHost {
@@ -110,6 +120,15 @@ function isGreeting({ hello, reason, problem, change }: Fields): boolean {
   if (hello === "failed") return isText(fieldsOf(problem)["message"]);
   if (hello === "ready") return change === undefined || isText(change);
   return hello === "unfit" && isText(reason);
+}
+
+function isNotification({ notify }: Fields): boolean {
+  if (typeof notify !== "object" || notify === null) return false;
+  const { ready, healthy, status } = notify as Fields;
+  const areFlags = [ready, healthy].every(
+    (flag) => flag === undefined || typeof flag === "boolean",
+  );
+  return areFlags && (status === undefined || isText(status));
 }
 
 function isThreadEnd({ exitCode, outOfMemory, reason, fatal }: Fields, end: unknown): boolean {

@@ -16,6 +16,7 @@ import type { Limits } from "../options.js";
 import type { WorkerSource } from "../worker/worker-source.js";
 import type { Kind } from "../worker/worker.js";
 import type { ErrorRecord } from "./error-record.js";
+import type { FromInstance, ServiceStart, ToInstance } from "./notification.js";
 import type { EncodedItem, ShortBytes, Written } from "./payload.js";
 
 /** Environment variable of a process that has not reached our entry module yet. */
@@ -92,6 +93,8 @@ export interface Start {
   readonly mark?: string | undefined;
   /** The items of a child that gets no others, and has no channel. */
   readonly payload?: Payload | undefined;
+  /** The child is an instance of a service, and runs no items. */
+  readonly service?: ServiceStart | undefined;
 }
 
 export interface StartRequest {
@@ -105,7 +108,7 @@ export interface StartRequest {
 export type ToChild = { readonly id: string; readonly payload: Payload } | { readonly do: "end" };
 
 /** A message to a thread; "interrupt" replaces a signal, which a thread cannot receive. */
-export type ToThread = ToChild | { readonly do: "interrupt" };
+export type ToThread = ToChild | ToInstance | { readonly do: "interrupt" };
 
 /** The form in which a `ToThread` is posted. */
 export interface ThreadMail {
@@ -216,6 +219,8 @@ export type Order =
       readonly readsOutput: boolean;
       /** In ms, to load the worker and to run `preload`. */
       readonly startupTimeout: number;
+      /** How many listening sockets follow the channel; all children share them. */
+      readonly sockets: number;
     }
   | { readonly do: "scratch"; readonly directory: string }
   | { readonly do: "forget"; readonly directory: string }
@@ -265,7 +270,8 @@ export type FromSpawnedChild =
   | Greeting
   | ChildGreeting
   | Answer
+  | FromInstance
   | { readonly usage: readonly [number, number, number] };
 
 /** A message from a thread. */
-export type FromThread = Greeting | Answer;
+export type FromThread = Greeting | Answer | FromInstance;

@@ -32,6 +32,11 @@ export function stopHere(): Promise<never> {
   return new Promise(() => {});
 }
 
+/** Whether the program only runs to find a worker. */
+export function isRerun(): boolean {
+  return globals[CAPTURE] !== undefined;
+}
+
 export function expectWorker(capture: Capture | undefined): void {
   globals[CAPTURE] = capture;
   // Threads inherit it, processes do not.

@@ -61,7 +61,7 @@ export class CommandWorker<Item = unknown, Result = unknown>
 
   constructor(command: Command) {
     super();
-    checkCommand(command);
+    checkCommand(command, "CommandWorker");
     this.#checkHooks();
     const { argv, env, cwd } = command;
     this.argv = [...argv];
@@ -93,38 +93,39 @@ export function commandOf(worker: object): Command | undefined {
   return isCommand ? (worker as unknown as Command) : undefined;
 }
 
-function checkCommand(command: unknown): asserts command is Command {
+/** @param kind - the name of the class, for messages. @throws TypeError that names what is wrong */
+export function checkCommand(command: unknown, kind: string): asserts command is Command {
   if (typeof command !== "object" || command === null) {
-    throw new TypeError(`Expected { argv } of a CommandWorker, got ${describe(command)}`);
+    throw new TypeError(`Expected { argv } of a ${kind}, got ${describe(command)}`);
   }
   const { argv, env, cwd, ...rest } = command as Record<string, unknown>;
   for (const name of Object.keys(rest)) {
     throw new TypeError(
-      `Unknown option \`${name}\` of CommandWorker. There are: argv, env, cwd. Others are options of new Parallel(worker, options)`,
+      `Unknown option \`${name}\` of ${kind}. There are: argv, env, cwd. Others are options of ${kind === "CommandWorker" ? "new Parallel(worker, options)" : "the container or of its instances"}`,
     );
   }
   if (!Array.isArray(argv) || argv.length === 0 || argv[0] === "") {
     const got = Array.isArray(argv) && argv.length === 0 ? "an empty array" : describe(argv);
     throw new TypeError(
-      `Expected \`argv\` of a CommandWorker to be a program and its arguments, such as ["ruby", "worker.rb"], got ${argv?.[0 as never] === "" ? "an empty name" : got}`,
+      `Expected \`argv\` of a ${kind} to be a program and its arguments, such as ["ruby", "worker.rb"], got ${argv?.[0 as never] === "" ? "an empty name" : got}`,
     );
   }
   for (const [i, each] of argv.entries()) {
     if (isArgument(each)) continue;
     throw new TypeError(
-      `Expected \`argv[${i}]\` of a CommandWorker to be a string without NUL, got ${describe(each)}`,
+      `Expected \`argv[${i}]\` of a ${kind} to be a string without NUL, got ${describe(each)}`,
     );
   }
   if (cwd !== undefined && !(isArgument(cwd) && cwd !== "")) {
     throw new TypeError(
-      `Expected \`cwd\` of a CommandWorker to be a path that is not empty, got ${describe(cwd)}`,
+      `Expected \`cwd\` of a ${kind} to be a path that is not empty, got ${describe(cwd)}`,
     );
   }
   if (env === undefined) return;
   const isRecord = typeof env === "object" && env !== null && !Array.isArray(env);
   if (!isRecord || !Object.values(env).every((each) => each === undefined || isArgument(each))) {
     throw new TypeError(
-      `Expected \`env\` of a CommandWorker to be an object of strings, got ${describe(env)}`,
+      `Expected \`env\` of a ${kind} to be an object of strings, got ${describe(env)}`,
     );
   }
 }

@@ -22,6 +22,7 @@ import type { Unsendable, WorkerSource } from "./worker-source.js";
  * @param module - the option `module`: where its class or function is defined
  * @param execArgv - options of Node for the children
  * @param serialization - the option
+ * @param isService - whether it is a service, not a worker
  * @throws WorkerModuleError when no other process could load it
  */
 export function locateWorker(
@@ -29,6 +30,7 @@ export function locateWorker(
   module: string | URL | undefined,
   execArgv: readonly string[],
   serialization: "json" | "advanced" = "json",
+  isService = false,
 ): WorkerSource {
   const definition = definitionOf(worker);
   const isFunction = isOfFunction(worker);
@@ -46,9 +48,11 @@ export function locateWorker(
     members: isFunction ? undefined : Object.getOwnPropertyNames(definition.prototype),
     parameters: definition.length,
     ...found,
-    hasTwins: (given.get(text) ?? 1) > 1,
+    hasTwins: isService || (given.get(text) ?? 1) > 1,
     verbatim: fileHolds(found.url, text),
-    explicit: module !== undefined,
+    isService,
+    // A service is loaded again from its file when it is restarted, where its text may be another by then.
+    explicit: module !== undefined || isService,
     serialization,
     sortsKeys: sortsKeys(worker, serialization),
     ...fields,

@@ -29,14 +29,16 @@ export class RunningTask implements TaskContext {
   }
 }
 
-/** `task.signal`: aborts when the child is asked to end. */
+/** `signal` of a task or an instance: aborts when the child is asked to end. */
 export class Interruption {
   readonly #onFirstUse: () => void;
+  readonly #reason: string;
   #controller: AbortController | undefined;
 
-  /** @param onFirstUse - installs the signal handler; without it SIGTERM ends a worker that loops without end */
-  constructor(onFirstUse: () => void) {
+  /** @param onFirstUse - installs the signal handler; without it the signal ends a worker that loops without end */
+  constructor(onFirstUse: () => void, reason = "The child was asked to end (SIGTERM)") {
     this.#onFirstUse = onFirstUse;
+    this.#reason = reason;
   }
 
   readonly signal = (): AbortSignal => {
@@ -48,6 +50,6 @@ export class Interruption {
   };
 
   abort(): void {
-    this.#controller?.abort(new Error("The child was asked to end (SIGTERM)"));
+    this.#controller?.abort(new Error(this.#reason));
   }
 }

@@ -23,7 +23,9 @@ export interface WorkerSource {
   readonly url: string;
   /** Whether the file contains `text` verbatim; false when a loader has transpiled it. */
   readonly verbatim: boolean;
-  /** Whether the user named the module, so that the name is enough. */
+  /** Whether it is a service, which a container runs; else a worker. */
+  readonly isService: boolean;
+  /** Whether the name is enough: the user named the module, or a service has been changed on disk since. */
   readonly explicit: boolean;
   /** The option `serialization`. */
   readonly serialization: "json" | "advanced";

@@ -45,11 +45,16 @@ export class ForkSafety {
   #hasPreload = false;
   #waitedMs = 0;
 
-  /** Records what is open. Create it before the worker's module is loaded. */
-  constructor(libc: Libc) {
+  /**
+   * Records what is open. Create it before the worker's module is loaded.
+   *
+   * @param sockets - how many listening sockets follow the channel, the one kind of connection that forks may share
+   */
+  constructor(libc: Libc, sockets: number) {
     this.#libc = libc;
     for (const descriptor of openDescriptors()) {
-      const isOwn = isNodes(descriptor) || isInheritable(descriptor);
+      const isListening = descriptor.fd > CHANNEL_FD && descriptor.fd <= CHANNEL_FD + sockets;
+      const isOwn = isListening || isNodes(descriptor) || isInheritable(descriptor);
       (isOwn ? this.#own : this.#openAtStart).add(key(descriptor));
     }
   }

@@ -99,7 +99,7 @@ async function boot(): Promise<void> {
   }
 
   await warmingUp;
-  const safety = new ForkSafety(libc);
+  const safety = new ForkSafety(libc, order.sockets);
   const patience = Math.min(PENDING_PATIENCE_MS, order.startupTimeout / 2);
   let makeLoop: (inherited: Inherited | undefined) => ForkLoop;
   let isForkSafe: boolean;
@@ -118,7 +118,10 @@ async function boot(): Promise<void> {
     const steps = await warmUpNetwork(order.worker);
     const { readsOutput, worker: source } = order;
     const later = new LaterSteps(libc, source, readsOutput, steps, () => atEnd(reportExit));
-    makeLoop = (inherited) => new ForkLoop(libc, worker, order.worker, inherited, later, endServer);
+    // Loaded before the first fork: every child would have to load it.
+    const service = source.isService ? await import("../service/run-service.js") : undefined;
+    makeLoop = (inherited) =>
+      new ForkLoop(libc, worker, source, inherited, later, service?.ServiceRunner, endServer);
     await safety.settle(patience);
   } catch (error) {
     send({ hello: "failed", problem: problemOf(error) });

@@ -27,6 +27,7 @@ import {
   eventsAlone,
   eventsThrough,
   hostThreads,
+  linkThrough,
   reportRejectionsSoon,
   titleOf,
 } from "../items/process-child.js";
@@ -35,6 +36,7 @@ import { Runner } from "../items/runner.js";
 import { writeFully } from "../items/stdio.js";
 import { atEnd, type Ending, exitBy, isExitAwaited } from "../items/watch-exit.js";
 import { type Libc, SIGKILL } from "../libc.js";
+import type { ServiceRunner } from "../service/run-service.js";
 import type { Inherited } from "./inherited.js";
 import { renewRandom } from "./renew.js";
 
@@ -51,7 +53,9 @@ export class ForkedChild {
   readonly #around: Surroundings;
   readonly #inherited: Inherited | undefined;
   readonly #serverPid = process.pid;
+  readonly #ServiceRunner: typeof ServiceRunner | undefined;
   #notes: Notes | undefined;
+  #service: ServiceRunner | undefined;
   #isDone = false;
   #isLeaving = false;
   /** `begin` or its microtasks are running; the child's event loop has not turned yet. */
@@ -64,7 +68,9 @@ export class ForkedChild {
     worker: LoadedWorker,
     source: WorkerSource,
     inherited: Inherited | undefined,
+    serviceRunner: typeof ServiceRunner | undefined,
   ) {
+    this.#ServiceRunner = serviceRunner;
     const { context, serialization } = source;
     this.#inherited = inherited;
     this.#libc = libc;
@@ -130,6 +136,10 @@ export class ForkedChild {
       void this.#hostThreads(id, start);
       return;
     }
+    if (start.service) {
+      this.#beInstance(id, start);
+      return;
+    }
     const libc = this.#libc;
     const { payload } = start;
     const ledger = new LedgerWriter(memory ?? ownLedger(libc, start), start.shape);
@@ -172,20 +182,31 @@ export class ForkedChild {
     channel.say({ hello: "child", id, pid: process.pid } satisfies ChildGreeting);
   }
 
+  #beInstance(id: string, start: Start): void {
+    const libc = this.#libc;
+    const channel = this.#channel(start);
+    const duplicate = (fd: number) => libc.dup(fd);
+    const link = linkThrough(channel, duplicate, (code) => this.#leave(code));
+    const service = new this.#ServiceRunner!(this.#worker, this.#source, "fork", start, link);
+    this.#service = service;
+    channel.serve(service);
+    channel.say({ hello: "child", id, pid: process.pid } satisfies ChildGreeting);
+    void service.run();
+  }
+
   #channel({ directory }: Start): ItemChannel {
     return new ItemChannel(connectTo(directory), () => this.#libc.exit(0));
   }
 
-  #leave(): void {
+  #leave(code = Number(process.exitCode ?? 0)): void {
     this.#isDone = true;
-    const code = Number(process.exitCode ?? 0);
     // Without listeners, emitting would only cost copies of pages.
     if (!isExitAwaited()) return this.#exit(code);
     this.#isLeaving = true;
     try {
       process.emit("exit", code);
     } finally {
-      this.#exit(Number(process.exitCode ?? 0));
+      this.#exit(Number(process.exitCode ?? code));
     }
   }
 
@@ -201,6 +222,7 @@ export class ForkedChild {
     if (this.#isDone) return;
     this.#isDone = true;
     this.#notes?.cutShort(ending);
+    this.#service?.cutShort(ending);
     if (ending.how !== "uncaught") return;
     // Node itself would print the error, but the child exits before that.
     try {

@@ -1,4 +1,5 @@
 /** The channel through which a child receives many items: a socket on the child's event loop. */
+import { writeSync } from "node:fs";
 import type { Socket } from "node:net";
 import { parse } from "../../system/json.js";
 import { encodeLine, LineSplitter } from "../../wire/lines.js";
@@ -23,6 +24,19 @@ export class ItemChannel {
 
   say(message: object): void {
     this.#socket.write(encodeLine(message));
+  }
+
+  /** As `say`, but written when it returns, unless the parent does not read: the process may end right after. */
+  sayNow(message: object): void {
+    const { _handle: handle } = this.#socket as { _handle?: { readonly fd: number } | null };
+    const bytes = Buffer.from(encodeLine(message));
+    let written = 0;
+    try {
+      if (handle && this.#socket.writableLength === 0) written = writeSync(handle.fd, bytes);
+    } catch {
+      // The socket is full, or user code has closed its descriptor.
+    }
+    if (written < bytes.length) this.#socket.write(bytes.subarray(written));
   }
 
   /**

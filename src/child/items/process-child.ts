@@ -5,10 +5,11 @@ import type { Frame } from "../../worker/worker.js";
 import type { ItemChannel } from "./item-channel.js";
 import type { OutputMarks } from "./output-marks.js";
 import type { RunnerEvents } from "./runner-events.js";
+import type { ServiceLink } from "./service-link.js";
 
 /** Returns the process title, as shown in process lists. */
-export function titleOf(name: string, { num, payload }: Start): string {
-  return `forkmap ${name} num ${num}${payload ? ` item ${payload.index}` : ""}`;
+export function titleOf(name: string, { num, payload, service }: Start): string {
+  return `forkmap ${service?.name ?? name} num ${num}${payload ? ` item ${payload.index}` : ""}`;
 }
 
 /** Returns the events of a child whose one item came with its start; its exit signals that the item is done. */
@@ -52,6 +53,26 @@ export async function hostThreads(
 ): Promise<void> {
   const { ThreadHost } = await import("../../launch/thread/thread-host.js");
   channel.serve(new ThreadHost(source, frame, { say: (message) => channel.say(message), done }));
+}
+
+/**
+ * Returns what connects an instance of a service in a process.
+ *
+ * @param duplicate - returns a descriptor of its own for an open socket
+ * @param leave - ends the process
+ */
+export function linkThrough(
+  channel: ItemChannel,
+  duplicate: (fd: number) => number,
+  leave: (code: number) => void,
+): ServiceLink {
+  return {
+    say: (message) => channel.sayNow(message),
+    // Not once: the second SIGINT would end a process that drains.
+    onInterrupt: (interrupt) => void process.on("SIGINT", interrupt),
+    duplicate,
+    leave,
+  };
 }
 
 function onInterrupt(interrupt: () => void): void {

@@ -112,13 +112,14 @@ export class ForkServer {
       this.#fail(error as Error);
       return;
     }
-    const { readsOutput, startupTimeout } = settings;
+    const { readsOutput, startupTimeout, sockets = [] } = settings;
     this.send({
       do: "load",
       worker: this.#source,
       parentPid: process.pid,
       readsOutput,
       startupTimeout,
+      sockets: sockets.length,
     });
     const { url } = this.#source;
     this.#startDeadline = new Deadline(startupTimeout, () =>

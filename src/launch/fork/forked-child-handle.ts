@@ -5,6 +5,7 @@
 import type { Socket } from "node:net";
 import { constants } from "node:os";
 import { encodeLine } from "../../wire/lines.js";
+import type { ToInstance } from "../../wire/notification.js";
 import type { Start, ToChild, ToHost } from "../../wire/protocol.js";
 import type { Child, ChildEnd, ChildEvents } from "../launcher.js";
 import { OverflowFiles } from "../overflow.js";
@@ -35,7 +36,7 @@ export class ForkedChildHandle implements Child {
     this.#server = server;
   }
 
-  send(message: ToChild | ToHost): void {
+  send(message: ToChild | ToHost | ToInstance): void {
     // A write to a child that has just ended; the fork server reports its end.
     if (this.#socket?.writable) this.#socket.write(encodeLine(message));
   }
@@ -60,6 +61,7 @@ export class ForkedChildHandle implements Child {
   onConnected(socket: Socket, pid: number): void {
     this.#socket = socket;
     this.pid = pid;
+    if (this.#events.onClosed) socket.once("close", () => this.#events.onClosed!());
     this.#events.onReady();
   }
 

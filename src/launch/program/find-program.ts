@@ -10,9 +10,12 @@ import type { ProgramCommand } from "./program-process.js";
 /** Where execvp(3) of glibc looks when there is no PATH. */
 const DEFAULT_PATH = "/bin:/usr/bin";
 
-/** @throws LaunchError that names the program or the directory that is missing or cannot be used */
-export function checkProgram({ argv, env, cwd }: ProgramCommand): void {
-  if (cwd !== undefined) checkDirectory(cwd);
+/**
+ * @param kind - the name of the class that was given the program, for messages
+ * @throws LaunchError that names the program or the directory that is missing or cannot be used
+ */
+export function checkProgram({ argv, env, cwd }: ProgramCommand, kind = "CommandWorker"): void {
+  if (cwd !== undefined) checkDirectory(cwd, kind);
   // Windows has its own rules for extensions and search order: there a failed start reports the problem.
   if (process.platform === "win32") return;
   const program = argv[0]!;
@@ -21,9 +24,7 @@ export function checkProgram({ argv, env, cwd }: ProgramCommand): void {
   if (program.includes("/")) {
     const problem = problemOf(path.resolve(from, program));
     if (problem === undefined) return;
-    throw new LaunchError(
-      `The program ${path.resolve(from, program)} of a CommandWorker ${problem}`,
-    );
+    throw new LaunchError(`The program ${path.resolve(from, program)} of a ${kind} ${problem}`);
   }
   const { PATH = DEFAULT_PATH } = env;
   const places = PATH.split(":").map((each) => path.resolve(from, each));
@@ -32,8 +33,8 @@ export function checkProgram({ argv, env, cwd }: ProgramCommand): void {
   const at = problems.findIndex((problem) => problem !== MISSING);
   throw new LaunchError(
     at === -1
-      ? `The program "${program}" of a CommandWorker was not found in PATH (${PATH}): install it, or give its path in \`argv\``
-      : `The program ${path.join(places[at]!, program)} of a CommandWorker ${problems[at]}`,
+      ? `The program "${program}" of a ${kind} was not found in PATH (${PATH}): install it, or give its path in \`argv\``
+      : `The program ${path.join(places[at]!, program)} of a ${kind} ${problems[at]}`,
   );
 }
 
@@ -53,7 +54,7 @@ function problemOf(file: string): string | undefined {
   }
 }
 
-function checkDirectory(cwd: string): void {
+function checkDirectory(cwd: string, kind: string): void {
   let problem: string | undefined;
   try {
     if (!statSync(cwd).isDirectory()) problem = "is not a directory";
@@ -62,5 +63,5 @@ function checkDirectory(cwd: string): void {
     const { code } = error as NodeJS.ErrnoException;
     problem = code === "ENOENT" ? MISSING : `cannot be used: ${(error as Error).message}`;
   }
-  if (problem) throw new LaunchError(`The \`cwd\` ${cwd} of a CommandWorker ${problem}`);
+  if (problem) throw new LaunchError(`The \`cwd\` ${cwd} of a ${kind} ${problem}`);
 }

@@ -14,6 +14,7 @@ import { isShortage, shortageOf } from "../../system/shortage.js";
 import { clearTimeout, setImmediate, setTimeout } from "../../system/timers.js";
 import { Breach } from "../../wire/breach.js";
 import { MarkEncoder } from "../../wire/output-mark.js";
+import type { ToInstance } from "../../wire/notification.js";
 import type { Start, StartRequest, ToChild, ToHost } from "../../wire/protocol.js";
 import type { Child, ChildEnd, ChildEvents } from "../launcher.js";
 import type { OutputPipes } from "../output-pipes.js";
@@ -109,9 +110,9 @@ export class Program implements Child {
     return stderr && { drain, hold: (isHeld) => stderr.hold(isHeld) };
   }
 
-  send(message: ToChild | ToHost): void {
+  send(message: ToChild | ToHost | ToInstance): void {
     if ("payload" in message) this.#requests.add(message.id, message.payload);
-    else this.#requests.end();
+    else if (message.do === "end") this.#requests.end();
   }
 
   /** Answers to requests in flight still count, but no further item is begun. */

@@ -6,6 +6,7 @@ import { fewProcesses, isShortage } from "../../system/shortage.js";
 import { Breach } from "../../wire/breach.js";
 import { readFromSpawnedChild } from "../../wire/check-message.js";
 import { encodeLine } from "../../wire/lines.js";
+import type { ToInstance } from "../../wire/notification.js";
 import type {
   FromSpawnedChild,
   LedgerShape,
@@ -149,6 +150,7 @@ class SpawnedChildHandle implements Child {
       (message) => this.#receive(readFromSpawnedChild(message)),
       (reason) => events.onBreach(reason),
     );
+    if (events.onClosed) this.#process.channel?.once("close", () => events.onClosed!());
     if (readsOutput && this.pid !== undefined)
       this.output = new SocketPipes(this.#process.child, ["stdout", "stderr"], onOutput);
     this.#startDeadline = new Deadline(settings.startupTimeout, () => {
@@ -185,7 +187,7 @@ class SpawnedChildHandle implements Child {
     else channel?.write(lines);
   }
 
-  send(message: ToChild | ToHost): void {
+  send(message: ToChild | ToHost | ToInstance): void {
     const { channel } = this.#process;
     if (channel?.writable) channel.write(encodeLine(message));
   }
@@ -198,7 +200,7 @@ class SpawnedChildHandle implements Child {
     if ("usage" in message) {
       const [user, system, peakMemory] = message.usage;
       this.#usage = { userCpu: user / 1000, systemCpu: system / 1000, peakMemory };
-    } else if ("status" in message) {
+    } else if ("status" in message || "notify" in message) {
       this.#events.onAnswer(message);
     } else if (message.hello === "ready") {
       warnOfChange(message.change);

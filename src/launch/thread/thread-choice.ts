@@ -10,7 +10,7 @@ import { assertRuns } from "../runtime.js";
 type LaunchOptions = Pick<
   ParallelOptions,
   "module" | "execArgv" | "env" | "startupTimeout" | "serialization"
->;
+> & { readonly isService?: boolean };
 
 export class ThreadChoice implements LaunchChoice {
   readonly reason = undefined;
@@ -30,13 +30,13 @@ export class ThreadChoice implements LaunchChoice {
 
   async ready(): Promise<Launcher> {
     entryFile("thread-child");
-    const { module, execArgv, env, startupTimeout, serialization } = this.#options;
+    const { module, execArgv, env, startupTimeout, serialization, isService } = this.#options;
     assertRuns("thread", module);
     assertAllowed("worker", "starting threads");
     const { ThreadLauncher } = await import("./thread-launcher.js");
     if (this.#isClosed) throw new ClosedError();
     const locate = () =>
-      locateWorker(this.#worker, module, execArgv ?? process.execArgv, serialization);
+      locateWorker(this.#worker, module, execArgv ?? process.execArgv, serialization, isService);
     this.#current ??= new ThreadLauncher(locate, {
       execArgv,
       env: definedOnly(env ?? process.env),

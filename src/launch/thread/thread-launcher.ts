@@ -14,6 +14,7 @@ import type { ItemStore } from "../../wire/items.js";
 import type { EncodedItem } from "../../wire/payload.js";
 import { LedgerReader } from "../../wire/ledger-reader.js";
 import type { Ledger } from "../../wire/ledger.js";
+import type { ToInstance } from "../../wire/notification.js";
 import {
   LONGEST_INLINE,
   type FromThread,
@@ -101,7 +102,7 @@ class ThreadRoom implements Room {
   }
 
   start(request: StartRequest, events: ChildEvents): Child {
-    const ledger = this.#ledgers.get(request.start.num)!;
+    const ledger = this.#ledgers.get(request.start.num);
     return new ThreadHandle(this.#source, request, ledger, this.#settings, events);
   }
 
@@ -134,6 +135,7 @@ export class ThreadHandle implements Child {
     settings: ThreadSettings,
     events: ChildEvents,
   ) {
+    // An instance of a service has neither.
     const mail = ledger && new MessageChannel();
     this.#mail = mail?.port1;
     this.overflow = mail ? new OverflowMail(mail.port1) : new OverflowFiles(request.start);
@@ -159,8 +161,8 @@ export class ThreadHandle implements Child {
     this.#worker.unref();
   }
 
-  send(message: ToChild | ToHost): void {
-    this.#post(message as ToChild);
+  send(message: ToChild | ToHost | ToInstance): void {
+    this.#post(message as ToChild | ToInstance);
   }
 
   /** Threads have no signals: asks a thread that has read `task.signal` to end; else, or on SIGKILL, terminates it. */
@@ -198,7 +200,7 @@ export class ThreadHandle implements Child {
   /** @param message - `undefined`, and ignored, if the user's code in the thread posted it */
   #receive(message: FromThread | undefined): void {
     if (!message) return;
-    if ("status" in message) {
+    if ("status" in message || "notify" in message) {
       this.#events.onAnswer(message);
     } else if (this.#isReady) {
       // The thread has reported this already.

@@ -9,7 +9,7 @@ import { MarkSplitter, type OutputName } from "../../wire/output-mark.js";
 import type { Printed, Task } from "../../wire/task.js";
 import type { TaskOwner } from "../task-owner.js";
 import { ItemOutput } from "./item-output.js";
-import { isBackedUp, onceDrained, print } from "./printer.js";
+import { isBackedUp, onceDrained, print } from "../../launch/printer.js";
 
 /** The interface of a child that its output uses. */
 export interface OutputSource {

@@ -3,7 +3,7 @@ import type { OutputMode } from "../../options.js";
 import type { OutputName } from "../../wire/output-mark.js";
 import type { Printed, Task } from "../../wire/task.js";
 import type { TaskOwner } from "../task-owner.js";
-import { LineCutter } from "./line-cutter.js";
+import { LineCutter } from "../../launch/line-cutter.js";
 import { Tail } from "./tail.js";
 
 /** How much is kept of each stream of an item with `collect`. */

@@ -3,7 +3,7 @@
  * thread or listener of ours holds the event loop, so none can hold it too long or not long enough; a few short timers
  * do, such as the delay before SIGKILL (child-kill.ts). All holds share one timer, which never fires in practice.
  */
-import { outside } from "../launch/outside.js";
+import { outside } from "./outside.js";
 import { setInterval } from "../system/timers.js";
 import { MAX_DELAY_MS } from "../wire/protocol.js";
 

@@ -16,7 +16,7 @@ it("the installed version of koffi is loaded by its binary alone", async () => {
   writeFileSync(
     file,
     `import { createRequire } from "node:module";
-    import { loadKoffi } from ${JSON.stringify(path.join(ROOT, "dist/child/koffi.js"))};
+    import { loadKoffi } from ${JSON.stringify(path.join(ROOT, "dist/system/koffi.js"))};
     const koffi = loadKoffi();
     const files = Object.keys(createRequire(import.meta.url).cache).filter((each) => each.includes("koffi"));
     console.log(JSON.stringify({ version: koffi.version, files: files.map((each) => each.split("/").at(-1)) }));`,

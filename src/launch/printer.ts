@@ -1,6 +1,6 @@
 /** Writes the lines of children to this program's own stdout and stderr, and reports back pressure of both. */
 import { errorMonitor } from "node:events";
-import type { OutputName } from "../../wire/output-mark.js";
+import type { OutputName } from "../wire/output-mark.js";
 
 const waiting = new Set<() => void>();
 

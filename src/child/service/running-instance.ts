@@ -1,0 +1,152 @@
+/** The argument of `run`: the child as a service sees it. */
+import type { Server } from "node:net";
+import type { Instance } from "../../container/service.js";
+import { describe } from "../../system/describe.js";
+import { monotonic } from "../../system/monotonic.js";
+import type { ServiceStart } from "../../wire/notification.js";
+import { Interruption } from "../../worker/running-task.js";
+import type { Frame, Instance as ChildInstance, Kind } from "../../worker/worker.js";
+import { Drain } from "./drain.js";
+import type { ServiceLink } from "../items/service-link.js";
+
+/** Signs of health of `serve` per `healthCheckTimeout`: one may be late. */
+const SIGNS = 3;
+/** Asked to stop by SIGINT alone, as from a terminal: the grace is not known, and this is the container's default. */
+const USUAL_GRACE_MS = 10_000;
+
+export class RunningInstance implements Instance {
+  readonly num: number;
+  readonly generation: number;
+  readonly kind: Kind;
+  readonly name: string;
+  readonly parent: Frame | undefined;
+  readonly context: readonly Frame[];
+  readonly #start: ServiceStart;
+  readonly #link: ServiceLink;
+  readonly #interruption: Interruption;
+  /** When the container kills this instance, on the monotonic clock. */
+  #killedAt: number | undefined;
+
+  constructor(child: ChildInstance, start: ServiceStart, link: ServiceLink) {
+    this.num = child.num;
+    this.generation = child.generation;
+    this.kind = child.kind;
+    this.name = child.name;
+    this.parent = child.parent;
+    this.context = child.context;
+    this.#start = start;
+    this.#link = link;
+    this.#interruption = new Interruption(
+      () => link.onInterrupt(() => this.interrupt(USUAL_GRACE_MS)),
+      "The instance was asked to stop",
+    );
+  }
+
+  get signal(): AbortSignal {
+    return this.#interruption.signal();
+  }
+
+  /** The instance is asked to stop, and is killed after `within` ms. */
+  interrupt(within: number): void {
+    this.#killedAt ??= monotonic() + within;
+    this.#interruption.abort();
+  }
+
+  ready(status?: string): void {
+    this.#link.say({ notify: { ready: true, ...checked(status) } });
+  }
+
+  healthy(status?: string): void {
+    this.#link.say({ notify: { healthy: true, ...checked(status) } });
+  }
+
+  status(text: string): void {
+    if (text === undefined)
+      throw new TypeError("Expected the status to be a string, got undefined");
+    this.#link.say({ notify: checked(text) });
+  }
+
+  socket(name?: string): number {
+    const { sockets } = this.#start;
+    const names = Object.keys(sockets);
+    const only = name === undefined && names.length === 1 ? names[0]! : name;
+    const fd = only === undefined ? undefined : sockets[only];
+    if (fd !== undefined && Object.hasOwn(sockets, only!)) return this.#link.duplicate(fd);
+    const which =
+      names.length === 0
+        ? "The container of this instance has no sockets: name them in its option `sockets`"
+        : `Expected the name of a socket of the container (${names.join(", ")})`;
+    throw new TypeError(`${which}, got ${describe(name)}`);
+  }
+
+  async listen(server: Server, name?: string): Promise<void> {
+    checkServer(server);
+    // Asked to stop, a server should close by itself and not be ended by SIGINT.
+    void this.signal;
+    const fd = this.socket(name);
+    await new Promise<void>((resolve, reject) => {
+      const onListening = () => {
+        server.off("error", onError);
+        resolve();
+      };
+      const onError = (error: Error) => {
+        server.off("listening", onListening);
+        reject(error);
+      };
+      server.once("listening", onListening).once("error", onError).listen({ fd });
+    });
+  }
+
+  async serve(server: Server, name?: string): Promise<void> {
+    checkServer(server);
+    const { signal } = this;
+    const drain = new Drain(server);
+    await this.listen(server, name);
+    this.ready();
+    const stopBeating = this.beat();
+    try {
+      await endOf(server, signal);
+      await drain.finish(monotonic() + this.timeLeft);
+    } finally {
+      stopBeating();
+    }
+  }
+
+  /** Tells from now on that it is healthy, as long as the event loop turns. Returns what stops that. */
+  beat(): () => void {
+    const { healthCheckTimeout } = this.#start;
+    if (healthCheckTimeout === undefined) return () => {};
+    const timer = setInterval(() => this.healthy(), healthCheckTimeout / SIGNS);
+    return () => clearInterval(timer);
+  }
+
+  /** How long until the container kills this instance, which was asked to stop, in ms. */
+  get timeLeft(): number {
+    return (this.#killedAt ?? monotonic() + USUAL_GRACE_MS) - monotonic();
+  }
+}
+
+function checked(status: string | undefined): { readonly status?: string } {
+  if (status === undefined) return {};
+  if (typeof status === "string") return { status };
+  throw new TypeError(`Expected the status to be a string, got ${describe(status)}`);
+}
+
+function checkServer(server: unknown): asserts server is Server {
+  const { listen, on } = Object(server) as Partial<Server>;
+  if (typeof server === "object" && typeof listen === "function" && typeof on === "function")
+    return;
+  throw new TypeError(
+    `Expected a server of node:net, node:http or one of their kind (of an app of Express: http.createServer(app)), got ${describe(server)}`,
+  );
+}
+
+/** Resolves when the server is to stop: asked from outside, or closed by its own program. */
+function endOf(server: Server, signal: AbortSignal): Promise<void> {
+  return new Promise((resolve, reject) => {
+    if (signal.aborted) return resolve();
+    signal.addEventListener("abort", () => resolve(), { once: true });
+    server.once("close", () => resolve());
+    server.once("error", reject);
+  });
+}

@@ -1,0 +1,38 @@
+/**
+ * The messages between an instance of a service and its container, lines of JSON as all others: notifications, and the
+ * request to stop. A program writes the same notifications without the envelope, see docs/container.md.
+ *
+ *   <- {"notify":{"ready":true,"status":"listening"}}
+ *   -> {"do":"stop","within":10000}
+ */
+import type { ErrorRecord } from "./error-record.js";
+
+/** What an instance of a service starts with. */
+export interface ServiceStart {
+  /** Name of the instance, for frames and messages. */
+  readonly name: string;
+  /** Descriptors of the listening sockets, by name. */
+  readonly sockets: Readonly<Record<string, number>>;
+  /** The longest time between two signs of health, in ms. */
+  readonly healthCheckTimeout: number | undefined;
+  /** Given for a process whose threads are instances: how many, and how each is kept. */
+  readonly threads?: { readonly count: number; readonly keep: object } | undefined;
+}
+
+export interface Notification {
+  readonly ready?: boolean | undefined;
+  readonly healthy?: boolean | undefined;
+  readonly status?: string | undefined;
+  /** What `run` threw, or what ended the process. */
+  readonly error?: ErrorRecord | undefined;
+}
+
+export interface FromInstance {
+  readonly notify: Notification;
+}
+
+/** The instance is asked to stop, and is killed after `within` ms. */
+export interface ToInstance {
+  readonly do: "stop";
+  readonly within: number;
+}
