@@ -49,6 +49,7 @@ const MAY_IMPORT: Readonly<Record<string, readonly string[]>> = {
     "launch/process-choice",
     "launch/program",
     "launch/thread",
+    "observe",
     "option-rules",
     "options",
     "system",

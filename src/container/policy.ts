@@ -43,9 +43,7 @@ export class Policy {
     if (!end.isFailure) return;
     const next =
       end.restartIn === undefined
-        ? end.isGivenUp
-          ? "It was restarted too often and is given up"
-          : "It is not restarted"
+        ? `It is ${end.isGivenUp ? "given up" : "not restarted"}`
         : `It is restarted in ${Math.round(end.restartIn)} ms`;
     warn(`${inWords(instance)} ended: ${end.how}. ${next}`);
   }

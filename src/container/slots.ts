@@ -1,6 +1,8 @@
 /** The slots of a container: gives them their nums, counts and tells what becomes of them, and forgets them when they have ended. */
 import { LoopHold } from "../launch/loop-hold.js";
+import { type ChildMessage, children } from "../observe/diagnostics.js";
 import { Changes } from "../system/changes.js";
+import { monotonic } from "../system/monotonic.js";
 import type { Container } from "./container.js";
 import { type InstanceEnd, InstanceError, type InstanceInfo } from "./instance-info.js";
 import type { Launches } from "./launches.js";
@@ -22,7 +24,7 @@ export class Slots {
   /** The program lives as long as its instances. */
   readonly #hold = new LoopHold();
   /** The last instance that failed for good, until somebody is told of it. */
-  #failure: InstanceError | undefined;
+  #failure: readonly [InstanceInfo, InstanceEnd] | undefined;
 
   constructor(container: Container, policy: Policy, launches: Launches, isTagged: boolean) {
     this.#container = container;
@@ -57,7 +59,8 @@ export class Slots {
     await this.#changes.until(() => this.#failure !== undefined || isReady());
     const failure = this.#failure;
     this.#failure = undefined;
-    if (failure) throw failure;
+    // Made here, where its stack leads to who waits.
+    if (failure) throw new InstanceError(...failure);
   }
 
   /** Resolves once no slot is left. */
@@ -87,16 +90,16 @@ export class Slots {
         runHook("startFailed", () => policy.startFailed(container, slot.info(), clock)),
       onHealthCheckFailed: (slot, clock) =>
         runHook("healthCheckFailed", () => policy.healthCheckFailed(container, slot.info(), clock)),
-      onExited: (slot, info, end) => this.#onExited(slot, info, end),
+      onExited: (_, info, end) => this.#onExited(info, end),
       onFinished: (slot) => this.#onFinished(slot),
       hasRun: (slot) => this.#launches.hasRun(slot.options),
     };
   }
 
-  #onExited(slot: ServiceSlot, info: InstanceInfo, end: InstanceEnd): void {
+  #onExited(info: InstanceInfo, end: InstanceEnd): void {
     if (end.isFailure) this.statistics.failed();
-    if (end.isFailure && end.restartIn === undefined && slot.isWanted)
-      this.#failure = new InstanceError(info, end);
+    if (end.isFailure && end.restartIn === undefined) this.#failure = [info, end];
+    tellDiagnostics(info, end);
     runHook("exited", () => this.#policy.exited(this.#container, info, end));
     this.#launches.sweep(this.#slots);
     this.#changes.tell();
@@ -111,4 +114,15 @@ export class Slots {
     if (isLast) this.#launches.drop(slot.options);
     this.#changes.tell();
   }
+}
+
+/** An instance is a child as any other to who observes this library. */
+function tellDiagnostics(
+  { num, generation, pid, name }: InstanceInfo,
+  { age, how }: InstanceEnd,
+): void {
+  if (!children.hasSubscribers) return;
+  const end = monotonic();
+  const life = { num, generation, pid, start: end - age, end, how };
+  children.publish({ worker: name, ...life } satisfies ChildMessage);
 }

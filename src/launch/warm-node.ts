@@ -9,7 +9,7 @@ import { setImmediate } from "../system/timers.js";
 import { MessageReader } from "../wire/check-message.js";
 import { reviveError } from "../wire/error-record.js";
 import { CHANNEL_FD, ENTRY_MARK, type LoadProblem } from "../wire/protocol.js";
-import { isProgram, RERUN_ADVICE } from "../worker/rerun.js";
+import { isProgram, rerunAdvice } from "../worker/rerun.js";
 import { type Entry, entryFile } from "./entry-file.js";
 import { loadHint } from "./load-hint.js";
 
@@ -171,9 +171,12 @@ export function loadError(url: string, { message, error, advice, unrelated }: Lo
   });
 }
 
-export function startupTimeoutError(url: string, ms: number): WorkerModuleError {
+export function startupTimeoutError(
+  { url, isService }: { readonly url: string; readonly isService: boolean },
+  ms: number,
+): WorkerModuleError {
   const message = `${url} was not loaded after ${ms} ms: it hangs, waits until somebody reads what it prints, or needs a longer \`startupTimeout\``;
-  const advice = isProgram(url, process.argv) ? `. ${RERUN_ADVICE}` : "";
+  const advice = isProgram(url, process.argv) ? `. ${rerunAdvice(isService)}` : "";
   return new WorkerModuleError(url, message + advice);
 }
 

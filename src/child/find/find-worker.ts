@@ -12,7 +12,7 @@ import { workerName } from "../../worker/current-context.js";
 import { type Definition, definitionOf, usesThis } from "../../worker/function-worker.js";
 import { type ModuleState, surelyUses } from "../../worker/module-state.js";
 import type { Texts } from "../../worker/used-variables.js";
-import { isProgram, RERUN_ADVICE } from "../../worker/rerun.js";
+import { isProgram, rerunAdvice } from "../../worker/rerun.js";
 import type { WorkerSource } from "../../worker/worker-source.js";
 import type { LoadedWorker } from "../items/runner-events.js";
 import { endProgramHere } from "./end-program.js";
@@ -130,7 +130,9 @@ function importWorker(source: WorkerSource): Promise<LoadedWorker> {
       },
       (error: unknown) => {
         process.off("beforeExit", settle);
-        const advice = isProgram(source.url, source.argv) ? RERUN_ADVICE : undefined;
+        const advice = isProgram(source.url, source.argv)
+          ? rerunAdvice(source.isService)
+          : undefined;
         reject(new LoadFailure(`${source.url} could not be loaded`, { value: error }, advice));
       },
     );

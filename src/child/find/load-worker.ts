@@ -3,7 +3,7 @@ import { recordError } from "../../wire/error-record.js";
 import type { LoadProblem } from "../../wire/protocol.js";
 import { sortsKeys } from "../../worker/check-worker.js";
 import { workerName } from "../../worker/current-context.js";
-import { isProgram, RERUN_ADVICE } from "../../worker/rerun.js";
+import { isProgram, rerunAdvice } from "../../worker/rerun.js";
 import type { WorkerSource } from "../../worker/worker-source.js";
 import { prepareForJson } from "../items/notes.js";
 import type { LoadedWorker } from "../items/runner-events.js";
@@ -54,7 +54,7 @@ export function problemOfExit(ending: Ending, code: number, source: WorkerSource
     };
   }
   const { url, argv } = source;
-  const advice = isProgram(url, argv) ? RERUN_ADVICE : undefined;
+  const advice = isProgram(url, argv) ? rerunAdvice(source.isService) : undefined;
   if (error) return { message: `${url} threw while it was loaded`, error, advice };
   const noInput = advice && `${advice}. Its standard input is empty there`;
   return {

@@ -1,6 +1,6 @@
 /** What came near to the worker that was looked for, and the sentences that say why it was not found. */
 import { DEFINE_AT_TOP } from "../../worker/class-origin.js";
-import { isProgram, RERUN_ADVICE } from "../../worker/rerun.js";
+import { isProgram, reached, rerunAdvice } from "../../worker/rerun.js";
 import type { Definition } from "../../worker/function-worker.js";
 import type { WorkerSource } from "../../worker/worker-source.js";
 
@@ -37,7 +37,7 @@ export function notFound(source: WorkerSource, others: Others): string {
   }
   const what = name === "" ? `The worker's ${kind} has no name and` : `The ${kind} ${name}`;
   return (
-    `${what} is not exported by ${url}, and loading that file does not reach \`new Parallel\` with it${isOffered ? " (calls of another Parallel never settle there)" : ""}. ` +
+    `${what} is not exported by ${url}, and loading that file does not reach ${reached(source.isService)} with it${isOffered ? " (calls of another Parallel never settle there)" : ""}. ` +
     `Define the ${kind} at the top level of a module and export it, or name its module with the option \`module\`. ` +
     "(`import.meta.main` and `require.main === module` are false there.)"
   );
@@ -53,7 +53,7 @@ export function neverLoaded(source: WorkerSource, others: Others): string {
     );
   }
   if (!others.isOffered) {
-    return `${url} never finished loading: it awaits a promise that nothing is left to settle. ${RERUN_ADVICE}`;
+    return `${url} never finished loading: it awaits a promise that nothing is left to settle. ${rerunAdvice(source.isService)}`;
   }
   return (
     `The worker's ${[kind, source.name].join(" ").trim()} is used after the call of another Parallel, and ${whyNotThere(source, others)}. ` +

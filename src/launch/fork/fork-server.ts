@@ -121,9 +121,9 @@ export class ForkServer {
       startupTimeout,
       sockets: sockets.length,
     });
-    const { url } = this.#source;
+    const source = this.#source;
     this.#startDeadline = new Deadline(startupTimeout, () =>
-      this.#fail(startupTimeoutError(url, startupTimeout)),
+      this.#fail(startupTimeoutError(source, startupTimeout)),
     );
   }
 

@@ -73,7 +73,7 @@ export class SpawnLauncher implements Launcher, Guard {
 
   start(request: StartRequest, events: ChildEvents): Child {
     const source = (this.#source ??= this.#locate());
-    const child = new SpawnedChildHandle(source.url, request, this.#settings, {
+    const child = new SpawnedChildHandle(source, request, this.#settings, {
       ...events,
       onReady: () => {
         this.#starting.delete(child);
@@ -136,8 +136,13 @@ class SpawnedChildHandle implements Child {
   #usage: Usage | undefined;
   readonly #startDeadline: Deadline;
 
-  constructor(url: string, { start }: StartRequest, settings: ChildSettings, events: ChildEvents) {
-    this.#url = url;
+  constructor(
+    source: WorkerSource,
+    { start }: StartRequest,
+    settings: ChildSettings,
+    events: ChildEvents,
+  ) {
+    this.#url = source.url;
     this.overflow = new OverflowFiles(start);
     this.#isLimited = start.limits?.memory !== undefined;
     this.#events = events;
@@ -158,7 +163,7 @@ class SpawnedChildHandle implements Child {
       const shortage = fewProcesses();
       if (shortage !== undefined)
         return this.giveUp(`Node hung while it was starting: ${shortage}`);
-      this.#fatal = startupTimeoutError(url, settings.startupTimeout);
+      this.#fatal = startupTimeoutError(source, settings.startupTimeout);
       this.kill("SIGKILL");
     });
     this.#process.gone.then(

@@ -142,7 +142,7 @@ export class ThreadHandle implements Child {
     this.#events = events;
     this.#url = source.url;
     this.#startDeadline = new Deadline(settings.startupTimeout, () => {
-      this.#fatal = startupTimeoutError(source.url, settings.startupTimeout);
+      this.#fatal = startupTimeoutError(source, settings.startupTimeout);
       this.kill("SIGKILL");
     });
     const memory = mail && { ledger, mail: mail.port2 };
