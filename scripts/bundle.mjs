@@ -24,16 +24,16 @@ const ENTRIES = [
 const GROUPS = {
   // Apart, as node:crypto and node:net take 3 and 2 ms to load.
   names: /^(system\/owner|wire\/(output-mark|socket-path)|child\/items\/output-marks)$/,
-  base: /^(errors|options|option-rules|system\/(?!koffi).*|worker\/.*|wire\/(stack-frames|protocol|items|json-value|short-bytes|structured-clone|task|value-check|value-problem))$/,
+  base: /^(errors|options|option-rules|observe\/diagnostics|launch\/(choices|outside|loop-hold|child-kill|deadline)|system\/(?!koffi).*|worker\/.*|wire\/(stack-frames|protocol|items|json-value|short-bytes|structured-clone|task|value-check|value-problem))$/,
   parallel:
-    /^(parallel|check-options|call\/(?!known-tasks).*|observe\/(diagnostics|stats|histogram)|launch\/(choices|outside|loop-hold)|pool\/batching)$/,
-  wire: /^wire\/(error-record|payload|lines|ledger|child-files|result-buffers)$/,
+    /^(parallel|check-options|call\/(?!known-tasks).*|observe\/(stats|histogram)|pool\/batching)$/,
+  wire: /^wire\/(error-record|check-message|breach|payload|lines|ledger|child-files|result-buffers)$/,
   heap: /^(system\/koffi|child\/(libc|fork\/(pack-heap|collect-garbage|young-generation)))$/,
   forks: /^child\/fork\/(?!fork-server-boot)/,
   child: /^child\/(items|find)\//,
   service: /^child\/service\/(?!threaded)/,
   // A child loads it with the module of its service.
-  container: /^container\/(?!index)/,
+  container: /^container\/(?!index|program-starter|instance-output)/,
   // Apart, so that the fork server is started before the pool is loaded.
   pool: /^(pool\/(?!inline-pool).*|launch\/(fork\/(fork-room|fifo-pipes)|(ledger|scratch)-room|item-files|output-pipes)|wire\/(scratch|ledger-reader))$/,
   launch: /^(launch\/(?!spawn\/|thread\/|program\/|socket-pipes).*|wire\/(?!stable-json).*)$/,

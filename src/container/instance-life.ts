@@ -15,7 +15,7 @@ import { Breach } from "../wire/breach.js";
 import { readNotification } from "../wire/check-message.js";
 import { reviveError } from "../wire/error-record.js";
 import type { Notification } from "../wire/notification.js";
-import { InstanceOutput } from "./instance-output.js";
+import type { InstanceOutput } from "./instance-output.js";
 import type { InstanceEnd } from "./instance-info.js";
 import type { ClockInfo } from "./policy.js";
 import type { InstanceChild, InstanceStart, ServiceLaunch } from "./service-launch.js";
@@ -48,7 +48,8 @@ export class InstanceLife {
   readonly #start: InstanceStart;
   readonly #clocks: Clocks;
   readonly #events: LifeEvents;
-  readonly #output: InstanceOutput | undefined;
+  readonly #isTagged: boolean;
+  #output: InstanceOutput | undefined;
   readonly #kill = new ChildKill();
   readonly #startedAt = monotonic();
   #child: InstanceChild | undefined;
@@ -73,7 +74,7 @@ export class InstanceLife {
     this.#start = start;
     this.#clocks = clocks;
     this.#events = events;
-    this.#output = isTagged ? new InstanceOutput(`${start.name} ${start.num}: `) : undefined;
+    this.#isTagged = isTagged;
     const { startupTimeout } = clocks;
     if (startupTimeout !== undefined)
       this.#clock = new Deadline(startupTimeout, () => this.#failStart(startupTimeout));
@@ -120,6 +121,7 @@ export class InstanceLife {
   async #begin(): Promise<void> {
     try {
       await this.#launch.ready();
+      if (this.#isTagged) this.#output = await this.#makeOutput();
       if (this.#isGone) return;
       this.#child = this.#launch.start(this.#start, {
         onReady: () => this.#events.onStarted(),
@@ -135,6 +137,11 @@ export class InstanceLife {
       const { message } = error as Error;
       this.#onEnd({ started: false, reason: message, fatal: error as Error });
     }
+  }
+
+  async #makeOutput(): Promise<InstanceOutput> {
+    const { InstanceOutput } = await import("./instance-output.js");
+    return new InstanceOutput(`${this.#start.name} ${this.#start.num}: `);
   }
 
   #listen(message: unknown): void {

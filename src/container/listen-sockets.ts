@@ -4,7 +4,8 @@
  * child has accepted it.
  */
 import { unlinkSync } from "node:fs";
-import net from "node:net";
+import { createRequire } from "node:module";
+import type * as Net from "node:net";
 import { constants } from "node:os";
 import { getSystemErrorName } from "node:util";
 import { check, path, type Rule, wholeNumber } from "../option-rules.js";
@@ -42,16 +43,17 @@ interface Handle {
   getsockname?(out: object): number;
 }
 
-const createHandle = (
-  net as unknown as {
-    _createServerHandle(
-      address: string | null,
-      port: number,
-      type: 4 | 6 | -1,
-      fd: number,
-    ): Handle | number;
-  }
-)._createServerHandle;
+type CreateHandle = (
+  address: string | null,
+  port: number,
+  type: 4 | 6 | -1,
+  fd: number,
+) => Handle | number;
+
+/** Loaded with the first socket: children load this package with their service, and open none. */
+function net(): typeof Net & { readonly _createServerHandle: CreateHandle } {
+  return createRequire(import.meta.url)("node:net") as ReturnType<typeof net>;
+}
 
 export class ListenSockets {
   readonly #open = new Map<string, Open>();
@@ -111,7 +113,8 @@ const SOCKET_RULES: Readonly<Record<keyof SocketOptions, Rule>> = {
   port: wholeNumber(0, 65_535),
   host: {
     expected: 'an IP address or "localhost"',
-    accepts: (value) => value === "localhost" || (typeof value === "string" && net.isIP(value) > 0),
+    accepts: (value) =>
+      value === "localhost" || (typeof value === "string" && net().isIP(value) > 0),
   },
   path,
   fd: wholeNumber(3, 2 ** 31 - 1),
@@ -141,11 +144,11 @@ function openSocket(name: string, { port, host, path: file, fd }: SocketOptions)
 function openTcp(name: string, port: number, host: string | undefined): Open {
   if (host === undefined) {
     // A machine without IPv6 has no `::`.
-    const both = createHandle("::", port, 6, -1);
+    const both = net()._createServerHandle("::", port, 6, -1);
     if (typeof both !== "number") return bound(name, both, "::", port);
     host = "0.0.0.0";
   }
-  const handle = createHandle(host, port, net.isIP(host) === 6 ? 6 : 4, -1);
+  const handle = net()._createServerHandle(host, port, net().isIP(host) === 6 ? 6 : 4, -1);
   return bound(name, handle, host, port);
 }
 
@@ -164,10 +167,10 @@ function bound(name: string, handle: Handle | number, host: string, port: number
 }
 
 function openUnix(name: string, file: string): Open {
-  let handle = createHandle(file, -1, -1, -1);
+  let handle = net()._createServerHandle(file, -1, -1, -1);
   if (handle === -constants.errno.EADDRINUSE && socketCalls()?.isListening(file) === false) {
     unlinkSync(file);
-    handle = createHandle(file, -1, -1, -1);
+    handle = net()._createServerHandle(file, -1, -1, -1);
   }
   if (typeof handle === "number") throw unavailable(name, file, handle);
   const { fd } = handle;
@@ -181,7 +184,7 @@ function openUnix(name: string, file: string): Open {
 function adopt(name: string, fd: number): Open {
   let handle: Handle | number;
   try {
-    handle = createHandle(null, -1, -1, fd);
+    handle = net()._createServerHandle(null, -1, -1, fd);
   } catch {
     handle = -constants.errno.EINVAL;
   }

@@ -1,11 +1,9 @@
 /** Starts the children of one service: chooses the start method when first needed, and makes the room that they share. */
 import type { Child, ChildEvents, LaunchChoice, Room } from "../launch/launcher.js";
+import { processChoice, threadChoice } from "../launch/choices.js";
 import { outside } from "../launch/outside.js";
-import { ProcessChoice } from "../launch/process-choice.js";
-import { ThreadChoice } from "../launch/thread/thread-choice.js";
 import type { Limits } from "../options.js";
 import { ONE_ITEM } from "../wire/ledger.js";
-import { newMark } from "../wire/output-mark.js";
 import { CHANNEL_FD } from "../wire/protocol.js";
 import type { Kind } from "../worker/worker.js";
 import type { ContainerOptions, Keep } from "./container-options.js";
@@ -52,6 +50,8 @@ export class NodeLaunch implements ServiceLaunch {
   #room: Promise<Room> | undefined;
   #openRoom: Room | undefined;
   #children = 0;
+  /** Makes the child's streams ones that this process reads. */
+  #mark: { readonly mark: string } | object = {};
 
   constructor(choice: LaunchChoice, sockets: Readonly<Record<string, number>>, isTagged: boolean) {
     this.#choice = choice;
@@ -72,6 +72,8 @@ export class NodeLaunch implements ServiceLaunch {
       hasChannels: true,
     });
     try {
+      // Loads node:crypto.
+      if (this.#isTagged) this.#mark = { mark: (await import("../wire/output-mark.js")).newMark() };
       this.#openRoom = await this.#room;
     } catch (error) {
       this.#room = undefined;
@@ -92,7 +94,7 @@ export class NodeLaunch implements ServiceLaunch {
       name: id,
       service: { name, sockets: this.#sockets, healthCheckTimeout, threads },
       ...(limits ? { limits } : {}),
-      ...(this.#isTagged ? { mark: newMark() } : {}),
+      ...this.#mark,
     };
     return outside(() => room.start({ id, start }, events));
   }
@@ -113,9 +115,9 @@ export function launchOf(
   const options = { ...definedOnly(settings), isService: true };
   if (startMethod === "thread") {
     // A thread shares the descriptors of this process.
-    return new NodeLaunch(new ThreadChoice(service, options), sockets.byName(), false);
+    return new NodeLaunch(threadChoice(service, options), sockets.byName(), false);
   }
-  const choice = new ProcessChoice(service, {
+  const choice = processChoice(service, {
     ...options,
     ...definedOnly({ startMethod, output }),
     sockets: sockets.fds,

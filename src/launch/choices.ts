@@ -4,9 +4,9 @@
  */
 import type { ParallelOptions } from "../options.js";
 import type { Command } from "../worker/command-worker.js";
-import type { DeferredLaunch, LaunchChoice, Launcher } from "./launcher.js";
+import type { DeferredLaunch, LaunchChoice, Launcher, ServiceOptions } from "./launcher.js";
 
-type Options = ParallelOptions<never, never>;
+type Options = ParallelOptions<never, never> & ServiceOptions;
 
 export function processChoice(worker: object, options: Options): DeferredLaunch {
   return new DeferredChoice(async () => {

@@ -26,6 +26,14 @@ export interface Launcher {
   close(): Promise<void>;
 }
 
+/** What the children of a service need beyond the options of `Parallel`. */
+export interface ServiceOptions {
+  /** Whether the children are instances of a service. */
+  readonly isService?: boolean;
+  /** Descriptors of listening sockets that all children inherit. */
+  readonly sockets?: readonly number[];
+}
+
 /** Creates the launcher of a `Parallel` when it is first needed. */
 export interface LaunchChoice {
   /** The launcher, ready or still starting. */

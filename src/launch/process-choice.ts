@@ -13,7 +13,7 @@ import { locateWorker } from "../worker/locate-worker.js";
 import type { WorkerSource } from "../worker/worker-source.js";
 import { entryFile } from "./entry-file.js";
 import { forkObstacle } from "./fork/fork-obstacle.js";
-import type { LaunchChoice, Launcher } from "./launcher.js";
+import type { LaunchChoice, Launcher, ServiceOptions } from "./launcher.js";
 import { assertRuns } from "./runtime.js";
 import type { SpawnLauncher } from "./spawn/spawn-launcher.js";
 import type { ChildSettings } from "./warm-node.js";
@@ -30,12 +30,8 @@ type LaunchOptions = Pick<
   | "threads"
   | "output"
   | "serialization"
-> & {
-  /** Whether the children are instances of a service. */
-  readonly isService?: boolean;
-  /** Descriptors of listening sockets that all children inherit. */
-  readonly sockets?: readonly number[];
-};
+> &
+  ServiceOptions;
 
 export class ProcessChoice implements LaunchChoice {
   readonly #worker: object;

@@ -4,13 +4,14 @@ import { DEFAULT_STARTUP_TIMEOUT_MS, type ParallelOptions } from "../../options.
 import { assertAllowed } from "../../system/permission.js";
 import { locateWorker } from "../../worker/locate-worker.js";
 import { entryFile } from "../entry-file.js";
-import type { Launcher, LaunchChoice } from "../launcher.js";
+import type { Launcher, LaunchChoice, ServiceOptions } from "../launcher.js";
 import { assertRuns } from "../runtime.js";
 
 type LaunchOptions = Pick<
   ParallelOptions,
   "module" | "execArgv" | "env" | "startupTimeout" | "serialization"
-> & { readonly isService?: boolean };
+> &
+  Pick<ServiceOptions, "isService">;
 
 export class ThreadChoice implements LaunchChoice {
   readonly reason = undefined;
