@@ -84,15 +84,15 @@ async function host(): Promise<void> {
 }
 
 async function beInstance(): Promise<void> {
-  const [openChannel, { ServiceRunner }, { SocketDuplicator }] = await Promise.all([
+  const [openChannel, { ServiceRunner }, { SharedSockets }] = await Promise.all([
     channelOpener(),
     import("./service/run-service.js"),
-    import("./service/duplicate-socket.js"),
+    import("./service/shared-sockets.js"),
   ]);
-  const { duplicate } = await new SocketDuplicator(false).load();
+  const sockets = await new SharedSockets(false).load();
   const worker = await orFail(() => loadWorker(source));
   const channel = openChannel();
-  const link = linkThrough(channel, duplicate, (code) => process.exit(code));
+  const link = linkThrough(channel, sockets, (code) => process.exit(code));
   service = new ServiceRunner(worker, source, kind, start, link);
   channel.serve(service);
   channel.say({ hello: "ready", change: noticedChange() });

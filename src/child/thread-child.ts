@@ -39,15 +39,16 @@ if (start.service) await beInstance();
 else await serveItems();
 
 async function beInstance(): Promise<void> {
-  const [{ ServiceRunner }, { SocketDuplicator }] = await Promise.all([
+  const [{ ServiceRunner }, { SharedSockets }] = await Promise.all([
     import("./service/run-service.js"),
-    import("./service/duplicate-socket.js"),
+    import("./service/shared-sockets.js"),
   ]);
-  const { duplicate } = await new SocketDuplicator(true).load();
+  const sockets = await new SharedSockets(true).load();
   service = new ServiceRunner(await load(), source, "thread", start, {
     say,
     onInterrupt,
-    duplicate,
+    duplicate: (fd) => sockets.duplicate(fd),
+    map: (file) => sockets.map(file),
     leave: (code) => process.exit(code),
   });
   port.on("message", ({ line }: ThreadMail) => {

@@ -184,7 +184,7 @@ function openUnix(name: string, file: string): Open {
 function adopt(name: string, fd: number): Open {
   let handle: Handle | number;
   try {
-    handle = net()._createServerHandle(null, -1, -1, fd);
+    handle = net()._createServerHandle(null, 0, -1, fd);
   } catch {
     handle = -constants.errno.EINVAL;
   }

@@ -7,6 +7,7 @@ import { ONE_ITEM } from "../wire/ledger.js";
 import { CHANNEL_FD } from "../wire/protocol.js";
 import type { Kind } from "../worker/worker.js";
 import type { ContainerOptions, Keep } from "./container-options.js";
+import { ConnectionCounts } from "./connection-counts.js";
 import type { ListenSockets } from "./listen-sockets.js";
 
 /** What one child of a service starts with. */
@@ -49,6 +50,7 @@ export class NodeLaunch implements ServiceLaunch {
   #kind: Kind | undefined;
   #room: Promise<Room> | undefined;
   #openRoom: Room | undefined;
+  #connections: ConnectionCounts | undefined;
   #children = 0;
   /** Makes the child's streams ones that this process reads. */
   #mark: { readonly mark: string } | object = {};
@@ -75,6 +77,8 @@ export class NodeLaunch implements ServiceLaunch {
       // Loads node:crypto.
       if (this.#isTagged) this.#mark = { mark: (await import("../wire/output-mark.js")).newMark() };
       this.#openRoom = await this.#room;
+      if (Object.keys(this.#sockets).length > 0)
+        this.#connections ??= ConnectionCounts.in(this.#openRoom);
     } catch (error) {
       this.#room = undefined;
       throw error;
@@ -84,6 +88,7 @@ export class NodeLaunch implements ServiceLaunch {
   start(instance: InstanceStart, events: ChildEvents): Child {
     const room = this.#openRoom!;
     this.#children += 1;
+    const connections = this.#connections?.file;
     const id = String(this.#children);
     const { num, generation, limits, name, healthCheckTimeout, threads } = instance;
     const start = {
@@ -92,15 +97,20 @@ export class NodeLaunch implements ServiceLaunch {
       directory: room.directory,
       shape: ONE_ITEM,
       name: id,
-      service: { name, sockets: this.#sockets, healthCheckTimeout, threads },
+      service: { name, sockets: this.#sockets, connections, healthCheckTimeout, threads },
       ...(limits ? { limits } : {}),
       ...this.#mark,
     };
-    return outside(() => room.start({ id, start }, events));
+    const onEnd: ChildEvents["onEnd"] = (end) => {
+      this.#connections?.clear(num);
+      events.onEnd(end);
+    };
+    return outside(() => room.start({ id, start }, { ...events, onEnd }));
   }
 
   async close(): Promise<void> {
     const room = await this.#room?.catch(() => undefined);
+    this.#connections?.close();
     await room?.remove();
     await this.#choice.close();
   }

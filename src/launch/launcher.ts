@@ -69,6 +69,8 @@ export interface Room {
   readonly keepsItems?: boolean;
   /** How many descriptors of this process each child holds while it lives; 0 by default. */
   readonly descriptors?: number;
+  /** Makes the scratch directory, if there is one. */
+  makeDirectory?(): void;
   /** Creates the slot's ledger, blank. */
   ledger(num: number): Ledger;
   start(request: StartRequest, events: ChildEvents): Child;

@@ -40,6 +40,10 @@ export class ScratchRoom {
     }
   }
 
+  makeDirectory(): void {
+    this.#scratch.make();
+  }
+
   /** Makes what any child needs. */
   protected furnish(): void {}
 

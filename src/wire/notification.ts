@@ -13,6 +13,8 @@ export interface ServiceStart {
   readonly name: string;
   /** Descriptors of the listening sockets, by name. */
   readonly sockets: Readonly<Record<string, number>>;
+  /** File with the number of connections of each num, which all instances map; undefined for threads. */
+  readonly connections: string | undefined;
   /** The longest time between two signs of health, in ms. */
   readonly healthCheckTimeout: number | undefined;
   /** Given for a process whose threads are instances: how many, and how each is kept. */

@@ -18,9 +18,8 @@ import type { LedgerMemory } from "../items/ledger-writer.js";
 import { Ledgers } from "../items/ledgers.js";
 import type { LoadedWorker } from "../items/runner-events.js";
 import { type Libc, SIGKILL } from "../libc.js";
-import type { ServiceRunner } from "../service/run-service.js";
 import { ChildReaper } from "./child-reaper.js";
-import { ForkedChild } from "./forked-child.js";
+import { ForkedChild, type Services } from "./forked-child.js";
 import type { Inherited } from "./inherited.js";
 import type { LaterSteps } from "./later-steps.js";
 import { SpareDescriptors } from "./spare-descriptors.js";
@@ -69,7 +68,7 @@ export class ForkLoop {
     source: WorkerSource,
     inherited: Inherited | undefined,
     later: LaterSteps,
-    serviceRunner: typeof ServiceRunner | undefined,
+    services: Services | undefined,
     onEnd: () => void,
   ) {
     this.#libc = libc;
@@ -78,7 +77,7 @@ export class ForkLoop {
     this.#ledgers = new Ledgers(libc);
     this.#spare = new SpareDescriptors(libc);
     this.#reaper = new ChildReaper(libc);
-    this.#child = new ForkedChild(libc, worker, source, inherited, serviceRunner);
+    this.#child = new ForkedChild(libc, worker, source, inherited, services);
   }
 
   /** Serves until the parent is gone, then calls `onEnd`. Also returns in each child, to the child's event loop. */

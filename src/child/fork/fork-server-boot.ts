@@ -26,6 +26,7 @@ import { atEnd, type EndHandler, watchExit } from "../items/watch-exit.js";
 import { type Libc, loadLibc, SIGKILL } from "../libc.js";
 import { judgeDraws, recordDraws } from "./drawn-bytes.js";
 import { ForkLoop } from "./fork-loop.js";
+import type { Services } from "./forked-child.js";
 import { ForkSafety, type ForkVerdict } from "./fork-safety.js";
 import type { Inherited } from "./inherited.js";
 import { LaterSteps } from "./later-steps.js";
@@ -119,9 +120,9 @@ async function boot(): Promise<void> {
     const { readsOutput, worker: source } = order;
     const later = new LaterSteps(libc, source, readsOutput, steps, () => atEnd(reportExit));
     // Loaded before the first fork: every child would have to load it.
-    const service = source.isService ? await import("../service/run-service.js") : undefined;
+    const services = source.isService ? await loadServices() : undefined;
     makeLoop = (inherited) =>
-      new ForkLoop(libc, worker, source, inherited, later, service?.ServiceRunner, endServer);
+      new ForkLoop(libc, worker, source, inherited, later, services, endServer);
     await safety.settle(patience);
   } catch (error) {
     send({ hello: "failed", problem: problemOf(error) });
@@ -152,6 +153,14 @@ async function boot(): Promise<void> {
       makeLoop(verdict.inherited).serve(rest);
     });
   }
+}
+
+async function loadServices(): Promise<Services> {
+  const [{ ServiceRunner }, { SharedSockets }] = await Promise.all([
+    import("../service/run-service.js"),
+    import("../service/shared-sockets.js"),
+  ]);
+  return { ServiceRunner, SharedSockets };
 }
 
 function startedThreads(source: WorkerSource): string {

@@ -37,8 +37,15 @@ import { writeFully } from "../items/stdio.js";
 import { atEnd, type Ending, exitBy, isExitAwaited } from "../items/watch-exit.js";
 import { type Libc, SIGKILL } from "../libc.js";
 import type { ServiceRunner } from "../service/run-service.js";
+import type { SharedSockets } from "../service/shared-sockets.js";
 import type { Inherited } from "./inherited.js";
 import { renewRandom } from "./renew.js";
+
+/** The modules of services, which only the fork server of one loads. */
+export interface Services {
+  readonly ServiceRunner: typeof ServiceRunner;
+  readonly SharedSockets: typeof SharedSockets;
+}
 
 const { _tickCallback: drainMicrotasks } = process;
 /** One turn to read the end of a stream, one to close it, one for the library's handlers. */
@@ -53,7 +60,8 @@ export class ForkedChild {
   readonly #around: Surroundings;
   readonly #inherited: Inherited | undefined;
   readonly #serverPid = process.pid;
-  readonly #ServiceRunner: typeof ServiceRunner | undefined;
+  /** What instances of a service need. */
+  readonly #services: Services | undefined;
   #notes: Notes | undefined;
   #service: ServiceRunner | undefined;
   #isDone = false;
@@ -68,9 +76,9 @@ export class ForkedChild {
     worker: LoadedWorker,
     source: WorkerSource,
     inherited: Inherited | undefined,
-    serviceRunner: typeof ServiceRunner | undefined,
+    services: Services | undefined,
   ) {
-    this.#ServiceRunner = serviceRunner;
+    this.#services = services;
     const { context, serialization } = source;
     this.#inherited = inherited;
     this.#libc = libc;
@@ -185,9 +193,10 @@ export class ForkedChild {
   #beInstance(id: string, start: Start): void {
     const libc = this.#libc;
     const channel = this.#channel(start);
-    const duplicate = (fd: number) => libc.dup(fd);
-    const link = linkThrough(channel, duplicate, (code) => this.#leave(code));
-    const service = new this.#ServiceRunner!(this.#worker, this.#source, "fork", start, link);
+    const { ServiceRunner, SharedSockets } = this.#services!;
+    const sockets = new SharedSockets(false, libc);
+    const link = linkThrough(channel, sockets, (code) => this.#leave(code));
+    const service = new ServiceRunner(this.#worker, this.#source, "fork", start, link);
     this.#service = service;
     channel.serve(service);
     channel.say({ hello: "child", id, pid: process.pid } satisfies ChildGreeting);

@@ -58,19 +58,20 @@ export async function hostThreads(
 /**
  * Returns what connects an instance of a service in a process.
  *
- * @param duplicate - returns a descriptor of its own for an open socket
+ * @param sockets - what it does with the container's sockets
  * @param leave - ends the process
  */
 export function linkThrough(
   channel: ItemChannel,
-  duplicate: (fd: number) => number,
+  sockets: Pick<ServiceLink, "duplicate" | "map">,
   leave: (code: number) => void,
 ): ServiceLink {
   return {
     say: (message) => channel.sayNow(message),
     // Not once: the second SIGINT would end a process that drains.
     onInterrupt: (interrupt) => void process.on("SIGINT", interrupt),
-    duplicate,
+    duplicate: (fd) => sockets.duplicate(fd),
+    map: (file) => sockets.map(file),
     leave,
   };
 }

@@ -8,6 +8,8 @@ export interface ServiceLink {
   onInterrupt(interrupt: () => void): void;
   /** Returns a descriptor of its own for an open socket. */
   duplicate(fd: number): number;
+  /** Maps a file that other instances map too; `undefined` if that is impossible. */
+  map(file: string): Int32Array | undefined;
   /** Ends the child. */
   leave(code: number): void;
 }

@@ -6,6 +6,7 @@ import { monotonic } from "../../system/monotonic.js";
 import type { ServiceStart } from "../../wire/notification.js";
 import { Interruption } from "../../worker/running-task.js";
 import type { Frame, Instance as ChildInstance, Kind } from "../../worker/worker.js";
+import { AcceptBalance } from "./accept-balance.js";
 import { Drain } from "./drain.js";
 import type { ServiceLink } from "../items/service-link.js";
 
@@ -24,6 +25,7 @@ export class RunningInstance implements Instance {
   readonly #start: ServiceStart;
   readonly #link: ServiceLink;
   readonly #interruption: Interruption;
+  readonly #balance: AcceptBalance | undefined;
   /** When the container kills this instance, on the monotonic clock. */
   #killedAt: number | undefined;
 
@@ -36,6 +38,8 @@ export class RunningInstance implements Instance {
     this.context = child.context;
     this.#start = start;
     this.#link = link;
+    const cells = start.connections === undefined ? undefined : link.map(start.connections);
+    this.#balance = cells && new AcceptBalance(cells, child.num);
     this.#interruption = new Interruption(
       () => link.onInterrupt(() => this.interrupt(USUAL_GRACE_MS)),
       "The instance was asked to stop",
@@ -67,11 +71,15 @@ export class RunningInstance implements Instance {
   }
 
   socket(name?: string): number {
+    return this.#link.duplicate(this.#shared(name));
+  }
+
+  /** Returns the descriptor that all instances share. */
+  #shared(name: string | undefined): number {
     const { sockets } = this.#start;
     const names = Object.keys(sockets);
     const only = name === undefined && names.length === 1 ? names[0]! : name;
-    const fd = only === undefined ? undefined : sockets[only];
-    if (fd !== undefined && Object.hasOwn(sockets, only!)) return this.#link.duplicate(fd);
+    if (only !== undefined && Object.hasOwn(sockets, only)) return sockets[only]!;
     const which =
       names.length === 0
         ? "The container of this instance has no sockets: name them in its option `sockets`"
@@ -80,10 +88,16 @@ export class RunningInstance implements Instance {
   }
 
   async listen(server: Server, name?: string): Promise<void> {
+    await this.#listen(server, name);
+  }
+
+  /** Returns what is to be called before the server stops to listen. */
+  async #listen(server: Server, name: string | undefined): Promise<() => void> {
     checkServer(server);
     // Asked to stop, a server should close by itself and not be ended by SIGINT.
     void this.signal;
-    const fd = this.socket(name);
+    const shared = this.#shared(name);
+    const fd = this.#link.duplicate(shared);
     await new Promise<void>((resolve, reject) => {
       const onListening = () => {
         server.off("error", onError);
@@ -95,17 +109,20 @@ export class RunningInstance implements Instance {
       };
       server.once("listening", onListening).once("error", onError).listen({ fd });
     });
+    const endBalance = this.#balance?.follow(server, () => this.#link.duplicate(shared));
+    return endBalance ?? (() => {});
   }
 
   async serve(server: Server, name?: string): Promise<void> {
     checkServer(server);
     const { signal } = this;
     const drain = new Drain(server);
-    await this.listen(server, name);
+    const endBalance = await this.#listen(server, name);
     this.ready();
     const stopBeating = this.beat();
     try {
       await endOf(server, signal);
+      endBalance();
       await drain.finish(monotonic() + this.timeLeft);
     } finally {
       stopBeating();

@@ -57,6 +57,10 @@ export class ForkRoom implements Room {
     return this.#listener ? 1 : 0;
   }
 
+  makeDirectory(): void {
+    this.#scratch.makeDirectory();
+  }
+
   get items(): ItemStore {
     return this.#scratch.items;
   }

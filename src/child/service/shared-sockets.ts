@@ -1,15 +1,16 @@
-/** Duplicates descriptors of listening sockets where there is no libc yet: in spawned children and in threads. */
+/** What an instance does with the sockets of its container, and Node cannot do. */
+import { closeSync, constants, fstatSync, openSync } from "node:fs";
 import type { Libc } from "../libc.js";
 
-/** Without koffi, nothing in Node duplicates a descriptor: the first who asks gets the only one that there is. */
-export class SocketDuplicator {
+export class SharedSockets {
   readonly #given = new Set<number>();
   readonly #isShared: boolean;
   #libc: Libc | undefined;
 
   /** @param isShared - whether others in this process use the descriptors, as with threads */
-  constructor(isShared: boolean) {
+  constructor(isShared: boolean, libc?: Libc) {
     this.#isShared = isShared;
+    this.#libc = libc;
   }
 
   /** Loads koffi if it is there. */
@@ -23,7 +24,8 @@ export class SocketDuplicator {
     return this;
   }
 
-  readonly duplicate = (fd: number): number => {
+  /** Without koffi, nothing in Node duplicates a descriptor: the first who asks gets the only one that there is. */
+  duplicate(fd: number): number {
     if (this.#libc) {
       const own = this.#libc.dup(fd);
       if (own !== -1) return own;
@@ -36,7 +38,21 @@ export class SocketDuplicator {
       throw new Error(`To use one socket of a container more than once needs ${NEEDED}`);
     this.#given.add(fd);
     return fd;
-  };
+  }
+
+  map(file: string): Int32Array | undefined {
+    const libc = this.#libc;
+    if (!libc) return undefined;
+    let fd = -1;
+    try {
+      fd = openSync(file, constants.O_RDWR | constants.O_NOFOLLOW);
+      return new Int32Array(libc.mapFile(fd, 0, fstatSync(fd).size));
+    } catch {
+      return undefined;
+    } finally {
+      if (fd !== -1) closeSync(fd);
+    }
+  }
 }
 
 const NEEDED =
