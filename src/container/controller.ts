@@ -101,6 +101,7 @@ export class Controller {
     if (this.#isRunning) throw new Error("This controller runs already");
     this.#isRunning = true;
     this.#isStopping = false;
+    this.#toldStatus = "";
     this.#sockets = new ListenSockets(this.#options.sockets ?? {});
     this.#notify = openNotify();
     const stopReaping = reapZombies();
@@ -253,7 +254,8 @@ export class Controller {
   #tellStatus(container: Container): void {
     // Later: the hook is called while the change is under way.
     setImmediate(() => {
-      if (container !== this.#container || this.#isStopping || !this.#isRunning) return;
+      // Not before it was ready for the first time: until then it is starting.
+      if (container !== this.#container || this.#isStopping || this.#toldStatus === "") return;
       const status = statusOf(container);
       if (status !== this.#toldStatus) this.#notify!.tell({ size: container.size, status });
       this.#toldStatus = status;
