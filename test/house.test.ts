@@ -46,9 +46,8 @@ const MAY_IMPORT: Readonly<Record<string, readonly string[]>> = {
   container: [
     "errors",
     "launch",
-    "launch/process-choice",
+    "launch/choices",
     "launch/program",
-    "launch/thread",
     "observe",
     "option-rules",
     "options",
