@@ -87,16 +87,15 @@ export class Slots {
         runHook("startFailed", () => policy.startFailed(container, slot.info(), clock)),
       onHealthCheckFailed: (slot, clock) =>
         runHook("healthCheckFailed", () => policy.healthCheckFailed(container, slot.info(), clock)),
-      onExited: (slot, info, end) => this.#onExited(slot, info, end),
+      onExited: (_, info, end) => this.#onExited(info, end),
       onFinished: (slot) => this.#onFinished(slot),
       hasRun: (slot) => this.#launches.hasRun(slot.options),
     };
   }
 
-  #onExited(slot: ServiceSlot, info: InstanceInfo, end: InstanceEnd): void {
+  #onExited(info: InstanceInfo, end: InstanceEnd): void {
     if (end.isFailure) this.statistics.failed();
-    if (end.isFailure && end.restartIn === undefined && slot.isWanted)
-      this.#failure = new InstanceError(info, end);
+    if (end.isFailure && end.restartIn === undefined) this.#failure = new InstanceError(info, end);
     runHook("exited", () => this.#policy.exited(this.#container, info, end));
     this.#launches.sweep(this.#slots);
     this.#changes.tell();
