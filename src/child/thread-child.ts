@@ -44,15 +44,21 @@ async function beInstance(): Promise<void> {
     import("./service/duplicate-socket.js"),
   ]);
   const { duplicate } = await new SocketDuplicator(true).load();
+  let interruptService = () => {};
   service = new ServiceRunner(await load(), source, "thread", start, {
     say,
-    onInterrupt,
+    onInterrupt(interrupt) {
+      interruptService = interrupt;
+      onInterrupt();
+    },
     duplicate,
     leave: (code) => process.exit(code),
   });
   port.on("message", ({ line }: ThreadMail) => {
     const message = parse(line) as ToThread;
-    if ("do" in message && message.do === "stop") service!.follow(message);
+    if (!("do" in message)) return;
+    if (message.do === "stop") service!.follow(message);
+    else if (message.do === "interrupt") interruptService();
   });
   say({ hello: "ready", change: noticedChange() });
   await service.run();
