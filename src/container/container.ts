@@ -81,7 +81,7 @@ export class Container {
    * @throws Error with the `code` of the system (EADDRINUSE, EACCES) when a socket cannot be opened
    */
   constructor(options: ContainerOptions = {}) {
-    const { sockets, makeLaunch, ...rest } = options as unknown as Partial<ContainerParts>;
+    const { sockets, makeLaunch, ...rest } = Object(options) as Partial<ContainerParts>;
     const isGiven = sockets instanceof ListenSockets;
     checkContainerOptions(isGiven ? rest : options);
     const { policy = new Policy() } = rest;
