@@ -5,7 +5,13 @@
 import { getHeapStatistics } from "node:v8";
 import { type MessagePort, parentPort, workerData } from "node:worker_threads";
 import { parse } from "../system/json.js";
-import type { FromThread, ThreadData, ThreadMail, ToThread } from "../wire/protocol.js";
+import {
+  type FromThread,
+  type ThreadData,
+  ThreadHold,
+  type ThreadMail,
+  type ToThread,
+} from "../wire/protocol.js";
 import { workerName } from "../worker/current-context.js";
 import { noticedChange } from "./find/find-worker.js";
 import { loadWorker, problemOf, problemOfExit } from "./find/load-worker.js";
@@ -43,7 +49,9 @@ async function beInstance(): Promise<void> {
     import("./service/run-service.js"),
     import("./service/duplicate-socket.js"),
   ]);
-  const { duplicate } = await new SocketDuplicator(true).load();
+  const duplicator = new SocketDuplicator(true);
+  if (Object.keys(start.service!.sockets).length > 0) await duplicator.load(unterminated);
+  const { duplicate } = duplicator;
   let interruptService = () => {};
   service = new ServiceRunner(await load(), source, "thread", start, {
     say,
@@ -118,6 +126,18 @@ function say(message: FromThread): void {
 /** From now on the thread is asked to end, and not terminated at once. */
 function onInterrupt(): void {
   Atomics.store(heeds, 0, 1);
+}
+
+/** Does what must not be cut short by the end of this thread. @throws Error when that has been asked for */
+function unterminated<T>(work: () => T): T {
+  const { word, free, held, ended } = ThreadHold;
+  if (Atomics.compareExchange(heeds, word, free, held) === ended)
+    throw new Error("This thread is being ended");
+  try {
+    return work();
+  } finally {
+    Atomics.store(heeds, word, free);
+  }
 }
 
 /** While an item runs, the port does not keep the event loop alive; item-channel.ts says why. */
