@@ -149,6 +149,17 @@ describe("stop", () => {
     }
   });
 
+  it("ends threads at any moment of their start", async () => {
+    for (let i = 0; i < 12; i += 1) {
+      const sockets = { http: { host: "127.0.0.1", port: 0 } };
+      const { container } = contained({ startMethod: "thread", sockets });
+      container.run(new Performs(["ready", "stay"]), { count: 2 });
+      await new Promise((resolve) => setTimeout(resolve, i * 5));
+      await container.stop(false);
+      expect(container.size).toBe(0);
+    }
+  });
+
   it("is what a container is disposed of by", async () => {
     const { container } = contained();
     container.run(new Performs(["ready", "stay"]), { count: 2 });
