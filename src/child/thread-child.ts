@@ -52,7 +52,7 @@ async function beInstance(): Promise<void> {
   const duplicator = new SocketDuplicator(true);
   if (Object.keys(start.service!.sockets).length > 0) await duplicator.load(unterminated);
   const { duplicate } = duplicator;
-  let interruptService = () => {};
+  let interruptService: (() => void) | undefined;
   service = new ServiceRunner(await load(), source, "thread", start, {
     say,
     onInterrupt(interrupt) {
@@ -66,7 +66,7 @@ async function beInstance(): Promise<void> {
     const message = parse(line) as ToThread;
     if (!("do" in message)) return;
     if (message.do === "stop") service!.follow(message);
-    else if (message.do === "interrupt") interruptService();
+    else if (message.do === "interrupt") interruptService?.();
   });
   say({ hello: "ready", change: noticedChange() });
   await service.run();
