@@ -12,7 +12,7 @@ export function warned(): Warned[] {
   beforeEach(() => {
     list.length = 0;
     vi.spyOn(process, "emitWarning").mockImplementation(((message: string, options: Warned) => {
-      list.push({ message: String(message), code: options.code });
+      list.push({ message: message, code: options.code });
     }) as typeof process.emitWarning);
   });
   afterEach(() => void vi.restoreAllMocks());
