@@ -56,6 +56,13 @@ describe.each(PROCESSES)("the clock of an instance: $name", ({ options }) => {
     await container.stop();
   });
 
+  it("takes a status for no sign of health", async () => {
+    const { container, policy } = contained(options);
+    container.spawn(new Performs(["ready", "chat", "linger"]), { healthCheckTimeout: 500 });
+    await soon(() => expect(container.size).toBe(0));
+    expect(policy.ends[0]!.how).toBe("it gave no sign of health for 500 ms");
+  });
+
   it("restarts what is not ready in time, also while all wait for it", async () => {
     const { container } = contained(options);
     const steps = [
