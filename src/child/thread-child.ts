@@ -5,7 +5,13 @@
 import { getHeapStatistics } from "node:v8";
 import { type MessagePort, parentPort, workerData } from "node:worker_threads";
 import { parse } from "../system/json.js";
-import type { FromThread, ThreadData, ThreadMail, ToThread } from "../wire/protocol.js";
+import {
+  type FromThread,
+  type ThreadData,
+  ThreadHold,
+  type ThreadMail,
+  type ToThread,
+} from "../wire/protocol.js";
 import { workerName } from "../worker/current-context.js";
 import { noticedChange } from "./find/find-worker.js";
 import { loadWorker, problemOf, problemOfExit } from "./find/load-worker.js";
@@ -43,17 +49,24 @@ async function beInstance(): Promise<void> {
     import("./service/run-service.js"),
     import("./service/shared-sockets.js"),
   ]);
-  const sockets = await new SharedSockets(true).load();
+  const sockets = new SharedSockets(true);
+  if (Object.keys(start.service!.sockets).length > 0) await sockets.load(unterminated);
+  let interruptService: (() => void) | undefined;
   service = new ServiceRunner(await load(), source, "thread", start, {
     say,
-    onInterrupt,
+    onInterrupt(interrupt) {
+      interruptService = interrupt;
+      onInterrupt();
+    },
     duplicate: (fd) => sockets.duplicate(fd),
     map: (file) => sockets.map(file),
     leave: (code) => process.exit(code),
   });
   port.on("message", ({ line }: ThreadMail) => {
     const message = parse(line) as ToThread;
-    if ("do" in message && message.do === "stop") service!.follow(message);
+    if (!("do" in message)) return;
+    if (message.do === "stop") service!.follow(message);
+    else if (message.do === "interrupt") interruptService?.();
   });
   say({ hello: "ready", change: noticedChange() });
   await service.run();
@@ -113,6 +126,18 @@ function say(message: FromThread): void {
 /** From now on the thread is asked to end, and not terminated at once. */
 function onInterrupt(): void {
   Atomics.store(heeds, 0, 1);
+}
+
+/** Does what must not be cut short by the end of this thread. @throws Error when that has been asked for */
+function unterminated<T>(work: () => T): T {
+  const { word, free, held, ended } = ThreadHold;
+  if (Atomics.compareExchange(heeds, word, free, held) === ended)
+    throw new Error("This thread is being ended");
+  try {
+    return work();
+  } finally {
+    Atomics.store(heeds, word, free);
+  }
 }
 
 /** While an item runs, the port does not keep the event loop alive; item-channel.ts says why. */

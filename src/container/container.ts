@@ -10,6 +10,7 @@
 import { ClosedError } from "../errors.js";
 import { holdingLoop } from "../launch/loop-hold.js";
 import { processorCount } from "../system/processor-count.js";
+import { clearTimeout, setTimeout } from "../system/timers.js";
 import { isRerun, offerWorker, stopHere } from "../worker/capture.js";
 import { nameOf } from "../worker/function-worker.js";
 import { countDefinition } from "../worker/locate-worker.js";
@@ -42,8 +43,7 @@ const PATIENCE_MS = 10_000;
  * Keeps instances of services alive: numbered, restarted, watched, reloaded.
  *
  * @remarks
- * Instances hold the event loop: the program lives as long as they do, or until `stop`. If the program is killed, they and all that they have
- * started end with it.
+ * Instances hold the event loop: the program lives as long as they do, or until `stop`. If it is killed, they and all they have started end too.
  *
  * @example
  * ```ts
@@ -81,7 +81,7 @@ export class Container {
    * @throws Error with the `code` of the system (EADDRINUSE, EACCES) when a socket cannot be opened
    */
   constructor(options: ContainerOptions = {}) {
-    const { sockets, makeLaunch, ...rest } = options as unknown as Partial<ContainerParts>;
+    const { sockets, makeLaunch, ...rest } = Object(options) as Partial<ContainerParts>;
     const isGiven = sockets instanceof ListenSockets;
     checkContainerOptions(isGiven ? rest : options);
     const { policy = new Policy() } = rest;

@@ -1,6 +1,6 @@
 /**
  * One child of an instance, from its start to its end, and the one clock that it has: until it is ready, `startupTimeout`; from
- * then on, since its last message, `healthCheckTimeout`.
+ * then on, since its last sign of health, `healthCheckTimeout`.
  *
  *   launching ──child──▶ starting ──ready──▶ ready
  *       │                    │                 │
@@ -153,10 +153,10 @@ export class InstanceLife {
     }
   }
 
-  #onNotification({ ready, status, error }: Notification): void {
+  #onNotification({ ready, healthy, status, error }: Notification): void {
     if (error !== undefined) this.#error = reviveError(error);
     if (status !== undefined) this.status = status;
-    this.#lastSignAt = monotonic();
+    if (ready === true || healthy === true) this.#lastSignAt = monotonic();
     if (ready !== true || this.#isReady || this.#isStopping) return;
     this.#isReady = true;
     this.#clock?.clear();

@@ -1,4 +1,5 @@
 /** What a program does when something becomes of an instance: hooks of a container. */
+import { ParallelError } from "../errors.js";
 import { monotonic } from "../system/monotonic.js";
 import type { Container } from "./container.js";
 import type { InstanceEnd, InstanceInfo } from "./instance-info.js";
@@ -41,11 +42,7 @@ export class Policy {
   /** The child of the instance has ended; `end` tells how, and whether another follows. */
   exited(_container: Container, instance: InstanceInfo, end: InstanceEnd): void | Promise<void> {
     if (!end.isFailure) return;
-    const next =
-      end.restartIn === undefined
-        ? `It is ${end.isGivenUp ? "given up" : "not restarted"}`
-        : `It is restarted in ${Math.round(end.restartIn)} ms`;
-    warn(`${inWords(instance)} ended: ${end.how}. ${next}`);
+    warn(`${inWords(instance)} ended: ${end.how}. ${whatFollows(end)}`);
   }
 
   /** The instance has given no sign of health for longer than `healthCheckTimeout`, and is killed. */
@@ -118,6 +115,16 @@ export class FailureRatePolicy extends Policy {
     );
     await container.stop();
   }
+}
+
+function whatFollows({ restartIn, isGivenUp, error }: InstanceEnd): string {
+  if (restartIn !== undefined) return `It is restarted in ${Math.round(restartIn)} ms`;
+  if (!isGivenUp) return "It is not restarted";
+  // An error of this package itself, and not one that an instance has told.
+  const isUnstartable = error instanceof ParallelError;
+  return isUnstartable
+    ? "It is given up: no other child could be started either"
+    : "It was restarted too often and is given up";
 }
 
 function inWords({ name, num, pid }: InstanceInfo): string {

@@ -25,6 +25,7 @@ export class Slots {
   readonly #hold = new LoopHold();
   /** The last instance that failed for good, until somebody is told of it. */
   #failure: readonly [InstanceInfo, InstanceEnd] | undefined;
+  #readying: Promise<void> | undefined;
 
   constructor(container: Container, policy: Policy, launches: Launches, isTagged: boolean) {
     this.#container = container;
@@ -55,6 +56,12 @@ export class Slots {
 
   /** Resolves once all slots are ready or have ended. @throws InstanceError when one has failed for good */
   async ready(): Promise<void> {
+    // All who wait are told of a failure, and nobody who asks later.
+    this.#readying ??= this.#untilReady().finally(() => (this.#readying = undefined));
+    await this.#readying;
+  }
+
+  async #untilReady(): Promise<void> {
     const isReady = () => Array.from(this.#slots).every(({ state }) => state === "ready");
     await this.#changes.until(() => this.#failure !== undefined || isReady());
     const failure = this.#failure;

@@ -123,7 +123,7 @@ function isGreeting({ hello, reason, problem, change }: Fields): boolean {
 }
 
 function isNotification({ notify }: Fields): boolean {
-  if (typeof notify !== "object" || notify === null) return false;
+  if (typeof notify !== "object" || notify === null || Array.isArray(notify)) return false;
   const { ready, healthy, status } = notify as Fields;
   const areFlags = [ready, healthy].every(
     (flag) => flag === undefined || typeof flag === "boolean",

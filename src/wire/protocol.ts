@@ -123,9 +123,12 @@ export interface ThreadData {
   readonly request: StartRequest;
   /** Only for a thread of the user's program; a thread of a host has its ledger and its overflow in files. */
   readonly memory?: { readonly ledger: SharedArrayBuffer; readonly mail: MessagePort } | undefined;
-  /** A word that is not zero once the worker has read `task.signal`. */
+  /** A word that is not zero once the worker has read `task.signal`; and the one of `ThreadHold`. */
   readonly heeds: Int32Array<SharedArrayBuffer>;
 }
+
+/** The word by which a thread keeps its parent from terminating it: to cut the loading of native code short aborts the process. */
+export const ThreadHold = { word: 1, words: 2, free: 0, held: 1, ended: 2 } as const;
 
 /** A message to a host. */
 export type ToHost =

@@ -199,7 +199,8 @@ export class ForkedChild {
     const service = new ServiceRunner(this.#worker, this.#source, "fork", start, link);
     this.#service = service;
     channel.serve(service);
-    channel.say({ hello: "child", id, pid: process.pid } satisfies ChildGreeting);
+    // Now: what the instance says follows it, and may be its last words before a turn of the event loop.
+    channel.sayNow({ hello: "child", id, pid: process.pid } satisfies ChildGreeting);
     void service.run();
   }
 

@@ -13,11 +13,11 @@ export class SharedSockets {
     this.#libc = libc;
   }
 
-  /** Loads koffi if it is there. */
-  async load(): Promise<this> {
+  /** Loads koffi if it is there. @param around - calls what it is given, at a time when it is not cut short */
+  async load(around: <T>(work: () => T) => T = (work) => work()): Promise<this> {
     try {
       const { loadLibc } = await import("../libc.js");
-      this.#libc = loadLibc();
+      this.#libc = around(loadLibc);
     } catch {
       // Not Linux, or the optional dependency koffi is not installed.
     }

@@ -4,12 +4,16 @@
  */
 import type { Socket } from "node:net";
 import { constants } from "node:os";
+import { setImmediate } from "../../system/timers.js";
 import { encodeLine } from "../../wire/lines.js";
 import type { ToInstance } from "../../wire/notification.js";
 import type { Start, ToChild, ToHost } from "../../wire/protocol.js";
 import type { Child, ChildEnd, ChildEvents } from "../launcher.js";
 import { OverflowFiles } from "../overflow.js";
 import type { FifoPipes } from "./fifo-pipes.js";
+
+/** One turn of the event loop to accept the child's connection, one to read it; the first may be over. */
+const TURNS_TO_READ = 3;
 
 interface Server {
   kill(signal: number): void;
@@ -25,6 +29,7 @@ export class ForkedChildHandle implements Child {
   pid: number | undefined;
   output: FifoPipes | undefined;
   readonly #isOneItem: boolean;
+  readonly #isInstance: boolean;
   readonly #events: ForkedChildEvents;
   readonly #server: Server;
   #socket: Socket | undefined;
@@ -32,6 +37,7 @@ export class ForkedChildHandle implements Child {
   constructor(start: Start, events: ForkedChildEvents, server: Server) {
     this.overflow = new OverflowFiles(start);
     this.#isOneItem = start.payload !== undefined;
+    this.#isInstance = start.service !== undefined;
     this.#events = events;
     this.#server = server;
   }
@@ -78,6 +84,17 @@ export class ForkedChildHandle implements Child {
   }
 
   onEnd(end: ChildEnd): void {
+    // The fork server may report the end before what the child has told last is read; of items, the ledger tells.
+    if (this.#isInstance) this.#endIn(TURNS_TO_READ, end);
+    else this.#end(end);
+  }
+
+  #endIn(turns: number, end: ChildEnd): void {
+    if (turns === 0) this.#end(end);
+    else setImmediate(() => this.#endIn(turns - 1, end));
+  }
+
+  #end(end: ChildEnd): void {
     this.#socket?.destroy();
     this.#events.onEnd(end);
   }

@@ -8,7 +8,7 @@ import { LaunchError } from "../../errors.js";
 import { stringify } from "../../system/json.js";
 import { processorCount } from "../../system/processor-count.js";
 import { isShortage, shortageOf } from "../../system/shortage.js";
-import { setImmediate } from "../../system/timers.js";
+import { setImmediate, setTimeout } from "../../system/timers.js";
 import { readFromThread } from "../../wire/check-message.js";
 import type { ItemStore } from "../../wire/items.js";
 import type { EncodedItem } from "../../wire/payload.js";
@@ -21,6 +21,7 @@ import {
   type LedgerShape,
   type StartRequest,
   type ThreadData,
+  ThreadHold,
   type ThreadMail,
   type ToChild,
   type ToHost,
@@ -35,6 +36,9 @@ import type { Child, ChildEnd, ChildEvents, Launcher, Room, RoomOptions } from "
 import { type Overflow, OverflowFiles } from "../overflow.js";
 import { inheritable, loadError, startupTimeoutError } from "../warm-node.js";
 import { OverflowMail } from "./overflow-mail.js";
+
+/** How soon it is looked again whether a thread may be ended: it loads koffi in some ms. */
+const HOLD_MS = 1;
 
 /** Where and how threads run: the options of `Parallel` that concern them. */
 export interface ThreadSettings {
@@ -118,7 +122,7 @@ export class ThreadHandle implements Child {
   readonly #events: ChildEvents;
   readonly #url: string;
   /** Not zero once the worker has read `task.signal`, so that the thread can be asked to end. */
-  readonly #heeds = new Int32Array(new SharedArrayBuffer(4));
+  readonly #heeds = new Int32Array(new SharedArrayBuffer(4 * ThreadHold.words));
   readonly #worker: Worker | undefined;
   readonly #startDeadline: Deadline;
   #fatal: Error | undefined;
@@ -172,6 +176,15 @@ export class ThreadHandle implements Child {
       return;
     }
     this.#isTerminated = true;
+    this.#terminate();
+  }
+
+  #terminate(): void {
+    const { word, free, held, ended } = ThreadHold;
+    if (Atomics.compareExchange(this.#heeds, word, free, ended) === held) {
+      setTimeout(() => this.#terminate(), HOLD_MS);
+      return;
+    }
     void this.#worker?.terminate();
     // `terminate` refs the worker again.
     this.#worker?.unref();
