@@ -199,7 +199,8 @@ export class ForkedChild {
     const service = new ServiceRunner(this.#worker, this.#source, "fork", start, link);
     this.#service = service;
     channel.serve(service);
-    channel.say({ hello: "child", id, pid: process.pid } satisfies ChildGreeting);
+    // At once: an instance may fail, and end, before its event loop has turned.
+    channel.sayNow({ hello: "child", id, pid: process.pid } satisfies ChildGreeting);
     void service.run();
   }
 

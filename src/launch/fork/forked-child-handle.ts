@@ -4,12 +4,16 @@
  */
 import type { Socket } from "node:net";
 import { constants } from "node:os";
+import { setImmediate } from "../../system/timers.js";
 import { encodeLine } from "../../wire/lines.js";
 import type { ToInstance } from "../../wire/notification.js";
 import type { Start, ToChild, ToHost } from "../../wire/protocol.js";
 import type { Child, ChildEnd, ChildEvents } from "../launcher.js";
 import { OverflowFiles } from "../overflow.js";
 import type { FifoPipes } from "./fifo-pipes.js";
+
+/** Turns of the event loop in which a connection is accepted and what came over it is read. */
+const TURNS = 3;
 
 interface Server {
   kill(signal: number): void;
@@ -25,6 +29,7 @@ export class ForkedChildHandle implements Child {
   pid: number | undefined;
   output: FifoPipes | undefined;
   readonly #isOneItem: boolean;
+  readonly #isService: boolean;
   readonly #events: ForkedChildEvents;
   readonly #server: Server;
   #socket: Socket | undefined;
@@ -32,6 +37,7 @@ export class ForkedChildHandle implements Child {
   constructor(start: Start, events: ForkedChildEvents, server: Server) {
     this.overflow = new OverflowFiles(start);
     this.#isOneItem = start.payload !== undefined;
+    this.#isService = start.service !== undefined;
     this.#events = events;
     this.#server = server;
   }
@@ -77,8 +83,19 @@ export class ForkedChildHandle implements Child {
     return this.#events.onBreach;
   }
 
+  /** The fork server may be heard of the end sooner than the child itself of why, which nothing but the channel tells of a service. */
   onEnd(end: ChildEnd): void {
+    if (this.#isService && end.started) afterTurns(TURNS, () => this.#finish(end));
+    else this.#finish(end);
+  }
+
+  #finish(end: ChildEnd): void {
     this.#socket?.destroy();
     this.#events.onEnd(end);
   }
+}
+
+function afterTurns(turns: number, then: () => void): void {
+  if (turns === 0) then();
+  else setImmediate(() => afterTurns(turns - 1, then));
 }
