@@ -61,14 +61,19 @@ export class ListenSockets {
 
   /**
    * @param sockets - the option
+   * @param isRerun - the program is run again to find a service: nothing is opened, and addresses are those of the option
    * @throws TypeError when it is wrong
    * @throws Error with the `code` of the system when an address cannot be had, such as EADDRINUSE
    */
-  constructor(sockets: Readonly<Record<string, SocketOptions>>) {
+  constructor(sockets: Readonly<Record<string, SocketOptions>>, isRerun = false) {
     const checked = Object.entries(sockets).map(([name, options]) => {
       checkSocket(name, options);
       return [name, options] as const;
     });
+    if (isRerun) {
+      for (const [name, options] of checked) this.#open.set(name, unopened(options));
+      return;
+    }
     const given = systemdSockets(checked.map(([name]) => name));
     try {
       for (const [name, options] of checked) {
@@ -134,6 +139,11 @@ function checkSocket(name: string, options: unknown): asserts options is SocketO
   throw new TypeError(
     `Expected \`sockets.${name}\` to have \`port\` (and \`host\`), \`path\` or \`fd\`, got ${describe(options)}`,
   );
+}
+
+function unopened({ port, host = "::", path: file }: SocketOptions): Open {
+  const named = file === undefined ? undefined : { path: file };
+  return { fd: -1, address: port === undefined ? named : { host, port }, close() {} };
 }
 
 function openSocket(name: string, { port, host, path: file, fd }: SocketOptions): Open {
