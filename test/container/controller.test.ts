@@ -309,7 +309,7 @@ describe("run", () => {
     await program.until(() => program.count(READY) === 2);
     expect(program.facts).toMatchObject([{ setups: 1 }, { ended: "returned" }, { setups: 2 }]);
     const { address } = program.facts[2] as { address: { host: string; port: number } };
-    await (await Client.connect(address)).get("/").until('"num"');
+    await (await Client.connect(address)).get("/", "Connection: close\r\n").until('"num"');
     program.kill("SIGTERM");
     expect(await program.ended).toEqual({ code: 0, signal: null });
     expect(program.facts.slice(3)).toEqual([{ ended: "returned again" }, LEFT_NOTHING]);

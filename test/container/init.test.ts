@@ -14,7 +14,7 @@ function initOf(program: Controlled): Process {
 }
 
 test.runIf(CAN_UNSHARE)(
-  "reaps the zombies of others, and its own instances are told of",
+  "reaps the zombies of others, and leaves its own children to Node",
   async () => {
     const program = await Controlled.ready({ orphans: true, count: 2 }, { command: UNSHARE });
     const init = initOf(program);
