@@ -88,7 +88,7 @@ export class Container {
     // A program that is run again to find a service must not open its sockets again.
     this.#sockets = isGiven
       ? sockets
-      : new ListenSockets(this.#isRerun || sockets === undefined ? {} : sockets);
+      : new ListenSockets(sockets ?? {}, this.#isRerun);
     this.#ownsSockets = !isGiven;
     this.#launches = new Launches(rest, this.#sockets, makeLaunch);
     this.#slots = new Slots(this, policy, this.#launches, rest.output === "tag");

@@ -279,7 +279,7 @@ export class Controller {
 
   /** The program is run again to find a service: it gets as far as the setup. */
   async #rerun(): Promise<void> {
-    await this.#setup(new Container());
+    await this.#setup(new Container({ sockets: this.#options.sockets }));
     await stopHere();
   }
 }

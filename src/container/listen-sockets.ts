@@ -3,10 +3,11 @@
  * queue, which the kernel keeps while this process lives. So a connection waits while no child is there, and is nobody's until a
  * child has accepted it.
  */
-import { unlinkSync } from "node:fs";
+import { existsSync, lstatSync, unlinkSync } from "node:fs";
 import { createRequire } from "node:module";
 import type * as Net from "node:net";
 import { constants } from "node:os";
+import { dirname } from "node:path";
 import { getSystemErrorName } from "node:util";
 import { check, path, type Rule, wholeNumber } from "../option-rules.js";
 import { describe } from "../system/describe.js";
@@ -60,14 +61,19 @@ export class ListenSockets {
 
   /**
    * @param sockets - the option
+   * @param isRerun - the program is run again to find a service: nothing is opened, and addresses are those of the option
    * @throws TypeError when it is wrong
    * @throws Error with the `code` of the system when an address cannot be had, such as EADDRINUSE
    */
-  constructor(sockets: Readonly<Record<string, SocketOptions>>) {
+  constructor(sockets: Readonly<Record<string, SocketOptions>>, isRerun = false) {
     const checked = Object.entries(sockets).map(([name, options]) => {
       checkSocket(name, options);
       return [name, options] as const;
     });
+    if (isRerun) {
+      for (const [name, options] of checked) this.#open.set(name, unopened(options));
+      return;
+    }
     const given = systemdSockets(checked.map(([name]) => name));
     try {
       for (const [name, options] of checked) {
@@ -135,6 +141,11 @@ function checkSocket(name: string, options: unknown): asserts options is SocketO
   );
 }
 
+function unopened({ port, host = "::", path: file }: SocketOptions): Open {
+  const named = file === undefined ? undefined : { path: file };
+  return { fd: -1, address: port === undefined ? named : { host, port }, close() {} };
+}
+
 function openSocket(name: string, { port, host, path: file, fd }: SocketOptions): Open {
   if (fd !== undefined) return adopt(name, fd);
   if (file !== undefined) return openUnix(name, file);
@@ -167,11 +178,16 @@ function bound(name: string, handle: Handle | number, host: string, port: number
 }
 
 function openUnix(name: string, file: string): Open {
+  const { EACCES, EADDRINUSE, ENAMETOOLONG, ENOENT } = constants.errno;
+  // libuv of Node 20 would listen at as much of the path as fits.
+  if (Buffer.byteLength(file) > LONGEST_PATH) throw unavailable(name, file, -ENAMETOOLONG);
   let handle = net()._createServerHandle(file, -1, -1, -1);
-  if (handle === -constants.errno.EADDRINUSE && socketCalls()?.isListening(file) === false) {
+  if (handle === -EADDRINUSE && isAbandoned(file)) {
     unlinkSync(file);
     handle = net()._createServerHandle(file, -1, -1, -1);
   }
+  // libuv says EACCES of a missing directory too, for the sake of Windows.
+  if (handle === -EACCES && !existsSync(dirname(file))) handle = -ENOENT;
   if (typeof handle === "number") throw unavailable(name, file, handle);
   const { fd } = handle;
   // Also removes the file.
@@ -179,6 +195,14 @@ function openUnix(name: string, file: string): Open {
   listen(name, file, fd, close);
   return { fd, address: { path: file }, close };
 }
+
+/** Whether this is a Unix socket that nobody listens on. The kernel refuses a connection to any other file in the same way. */
+function isAbandoned(file: string): boolean {
+  return lstatSync(file).isSocket() && socketCalls()?.isListening(file) === false;
+}
+
+/** Size of `sun_path` without its last byte, 0. */
+const LONGEST_PATH = process.platform === "linux" ? 107 : 103;
 
 /** Takes a socket that others have opened, and does not close it. */
 function adopt(name: string, fd: number): Open {
@@ -233,6 +257,7 @@ function unavailable(name: string, where: string, errno: number): NodeJS.ErrnoEx
 
 const REASONS: Readonly<Record<string, string>> = {
   EADDRINUSE: "another program listens there",
+  ENOENT: "its directory does not exist",
   EACCES: "this user may not listen there",
   EADDRNOTAVAIL: "no network interface has this address",
   EINVAL: "it is no socket that can listen",
