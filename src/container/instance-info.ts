@@ -64,13 +64,10 @@ export class InstanceError extends ParallelError {
   constructor({ num, name, pid }: InstanceInfo, end: InstanceEnd) {
     const why = end.isGivenUp ? "is given up" : "has failed and is not restarted";
     const when = end.wasReady ? "" : " before it was ready";
-    const { error, how } = end;
-    // Why a child could not be started is in the message already.
-    const cause = error instanceof Error && error.message === how ? error.cause : error;
     super(
       "ERR_PARALLEL_INSTANCE",
-      `${name} num ${num} ${why}: it ended${when} (${how})`,
-      cause === undefined ? undefined : { cause },
+      `${name} num ${num} ${why}: it ended${when} (${end.how})`,
+      end.error === undefined ? undefined : { cause: end.error },
     );
     this.num = num;
     this.instanceName = name;
