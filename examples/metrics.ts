@@ -42,17 +42,16 @@ export class Job extends Service {
 /** Shows the metrics of all instances as one page. */
 export class Page extends Service {
   async run(instance: Instance): Promise<void> {
-    const server = http.createServer(async (_, response) => {
-      const files = readdirSync(DIRECTORY).filter((name) => /^\d+\.json$/.test(name));
-      const metrics = files.map((name) =>
-        JSON.parse(readFileSync(path.join(DIRECTORY, name), "utf8")),
-      );
-      const { contentType } = new Registry();
-      response.setHeader("content-type", contentType);
-      response.end(await AggregatorRegistry.aggregate(metrics).metrics());
-    });
+    const server = http.createServer((_, response) => void show(response));
     await instance.serve(server, "metrics");
   }
+}
+
+async function show(response: http.ServerResponse): Promise<void> {
+  const files = readdirSync(DIRECTORY).filter((name) => /^\d+\.json$/.test(name));
+  const metrics = files.map((name) => JSON.parse(readFileSync(path.join(DIRECTORY, name), "utf8")));
+  response.setHeader("content-type", Registry.PROMETHEUS_CONTENT_TYPE);
+  response.end(await AggregatorRegistry.aggregate(metrics).metrics());
 }
 
 /**
