@@ -86,9 +86,7 @@ export class Container {
     checkContainerOptions(isGiven ? rest : options);
     const { policy = new Policy() } = rest;
     // A program that is run again to find a service must not open its sockets again.
-    this.#sockets = isGiven
-      ? sockets
-      : new ListenSockets(sockets ?? {}, this.#isRerun);
+    this.#sockets = isGiven ? sockets : new ListenSockets(sockets ?? {}, this.#isRerun);
     this.#ownsSockets = !isGiven;
     this.#launches = new Launches(rest, this.#sockets, makeLaunch);
     this.#slots = new Slots(this, policy, this.#launches, rest.output === "tag");
