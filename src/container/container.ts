@@ -189,10 +189,9 @@ export class Container {
     const { maxUnavailable = 1 } = options;
     checkMaxUnavailable(maxUnavailable);
     if (this.#isStopping) throw new ClosedError("The container has been stopped");
-    const slots = this.#slots.wanted();
     const replace = (renewed: readonly ServiceSlot[]) =>
       replaceAll(renewed, maxUnavailable, graceOf(true), () => this.#isStopping);
-    await holdingLoop(() => this.#launches.renew(slots, replace));
+    await holdingLoop(() => this.#launches.renew(this.#slots, replace));
   }
 
   /** All instances that have not ended, by num. */

@@ -16,9 +16,12 @@ export class Launches {
   readonly #current = new Map<Service, ServiceLaunch>();
   /** Those that start no more children, and have some that live. */
   readonly #retired = new Set<ServiceLaunch>();
+  /** Those of a restart that is under way. */
+  #fresh: readonly ServiceLaunch[] = [];
   /** Those that have had a child. */
   readonly #proven = new WeakSet<Service>();
   readonly #closing = new Set<Promise<void>>();
+  #renewing: Promise<unknown> = Promise.resolve();
 
   constructor(options: ContainerOptions, sockets: ListenSockets, make?: MakeLaunch) {
     const { startMethod, cwd, execArgv, output } = options;
@@ -49,21 +52,35 @@ export class Launches {
   }
 
   /**
-   * Makes new launches for the services of these slots, and uses them from now on; if `replace` fails, the old ones again.
+   * Makes new launches for the services of all slots, and uses them from now on; if `replace` fails, the old ones again. A call waits for
+   * the one before.
    *
+   * @param all - the slots there are, at any time
+   * @param replace - is given those that are to go on
    * @throws what kept a new launch from getting ready, or what `replace` threw
    */
   async renew(
-    slots: readonly ServiceSlot[],
+    all: Iterable<ServiceSlot>,
     replace: (slots: readonly ServiceSlot[]) => Promise<void>,
   ): Promise<void> {
+    const turn = this.#renewing.then(() => this.#renew(all, replace));
+    this.#renewing = turn.catch(() => {});
+    await turn;
+  }
+
+  async #renew(
+    all: Iterable<ServiceSlot>,
+    replace: (slots: readonly ServiceSlot[]) => Promise<void>,
+  ): Promise<void> {
+    const slots = Array.from(all).filter(({ isWanted }) => isWanted);
     const fresh = new Map<Service, ServiceLaunch>();
     for (const { options } of slots) {
       if (!fresh.has(options.service)) fresh.set(options.service, this.#make(options));
     }
+    this.#fresh = [...fresh.values()];
     const old = new Map([...this.#current].filter(([service]) => fresh.has(service)));
     try {
-      await Promise.all(Array.from(fresh.values(), (launch) => launch.ready()));
+      await Promise.all(this.#fresh.map((launch) => launch.ready()));
       this.#use(fresh);
       await replace(slots);
       for (const launch of old.values()) this.#retired.add(launch);
@@ -72,7 +89,9 @@ export class Launches {
       for (const launch of fresh.values()) this.#retired.add(launch);
       throw error;
     } finally {
-      this.sweep(slots);
+      this.#fresh = [];
+      // Not only these: others may have started since, from the old launches.
+      this.sweep(all);
     }
   }
 
@@ -95,7 +114,8 @@ export class Launches {
 
   /** Called when no child is alive. */
   async close(): Promise<void> {
-    for (const launch of [...this.#current.values(), ...this.#retired]) this.#close(launch);
+    const all = new Set([...this.#current.values(), ...this.#retired, ...this.#fresh]);
+    for (const launch of all) this.#close(launch);
     this.#current.clear();
     this.#retired.clear();
     await Promise.all(this.#closing);

@@ -2,6 +2,7 @@ import { InstanceError, Policy } from "forkmap/container";
 import { describe, expect, it } from "vitest";
 import { Performs } from "../fixtures/services/performs.mjs";
 import { contained, notesIn, PROCESSES, soon } from "../support/contained.js";
+import { descendants, isAlive } from "../support/leftovers.js";
 import { rejection } from "../support/rejection.js";
 import { temporaryDirectory } from "../support/temporary.js";
 import { warned } from "../support/warned.js";
@@ -34,6 +35,33 @@ describe.each(PROCESSES)("the option restart: $name", ({ options }) => {
       expect(policy.ends[0]!.restartIn).toBeLessThanOrEqual(10);
     }
     expect(container.statistics.restarts).toBe(restarts.length);
+    await container.stop();
+  });
+});
+
+describe("a fork server that is killed", () => {
+  it("takes its instances along, which are restarted by another", async () => {
+    const { container, policy } = contained();
+    container.run(new Performs(["ready", "stay"]), {
+      count: 3,
+      restart: "on-failure",
+      backoff: quick,
+    });
+    await container.waitUntilReady();
+    const pids = container.instances.map(({ pid }) => pid!);
+    const server = descendants().find(({ pid }) => pid === pids[0])!.parent;
+    expect(pids).not.toContain(server);
+    process.kill(server, "SIGKILL");
+    await soon(() =>
+      expect(
+        container.instances.map(({ num, state, generation }) => [num, state, generation]),
+      ).toEqual([0, 1, 2].map((num) => [num, "ready", 2])),
+    );
+    for (const { isFailure, how } of policy.ends) {
+      expect(isFailure).toBe(true);
+      expect(how).toContain("the fork server ended by SIGKILL");
+    }
+    expect(pids.filter(isAlive)).toEqual([]);
     await container.stop();
   });
 });

@@ -202,6 +202,54 @@ describe("a rolling restart", () => {
     await container.stop();
   });
 
+  it("ends by a stop while the modules load", async () => {
+    const { container } = contained();
+    const app = await Changing.of("one");
+    container.run(app.service, { count: 2, restart: "always" });
+    await container.waitUntilReady();
+    writeFileSync(app.file, "setInterval(() => {}, 1000); await new Promise(() => {});");
+    const restarting = rejection(container.restart());
+    await new Promise((resolve) => setTimeout(resolve, 200));
+    expect(container.instances.map(({ state }) => state)).toEqual(["ready", "ready"]);
+    await container.stop();
+    expect(await restarting).toBeInstanceOf(ClosedError);
+    expect(descendants()).toEqual([]);
+  });
+
+  it("waits for one that is under way", async () => {
+    const { container, policy } = contained();
+    const app = await Changing.of("one");
+    container.run(app.service, { count: 2, restart: "always" });
+    await container.waitUntilReady();
+    await Promise.all([container.restart(), container.restart(), container.restart()]);
+    expect(
+      container.instances.map(({ num, generation, state }) => [num, generation, state]),
+    ).toEqual([
+      [0, 4, "ready"],
+      [1, 4, "ready"],
+    ]);
+    expect(policy.ends.map(({ isFailure }) => isFailure)).not.toContain(true);
+    await container.stop();
+    expect(descendants()).toEqual([]);
+  });
+
+  it("leaves alone what is started meanwhile", async () => {
+    const { container, policy } = contained();
+    const app = await Changing.of("one");
+    container.run(app.service, { count: 2, restart: "always" });
+    await container.waitUntilReady();
+    const restarting = container.restart();
+    await new Promise((resolve) => setImmediate(resolve));
+    container.spawn(app.service);
+    await restarting;
+    await container.waitUntilReady();
+    expect(container.instances.map(({ generation }) => generation)).toEqual([2, 2, 1]);
+    await new Promise((resolve) => setTimeout(resolve, 200));
+    expect(policy.ends).toHaveLength(2);
+    await container.stop();
+    expect(descendants()).toEqual([]);
+  });
+
   it("of nothing ends", async () => {
     const { container } = contained();
     await container.restart();
