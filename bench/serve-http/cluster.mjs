@@ -14,14 +14,14 @@ if (process.env.POLICY === "none") cluster.schedulingPolicy = cluster.SCHED_NONE
 cluster.setupPrimary({ exec: fileURLToPath(new URL("server.mjs", import.meta.url)) });
 
 let workers = await Promise.all(Array.from({ length: settings().count }, start));
-process.on("SIGHUP", async () => {
-  await Promise.all(workers.map(replace));
-  tell({ ready: true });
-});
-process.on("SIGUSR2", async () => {
-  for (const worker of workers) await replace(worker);
-  tell({ ready: true });
-});
+process.on("SIGHUP", () => void restart(() => Promise.all(workers.map(replace))));
+process.on(
+  "SIGUSR2",
+  () =>
+    void restart(async () => {
+      for (const worker of workers) await replace(worker);
+    }),
+);
 process.on("SIGTERM", end);
 // The bench has ended.
 process.stdin.on("end", end);
@@ -34,6 +34,11 @@ async function start() {
   const worker = cluster.fork();
   await once(worker, "listening");
   return worker;
+}
+
+async function restart(replaceAll) {
+  await replaceAll();
+  tell({ ready: true });
 }
 
 async function replace(old) {

@@ -15,6 +15,6 @@ process.stdin.on("data", () => {
   console.log(JSON.stringify({ pids }));
 });
 // The bench has ended.
-process.stdin.on("end", () => controller.stop(false));
+process.stdin.on("end", () => void controller.stop(false));
 await controller.run();
 process.exit();
