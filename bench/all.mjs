@@ -13,6 +13,7 @@ const BENCHES = [
   "payload",
   "preload",
   "serve",
+  "accept",
   "serve-http",
   "start",
 ];

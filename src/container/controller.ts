@@ -12,7 +12,7 @@ import { isRerun, stopHere } from "../worker/capture.js";
 import { checkControllerOptions, type ContainerOptions, graceOf } from "./container-options.js";
 import { Container, type ContainerParts } from "./container.js";
 import { InstanceError } from "./instance-info.js";
-import { ListenSockets } from "./listen-sockets.js";
+import { ListenSockets, type SocketAddress } from "./listen-sockets.js";
 import { type Notify, openNotify } from "./notify.js";
 import { Policy } from "./policy.js";
 import { WatchedPolicy } from "./watched-policy.js";
@@ -91,6 +91,15 @@ export class Controller {
   }
 
   /**
+   * Returns where a socket listens, as that of the container; `undefined` before `run` and after it.
+   *
+   * @throws TypeError when there is no such socket
+   */
+  address(name: string): SocketAddress | undefined {
+    return this.#sockets?.address(name);
+  }
+
+  /**
    * Sets up the services, and runs until they have been stopped or have ended by themselves. No listener of signals is left then.
    *
    * @throws what `setup` threw the first time, or a socket that cannot be opened
@@ -119,6 +128,7 @@ export class Controller {
       this.#notify.tell({ status: "Stopped" });
       this.#notify.close();
       this.#sockets.close();
+      this.#sockets = undefined;
       this.#container = undefined;
       this.#isRunning = false;
     }

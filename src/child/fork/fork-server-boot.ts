@@ -116,7 +116,8 @@ async function boot(): Promise<void> {
     giveUpIfUnfit(await safety.judgeSettled(isForkSafe));
     const secret = judgeDraws();
     if (secret !== undefined && !isForkSafe) giveUp(secret);
-    const steps = await warmUpNetwork(order.worker);
+    // An instance lives long enough to warm up by itself, and the first are waited for.
+    const steps = order.worker.isService ? [] : await warmUpNetwork(order.worker);
     const { readsOutput, worker: source } = order;
     const later = new LaterSteps(libc, source, readsOutput, steps, () => atEnd(reportExit));
     // Loaded before the first fork: every child would have to load it.

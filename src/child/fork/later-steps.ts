@@ -42,13 +42,12 @@ export class LaterSteps {
         onRehearsed();
       }
     };
-    this.#steps = [
-      ...steps,
-      ...REHEARSALS.map(rehearsal),
-      ageYoungGeneration,
-      () => packCHeap(libc),
-    ];
-    this.#planHugePages = () => hugePageSteps(libc, rehearsal(""));
+    // Instances of a service are few, and all are waited for. They run no items, which are what is rehearsed.
+    const { isService } = source;
+    this.#steps = isService
+      ? []
+      : [...steps, ...REHEARSALS.map(rehearsal), ageYoungGeneration, () => packCHeap(libc)];
+    this.#planHugePages = () => (isService ? [] : hugePageSteps(libc, rehearsal("")));
   }
 
   /** Whether `onIdle` has something to do. Not before the first fork: its request may come at any moment. */
