@@ -160,7 +160,7 @@ export function checkSpawnOptions(options: unknown): asserts options is SpawnOpt
   check(options, SPAWN_RULES, "", (name) =>
     name === "count" || name === "threads"
       ? `The option \`${name}\` is one of \`run\``
-      : `Unknown option \`${name}\` of \`spawn\``,
+      : unknown(name, "spawn"),
   );
 }
 
@@ -169,8 +169,14 @@ export function checkRunOptions(options: unknown): asserts options is RunOptions
   check(options, RUN_RULES, "", (name) =>
     name === "key"
       ? "The option `key` is one of `spawn`: only one instance has it"
-      : `Unknown option \`${name}\` of \`run\``,
+      : unknown(name, "run"),
   );
+}
+
+function unknown(name: string, method: string): string {
+  return name in CONTAINER_RULES
+    ? `The option \`${name}\` is one of \`new Container\``
+    : `Unknown option \`${name}\` of \`${method}\``;
 }
 
 const GRACE: Rule = either("a boolean", (value) => typeof value === "boolean", milliseconds(0));

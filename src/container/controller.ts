@@ -203,13 +203,14 @@ export class Controller {
   async #blueGreen(): Promise<void> {
     this.#assertRunning();
     this.#notify!.tell({ reloading: true, status: "Restarting" });
-    const failing = new AbortController();
-    const fail = (reason: Error) => failing.abort(reason);
+    let fail!: (reason: Error) => void;
+    const failed = new Promise<never>((_, reject) => (fail = reject));
+    failed.catch(() => {});
     const next = this.#make(fail);
     this.#next = next;
     this.#giveUp = fail;
     try {
-      await Promise.race([this.#setUp(next), rejection(failing.signal)]);
+      await Promise.race([this.#setUp(next), failed]);
     } catch (error) {
       this.#next = undefined;
       this.#giveUp = undefined;
@@ -292,12 +293,6 @@ export class Controller {
     await this.#setup(new Container({ sockets: this.#options.sockets }));
     await stopHere();
   }
-}
-
-function rejection(signal: AbortSignal): Promise<never> {
-  return new Promise((_, reject) => {
-    signal.addEventListener("abort", () => reject(signal.reason as Error), { once: true });
-  });
 }
 
 function statusOf({ instances, size }: Container): string {

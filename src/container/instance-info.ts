@@ -39,6 +39,8 @@ export interface InstanceEnd {
   readonly error: unknown;
   /** Whether it ended otherwise than by exit code 0 or on request. */
   readonly isFailure: boolean;
+  /** Whether it was asked to stop, and killed as it had not done so within the grace. */
+  readonly wasKilled: boolean;
   /** Whether it had told that it was ready. */
   readonly wasReady: boolean;
   /** How long it lived, in ms. */

@@ -55,6 +55,8 @@ export class InstanceLife {
   #child: InstanceChild | undefined;
   #isReady = false;
   #isStopping = false;
+  /** How long it has to stop, in ms. */
+  #grace = Infinity;
   #isGone = false;
   #lastSignAt = 0;
   #clock: Deadline | undefined;
@@ -100,6 +102,7 @@ export class InstanceLife {
     this.#clock?.clear();
     const child = this.#child;
     if (!child) return this.#endUnstarted("it was stopped before it had a child");
+    this.#grace = Math.min(this.#grace, grace);
     if (grace === 0) return child.kill("SIGKILL");
     if (this.#kill.isUnderWay) {
       setTimeout(() => child.kill("SIGKILL"), grace).unref();
@@ -198,6 +201,13 @@ export class InstanceLife {
     this.#child?.kill("SIGKILL");
   }
 
+  /** What the words of its end do not say. */
+  #whyInWords(wasKilled: boolean): string {
+    if (wasKilled) return `, as it had not stopped within ${this.#grace} ms`;
+    const error = this.#error;
+    return error instanceof Error ? `: ${error.name}: ${error.message}` : "";
+  }
+
   #endUnstarted(reason: string): void {
     // Later, as any end is told later than its cause.
     queueMicrotask(() => this.#onEnd({ started: false, reason }));
@@ -213,8 +223,11 @@ export class InstanceLife {
     const { exitCode, signal, fatal } = end.started
       ? { ...end, fatal: undefined }
       : { ...NONE, ...end };
+    const wasKilled =
+      this.#isStopping && signal === "SIGKILL" && this.#grace > 0 && this.#grace < Infinity;
     this.#events.onEnd({
-      how: this.#reason ?? inWords(end),
+      how: this.#reason ?? inWords(end) + this.#whyInWords(wasKilled),
+      wasKilled,
       exitCode,
       signal,
       error: this.#error ?? fatal,

@@ -41,8 +41,8 @@ export class Policy {
 
   /** The child of the instance has ended; `end` tells how, and whether another follows. */
   exited(_container: Container, instance: InstanceInfo, end: InstanceEnd): void | Promise<void> {
-    if (!end.isFailure) return;
-    warn(`${inWords(instance)} ended: ${end.how}. ${whatFollows(end)}`);
+    if (end.wasKilled) warn(`${inWords(instance)} was killed: ${end.how}`);
+    if (end.isFailure) warn(`${inWords(instance)} ended: ${end.how}. ${whatFollows(end)}`);
   }
 
   /** The instance has given no sign of health for longer than `healthCheckTimeout`, and is killed. */
@@ -131,6 +131,13 @@ function inWords({ name, num, pid }: InstanceInfo): string {
   return `${name} num ${num}${pid === undefined ? "" : ` (pid ${pid})`}`;
 }
 
+/** What several instances meet at once, such as a module that cannot be loaded, is told once. */
+let told = new Set<string>();
+
 function warn(message: string): void {
+  const what = message.replace(/ num \d+/, "");
+  if (told.has(what)) return;
+  if (told.size === 0) setImmediate(() => (told = new Set()));
+  told.add(what);
   process.emitWarning(message, { type: "ForkmapWarning", code: "FORKMAP_INSTANCE" });
 }

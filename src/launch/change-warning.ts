@@ -7,7 +7,7 @@ export function warnOfChange(change: string | undefined): void {
   if (change === undefined || warned.has(change)) return;
   warned.add(change);
   process.emitWarning(
-    `${change} in its processes: they run the file of the program again, up to \`new Parallel\`. ` +
+    `${change} in its processes: they run the file of the program again, up to where it is used. ` +
       "Pass what differs with the items, or as a field of a class",
     { type: "ForkmapWarning", code: "FORKMAP_CHANGED" },
   );

@@ -2,7 +2,7 @@
 import { ChildProcess, spawn } from "node:child_process";
 import { existsSync } from "node:fs";
 import type { Socket } from "node:net";
-import { constants, devNull } from "node:os";
+import { constants } from "node:os";
 import { LaunchError, WorkerModuleError } from "../errors.js";
 import { fewDescriptors, shortageInWords, shortageOf } from "../system/shortage.js";
 import { setImmediate } from "../system/timers.js";
@@ -91,7 +91,11 @@ export function startNode(
 }
 
 /** A child runs a test file with a worker's class again, with the tests above it: only this process reports them. */
-const QUIET_TESTS = ["--test-reporter=tap", `--test-reporter-destination=${devNull}`];
+const QUIET_TESTS = [
+  // A reporter of our own, not a destination: Node 22 flushes that to the disk, which /dev/null refuses.
+  "--test-reporter=data:text/javascript,export default async function*(events) { for await (const _ of events); }",
+  "--test-reporter-destination=stdout",
+];
 
 function isNodeTest(): boolean {
   const { moduleLoadList } = process as unknown as { moduleLoadList?: readonly string[] };

@@ -2,7 +2,7 @@
  * Describes a worker so that another process can recreate it: the file that defines its class or function, the variables of
  * an enclosing function that it uses, and its own fields. Refuses one that another process could confuse with another.
  */
-import { existsSync, readFileSync } from "node:fs";
+import { existsSync, readFileSync, statSync } from "node:fs";
 import { createRequire } from "node:module";
 import path from "node:path";
 import { fileURLToPath, pathToFileURL } from "node:url";
@@ -48,6 +48,8 @@ export function locateWorker(
     members: isFunction ? undefined : Object.getOwnPropertyNames(definition.prototype),
     parameters: definition.length,
     ...found,
+    // A service that has been changed since is to be another one when it is restarted.
+    ...(isService && isChanged(found.url) ? { moduleState: {} } : {}),
     hasTwins: isService || (given.get(text) ?? 1) > 1,
     verbatim: fileHolds(found.url, text),
     isService,
@@ -142,6 +144,15 @@ function isOneOfSeveral(type: Function): boolean {
 /** Whether another process can import the module; not code from `node -e`, a prompt or a vm context. */
 function canLoad(href: string): boolean {
   return href.startsWith("data:") || (href.startsWith("file:") && existsSync(new URL(href)));
+}
+
+/** Whether the file was written after this program had started. */
+function isChanged(url: string): boolean {
+  try {
+    return statSync(fileURLToPath(url)).mtimeMs > performance.timeOrigin;
+  } catch {
+    return false;
+  }
 }
 
 function fileHolds(url: string, text: string): boolean {

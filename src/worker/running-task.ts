@@ -34,6 +34,7 @@ export class Interruption {
   readonly #onFirstUse: () => void;
   readonly #reason: string;
   #controller: AbortController | undefined;
+  #isAborted = false;
 
   /** @param onFirstUse - installs the signal handler; without it the signal ends a worker that loops without end */
   constructor(onFirstUse: () => void, reason = "The child was asked to end (SIGTERM)") {
@@ -45,11 +46,19 @@ export class Interruption {
     if (!this.#controller) {
       this.#controller = new AbortController();
       this.#onFirstUse();
+      if (this.#isAborted) this.abort();
     }
     return this.#controller.signal;
   };
 
+  /** Whether anybody has asked for the signal. */
+  get isUsed(): boolean {
+    return this.#controller !== undefined;
+  }
+
+  /** Also aborts a signal that is asked for later. */
   abort(): void {
+    this.#isAborted = true;
     this.#controller?.abort(new Error(this.#reason));
   }
 }

@@ -43,11 +43,12 @@ describe.each(PLACES.slice(0, 3))("a policy is told: $name", ({ options, kind })
     expect(policy.told[2]!.instance.status).toBe("up");
     const [first, last] = policy.ends;
     expect(first).toEqual({
-      how: "exit code 1",
+      how: "exit code 1: RangeError: why",
       exitCode: 1,
       signal: undefined,
       error: expect.objectContaining({ name: "RangeError", message: "why", code: "ETHROWN" }),
       isFailure: true,
+      wasKilled: false,
       wasReady: true,
       age: expect.any(Number),
       restartIn: expect.any(Number),

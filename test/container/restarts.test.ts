@@ -119,7 +119,8 @@ describe("intensity", () => {
     expect(error).toMatchObject({
       name: "InstanceError",
       code: "ERR_PARALLEL_INSTANCE",
-      message: "unlucky num 0 is given up: it ended before it was ready (exit code 1)",
+      message:
+        "unlucky num 0 is given up: it ended before it was ready (exit code 1: RangeError: not my day)",
       num: 0,
       instanceName: "unlucky",
       exitCode: 1,

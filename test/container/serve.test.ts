@@ -317,7 +317,7 @@ test.each([
   ["nothing", "Expected a server of node:net, node:http or one of their kind"],
   ["object", "Expected a server of node:net, node:http or one of their kind"],
   ["app", "of an app of Express: http.createServer(app)"],
-  ["listening", "Listen method has been called more than once without closing"],
+  ["listening", "The server listens already"],
 ])("%s in place of a server is an error that says so", async (what, message) => {
   const container = contained({ sockets: { http: ANY } });
   container.run(new Wrong(what), { count: 1 });

@@ -15,6 +15,9 @@ import type { Ending } from "../items/watch-exit.js";
 import { RunningInstance } from "./running-instance.js";
 import type { ServiceLink } from "../items/service-link.js";
 
+const RETURNED_TOO_EARLY =
+  "run() returned while its server listens, and the instance ends with it: await instance.serve(server), or what tells that it is to end";
+
 export class ServiceRunner {
   readonly #service: Service;
   readonly #source: WorkerSource;
@@ -43,6 +46,7 @@ export class ServiceRunner {
       const { threads } = this.#start.service!;
       if (threads) await this.#runThreads();
       else await this.#service.run(this.#instance);
+      if (this.#instance.isServing) throw new Error(RETURNED_TOO_EARLY);
     } catch (error) {
       this.#fail(error);
       return this.#link.leave(1);

@@ -14,6 +14,10 @@ import type { ServiceLink } from "../items/service-link.js";
 const SIGNS = 3;
 /** Asked to stop by SIGINT alone, as from a terminal: the grace is not known, and this is the container's default. */
 const USUAL_GRACE_MS = 10_000;
+/** An instance that is asked to stop, and is ready, may ask for the signal so late. */
+const LATE_MS = 100;
+/** Of a process that SIGINT has ended, as shells have it. */
+const INTERRUPTED_CODE = 130;
 
 export class RunningInstance implements Instance {
   readonly num: number;
@@ -26,6 +30,9 @@ export class RunningInstance implements Instance {
   readonly #link: ServiceLink;
   readonly #interruption: Interruption;
   readonly #balance: AcceptBalance | undefined;
+  #isHeeding = false;
+  /** Servers that listen on sockets of the container. */
+  readonly #servers = new Set<Server>();
   /** When the container kills this instance, on the monotonic clock. */
   #killedAt: number | undefined;
 
@@ -40,10 +47,7 @@ export class RunningInstance implements Instance {
     this.#link = link;
     const cells = start.connections === undefined ? undefined : link.map(start.connections);
     this.#balance = cells && new AcceptBalance(cells, child.num);
-    this.#interruption = new Interruption(
-      () => link.onInterrupt(() => this.interrupt(USUAL_GRACE_MS)),
-      "The instance was asked to stop",
-    );
+    this.#interruption = new Interruption(() => this.#heed(), "The instance was asked to stop");
   }
 
   get signal(): AbortSignal {
@@ -54,9 +58,22 @@ export class RunningInstance implements Instance {
   interrupt(within: number): void {
     this.#killedAt ??= monotonic() + within;
     this.#interruption.abort();
+    if (!this.#isHeeding || this.#interruption.isUsed) return;
+    // It may be about to ask for the signal, having just told that it is ready.
+    setTimeout(() => {
+      if (!this.#interruption.isUsed) this.#link.leave(INTERRUPTED_CODE);
+    }, LATE_MS);
+  }
+
+  /** From now on SIGINT does not end the process, but asks the instance to stop. */
+  #heed(): void {
+    if (this.#isHeeding) return;
+    this.#isHeeding = true;
+    this.#link.onInterrupt(() => this.interrupt(USUAL_GRACE_MS));
   }
 
   ready(status?: string): void {
+    this.#heed();
     this.#link.say({ notify: { ready: true, ...checked(status) } });
   }
 
@@ -96,6 +113,11 @@ export class RunningInstance implements Instance {
     checkServer(server);
     // Asked to stop, a server should close by itself and not be ended by SIGINT.
     void this.signal;
+    if (server.listening) {
+      throw new Error(
+        "The server listens already: `listen` and `serve` make it listen on the container's socket",
+      );
+    }
     const shared = this.#shared(name);
     const fd = this.#link.duplicate(shared);
     await new Promise<void>((resolve, reject) => {
@@ -109,6 +131,8 @@ export class RunningInstance implements Instance {
       };
       server.once("listening", onListening).once("error", onError).listen({ fd });
     });
+    this.#servers.add(server);
+    server.once("close", () => this.#servers.delete(server));
     const endBalance = this.#balance?.follow(server, () => this.#link.duplicate(shared));
     return endBalance ?? (() => {});
   }
@@ -135,6 +159,11 @@ export class RunningInstance implements Instance {
     if (healthCheckTimeout === undefined) return () => {};
     const timer = setInterval(() => this.healthy(), healthCheckTimeout / SIGNS);
     return () => clearInterval(timer);
+  }
+
+  /** Whether it serves, and was not asked to stop. */
+  get isServing(): boolean {
+    return this.#killedAt === undefined && this.#servers.size > 0;
   }
 
   /** How long until the container kills this instance, which was asked to stop, in ms. */
