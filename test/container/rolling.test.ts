@@ -212,7 +212,9 @@ describe("a rolling restart", () => {
     await new Promise((resolve) => setTimeout(resolve, 200));
     expect(container.instances.map(({ state }) => state)).toEqual(["ready", "ready"]);
     await container.stop();
-    expect(await restarting).toBeInstanceOf(ClosedError);
+    const error = await restarting;
+    expect(error).toBeInstanceOf(ClosedError);
+    expect(error.message).toBe("The container was stopped while it was restarting");
     expect(descendants()).toEqual([]);
   });
 
