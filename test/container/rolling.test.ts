@@ -106,7 +106,7 @@ describe.each(PROCESSES)("a rolling restart: $name", ({ options }) => {
         count: 3,
         name: "app",
         restart: "always",
-        startupTimeout: 2000,
+        startupTimeout: 3000,
         backoff: { min: 5, max: 10 },
       });
       await container.waitUntilReady();
