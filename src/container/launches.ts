@@ -2,6 +2,7 @@
 import { commandOf } from "./command-service.js";
 import { CommandLaunch } from "./command-launch.js";
 import type { ContainerOptions } from "./container-options.js";
+import { stoppedMeanwhile } from "./rolling-restart.js";
 import type { ListenSockets } from "./listen-sockets.js";
 import { withoutNotify } from "./notify.js";
 import type { Service } from "./service.js";
@@ -22,6 +23,7 @@ export class Launches {
   readonly #proven = new WeakSet<Service>();
   readonly #closing = new Set<Promise<void>>();
   #renewing: Promise<unknown> = Promise.resolve();
+  #isClosed = false;
 
   constructor(options: ContainerOptions, sockets: ListenSockets, make?: MakeLaunch) {
     const { startMethod, cwd, execArgv, output } = options;
@@ -87,7 +89,8 @@ export class Launches {
     } catch (error) {
       this.#use(old);
       for (const launch of fresh.values()) this.#retired.add(launch);
-      throw error;
+      // One that is closed while it gets ready fails in words of its own.
+      throw this.#isClosed ? stoppedMeanwhile() : error;
     } finally {
       this.#fresh = [];
       // Not only these: others may have started since, from the old launches.
@@ -114,6 +117,7 @@ export class Launches {
 
   /** Called when no child is alive. */
   async close(): Promise<void> {
+    this.#isClosed = true;
     const all = new Set([...this.#current.values(), ...this.#retired, ...this.#fresh]);
     for (const launch of all) this.#close(launch);
     this.#current.clear();

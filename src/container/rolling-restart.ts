@@ -23,10 +23,14 @@ export async function replaceAll(
     }
   };
   await Promise.all(Array.from({ length: maxUnavailable }, turn));
-  if (isStopping()) throw new ClosedError("The container was stopped while it was restarting");
+  if (isStopping()) throw stoppedMeanwhile();
   if (!failed) return;
   const { name } = failed.options;
   throw new Error(
     `${name} num ${failed.num} did not become ready after its restart, and gets a child as before; the others are not restarted`,
   );
+}
+
+export function stoppedMeanwhile(): ClosedError {
+  return new ClosedError("The container was stopped while it was restarting");
 }

@@ -13,45 +13,45 @@ describe.each(PROCESSES)("the clock of an instance: $name", ({ options }) => {
     const { container, policy } = contained(options);
     container.spawn(new Performs(["heed", "grandchild", "linger"], file), {
       name: "slow",
-      startupTimeout: 900,
+      startupTimeout: 2500,
     });
     await soon(() => expect(notesIn(file)).toHaveLength(1));
     const [{ grandchild }] = notesIn(file);
     expect(isAlive(grandchild)).toBe(true);
     const error = await rejection(container.waitUntilReady());
     expect(error.message).toBe(
-      "slow num 0 has failed and is not restarted: it ended before it was ready (it was not ready after 900 ms)",
+      "slow num 0 has failed and is not restarted: it ended before it was ready (it was not ready after 2500 ms)",
     );
     expect(error).toMatchObject({ signal: "SIGKILL", exitCode: undefined });
     await soon(() => expect(isAlive(grandchild)).toBe(false));
     expect(policy.hooks().slice(-2)).toEqual(["startFailed", "exited"]);
     const { clock } = policy.told.at(-2)!;
-    expect(clock).toMatchObject({ timeout: 900 });
-    expect(clock!.age).toBeGreaterThanOrEqual(890);
+    expect(clock).toMatchObject({ timeout: 2500 });
+    expect(clock!.age).toBeGreaterThanOrEqual(2490);
   });
 
   it("takes signs of health and a status for no readiness", async () => {
     const { container, policy } = contained(options);
     container.spawn(new Performs(["heed", "beat", "status almost", "linger"]), {
-      startupTimeout: 900,
+      startupTimeout: 2500,
       healthCheckTimeout: 300,
     });
     await soon(() => expect(container.instances[0]!.status).toBe("almost"));
     expect(container.instances[0]!.state).toBe("starting");
     await soon(() => expect(container.size).toBe(0));
-    expect(policy.ends[0]!.how).toBe("it was not ready after 900 ms");
+    expect(policy.ends[0]!.how).toBe("it was not ready after 2500 ms");
     expect(policy.hooks()).not.toContain("healthCheckFailed");
   });
 
   it("asks for no sign of health before the instance is ready", async () => {
     const { container, policy } = contained(options);
-    container.spawn(new Performs(["sleep 700", "beat", "ready", "stay"]), {
-      healthCheckTimeout: 300,
+    container.spawn(new Performs(["sleep 1300", "beat", "ready", "stay"]), {
+      healthCheckTimeout: 1000,
     });
     await container.waitUntilReady();
     expect(container.instances[0]).toMatchObject({ generation: 1, state: "ready" });
     // Long enough for the clock, had the signs not counted.
-    await new Promise((resolve) => setTimeout(resolve, 500));
+    await new Promise((resolve) => setTimeout(resolve, 1200));
     expect(policy.ends).toEqual([]);
     await container.stop();
   });
@@ -71,7 +71,7 @@ describe.each(PROCESSES)("the clock of an instance: $name", ({ options }) => {
     ];
     container.spawn(new Performs(steps), {
       restart: "on-failure",
-      startupTimeout: 1500,
+      startupTimeout: 3000,
       backoff: quick,
     });
     await container.waitUntilReady();

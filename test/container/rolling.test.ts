@@ -106,7 +106,7 @@ describe.each(PROCESSES)("a rolling restart: $name", ({ options }) => {
         count: 3,
         name: "app",
         restart: "always",
-        startupTimeout: 2000,
+        startupTimeout: 3000,
         backoff: { min: 5, max: 10 },
       });
       await container.waitUntilReady();
@@ -212,7 +212,9 @@ describe("a rolling restart", () => {
     await new Promise((resolve) => setTimeout(resolve, 200));
     expect(container.instances.map(({ state }) => state)).toEqual(["ready", "ready"]);
     await container.stop();
-    expect(await restarting).toBeInstanceOf(ClosedError);
+    const error = await restarting;
+    expect(error).toBeInstanceOf(ClosedError);
+    expect(error.message).toBe("The container was stopped while it was restarting");
     expect(descendants()).toEqual([]);
   });
 
