@@ -36,8 +36,7 @@ const SIGNALS = ["SIGHUP", "SIGUSR2", "SIGINT", "SIGTERM"] as const;
  * The sockets belong to the controller and outlive its containers. Services are loaded from their modules again at every restart, so that these may
  * have been changed; the setup itself is not loaded again. The program's own listeners of signals stay as they are and are called too.
  *
- * How the program is goes to `NOTIFY_SOCKET` (systemd's protocol: ready, reloading, stopping, status, watchdog), to the file
- * `NOTIFY_LOG` (lines of JSON), or to stderr.
+ * How it is goes to `NOTIFY_SOCKET` (systemd's protocol, with its watchdog), the file `NOTIFY_LOG` (lines of JSON), or stderr.
  *
  * @example
  * ```ts

@@ -10,8 +10,8 @@ export interface Instance extends ChildInstance {
    * Aborts when the instance is asked to stop: by its container, or by SIGINT.
    *
    * @remarks
-   * Reading this property installs the signal handler. An instance that never reads it, nor calls `listen` or `serve`, ends at once by
-   * SIGINT.
+   * Reading this property installs the handler of SIGINT, and so do `ready`, `listen` and `serve`. An instance that has not read it when it is asked
+   * to stop, nor within 0.1 s, ends at once.
    */
   readonly signal: AbortSignal;
   /**

@@ -81,7 +81,7 @@ describe.each(PLACES)("instances: $name", ({ options, run, kind, inThreads, name
     ]);
     const error = await rejection(container.waitUntilReady());
     expect(error.message).toMatch(
-      /^Performs num 0 has failed and is not restarted: it ended \(exit code \d\)$/,
+      /^Performs num 0 has failed and is not restarted: it ended \(exit code \d/,
     );
     container.run(new Performs(["ready", "uncaught too late"]), { ...run, count: 1 });
     await soon(() => expect(container.size).toBe(0));

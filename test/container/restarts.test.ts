@@ -133,10 +133,10 @@ describe("intensity", () => {
     expect(warnings).toHaveLength(4);
     for (const { code } of warnings) expect(code).toBe("FORKMAP_INSTANCE");
     expect(warnings[0]!.message).toMatch(
-      /^unlucky num 0 \(pid \d+\) ended: exit code 1\. It is restarted in \d+ ms$/,
+      /^unlucky num 0 \(pid \d+\) ended: exit code 1: RangeError: not my day\. It is restarted in \d+ ms$/,
     );
     expect(warnings[3]!.message).toMatch(
-      /^unlucky num 0 \(pid \d+\) ended: exit code 1\. It was restarted too often and is given up$/,
+      /^unlucky num 0 \(pid \d+\) ended: exit code 1: RangeError: not my day\. It was restarted too often and is given up$/,
     );
   });
 

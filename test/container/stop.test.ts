@@ -15,7 +15,7 @@ describe.each(PROCESSES)("stop: $name", ({ options }) => {
     await container.waitUntilReady();
     await container.stop(60_000);
     expect(policy.ends).toEqual([
-      expect.objectContaining({ signal: "SIGINT", isFailure: false, restartIn: undefined }),
+      expect.objectContaining({ exitCode: 130, isFailure: false, restartIn: undefined }),
     ]);
     expect(container.statistics).toMatchObject({ failures: 0, restarts: 0 });
   });

@@ -2,7 +2,13 @@
 import { once } from "node:events";
 import { Container, type ContainerParts } from "../../container/container.js";
 import type { Keep } from "../../container/container-options.js";
+import {
+  type InstanceEnd,
+  InstanceError,
+  type InstanceInfo,
+} from "../../container/instance-info.js";
 import { ListenSockets } from "../../container/listen-sockets.js";
+import { Policy } from "../../container/policy.js";
 import type { Service } from "../../container/service.js";
 import { NodeLaunch } from "../../container/service-launch.js";
 import { ThreadLauncher } from "../../launch/thread/thread-launcher.js";
@@ -36,7 +42,11 @@ export async function runThreads(
     },
     close: () => launcher.close(),
   };
+  let fail!: (reason: Error) => void;
+  const failed = new Promise<never>((_, reject) => (fail = reject));
+  failed.catch(() => {});
   const parts: ContainerParts = {
+    policy: new ThreadPolicy(fail),
     sockets: new ListenSockets({}),
     makeLaunch: () => new NodeLaunch(choice, sockets, false),
   };
@@ -49,8 +59,32 @@ export async function runThreads(
   await Promise.race([container.waitUntilReady(), stopping]);
   instance.ready();
   const stopBeating = instance.beat();
-  await (signal.aborted ? stopping : Promise.race([container.wait(), stopping]));
+  try {
+    await (signal.aborted ? stopping : Promise.race([container.wait(), stopping, failed]));
+  } catch (error) {
+    // The process ends with the first thread that is given up, and is restarted as a whole.
+    await container.stop();
+    throw error;
+  }
   stopBeating();
   // Throws if one has failed for good.
   await container.waitUntilReady();
+}
+
+class ThreadPolicy extends Policy {
+  readonly #fail: (reason: Error) => void;
+
+  constructor(fail: (reason: Error) => void) {
+    super();
+    this.#fail = fail;
+  }
+
+  override exited(
+    container: Container,
+    instance: InstanceInfo,
+    end: InstanceEnd,
+  ): void | Promise<void> {
+    if (end.isFailure && end.restartIn === undefined) this.#fail(new InstanceError(instance, end));
+    return super.exited(container, instance, end);
+  }
 }
