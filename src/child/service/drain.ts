@@ -6,7 +6,7 @@
  *
  *   accepting ──drain──▶ answering, with `Connection: close` ──idle for long enough──▶ closed
  */
-import type { IncomingMessage, ServerResponse } from "node:http";
+import type { ServerResponse } from "node:http";
 import net from "node:net";
 import { monotonic } from "../../system/monotonic.js";
 
@@ -17,52 +17,56 @@ const IDLE_MS = 5000;
 /** What is idle is closed, and the rest cut, this long before the container kills the instance. */
 const RESERVE_MS = 500;
 
-interface Connection {
-  readonly socket: net.Socket;
-  /** Requests without a complete response. */
-  open: number;
-  idleSince: number;
-}
+type Closable = { close(): void; once(event: "close", then: () => void): void };
 
-/** What `http.Server` adds, and `net.Server` lacks. */
-interface HttpServer extends net.Server {
-  readonly keepAliveTimeout: number;
-  closeIdleConnections(): void;
+/** A connection of an HTTP server; of a TLS server, the socket inside. */
+type HttpSocket = net.Socket & {
+  /** The response that is being made, or of the request that is being read; `null` while the connection is idle. */
+  readonly _httpMessage?: ServerResponse | null;
+};
+
+/** When nothing had happened on a connection for the first time. */
+interface Rest {
+  readonly since: number;
+  readonly bytes: number;
 }
 
 export class Drain {
   readonly #server: net.Server;
-  readonly #connections = new Map<net.Socket, Connection>();
-  readonly #responses = new Set<ServerResponse>();
-  readonly #sessions = new Set<{ close(): void }>();
+  readonly #isHttp: boolean;
+  readonly #sockets = new Set<HttpSocket>();
+  /** Connections of TLS: below those that are in `#sockets`, or in their handshake. */
+  readonly #raw = new Set<net.Socket>();
+  readonly #sessions = new Set<Closable>();
+  readonly #rests = new WeakMap<HttpSocket, Rest>();
   #isDraining = false;
 
-  /** Follows the server's connections. Create it before the server listens. */
+  /** Follows the server's connections, and costs nothing for a request. Create it before the server listens. */
   constructor(server: net.Server) {
     this.#server = server;
-    server.on("connection", (socket: net.Socket) => this.#add(socket));
-    // HTTP/2: closing a session tells the client to open no more streams, and ends it after those it has.
-    server.on(
-      "session",
-      (session: { close(): void; once(event: string, then: () => void): void }) => {
-        this.#sessions.add(session);
-        session.once("close", () => this.#sessions.delete(session));
-        if (this.#isDraining) session.close();
-      },
+    // Not HTTP/2, whose sessions are told to end, and whose connections are closed by them.
+    this.#isHttp = "closeIdleConnections" in server;
+    const isTls = "setSecureContext" in server;
+    server.on("connection", (socket: net.Socket) =>
+      follow(socket, isTls ? this.#raw : this.#sockets),
     );
-    // Not on a server of HTTP/2, which would then answer streams by that event.
-    if (!("closeIdleConnections" in server)) return;
-    // First: the listener of the program may answer at once.
-    server.prependListener("request", (request: IncomingMessage, response: ServerResponse) =>
-      this.#follow(request, response),
-    );
+    server.on("secureConnection", (socket: net.Socket) => follow(socket, this.#sockets));
+    server.on("session", (session: Closable) => {
+      follow(session, this.#sessions);
+      if (this.#isDraining) session.close();
+    });
   }
 
   /** @param deadline - when this process is killed, on the monotonic clock */
   async finish(deadline: number): Promise<void> {
     this.#isDraining = true;
     const closed = new Promise<void>((resolve) => this.#stopAccepting(resolve));
-    for (const response of this.#responses) closeAfter(response);
+    // First: the listener of the program may answer at once.
+    if (this.#isHttp)
+      this.#server.prependListener("request", (_: unknown, response: ServerResponse) =>
+        closeAfter(response),
+      );
+    for (const { _httpMessage: response } of this.#sockets) if (response) closeAfter(response);
     for (const session of this.#sessions) session.close();
     const look = setInterval(() => this.#look(deadline), LOOK_MS);
     await closed;
@@ -75,45 +79,36 @@ export class Drain {
     net.Server.prototype.close.call(this.#server, () => done());
   }
 
-  #add(socket: net.Socket): void {
-    this.#connections.set(socket, { socket, open: 0, idleSince: monotonic() });
-    socket.once("close", () => this.#connections.delete(socket));
-  }
-
-  #follow(request: IncomingMessage, response: ServerResponse): void {
-    // An HTTP/2 stream has no connection of its own; its session ends by itself.
-    if (request.httpVersionMajor > 1) return;
-    const connection = this.#connectionOf(request.socket);
-    connection.open += 1;
-    this.#responses.add(response);
-    if (this.#isDraining) closeAfter(response);
-    response.once("close", () => {
-      this.#responses.delete(response);
-      connection.open -= 1;
-      connection.idleSince = monotonic();
-    });
-  }
-
-  /** The connection of a TLS server is the socket within. */
-  #connectionOf(socket: net.Socket): Connection {
-    const raw = (socket as { _parent?: net.Socket | null })._parent ?? socket;
-    const known = this.#connections.get(socket) ?? this.#connections.get(raw);
-    if (known) return known;
-    this.#add(socket);
-    return this.#connections.get(socket)!;
-  }
-
   #look(deadline: number): void {
-    const now = monotonic();
-    const isLast = now > deadline - RESERVE_MS;
-    const { keepAliveTimeout } = this.#server as Partial<HttpServer>;
-    if (keepAliveTimeout === undefined && !isLast) return;
-    const patience = isLast ? 0 : Math.min(keepAliveTimeout || IDLE_MS, IDLE_MS);
-    for (const { socket, open, idleSince } of this.#connections.values()) {
-      if (open > 0 && !isLast) continue;
-      if (now - idleSince >= patience) socket.destroySoon();
+    const isLast = monotonic() > deadline - RESERVE_MS;
+    if (isLast) {
+      for (const socket of [...this.#sockets, ...this.#raw]) socket.destroySoon();
+      return;
     }
+    if (!this.#isHttp) return;
+    const { keepAliveTimeout } = this.#server as unknown as { readonly keepAliveTimeout: number };
+    const patience = Math.min(keepAliveTimeout || IDLE_MS, IDLE_MS);
+    for (const socket of this.#sockets) if (this.#restOf(socket) >= patience) socket.destroySoon();
   }
+
+  /** Returns how long nothing has happened on the connection, in ms. */
+  #restOf(socket: HttpSocket): number {
+    const now = monotonic();
+    const bytes = socket.bytesRead;
+    const rest = this.#rests.get(socket);
+    const isIdle = !socket._httpMessage && bytes === (rest?.bytes ?? bytes);
+    if (isIdle && rest) return now - rest.since;
+    this.#rests.set(socket, { since: now, bytes });
+    return 0;
+  }
+}
+
+function follow<Each extends { once(event: "close", then: () => void): void }>(
+  each: Each,
+  all: Set<Each>,
+): void {
+  all.add(each);
+  each.once("close", () => all.delete(each));
 }
 
 /** A response whose headers have been sent cannot say it: its connection is idle after it. */
