@@ -28,6 +28,9 @@ export class CommandLaunch implements ServiceLaunch {
     return this.#starter!.start(instance, events);
   }
 
+  /** Programs are killed by this process itself. */
+  abandon(): void {}
+
   async close(): Promise<void> {
     await this.#starter?.close();
   }

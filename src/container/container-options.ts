@@ -36,6 +36,12 @@ export interface ContainerOptions {
   readonly output?: "inherit" | "tag" | undefined;
 }
 
+/** Options of `new Controller(setup, options)`: those of its containers, and how they stop. */
+export interface ControllerOptions extends ContainerOptions {
+  /** How instances are stopped: the grace in ms; `true`: 10 s, `false`: at once. @defaultValue `true` */
+  readonly graceful?: boolean | number | undefined;
+}
+
 /** Options of `container.spawn(service, options)`. */
 export interface SpawnOptions {
   /** Name in messages, frames and process lists. @defaultValue the name of the class */

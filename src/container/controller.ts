@@ -9,7 +9,7 @@
 import { ClosedError } from "../errors.js";
 import { holdingLoop } from "../launch/loop-hold.js";
 import { isRerun, stopHere } from "../worker/capture.js";
-import { checkControllerOptions, type ContainerOptions, graceOf } from "./container-options.js";
+import { checkControllerOptions, type ControllerOptions, graceOf } from "./container-options.js";
 import { Container, type ContainerParts } from "./container.js";
 import { InstanceError } from "./instance-info.js";
 import { ListenSockets, type SocketAddress } from "./listen-sockets.js";
@@ -17,12 +17,6 @@ import { type Notify, openNotify } from "./notify.js";
 import { Policy } from "./policy.js";
 import { WatchedPolicy } from "./watched-policy.js";
 import { reapZombies } from "./zombies.js";
-
-/** Options of `new Controller(setup, options)`: those of its containers, and how they stop. */
-export interface ControllerOptions extends ContainerOptions {
-  /** How instances are stopped: the grace in ms; `true`: 10 s, `false`: at once. @defaultValue `true` */
-  readonly graceful?: boolean | number | undefined;
-}
 
 /** Starts the services of a container: calls `run` and `spawn`. */
 export type Setup = (container: Container) => void | Promise<void>;
@@ -186,10 +180,15 @@ export class Controller {
     this.#notify!.tell({ status: "Starting" });
     const container = this.#make(() => {});
     this.#container = container;
-    await this.#setup(container);
-    if (this.#isStopping) await container.stop(this.#graceful);
-    await container.waitUntilReady();
-    if (!this.#isStopping) this.#tellReady();
+    try {
+      await this.#setup(container);
+      if (this.#isStopping) await container.stop(this.#graceful);
+      await container.waitUntilReady();
+      if (!this.#isStopping && container === this.#container) this.#tellReady();
+    } catch (error) {
+      // A restart may have replaced it before its setup was through.
+      if (container === this.#container) throw error;
+    }
     for (let last: Container | undefined; last !== this.#container;) {
       last = this.#container!;
       await last.wait();

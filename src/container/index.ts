@@ -4,11 +4,12 @@ export { Container } from "./container.js";
 export type {
   BackoffOptions,
   ContainerOptions,
+  ControllerOptions,
   Intensity,
   RunOptions,
   SpawnOptions,
 } from "./container-options.js";
-export { Controller, type ControllerOptions, type Setup } from "./controller.js";
+export { Controller, type Setup } from "./controller.js";
 export {
   type InstanceEnd,
   InstanceError,

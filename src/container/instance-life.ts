@@ -10,7 +10,7 @@ import { ChildKill } from "../launch/child-kill.js";
 import { Deadline } from "../launch/deadline.js";
 import type { ChildEnd } from "../launch/launcher.js";
 import { monotonic } from "../system/monotonic.js";
-import { clearTimeout, setTimeout } from "../system/timers.js";
+import { setTimeout } from "../system/timers.js";
 import { Breach } from "../wire/breach.js";
 import { readNotification } from "../wire/check-message.js";
 import { reviveError } from "../wire/error-record.js";
@@ -22,6 +22,9 @@ import type { InstanceChild, InstanceStart, ServiceLaunch } from "./service-laun
 
 /** A child that has closed its channel is usually about to end, and how it ends says more. */
 const CLOSED_MS = 1000;
+const CLOSED = "it has closed its channel, and lived on";
+/** A child that SIGKILL has not ended by then is one of a fork server that is frozen, and cannot kill it. */
+const ABANDON_MS = 5000;
 
 export interface LifeEvents {
   /** The child exists, and its pid is known. */
@@ -60,7 +63,8 @@ export class InstanceLife {
   #isGone = false;
   #lastSignAt = 0;
   #clock: Deadline | undefined;
-  #closedTimer: NodeJS.Timeout | undefined;
+  #closed: Deadline | undefined;
+  #abandoning: Deadline | undefined;
   /** Why it was killed by its container, other than on request. */
   #reason: string | undefined;
   #error: unknown;
@@ -103,14 +107,14 @@ export class InstanceLife {
     const child = this.#child;
     if (!child) return this.#endUnstarted("it was stopped before it had a child");
     this.#grace = Math.min(this.#grace, grace);
-    if (grace === 0) return child.kill("SIGKILL");
+    if (grace === 0) return this.#signal("SIGKILL");
     if (this.#kill.isUnderWay) {
-      setTimeout(() => child.kill("SIGKILL"), grace).unref();
+      setTimeout(() => this.#signal("SIGKILL"), grace).unref();
       return;
     }
     child.send({ do: "stop", within: grace });
     this.#kill.prepare({ killSignal: "SIGINT", forceKillAfterDelay: grace });
-    this.#kill.begin(child);
+    this.#kill.begin({ kill: (signal) => this.#signal(signal) });
   }
 
   /** Asks the child to stop, for as long as it takes. */
@@ -188,17 +192,20 @@ export class InstanceLife {
 
   #onClosed(): void {
     if (this.#isGone) return;
-    this.#closedTimer ??= setTimeout(
-      () => this.#killFor("it has closed its channel, and lived on"),
-      CLOSED_MS,
-    );
-    this.#closedTimer.unref();
+    this.#closed ??= new Deadline(CLOSED_MS, () => this.#killFor(CLOSED));
   }
 
   /** Kills the child, with all that it has started. */
   #killFor(reason: string): void {
     this.#reason ??= reason;
-    this.#child?.kill("SIGKILL");
+    this.#signal("SIGKILL");
+  }
+
+  #signal(signal: NodeJS.Signals): void {
+    if (this.#isGone) return;
+    this.#child?.kill(signal);
+    if (signal === "SIGKILL")
+      this.#abandoning ??= new Deadline(ABANDON_MS, () => this.#launch.abandon());
   }
 
   /** What the words of its end do not say. */
@@ -218,11 +225,14 @@ export class InstanceLife {
     this.#isGone = true;
     this.#clock?.clear();
     this.#kill.end();
-    clearTimeout(this.#closedTimer);
+    this.#closed?.clear();
+    this.#abandoning?.clear();
     this.#output?.end();
     const { exitCode, signal, fatal } = end.started
       ? { ...end, fatal: undefined }
       : { ...NONE, ...end };
+    // It was about to end: nobody had reaped it yet.
+    if (this.#reason === CLOSED && exitCode !== undefined) this.#reason = undefined;
     const wasKilled =
       this.#isStopping && signal === "SIGKILL" && this.#grace > 0 && this.#grace < Infinity;
     this.#events.onEnd({

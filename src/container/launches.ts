@@ -22,6 +22,7 @@ export class Launches {
   /** Those that have had a child. */
   readonly #proven = new WeakSet<Service>();
   readonly #closing = new Set<Promise<void>>();
+  readonly #closed = new WeakSet<ServiceLaunch>();
   #renewing: Promise<unknown> = Promise.resolve();
   #isClosed = false;
 
@@ -127,13 +128,15 @@ export class Launches {
 
   #use(launches: ReadonlyMap<Service, ServiceLaunch>): void {
     for (const [service, launch] of launches) {
-      // All its instances may have ended meanwhile.
+      // All its instances may have ended meanwhile, and others been started since.
+      if (this.#closed.has(launch)) continue;
       if (this.#current.has(service)) this.#current.set(service, launch);
       else this.#retired.add(launch);
     }
   }
 
   #close(launch: ServiceLaunch): void {
+    this.#closed.add(launch);
     const closing = launch.close().catch(() => {});
     this.#closing.add(closing);
     void closing.then(() => this.#closing.delete(closing));

@@ -42,7 +42,8 @@ export class Policy {
   /** The child of the instance has ended; `end` tells how, and whether another follows. */
   exited(_container: Container, instance: InstanceInfo, end: InstanceEnd): void | Promise<void> {
     if (end.wasKilled) warn(`${inWords(instance)} was killed: ${end.how}`);
-    if (end.isFailure) warn(`${inWords(instance)} ended: ${end.how}. ${whatFollows(end)}`);
+    if (end.isFailure || end.isGivenUp)
+      warn(`${inWords(instance)} ended: ${end.how}. ${whatFollows(end)}`);
   }
 
   /** The instance has given no sign of health for longer than `healthCheckTimeout`, and is killed. */

@@ -30,6 +30,8 @@ export interface ServiceLaunch {
   ready(): Promise<void>;
   /** Starts a child; only called once it is ready. */
   start(start: InstanceStart, events: ChildEvents): InstanceChild;
+  /** Kills what does not end its children, with all of them. */
+  abandon(): void;
   /** Ends what is kept warm; called when no child is alive. */
   close(): Promise<void>;
 }
@@ -106,6 +108,12 @@ export class NodeLaunch implements ServiceLaunch {
       events.onEnd(end);
     };
     return outside(() => room.start({ id, start }, { ...events, onEnd }));
+  }
+
+  abandon(): void {
+    const { current } = this.#choice;
+    if (current?.startMethod !== "fork") return;
+    for (const pid of current.pids) process.kill(pid, "SIGKILL");
   }
 
   async close(): Promise<void> {

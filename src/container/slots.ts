@@ -105,7 +105,9 @@ export class Slots {
 
   #onExited(info: InstanceInfo, end: InstanceEnd): void {
     if (end.isFailure) this.statistics.failed();
-    if (end.isFailure && end.restartIn === undefined) this.#failure = [info, end];
+    // Also one that ended well, but again and again.
+    if (end.isGivenUp || (end.isFailure && end.restartIn === undefined))
+      this.#failure = [info, end];
     tellDiagnostics(info, end);
     runHook("exited", () => this.#policy.exited(this.#container, info, end));
     this.#launches.sweep(this.#slots);

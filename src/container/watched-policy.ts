@@ -35,7 +35,8 @@ export class WatchedPolicy extends Policy {
     end: InstanceEnd,
   ): void | Promise<void> {
     this.#watcher.onChange();
-    if (end.isFailure && !end.wasReady) this.#watcher.onFailedStart(instance, end);
+    if ((end.isFailure || end.isGivenUp) && !end.wasReady)
+      this.#watcher.onFailedStart(instance, end);
     return this.#own.exited(container, instance, end);
   }
 

@@ -178,3 +178,22 @@ describe("intensity", () => {
     ]);
   });
 });
+
+describe("an instance that ends well, but again and again", () => {
+  const warnings = warned();
+
+  it("is given up loudly too", async () => {
+    const { container } = contained({ policy: new Policy() });
+    container.spawn(new Performs(["ready"]), {
+      name: "brief",
+      restart: "always",
+      backoff: { min: 1, max: 5 },
+      intensity: { restarts: 2, within: 60_000 },
+    });
+    await soon(() => expect(container.size).toBe(0));
+    expect(await rejection(container.waitUntilReady())).toBeInstanceOf(InstanceError);
+    expect(warnings.at(-1)!.message).toMatch(
+      /^brief num 0 \(pid \d+\) ended: exit code 0\. It was restarted too often and is given up$/,
+    );
+  });
+});

@@ -33,7 +33,10 @@ interface Handle {
   readonly constructor: new (type: number) => Handle;
   onconnection: unknown;
   open(fd: number): number;
+  /** Returns 0, or an error of libuv. */
   listen(backlog: number): number;
+  hasRef(): boolean;
+  unref(): void;
   close(): void;
 }
 /** The type SERVER of both TCP and pipes. */
@@ -155,8 +158,9 @@ class BalancedServer {
   }
 
   #comeBack(): void {
-    this.#isAside = false;
-    this.#server._handle?.listen(BACKLOG);
+    const failed = this.#server._handle?.listen(BACKLOG) ?? 0;
+    this.#isAside = failed !== 0;
+    if (failed !== 0) this.#timer = setTimeout(() => this.#comeBack(), STEP_ASIDE_MS);
   }
 
   /** Gives the server another handle of the same socket, which does not accept yet. */
@@ -174,6 +178,7 @@ class BalancedServer {
     next.open(fd);
     next.onconnection = old.onconnection;
     Reflect.set(next, this.#owner, this.#server);
+    if (!old.hasRef()) next.unref();
     this.#server._handle = next;
     old.close();
     return true;

@@ -23,6 +23,7 @@ type Closable = { close(): void; once(event: "close", then: () => void): void };
 type HttpSocket = net.Socket & {
   /** The response that is being made, or of the request that is being read; `null` while the connection is idle. */
   readonly _httpMessage?: ServerResponse | null;
+  readonly parser?: object | null;
 };
 
 /** When nothing had happened on a connection for the first time. */
@@ -96,7 +97,8 @@ export class Drain {
     const now = monotonic();
     const bytes = socket.bytesRead;
     const rest = this.#rests.get(socket);
-    const isIdle = !socket._httpMessage && bytes === (rest?.bytes ?? bytes);
+    // Without a parser it is not of HTTP any more: a WebSocket, a tunnel. It may rest as long as it likes.
+    const isIdle = socket.parser && !socket._httpMessage && bytes === (rest?.bytes ?? bytes);
     if (isIdle && rest) return now - rest.since;
     this.#rests.set(socket, { since: now, bytes });
     return 0;

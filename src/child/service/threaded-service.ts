@@ -84,7 +84,8 @@ class ThreadPolicy extends Policy {
     instance: InstanceInfo,
     end: InstanceEnd,
   ): void | Promise<void> {
-    if (end.isFailure && end.restartIn === undefined) this.#fail(new InstanceError(instance, end));
+    if (end.isGivenUp || (end.isFailure && end.restartIn === undefined))
+      this.#fail(new InstanceError(instance, end));
     return super.exited(container, instance, end);
   }
 }
