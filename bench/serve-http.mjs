@@ -59,6 +59,9 @@ const WAYS = {
 };
 
 harness.introduce("serve-http");
+// pm2's daemon outlives its caller; the other programs end with their stdin.
+for (const signal of ["SIGINT", "SIGTERM"])
+  process.once(signal, () => void endPm2().finally(() => process.exit(1)));
 let figures;
 try {
   figures = await harness.race([
@@ -96,9 +99,13 @@ function memory(group, name) {
           throw new Error(`${name}: ${non2xx + errors} requests have failed`);
         await sleep(IDLE_MS);
         const each = (await server.pids()).map(smapsRollup);
-        held[when] = Object.fromEntries(
-          FIELDS.map((field) => [field, median(each.map((one) => one[field]))]),
-        );
+        held[when] = {
+          ...Object.fromEntries(
+            FIELDS.map((field) => [field, median(each.map((one) => one[field]))]),
+          ),
+          Mean: each.reduce((sum, one) => sum + one.Private, 0) / each.length,
+          Most: Math.max(...each.map((one) => one.Private)),
+        };
       }
       return held;
     } finally {
@@ -264,14 +271,25 @@ function reportMemory() {
       harness.heading(`${group}, ${HOLDERS} instances, ${when}: MiB per instance`);
       const held = (name, field) => of(group, name, when).map((each) => each[field]);
       harness.table(
-        ["", "private", "min - max", "Pss", "Rss", `private / ${CLUSTER}`],
+        [
+          "",
+          "private, median",
+          "mean",
+          "most",
+          "Pss",
+          "Rss",
+          `median / ${CLUSTER}`,
+          `mean / ${CLUSTER}`,
+        ],
         racing.map((name) => [
           name,
           harness.digits(median(held(name, "Private"))),
-          harness.span(held(name, "Private")),
+          harness.digits(median(held(name, "Mean"))),
+          harness.digits(median(held(name, "Most"))),
           harness.digits(median(held(name, "Pss"))),
           harness.digits(median(held(name, "Rss"))),
           harness.times(privateRatio(group, name, when)),
+          harness.times(privateRatio(group, name, when, "Mean")),
         ]),
       );
     }
@@ -279,9 +297,9 @@ function reportMemory() {
 }
 
 /** The private memory beside that of node:cluster. */
-function privateRatio(group, name, when) {
+function privateRatio(group, name, when, field = "Private") {
   const [ours, theirs] = [name, CLUSTER].map((each) =>
-    of(group, each, when)?.map(({ Private }) => Private),
+    of(group, each, when)?.map((held) => held[field]),
   );
   return ratio(ours, theirs);
 }
