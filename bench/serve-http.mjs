@@ -21,10 +21,11 @@ const start = {
 };
 
 const DATA = { [`200 MiB of objects`]: "objects", [`200 MiB of buffers`]: "buffers" };
+const PART = harness.size("1", "0.05");
 const HOLDERS = harness.size(8, 2);
 const REQUESTS = harness.size(5000, 200);
 /** V8 lets a large heap grow far beyond what is alive before it collects: an app that has run for longer holds more. */
-const MORE_REQUESTS = harness.size(40_000, 200);
+const MORE_REQUESTS = harness.size(40_000, 100);
 const FEW = `after ${REQUESTS} requests`;
 const MANY = `after ${REQUESTS + MORE_REQUESTS} requests`;
 /** All over the data. */
@@ -47,6 +48,8 @@ const THROUGHPUT = "requests";
 const SERVERS = [FORKMAP, CLUSTER, NO_SCHEDULE];
 const CONNECTIONS = 50;
 const SECONDS = harness.size(2, 0.3);
+/** The ms after which autocannon looks whether it is done. */
+const SAMPLE_MS = harness.size(1000, 100);
 
 const BALANCE = "balance";
 const BALANCED = 4;
@@ -86,7 +89,7 @@ process.exit();
 /** A program a turn: its instances answer some requests, are idle for long enough, and are looked at. */
 function memory(group, name) {
   const turn = async (count) => {
-    const env = { APP: "express", DATA: DATA[group], COUNT: String(count) };
+    const env = { APP: "express", DATA: DATA[group], PART, COUNT: String(count) };
     const server = await start[name](env, `memory-${DATA[group]}`);
     try {
       const held = {};
@@ -198,6 +201,7 @@ async function load(port, options) {
   return await autocannon({
     url: `http://127.0.0.1:${port}`,
     connections: CONNECTIONS,
+    sampleInt: SAMPLE_MS,
     ...options,
   });
 }
