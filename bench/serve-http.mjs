@@ -21,10 +21,11 @@ const start = {
 };
 
 const DATA = { [`200 MiB of objects`]: "objects", [`200 MiB of buffers`]: "buffers" };
+const PART = harness.size("1", "0.05");
 const HOLDERS = harness.size(8, 2);
 const REQUESTS = harness.size(5000, 200);
 /** V8 lets a large heap grow far beyond what is alive before it collects: an app that has run for longer holds more. */
-const MORE_REQUESTS = harness.size(40_000, 200);
+const MORE_REQUESTS = harness.size(40_000, 100);
 const FEW = `after ${REQUESTS} requests`;
 const MANY = `after ${REQUESTS + MORE_REQUESTS} requests`;
 /** All over the data. */
@@ -47,6 +48,8 @@ const THROUGHPUT = "requests";
 const SERVERS = [FORKMAP, CLUSTER, NO_SCHEDULE];
 const CONNECTIONS = 50;
 const SECONDS = harness.size(2, 0.3);
+/** The ms after which autocannon looks whether it is done. */
+const SAMPLE_MS = harness.size(1000, 100);
 
 const BALANCE = "balance";
 const BALANCED = 4;
@@ -59,6 +62,9 @@ const WAYS = {
 };
 
 harness.introduce("serve-http");
+// pm2's daemon outlives its caller; the other programs end with their stdin.
+for (const signal of ["SIGINT", "SIGTERM"])
+  process.once(signal, () => void endPm2().finally(() => process.exit(1)));
 let figures;
 try {
   figures = await harness.race([
@@ -83,7 +89,7 @@ process.exit();
 /** A program a turn: its instances answer some requests, are idle for long enough, and are looked at. */
 function memory(group, name) {
   const turn = async (count) => {
-    const env = { APP: "express", DATA: DATA[group], COUNT: String(count) };
+    const env = { APP: "express", DATA: DATA[group], PART, COUNT: String(count) };
     const server = await start[name](env, `memory-${DATA[group]}`);
     try {
       const held = {};
@@ -96,9 +102,13 @@ function memory(group, name) {
           throw new Error(`${name}: ${non2xx + errors} requests have failed`);
         await sleep(IDLE_MS);
         const each = (await server.pids()).map(smapsRollup);
-        held[when] = Object.fromEntries(
-          FIELDS.map((field) => [field, median(each.map((one) => one[field]))]),
-        );
+        held[when] = {
+          ...Object.fromEntries(
+            FIELDS.map((field) => [field, median(each.map((one) => one[field]))]),
+          ),
+          Mean: each.reduce((sum, one) => sum + one.Private, 0) / each.length,
+          Most: Math.max(...each.map((one) => one.Private)),
+        };
       }
       return held;
     } finally {
@@ -191,6 +201,7 @@ async function load(port, options) {
   return await autocannon({
     url: `http://127.0.0.1:${port}`,
     connections: CONNECTIONS,
+    sampleInt: SAMPLE_MS,
     ...options,
   });
 }
@@ -264,14 +275,25 @@ function reportMemory() {
       harness.heading(`${group}, ${HOLDERS} instances, ${when}: MiB per instance`);
       const held = (name, field) => of(group, name, when).map((each) => each[field]);
       harness.table(
-        ["", "private", "min - max", "Pss", "Rss", `private / ${CLUSTER}`],
+        [
+          "",
+          "private, median",
+          "mean",
+          "most",
+          "Pss",
+          "Rss",
+          `median / ${CLUSTER}`,
+          `mean / ${CLUSTER}`,
+        ],
         racing.map((name) => [
           name,
           harness.digits(median(held(name, "Private"))),
-          harness.span(held(name, "Private")),
+          harness.digits(median(held(name, "Mean"))),
+          harness.digits(median(held(name, "Most"))),
           harness.digits(median(held(name, "Pss"))),
           harness.digits(median(held(name, "Rss"))),
           harness.times(privateRatio(group, name, when)),
+          harness.times(privateRatio(group, name, when, "Mean")),
         ]),
       );
     }
@@ -279,9 +301,9 @@ function reportMemory() {
 }
 
 /** The private memory beside that of node:cluster. */
-function privateRatio(group, name, when) {
+function privateRatio(group, name, when, field = "Private") {
   const [ours, theirs] = [name, CLUSTER].map((each) =>
-    of(group, each, when)?.map(({ Private }) => Private),
+    of(group, each, when)?.map((held) => held[field]),
   );
   return ratio(ours, theirs);
 }

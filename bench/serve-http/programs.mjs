@@ -12,6 +12,7 @@ import { promisify } from "node:util";
 import { Skip } from "../harness.mjs";
 
 const STOP_MS = 3000;
+const LAST_WORDS_MS = 500;
 
 /** A program that is running: `pids()` of its instances, `restart(signal)` until all are ready, `stop()`. */
 export async function startProgram(name, env) {
@@ -87,7 +88,7 @@ export async function startInPm2(name, env) {
 
 async function connect() {
   if (pm2) return;
-  home = mkdtempSync(path.join(tmpdir(), "forkmap-bench-pm2-"));
+  home ??= mkdtempSync(path.join(tmpdir(), "forkmap-bench-pm2-"));
   // Read when the module is loaded.
   process.env.PM2_HOME = home;
   let api;
@@ -109,7 +110,11 @@ async function connect() {
 
 /** Ends pm2's daemon with all that it keeps. */
 export async function endPm2() {
-  if (pm2) await pm2.killDaemon();
+  if (pm2) {
+    await pm2.killDaemon();
+    // As it ends it still writes to its home.
+    await sleep(LAST_WORDS_MS);
+  }
   pm2 = undefined;
   if (home !== undefined) rmSync(home, { recursive: true, force: true });
 }
