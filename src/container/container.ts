@@ -7,6 +7,7 @@
  *                  ...                      ▲                  │             │
  *                                           └── ready, healthy ┘ ────────────┘
  */
+import { AsyncLocalStorage } from "node:async_hooks";
 import { ClosedError } from "../errors.js";
 import { holdingLoop } from "../launch/loop-hold.js";
 import { processorCount } from "../system/processor-count.js";
@@ -38,6 +39,8 @@ import type { ContainerStatistics } from "./statistics.js";
 
 /** How long `waitUntilReady` waits in silence. */
 const PATIENCE_MS = 10_000;
+/** The container whose `define` runs. */
+const reloading = new AsyncLocalStorage<Container>();
 
 /**
  * Keeps instances of services alive: numbered, restarted, watched, reloaded.
@@ -113,9 +116,8 @@ export class Container {
   }
 
   /**
-   * Starts several instances of a service, with nums one after the other.
+   * Starts several instances of a service, with nums one after the other. Returns the container.
    *
-   * @returns the container
    * @throws TypeError when the service or an option is wrong
    * @throws ClosedError after `stop`
    */
@@ -132,10 +134,11 @@ export class Container {
    * Starts the keyed instances that are wanted now and stops those that are not: `define` calls `spawn` for all that are wanted. Those that
    * live already stay, with their pid; instances without a key stay too.
    *
-   * @param define - is given the container
    * @returns whether anything was started or stopped; resolves once what is not wanted has ended
    */
   async reload(define: (container: this) => void | Promise<void>): Promise<boolean> {
+    if (reloading.getStore() === this)
+      throw new Error("reload() was called in the `define` of another: it would wait for itself");
     const turn = this.#reloading.then(() => holdingLoop(() => this.#reload(define)));
     this.#reloading = turn.catch(() => {});
     return await turn;
@@ -143,7 +146,6 @@ export class Container {
 
   /**
    * Resolves once all instances are ready, or have ended by exit code 0. Warns if that takes longer than 10 s.
-   *
    * @throws InstanceError when an instance has failed and is not restarted
    */
   async waitUntilReady(): Promise<void> {
@@ -211,7 +213,7 @@ export class Container {
     return this.#slots.size > 0;
   }
 
-  /** Whether `stop` or `interrupt` was called. */
+  /** Whether it was asked to stop. */
   get isStopping(): boolean {
     return this.#isStopping;
   }
@@ -262,7 +264,7 @@ export class Container {
     const before = this.statistics.spawns;
     this.#marked = new Set();
     try {
-      await define(this);
+      await reloading.run(this, () => define(this));
       const unwanted = this.#slots
         .wanted()
         .filter(({ options: { key } }) => key !== undefined && !this.#marked!.has(key));

@@ -106,3 +106,12 @@ describe("reload", () => {
     await container.stop();
   });
 });
+
+it("a reload inside of another is an error, and not a wait without end", async () => {
+  const { container } = contained();
+  const outer = container.reload(async (each) => {
+    await each.reload(() => {});
+  });
+  expect((await rejection(outer)).message).toContain("in the `define` of another");
+  expect(await container.reload(() => {})).toBe(false);
+});
