@@ -8,6 +8,7 @@
  */
 import { ClosedError } from "../errors.js";
 import { holdingLoop } from "../launch/loop-hold.js";
+import { setImmediate } from "../system/timers.js";
 import { isRerun, stopHere } from "../worker/capture.js";
 import { checkControllerOptions, type ControllerOptions, graceOf } from "./container-options.js";
 import { Container, type ContainerParts } from "./container.js";
@@ -101,10 +102,10 @@ export class Controller {
   async run(): Promise<void> {
     if (isRerun()) return await this.#rerun();
     if (this.#isRunning) throw new Error("This controller runs already");
+    this.#sockets = new ListenSockets(this.#options.sockets ?? {});
     this.#isRunning = true;
     this.#isStopping = false;
     this.#toldStatus = "";
-    this.#sockets = new ListenSockets(this.#options.sockets ?? {});
     this.#notify = openNotify();
     const stopReaping = reapZombies();
     const listeners = SIGNALS.map((signal) => [signal, () => this.#on(signal)] as const);

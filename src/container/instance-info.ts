@@ -51,6 +51,11 @@ export interface InstanceEnd {
   readonly isGivenUp: boolean;
 }
 
+/** Whether the instance is lost with this end: it has failed, or ended well but again and again, and is not started again. */
+export function isLoss({ isGivenUp, isFailure, restartIn }: InstanceEnd): boolean {
+  return isGivenUp || (isFailure && restartIn === undefined);
+}
+
 /** An instance has failed and is not started again; `cause` is its own error, if there was one. */
 export class InstanceError extends ParallelError {
   static {

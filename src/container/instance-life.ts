@@ -91,10 +91,6 @@ export class InstanceLife {
     return this.#child?.pid;
   }
 
-  get isReady(): boolean {
-    return this.#isReady;
-  }
-
   /** In ms. */
   get age(): number {
     return monotonic() - this.#startedAt;

@@ -2,7 +2,7 @@
  * Tells the outside how the program is: the container of async-container that started it (NOTIFY_PIPE), systemd (NOTIFY_SOCKET), a log file
  * (NOTIFY_LOG), or else the terminal.
  */
-import { appendFileSync, writeSync } from "node:fs";
+import { appendFileSync, closeSync, writeSync } from "node:fs";
 import { getSystemErrorName } from "node:util";
 import { stringify } from "../system/json.js";
 import { clearInterval, setInterval } from "../system/timers.js";
@@ -35,7 +35,10 @@ export function openNotify(env: NodeJS.ProcessEnv = process.env): Notify {
   const watchdog = startWatchdog(env, outlet);
   return {
     tell: (news) => contained(outlet, news),
-    close: () => clearInterval(watchdog),
+    close() {
+      clearInterval(watchdog);
+      outlet.close?.();
+    },
   };
 }
 
@@ -57,7 +60,10 @@ const OWN_VARIABLES = [
   "LISTEN_FDNAMES",
 ];
 
-type Outlet = (news: News) => void;
+interface Outlet {
+  (news: News): void;
+  close?(): void;
+}
 
 function contained(outlet: Outlet, news: News): void {
   try {
@@ -100,7 +106,8 @@ function toSystemd(address: string): Outlet | undefined {
     );
     return undefined;
   }
-  return (news) => void writeSync(fd, inSystemdsWords(news));
+  const tell = (news: News) => void writeSync(fd, inSystemdsWords(news));
+  return Object.assign(tell, { close: () => closeSync(fd) });
 }
 
 function inSystemdsWords({ ready, reloading, stopping, healthy, status }: News): string {

@@ -1,6 +1,7 @@
 /** What a program does when something becomes of an instance: hooks of a container. */
 import { ParallelError } from "../errors.js";
 import { monotonic } from "../system/monotonic.js";
+import { setImmediate } from "../system/timers.js";
 import type { Container } from "./container.js";
 import type { InstanceEnd, InstanceInfo } from "./instance-info.js";
 

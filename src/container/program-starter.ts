@@ -3,6 +3,7 @@
  * systemd has it (sd_notify(3)). Both end as the notifications of any other instance.
  */
 import { type ChildProcess, spawn, type StdioOptions } from "node:child_process";
+import { rmSync } from "node:fs";
 import net from "node:net";
 import { LaunchError } from "../errors.js";
 import type { ChildEvents } from "../launch/launcher.js";
@@ -147,6 +148,7 @@ class ProgramInstance implements InstanceChild {
       const end = () => {
         pipe.destroy();
         this.#datagrams?.destroy();
+        if (notifySocket) rmSync(notifySocket, { force: true });
         events.onEnd({
           started: true,
           pid,

@@ -76,15 +76,15 @@ export class NodeLaunch implements ServiceLaunch {
       hasChannels: true,
     });
     try {
-      // Loads node:crypto.
-      if (this.#isTagged) this.#mark = { mark: (await import("../wire/output-mark.js")).newMark() };
       this.#openRoom = await this.#room;
-      if (Object.keys(this.#sockets).length > 0)
-        this.#connections ??= ConnectionCounts.in(this.#openRoom);
     } catch (error) {
       this.#room = undefined;
       throw error;
     }
+    if (Object.keys(this.#sockets).length > 0)
+      this.#connections ??= ConnectionCounts.in(this.#openRoom);
+    // Loads node:crypto.
+    if (this.#isTagged) this.#mark = { mark: (await import("../wire/output-mark.js")).newMark() };
   }
 
   start(instance: InstanceStart, events: ChildEvents): Child {

@@ -4,7 +4,7 @@ import { type ChildMessage, children } from "../observe/diagnostics.js";
 import { Changes } from "../system/changes.js";
 import { monotonic } from "../system/monotonic.js";
 import type { Container } from "./container.js";
-import { type InstanceEnd, InstanceError, type InstanceInfo } from "./instance-info.js";
+import { type InstanceEnd, InstanceError, type InstanceInfo, isLoss } from "./instance-info.js";
 import type { Launches } from "./launches.js";
 import { Nums } from "./nums.js";
 import type { Policy } from "./policy.js";
@@ -105,9 +105,7 @@ export class Slots {
 
   #onExited(info: InstanceInfo, end: InstanceEnd): void {
     if (end.isFailure) this.statistics.failed();
-    // Also one that ended well, but again and again.
-    if (end.isGivenUp || (end.isFailure && end.restartIn === undefined))
-      this.#failure = [info, end];
+    if (isLoss(end)) this.#failure = [info, end];
     tellDiagnostics(info, end);
     runHook("exited", () => this.#policy.exited(this.#container, info, end));
     this.#launches.sweep(this.#slots);

@@ -88,6 +88,8 @@ describe.each(PROCESSES)("a rolling restart: $name", ({ options }) => {
     policy.told.length = 0;
     await container.restart();
     expect(mostAway()).toBe(1);
+    // Long enough for both that are replaced at a time to be away together.
+    app.write("one", "await new Promise((resolve) => setTimeout(resolve, 500));");
     await container.restart({ maxUnavailable: 2 });
     expect(mostAway()).toBe(2);
     await container.restart({ maxUnavailable: 100 });

@@ -1,6 +1,5 @@
 /** Creates a `Container` that is stopped after its test; then no process and no file of it may remain. */
-import { existsSync, readFileSync, rmSync } from "node:fs";
-import { tmpdir } from "node:os";
+import { existsSync, readFileSync } from "node:fs";
 import {
   type ClockInfo,
   Container,
@@ -11,7 +10,7 @@ import {
   type RunOptions,
 } from "forkmap/container";
 import { afterEach, expect, vi } from "vitest";
-import { descendants, scratchDirectories } from "./leftovers.js";
+import { descendants, removeLeftovers, scratchDirectories } from "./leftovers.js";
 import { SOON } from "./soon.js";
 
 /** What became of an instance, as its container's policy was told. */
@@ -129,16 +128,3 @@ afterEach(async () => {
     removeLeftovers();
   }
 });
-
-/** Removes what a test has left behind, so that only that test fails. */
-function removeLeftovers(): void {
-  for (const { pid } of descendants()) {
-    try {
-      process.kill(pid, "SIGKILL");
-    } catch {
-      // It has ended in the meantime.
-    }
-  }
-  for (const name of scratchDirectories())
-    rmSync(`${tmpdir()}/${name}`, { recursive: true, force: true });
-}

@@ -1,5 +1,5 @@
 /** Finds what this test process has left behind: processes, at any depth, and scratch directories. */
-import { readdirSync, readFileSync } from "node:fs";
+import { readdirSync, readFileSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
 
 /** Set in the environment of every process that this one starts: the mark stays when session and parent change. */
@@ -47,6 +47,19 @@ export function children(machinery: readonly number[] = []): Process[] {
 /** Returns the scratch directories of this process, and the ledgers beside them. */
 export function scratchDirectories(root = tmpdir()): string[] {
   return readdirSync(root).filter((name) => name.startsWith(`forkmap-${process.pid}-`));
+}
+
+/** Removes what a test has left behind, so that only that test fails. */
+export function removeLeftovers(): void {
+  for (const { pid } of descendants()) {
+    try {
+      process.kill(pid, "SIGKILL");
+    } catch {
+      // It has ended in the meantime.
+    }
+  }
+  for (const name of scratchDirectories())
+    rmSync(`${tmpdir()}/${name}`, { recursive: true, force: true });
 }
 
 export function isAlive(pid: number): boolean {

@@ -1,10 +1,8 @@
 /** Creates a `Parallel` that is destroyed after its test; then no process and no file of it may remain. */
-import { rmSync } from "node:fs";
-import { tmpdir } from "node:os";
 import { setTimeout as sleep } from "node:timers/promises";
 import { type AnyWorker, Parallel, type ParallelOptions, type WorkerFunction } from "forkmap";
 import { afterEach, expect, vi } from "vitest";
-import { descendants, scratchDirectories } from "./leftovers.js";
+import { descendants, removeLeftovers, scratchDirectories } from "./leftovers.js";
 import { SOON } from "./soon.js";
 
 /** Longer than any test gives a child to end. */
@@ -35,16 +33,3 @@ afterEach(async () => {
     removeLeftovers();
   }
 });
-
-/** Removes what a test has left behind, so that only that test fails. */
-function removeLeftovers(): void {
-  for (const { pid } of descendants()) {
-    try {
-      process.kill(pid, "SIGKILL");
-    } catch {
-      // It has ended in the meantime.
-    }
-  }
-  for (const name of scratchDirectories())
-    rmSync(`${tmpdir()}/${name}`, { recursive: true, force: true });
-}

@@ -9,6 +9,7 @@
 import type { ServerResponse } from "node:http";
 import net from "node:net";
 import { monotonic } from "../../system/monotonic.js";
+import { clearInterval, setInterval } from "../../system/timers.js";
 
 /** How often connections are looked at. */
 const LOOK_MS = 50;

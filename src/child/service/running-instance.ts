@@ -3,6 +3,7 @@ import type { Server } from "node:net";
 import type { Instance } from "../../container/service.js";
 import { describe } from "../../system/describe.js";
 import { monotonic } from "../../system/monotonic.js";
+import { clearInterval, setInterval, setTimeout } from "../../system/timers.js";
 import type { ServiceStart } from "../../wire/notification.js";
 import { Interruption } from "../../worker/running-task.js";
 import type { Frame, Instance as ChildInstance, Kind } from "../../worker/worker.js";

@@ -6,6 +6,7 @@ import {
   type InstanceEnd,
   InstanceError,
   type InstanceInfo,
+  isLoss,
 } from "../../container/instance-info.js";
 import { ListenSockets } from "../../container/listen-sockets.js";
 import { Policy } from "../../container/policy.js";
@@ -84,8 +85,7 @@ class ThreadPolicy extends Policy {
     instance: InstanceInfo,
     end: InstanceEnd,
   ): void | Promise<void> {
-    if (end.isGivenUp || (end.isFailure && end.restartIn === undefined))
-      this.#fail(new InstanceError(instance, end));
+    if (isLoss(end)) this.#fail(new InstanceError(instance, end));
     return super.exited(container, instance, end);
   }
 }
