@@ -89,7 +89,7 @@ describe.each(PROCESSES)("a rolling restart: $name", ({ options }) => {
     await container.restart();
     expect(mostAway()).toBe(1);
     // Long enough for both that are replaced at a time to be away together.
-    app.write("one", "await new Promise((resolve) => setTimeout(resolve, 500));");
+    app.write("one", `await new Promise((resolve) => setTimeout(resolve, 500)); ${STAY}`);
     await container.restart({ maxUnavailable: 2 });
     expect(mostAway()).toBe(2);
     await container.restart({ maxUnavailable: 100 });
