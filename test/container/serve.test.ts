@@ -298,6 +298,8 @@ test("a loop that is blocked is found by healthCheckTimeout; one that turns is n
   expect(container.instances.map(({ pid }) => pid)).toEqual(before);
   const client = (await Client.connect(addressOf(container))).get("/block");
   await vi.waitUntil(() => client.isClosed, SOON);
+  // The client may learn of its end before the container does.
+  await vi.waitUntil(() => container.statistics.restarts === 1, SOON);
   await container.waitUntilReady();
   const generations = container.instances.map(({ generation }) => generation);
   expect(generations.toSorted()).toEqual([1, 2]);

@@ -47,7 +47,7 @@ export async function runThreads(
   const failed = new Promise<never>((_, reject) => (fail = reject));
   failed.catch(() => {});
   const parts: ContainerParts = {
-    policy: new ThreadPolicy(fail),
+    policy: new ThreadPolicy(() => instance.ready(), fail),
     sockets: new ListenSockets({}),
     makeLaunch: () => new NodeLaunch(choice, sockets, false),
   };
@@ -58,7 +58,6 @@ export async function runThreads(
   );
   container.run(service, { count, name, ...keep });
   await Promise.race([container.waitUntilReady(), stopping]);
-  instance.ready();
   const stopBeating = instance.beat();
   try {
     await (signal.aborted ? stopping : Promise.race([container.wait(), stopping, failed]));
@@ -73,11 +72,21 @@ export async function runThreads(
 }
 
 class ThreadPolicy extends Policy {
-  readonly #fail: (reason: Error) => void;
+  readonly #onReady: () => void;
+  readonly #onLoss: (reason: Error) => void;
+  #wasReady = false;
 
-  constructor(fail: (reason: Error) => void) {
+  constructor(onReady: () => void, onLoss: (reason: Error) => void) {
     super();
-    this.#fail = fail;
+    this.#onReady = onReady;
+    this.#onLoss = onLoss;
+  }
+
+  /** Told here and not after `waitUntilReady`: of a thread that ends at once, Node tells both in one turn. */
+  override ready({ instances }: Container): void {
+    if (this.#wasReady || instances.some(({ state }) => state !== "ready")) return;
+    this.#wasReady = true;
+    this.#onReady();
   }
 
   override exited(
@@ -85,7 +94,7 @@ class ThreadPolicy extends Policy {
     instance: InstanceInfo,
     end: InstanceEnd,
   ): void | Promise<void> {
-    if (isLoss(end)) this.#fail(new InstanceError(instance, end));
+    if (isLoss(end)) this.#onLoss(new InstanceError(instance, end));
     return super.exited(container, instance, end);
   }
 }
