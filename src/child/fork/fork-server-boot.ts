@@ -33,7 +33,7 @@ import { LaterSteps } from "./later-steps.js";
 import { letHeapSpread } from "./pack-heap.js";
 import { makeRandomRenewable } from "./renew.js";
 import { hideV8Threads } from "./v8-threads.js";
-import { warmUp, warmUpNetwork } from "./warm-up.js";
+import { warmUp, warmUpNetwork, warmUpServer } from "./warm-up.js";
 import { letYoungGenerationGrow } from "./young-generation.js";
 
 /** Threads of a Node process with `--single-threaded --v8-pool-size=1` and nothing else: the same on 20, 22, 24 and 26. */
@@ -116,9 +116,10 @@ async function boot(): Promise<void> {
     giveUpIfUnfit(await safety.judgeSettled(isForkSafe));
     const secret = judgeDraws();
     if (secret !== undefined && !isForkSafe) giveUp(secret);
-    // An instance lives long enough to warm up by itself, and the first are waited for.
-    const steps = order.worker.isService ? [] : await warmUpNetwork(order.worker);
-    const { readsOutput, worker: source } = order;
+    const { readsOutput, worker: source, sockets } = order;
+    // An instance lives long enough to warm up by itself, and the first are waited for: only what all of them begin with.
+    if (source.isService && sockets > 0) await warmUpServer();
+    const steps = source.isService ? [] : await warmUpNetwork(source);
     const later = new LaterSteps(libc, source, readsOutput, steps, () => atEnd(reportExit));
     // Loaded before the first fork: every child would have to load it.
     const services = source.isService ? await loadServices() : undefined;
