@@ -3,6 +3,7 @@ import { describe } from "../system/describe.js";
 import { commandOf } from "./command-service.js";
 import type { RunOptions } from "./container-options.js";
 import type { Service } from "./service.js";
+import type { ServiceSlot } from "./service-slot.js";
 
 /** @throws TypeError unless it is an instance of a class that has `run` */
 export function checkService(service: unknown): asserts service is Service {
@@ -21,8 +22,21 @@ export function checkService(service: unknown): asserts service is Service {
   );
 }
 
-/** @throws TypeError for an option that only children that run Node can have */
-export function checkOptionsFor(service: Service, { limits, module, threads }: RunOptions): void {
+/**
+ * @param others - what the container has already
+ * @throws TypeError for an option that only children that run Node can have, or another `module` than the service has already
+ */
+export function checkOptionsFor(
+  service: Service,
+  { limits, module, threads }: RunOptions,
+  others: Iterable<ServiceSlot>,
+): void {
+  for (const { options: other } of others) {
+    if (other.service !== service || String(other.module) === String(module)) continue;
+    throw new TypeError(
+      `Expected the \`module\` that this service has in the container already (${String(other.module ?? "none")}), got ${String(module ?? "none")}: one from another module needs an object of its own`,
+    );
+  }
   if (commandOf(service) === undefined) return;
   for (const [name, value] of Object.entries({ limits, module, threads })) {
     if (value === undefined) continue;

@@ -254,7 +254,7 @@ export class Container {
   }
 
   #add(service: Service, options: SpawnOptions & RunOptions): void {
-    checkOptionsFor(service, options);
+    checkOptionsFor(service, options, this.#slots);
     const { name = nameOf(service), key, limits, module, threads } = options;
     const keep = keepOf(options);
     this.#slots.add({ service, name, key, keep, limits, threads, module });

@@ -95,6 +95,19 @@ describe("options", () => {
     await container.restart();
   });
 
+  it("of one service must name one module", async () => {
+    const { container } = contained();
+    const service = new Performs(["ready", "stay"]);
+    const module = new URL("../fixtures/services/performs.mjs", import.meta.url);
+    container.run(service, { count: 1 });
+    expect(() => container.run(service, { module })).toThrow(
+      /^Expected the `module` that this service has in the container already \(none\), got file:.+performs\.mjs: one from another module needs an object of its own$/,
+    );
+    container.run(service, { count: 1 });
+    expect(container.size).toBe(2);
+    await container.stop();
+  });
+
   it.each<[object, RegExp]>([
     [
       { limits: { memory: 1 } },
