@@ -193,7 +193,8 @@ describe("while it drains", () => {
     const container = await served(new Web());
     const client = await Client.connect(addressOf(container));
     client.get("/slow/600").get("/slow/1");
-    await sleep(100);
+    // Accepted after the client, so that has been too.
+    await whoami(addressOf(container));
     const stopped = container.stop();
     await client.ended();
     // At least the first; and no half of another.
@@ -274,7 +275,7 @@ describe("while it drains", () => {
   test("new connections wait for another instance", async () => {
     const container = await served(new Web(), { restart: "always" });
     const client = (await Client.connect(addressOf(container))).get("/slow/1000");
-    await sleep(100);
+    await whoami(addressOf(container));
     const restarted = container.restart();
     await stopBegun(container);
     // None listens now: the old one drains, and the new one starts after it.
