@@ -21,6 +21,16 @@ describe.each(PLACES)("waitUntilReady: $name", ({ options, run }) => {
     await container.stop();
   });
 
+  it("does not wait for one that has ended well, without having been ready", async () => {
+    const { container, policy } = contained(options);
+    container.run(new Performs(["leave 1 300", "ready", "stay"]), { ...run, count: 2 });
+    await container.waitUntilReady();
+    const states = container.instances.map(({ state }) => state);
+    expect(new Set(states)).toEqual(new Set(["ready"]));
+    await container.stop();
+    expect(policy.ends.filter(({ isFailure }) => isFailure)).toEqual([]);
+  });
+
   it("tells all who wait of a failure, and nobody who asks later", async () => {
     const { container } = contained(options);
     container.run(new Performs(["sleep 50", "throw no"]), { ...run, count: 1 });

@@ -58,6 +58,8 @@ export async function runThreads(
   );
   container.run(service, { count, name, ...keep });
   await Promise.race([container.waitUntilReady(), stopping]);
+  // Maybe for the second time; for the first if a thread has ended well without having been ready.
+  instance.ready();
   const stopBeating = instance.beat();
   try {
     await (signal.aborted ? stopping : Promise.race([container.wait(), stopping, failed]));
