@@ -242,4 +242,13 @@ describe.each(["fork", "spawn"] as const)("threads in processes by %s", (startMe
     expect(seen.map(({ pid }) => pid)).toEqual(container.instances.map(({ pid }) => pid));
     await container.stop();
   });
+
+  it("are ready without a thread that has ended well before", async () => {
+    const { container, policy } = contained({ startMethod });
+    container.run(new Performs(["leave 1 300", "ready", "stay"]), { count: 1, threads: 2 });
+    await container.waitUntilReady();
+    expect(container.instances).toMatchObject([{ state: "ready", generation: 1 }]);
+    await container.stop();
+    expect(policy.ends).toMatchObject([{ isFailure: false, wasReady: true }]);
+  });
 });
