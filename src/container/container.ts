@@ -111,7 +111,7 @@ export class Container {
       this.#marked?.add(key);
       if (this.has(key)) return false;
     }
-    this.#add(service, options);
+    this.#add(service, options, 1);
     return true;
   }
 
@@ -126,7 +126,7 @@ export class Container {
     checkService(service);
     if (this.#offer(service)) return this;
     const { count = processorCount() } = options;
-    for (let i = 0; i < count; i += 1) this.#add(service, options);
+    this.#add(service, options, count);
     return this;
   }
 
@@ -253,11 +253,12 @@ export class Container {
     return false;
   }
 
-  #add(service: Service, options: SpawnOptions & RunOptions): void {
+  #add(service: Service, options: SpawnOptions & RunOptions, count: number): void {
     checkOptionsFor(service, options, this.#slots);
     const { name = nameOf(service), key, limits, module, threads } = options;
     const keep = keepOf(options);
-    this.#slots.add({ service, name, key, keep, limits, threads, module });
+    const slot = { service, name, key, keep, limits, threads, module };
+    for (let i = 0; i < count; i += 1) this.#slots.add(slot);
   }
 
   async #reload(define: (container: this) => void | Promise<void>): Promise<boolean> {

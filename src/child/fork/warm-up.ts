@@ -46,7 +46,7 @@ export async function warmUpNetwork(source: WorkerSource): Promise<(() => void)[
 }
 
 /**
- * Called once a service with sockets is loaded. Takes 15 ms, and saves the first four instances 40 and each some 300 pages. Not the requests that
+ * Called once a service with sockets is loaded. Takes 15 ms, and spares each instance the copies of 300 to 700 pages. Not the requests that
  * they may make: those take longer than one instance gains.
  */
 export async function warmUpServer(): Promise<void> {

@@ -58,7 +58,7 @@ export async function runThreads(
   );
   container.run(service, { count, name, ...keep });
   await Promise.race([container.waitUntilReady(), stopping]);
-  // Maybe for the second time; for the first if a thread has ended well without having been ready.
+  // Told already, unless a thread has ended well without having been ready.
   instance.ready();
   const stopBeating = instance.beat();
   try {
@@ -76,7 +76,6 @@ export async function runThreads(
 class ThreadPolicy extends Policy {
   readonly #onReady: () => void;
   readonly #onLoss: (reason: Error) => void;
-  #wasReady = false;
 
   constructor(onReady: () => void, onLoss: (reason: Error) => void) {
     super();
@@ -86,9 +85,7 @@ class ThreadPolicy extends Policy {
 
   /** Told here and not after `waitUntilReady`: of a thread that ends at once, Node tells both in one turn. */
   override ready({ instances }: Container): void {
-    if (this.#wasReady || instances.some(({ state }) => state !== "ready")) return;
-    this.#wasReady = true;
-    this.#onReady();
+    if (instances.every(({ state }) => state === "ready")) this.#onReady();
   }
 
   override exited(
