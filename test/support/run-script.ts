@@ -3,6 +3,7 @@ import { type ChildProcess, spawn } from "node:child_process";
 import { once } from "node:events";
 import { text } from "node:stream/consumers";
 import { fileURLToPath } from "node:url";
+import { afterAll } from "vitest";
 
 export interface Ran {
   readonly code: number | null;
@@ -10,6 +11,16 @@ export interface Ran {
   readonly stdout: string;
   readonly stderr: string;
 }
+
+const running = new Set<ChildProcess>();
+
+// One that goes on when its test has timed out would take the processors from all files that follow. After all tests, since
+// some of a file run side by side.
+afterAll(async () => {
+  const ended = [...running].map((each) => once(each, "exit"));
+  for (const each of running) each.kill("SIGKILL");
+  await Promise.all(ended);
+});
 
 export interface RunOptions {
   readonly args?: readonly string[];
@@ -31,11 +42,13 @@ export function startScript(file: string, options: RunOptions = {}): ChildProces
   const { args = [], execArgv = [], command = [], env = {}, ...rest } = options;
   const { NODE_OPTIONS: _options, VITEST: _vitest, NODE_ENV: _env, ...own } = process.env;
   const [program, ...words] = [...command, process.execPath, ...execArgv, file, ...args];
-  return spawn(program!, words, {
+  const child = spawn(program!, words, {
     stdio: ["ignore", "pipe", "pipe"],
     env: { ...own, ...env },
     ...rest,
   });
+  child.once("spawn", () => running.add(child)).once("exit", () => running.delete(child));
+  return child;
 }
 
 export async function runScript(file: string, options: RunOptions = {}): Promise<Ran> {
