@@ -25,7 +25,7 @@ const HEAP_ALLOWANCE_BYTES = 0.8 * MIB;
  */
 const RSS_ALLOWANCE_BYTES = 12 * MIB;
 
-test(`memory is flat over ${ITEMS} items`, async () => {
+test(`memory is flat over ${ITEMS} items`, { timeout: 100 * ITEMS }, async () => {
   const { stdout, stderr, code } = await runScript(fixture("many-run.mjs"), {
     args: [String(ITEMS)],
     // V8 lets its young generation grow to 16 MiB and more with time; only retained memory is to be measured here.
