@@ -311,7 +311,7 @@ test("the demo reports every service correctly", async () => {
   const { stdout, stderr, code } = await run("demo", []);
   expect(stdout).toContain("9 of 9 are as expected\n");
   expect({ stderr, code }).toEqual({ stderr: "", code: 0 });
-});
+}, 60_000);
 
 test.skipIf(!stripsTypes)("the sources of the examples run without compilation", async () => {
   const program = path.join(ROOT, "examples/digest.ts");

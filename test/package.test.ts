@@ -91,7 +91,7 @@ const TSCONFIG = {
   files: ["program.mts"],
 };
 
-describe("the packed package", () => {
+describe("the packed package", { timeout: 180_000 }, () => {
   let root: string;
   let tarball: string;
   /** The files that it contains. */
@@ -104,7 +104,7 @@ describe("the packed package", () => {
     const [packed] = JSON.parse(stdout) as { filename: string; files: { path: string }[] }[];
     tarball = path.join(root, packed!.filename);
     files = packed!.files.map((each) => each.path);
-  });
+  }, 60_000);
   afterAll(() => {
     rmSync(root, { recursive: true, force: true });
   });
@@ -180,7 +180,7 @@ describe("the packed package", () => {
     let directory: string;
     beforeAll(async () => {
       directory = await install();
-    });
+    }, 120_000);
 
     test.runIf(CAN_FORK)(
       "forks from an ES module and from CommonJS, without a warning",

@@ -103,7 +103,7 @@ beforeAll(() => {
     writeFileSync(path.join(folder, block.folder, block.file), block.code);
   }
   complaints = compile();
-});
+}, 60_000);
 
 afterAll(() => rmSync(folder, { recursive: true, force: true }));
 

@@ -25,7 +25,7 @@ describe.each(["fork", "spawn"] as const)("a program with children by %s", (star
     expect(lines.at(-1)).toBe("[ 'A!', 'B!', 'C!' ]");
   });
 
-  it("may wait only for its Parallels to close", async () => {
+  it("may wait only for its Parallels to close", { timeout: 120_000 }, async () => {
     const ends = await Promise.all(
       Array.from({ length: 4 }, () => program("closes-many.mjs", [startMethod]).ended),
     );

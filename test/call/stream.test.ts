@@ -276,22 +276,26 @@ describe("a stream", () => {
     expect(await rejection(all(stream))).toBe("away");
   });
 
-  it("buffers no more for a slow reader than for a fast one, and loses nothing", async () => {
-    const parallel = opened(new Echo(), { pool: 2 });
-    const count = 30_000;
-    const source = counted((i) => `${i} ${"t".repeat(200)}`, count);
-    let read = 0;
-    let most = 0;
-    for await (const text of parallel.stream(source)) {
-      expect(text.startsWith(`${read} `)).toBe(true);
-      read += 1;
-      most = Math.max(most, source.pulled - read);
-      if (read % 3000 === 0) await sleep(20);
-    }
-    expect(read).toBe(count);
-    // Two batches for each slot, each of 2048 items at most.
-    expect(most).toBeLessThanOrEqual(2 * 2 * 2048);
-  });
+  it(
+    "buffers no more for a slow reader than for a fast one, and loses nothing",
+    { timeout: 20_000 },
+    async () => {
+      const parallel = opened(new Echo(), { pool: 2 });
+      const count = 30_000;
+      const source = counted((i) => `${i} ${"t".repeat(200)}`, count);
+      let read = 0;
+      let most = 0;
+      for await (const text of parallel.stream(source)) {
+        expect(text.startsWith(`${read} `)).toBe(true);
+        read += 1;
+        most = Math.max(most, source.pulled - read);
+        if (read % 3000 === 0) await sleep(20);
+      }
+      expect(read).toBe(count);
+      // Two batches for each slot, each of 2048 items at most.
+      expect(most).toBeLessThanOrEqual(2 * 2 * 2048);
+    },
+  );
 
   it("never keeps a pending read waiting", async () => {
     // Tries every order of results and reads for a few items, without processes.

@@ -12,6 +12,7 @@ const hasScript = spawnSync("script", ["--version"]).status === 0;
 const PROGRAM = fixture("conform/program.sh");
 const ITEM = ["--item", '"a"'];
 /** Several of these checks wait 5 s for silence. */
+const LONG = { timeout: 120_000 };
 
 async function conform(mode: string, options: readonly string[] = ITEM): Promise<Ran> {
   return await runCli(["conform", ...options, "--", "sh", PROGRAM, mode]);
@@ -26,7 +27,7 @@ function linesOf({ stdout }: Ran, label: string): string[] {
   return stdout.split("\n").filter((line) => line.startsWith(label));
 }
 
-describe.concurrent("a program that follows the protocol", () => {
+describe.concurrent("a program that follows the protocol", LONG, () => {
   it("gets a line for each check, and a summary", async () => {
     const ran = await conform("", [...ITEM, "--item", '{"b":[null,"ä🙂"]}', "--fibers"]);
     expect(ran).toMatchObject({ code: 0, stderr: "" });
@@ -89,7 +90,7 @@ sh ${PROGRAM} "" keeps to the protocol
   });
 });
 
-describe.concurrent("a program that makes a mistake", () => {
+describe.concurrent("a program that makes a mistake", LONG, () => {
   const quiet = "waits quietly for its first item: it ";
   const answers = 'answers "a": it ';
   const toStdout = "stdout is for answers only; print everything else to stderr";

@@ -61,7 +61,7 @@ describe("forkmap", () => {
   });
 });
 
-describe("forkmap conform, stopped while it waits for an answer", () => {
+describe("forkmap conform, stopped while it waits for an answer", { timeout: 60_000 }, () => {
   /** Starts it with a program that never answers. */
   async function waiting() {
     const cli = startCli([
@@ -109,7 +109,7 @@ describe("forkmap conform, stopped while it waits for an answer", () => {
   });
 });
 
-it("ends silently when its reader has gone", async () => {
+it("ends silently when its reader has gone", { timeout: 60_000 }, async () => {
   const cli = startCli(["conform", "--", "sh", PROGRAM]);
   const stderr = text(cli.stderr!);
   await once(cli.stdout!, "data");

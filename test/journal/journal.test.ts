@@ -178,30 +178,34 @@ function isSame(one: unknown, other: unknown): boolean {
 }
 
 describe("a run that was killed", () => {
-  it("has every result that was reported, whenever it was killed", async () => {
-    const directory = temporaryDirectory();
-    let reported = 0;
-    for (let round = 0; round < 10; round += 1) {
-      const { size = 0 } = statSync(log(directory), { throwIfNoEntry: false }) ?? {};
-      const run = program("journals.mjs", [directory, String(reported)]);
-      // While it writes, or earlier.
-      if (round % 4 !== 3)
-        await vi.waitUntil(() => isBigger(log(directory), size), { ...SOON, interval: 1 });
-      await new Promise((resolve) => setTimeout(resolve, Math.random() * 40));
-      run.kill("SIGKILL");
-      const { stdout, stderr, signal } = await run.ended;
-      expect({ stderr, signal }).toEqual({ stderr: "", signal: "SIGKILL" });
-      const counts = stdout.match(/^\d+(?=\n)/gm) ?? [];
-      reported = Math.max(reported, Number(counts.at(-1) ?? 0));
-    }
-    const found = await recorded(directory);
-    expect(reported).toBeGreaterThan(100);
-    expect(found.length).toBeGreaterThanOrEqual(reported);
-    expect(found.every((each, item) => isSame(each, resultOf(item)))).toBe(true);
-    expect(readdirSync(directory).filter((name) => /tmp|lock/.test(name))).toEqual([]);
-  });
+  it(
+    "has every result that was reported, whenever it was killed",
+    { timeout: 240_000 },
+    async () => {
+      const directory = temporaryDirectory();
+      let reported = 0;
+      for (let round = 0; round < 10; round += 1) {
+        const { size = 0 } = statSync(log(directory), { throwIfNoEntry: false }) ?? {};
+        const run = program("journals.mjs", [directory, String(reported)]);
+        // While it writes, or earlier.
+        if (round % 4 !== 3)
+          await vi.waitUntil(() => isBigger(log(directory), size), { ...SOON, interval: 1 });
+        await new Promise((resolve) => setTimeout(resolve, Math.random() * 40));
+        run.kill("SIGKILL");
+        const { stdout, stderr, signal } = await run.ended;
+        expect({ stderr, signal }).toEqual({ stderr: "", signal: "SIGKILL" });
+        const counts = stdout.match(/^\d+(?=\n)/gm) ?? [];
+        reported = Math.max(reported, Number(counts.at(-1) ?? 0));
+      }
+      const found = await recorded(directory);
+      expect(reported).toBeGreaterThan(100);
+      expect(found.length).toBeGreaterThanOrEqual(reported);
+      expect(found.every((each, item) => isSame(each, resultOf(item)))).toBe(true);
+      expect(readdirSync(directory).filter((name) => /tmp|lock/.test(name))).toEqual([]);
+    },
+  );
 
-  it("loses only the line in which it was killed", async () => {
+  it("loses only the line in which it was killed", { timeout: 120_000 }, async () => {
     const directory = temporaryDirectory();
     await record(directory, ["one", "two"]);
     const { size } = statSync(log(directory));

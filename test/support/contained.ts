@@ -86,7 +86,7 @@ export const HYBRID: Place = {
 export const PLACES: readonly Place[] = [...PROCESSES, THREADS, HYBRID];
 
 /** Longer than any test gives an instance to end. */
-const STOP_MS = 30_000;
+const STOP_MS = 8000;
 
 const open = new Set<Container>();
 

@@ -6,7 +6,7 @@ import { descendants, removeLeftovers, scratchDirectories } from "./leftovers.js
 import { SOON } from "./soon.js";
 
 /** Longer than any test gives a child to end. */
-const DESTROY_MS = 30_000;
+const DESTROY_MS = 8000;
 
 const open = new Set<{ destroy(): Promise<void> }>();
 

@@ -9,6 +9,8 @@ import { opened } from "../support/opened.js";
 import { seeded } from "../support/seeded.js";
 
 const COUNT = Number(process.env["FORKMAP_FUZZ_ANSWERS"] ?? 10_000);
+/** Where programs are slow to start, an answer took 28 ms. */
+const TIMEOUT_MS = 60_000 + 60 * COUNT;
 const LIMIT_BYTES = 16 * 1024 * 1024;
 
 /** What an item makes its program write: bytes, and commands of writes.sh. */
@@ -233,7 +235,7 @@ async function run(answers: readonly Piece[][], options: object) {
 }
 
 describe("answers of all kinds", () => {
-  it(`one at a time: ${COUNT} of them`, async () => {
+  it(`one at a time: ${COUNT} of them`, { timeout: TIMEOUT_MS }, async () => {
     const answers = Array.from({ length: COUNT }, (_, i) => answerTo(i));
     const { settled, fulfilled } = await run(answers, { timeout: 20_000 });
     // No valid answer is refused.
@@ -269,7 +271,7 @@ describe("answers of all kinds", () => {
     );
     const { fulfilled } = await run(answers, { timeout: 20_000, fibers: 5 });
     expect(fulfilled).toBeGreaterThan(answers.length / 5);
-  });
+  }, 120_000);
 
   it("huge, or without an end", async () => {
     const answers: Piece[][] = [
@@ -294,5 +296,5 @@ describe("answers of all kinds", () => {
       ...times(4, "ItemTimeoutError"),
       "ok",
     ]);
-  });
+  }, 60_000);
 });

@@ -40,7 +40,7 @@ describe("items that throw, exit, are killed, loop forever and run out of memory
     return JSON.parse(stdout) as Report;
   }
 
-  test(`forked, ${ITEMS} items, rounds: ${ROUNDS}`, async () => {
+  test(`forked, ${ITEMS} items, rounds: ${ROUNDS}`, { timeout: 300_000 }, async () => {
     const { wrong, seen, before, after } = await chaos("fork", ITEMS, ROUNDS, 64);
     const tenth = (ITEMS / 10) * ROUNDS;
     expect(wrong).toEqual([]);
@@ -57,7 +57,7 @@ describe("items that throw, exit, are killed, loop forever and run out of memory
     expect(after.scratch).toEqual([]);
   });
 
-  test("spawned, a hundred items, at most two rounds", async () => {
+  test("spawned, a hundred items, at most two rounds", { timeout: 240_000 }, async () => {
     const rounds = Math.min(ROUNDS, 2);
     const { wrong, seen, before, after } = await chaos("spawn", 100, rounds, 8);
     expect(wrong).toEqual([]);

@@ -12,7 +12,7 @@ const SEED = Number(process.env["FORKMAP_FUZZ_SEED"] ?? Date.now() % 1_000_000);
 
 test.each(["fork", "fork pool", "spawn", "spawn pool", "hybrid", "threads"])(
   `a program with children by %s (FORKMAP_FUZZ_SEED=${SEED})`,
-  { timeout: 300_000 * COUNT },
+  { timeout: 60_000 * COUNT },
   async (mode) => {
     for (let seed = SEED; seed < SEED + COUNT; seed += 1) {
       const directory = temporaryDirectory();

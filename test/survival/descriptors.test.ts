@@ -39,6 +39,7 @@ describe.runIf(HAS_LIMITS)("with few file descriptors", () => {
 
   test.each(["fork", "tag", "pool", "spawn", "spawned pool", "command"])(
     "%s: all items are done, in as many children as possible",
+    { timeout: 60_000 },
     async (way) => {
       expect(await run(way, least + 20)).toEqual({ done: ITEMS });
     },
@@ -54,6 +55,7 @@ describe.runIf(HAS_LIMITS)("with few file descriptors", () => {
   ];
   test.each(cases)(
     "%s: at the lowest limit (%i) each is done, or fails with the name of the limit",
+    { timeout: 60_000 },
     async (way, limit) => {
       const told = await run(way, limit);
       for (const what of Object.keys(told)) {

@@ -30,7 +30,7 @@ interface Run {
   readonly out: string;
 }
 
-test(`killed ${KILLS} times`, async () => {
+test(`killed ${KILLS} times`, { timeout: 240_000 }, async () => {
   const root = temporaryDirectory();
   const unbroken = start(root, "unbroken", "");
   expect(await unbroken.program.ended).toMatchObject({ code: 0, stderr: "" });

@@ -7,11 +7,15 @@ import { opened } from "../support/opened.js";
 /** More than the 75 forks after which it moves a piece of 2 MiB with each fork, and more than its number of pieces. */
 const ITEMS = 150;
 
-test("every child sees what preload has created, even if other children write to it", async () => {
-  const parallel = opened(new LargePreload(), { startMethod: "fork", concurrency: 4 });
-  const seen = await parallel.mapProcesses(Array.from({ length: ITEMS }, (_, i) => i % 10 === 0));
-  expect(new Set(seen)).toEqual(new Set([made()]));
-});
+test(
+  "every child sees what preload has created, even if other children write to it",
+  { timeout: 120_000 },
+  async () => {
+    const parallel = opened(new LargePreload(), { startMethod: "fork", concurrency: 4 });
+    const seen = await parallel.mapProcesses(Array.from({ length: ITEMS }, (_, i) => i % 10 === 0));
+    expect(new Set(seen)).toEqual(new Set([made()]));
+  },
+);
 
 /** Half of the sum of 0 to 399,999, which follows the hash. */
 const SUM = (399_999 * 400_000) / 4;

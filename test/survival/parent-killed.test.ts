@@ -27,7 +27,7 @@ describe.each([
   { startMethod: "fork", times: 50 },
   { startMethod: "spawn", times: 10 },
 ])("a parent whose children are made by $startMethod", ({ startMethod, times }) => {
-  test(`leaves nothing behind, ${times} times`, async () => {
+  test(`leaves nothing behind, ${times} times`, { timeout: 120_000 }, async () => {
     const left: Remains[] = [];
     let next = 0;
     const runInTurn = async () => {

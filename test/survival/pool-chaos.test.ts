@@ -27,6 +27,7 @@ test.each([
   { startMethod: "spawn", items: 100_000, rounds: 3 * Math.ceil(ROUNDS / 10), ms: 200, retries: 0 },
 ])(
   "$items items, children by $startMethod killed every $ms ms, $retries retries",
+  { timeout: 120_000 },
   async ({ startMethod, items, rounds, ms, retries }) => {
     const directory = temporaryDirectory();
     const [scratch, marks] = ["scratch", "marks"].map((name) => path.join(directory, name));

@@ -51,7 +51,7 @@ test.each([
   { batch: "auto", items: ITEMS, ms: 50, kills: "a child killed every 50 ms" },
 ])(
   `$items items of ${CALLERS} callers, batch: $batch, $kills`,
-  { timeout: 300_000 * Math.max(1, ITEMS / 100_000) },
+  { timeout: 240_000 * Math.max(1, ITEMS / 100_000) },
   async ({ batch, items, ms }) => {
     const directory = temporaryDirectory();
     const [scratch, begins] = ["scratch", "begins"].map((name) => path.join(directory, name));
@@ -81,22 +81,26 @@ test.each([
   },
 );
 
-test(`signals that abort half of the calls (FORKMAP_FUZZ_SEED=${SEED})`, async () => {
-  const scratch = temporaryDirectory();
-  const { stdout, stderr, code } = await runScript(fixture("aborts-run.mjs"), {
-    args: ["10000", String(SEED), scratch],
-    env: { FORKMAP_TEST_MARK: `run-aborts-${process.pid}` },
-  });
-  expect(code, stderr.slice(-2000)).toBe(0);
-  const report = JSON.parse(stdout) as AbortReport;
-  expect(report).toMatchObject({
-    wrong: [],
-    listeners: { own: 0, afterAll: 0, during: 1, afterAbort: 0 },
-    ends: ["all of them"],
-    left: { calls: 0, waiting: 0, oldest: 0 },
-    last: "42",
-  });
-  expect(report.aborted).toBeGreaterThan(100);
-  expect(report.after).toEqual(report.before);
-  expect(report.after).toMatchObject({ processes: [], scratch: [] });
-});
+test(
+  `signals that abort half of the calls (FORKMAP_FUZZ_SEED=${SEED})`,
+  { timeout: 240_000 },
+  async () => {
+    const scratch = temporaryDirectory();
+    const { stdout, stderr, code } = await runScript(fixture("aborts-run.mjs"), {
+      args: ["10000", String(SEED), scratch],
+      env: { FORKMAP_TEST_MARK: `run-aborts-${process.pid}` },
+    });
+    expect(code, stderr.slice(-2000)).toBe(0);
+    const report = JSON.parse(stdout) as AbortReport;
+    expect(report).toMatchObject({
+      wrong: [],
+      listeners: { own: 0, afterAll: 0, during: 1, afterAbort: 0 },
+      ends: ["all of them"],
+      left: { calls: 0, waiting: 0, oldest: 0 },
+      last: "42",
+    });
+    expect(report.aborted).toBeGreaterThan(100);
+    expect(report.after).toEqual(report.before);
+    expect(report.after).toMatchObject({ processes: [], scratch: [] });
+  },
+);

@@ -115,21 +115,25 @@ describe.runIf(IS_ROOT && HAS_PRLIMIT)(
       return JSON.parse(stdout) as Told[] | Told;
     }
 
-    test("items wait for running children to end, and all are done", async () => {
-      const threads = await threadsAtRest();
-      const told = (await run(threads + 3, 32)) as Told[];
-      expect(told).toHaveLength(32);
-      expect(told.filter(({ name }) => name !== undefined)).toEqual([]);
-    });
+    test(
+      "items wait for running children to end, and all are done",
+      { timeout: 60_000 },
+      async () => {
+        const threads = await threadsAtRest();
+        const told = (await run(threads + 3, 32)) as Told[];
+        expect(told).toHaveLength(32);
+        expect(told.filter(({ name }) => name !== undefined)).toEqual([]);
+      },
+    );
 
-    test("a pool works in the slots that have a process", async () => {
+    test("a pool works in the slots that have a process", { timeout: 60_000 }, async () => {
       const threads = await threadsAtRest();
       const told = (await run(threads + 2, 20, "8")) as Told[];
       expect(told).toHaveLength(20);
       expect(told.filter(({ name }) => name !== undefined)).toEqual([]);
     });
 
-    test("without any available process, a StartError says so", async () => {
+    test("without any available process, a StartError says so", { timeout: 60_000 }, async () => {
       const threads = await threadsAtRest();
       const told = (await run(threads, 4)) as Told[];
       expect(told).toHaveLength(4);
@@ -180,26 +184,30 @@ describe.runIf(IS_ROOT && HAS_PRLIMIT)(
 describe.runIf(isMounted).each(["fork", "spawn"])(
   "on a full disk (needs root to mount one), children made by %s",
   (startMethod) => {
-    test("the item that filled it fails with the reason, the others are done", async () => {
-      const { stdout, stderr, code } = await runScript(fixture("limited-run.mjs"), {
-        // One at a time, because a small result could meet a disk that a large one has just filled.
-        args: ["8", String(4 * DISK_BYTES), startMethod, disk, "1"],
-      });
-      expect(code, stderr).toBe(0);
-      const told = JSON.parse(stdout) as Told[];
-      expect(told).toHaveLength(8);
-      told.forEach((each, n) => {
-        if (n % 4 === 3) {
-          expect(each).toMatchObject({ name: "ItemError", code: "ENOSPC" });
-          expect(each.message).toContain(`Item ${n} failed: `);
-        } else {
-          expect(each).toEqual({ length: String(n).length });
-        }
-      });
-      expect(readdirSync(disk)).toEqual([]);
-    });
+    test(
+      "the item that filled it fails with the reason, the others are done",
+      { timeout: 60_000 },
+      async () => {
+        const { stdout, stderr, code } = await runScript(fixture("limited-run.mjs"), {
+          // One at a time, because a small result could meet a disk that a large one has just filled.
+          args: ["8", String(4 * DISK_BYTES), startMethod, disk, "1"],
+        });
+        expect(code, stderr).toBe(0);
+        const told = JSON.parse(stdout) as Told[];
+        expect(told).toHaveLength(8);
+        told.forEach((each, n) => {
+          if (n % 4 === 3) {
+            expect(each).toMatchObject({ name: "ItemError", code: "ENOSPC" });
+            expect(each.message).toContain(`Item ${n} failed: `);
+          } else {
+            expect(each).toEqual({ length: String(n).length });
+          }
+        });
+        expect(readdirSync(disk)).toEqual([]);
+      },
+    );
 
-    test("a pool works in the slots that fit", async () => {
+    test("a pool works in the slots that fit", { timeout: 60_000 }, async () => {
       execFileSync("mount", ["-o", `remount,size=${LARGE_DISK_BYTES}`, disk]);
       const { stdout, stderr, code } = await runScript(fixture("limited-run.mjs"), {
         args: ["24", "4", startMethod, disk, "1", "4"],

@@ -41,7 +41,7 @@ describe("SIGKILL of the fork server", () => {
     return JSON.parse(stdout) as Report;
   }
 
-  const moments = [0, 9, 35];
+  const moments = [0, 1, 9, 23, 35];
 
   test.each(moments)(
     "after %d items: the items in flight fail with the reason, the others are done",

@@ -10,7 +10,7 @@ import { Broken } from "../../fixtures/broken.mjs";
 const MODULE = new URL("../../fixtures/broken.mjs", import.meta.url).href;
 const STARTUP_TIMEOUT_MS = 1500;
 /** Far below the default of 30 s, but long enough for a slow machine. */
-const SOON_MS = 25_000;
+const SOON_MS = 15_000;
 
 describe.each(["fork", "spawn"] as const)("for children made by %s", (startMethod) => {
   let directory: string;

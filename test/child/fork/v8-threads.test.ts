@@ -3,7 +3,7 @@ import { describe, expect, test } from "vitest";
 import { UsesThreads } from "../../fixtures/v8-threads.mjs";
 import { opened } from "../../support/opened.js";
 
-const TIMEOUT_MS = 60_000;
+const TIMEOUT_MS = 20_000;
 const WAYS = [
   ["garbage", 1],
   ["compiled", 42],

@@ -28,7 +28,7 @@ describe.each(["fork", "spawn"] as const)("limits by %s", (startMethod) => {
     expect(error).toMatchObject({ code: "ERR_PARALLEL_CHILD_DIED", index: 0 });
     if (startMethod === "fork") expect(error.probablyOutOfMemory).toBe(true);
     // On Node 22, V8 asks the kernel repeatedly before it gives up: this took 25 s on a busy machine.
-  });
+  }, 120_000);
 
   it("end a child that uses more CPU time, and name the limit", async () => {
     const error = await failure({ cpuSeconds: 1 }, "cpu");
