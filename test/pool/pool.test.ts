@@ -176,6 +176,20 @@ describe.each(["fork", "spawn"] as const)("a pool by %s", (startMethod) => {
     expect(new Set(pids).size).toBe(4);
   });
 
+  it("fails one item if a child is killed in setup, and none with retries", async () => {
+    const settle = (retries: number) =>
+      pooled({ pool: 1, fibers: 3, batch: 2, retries }, "", "first setup").mapSettled(
+        times(6, () => ({})),
+      );
+    const settled = await settle(0);
+    const failed = settled.filter(({ status }) => status === "rejected");
+    expect(failed).toMatchObject([
+      { reason: { code: "ERR_PARALLEL_CHILD_DIED", signal: "SIGKILL", index: 0 } },
+    ]);
+    for (const each of [...settled.slice(1), ...(await settle(1))])
+      expect(each).toMatchObject({ status: "fulfilled", value: { generation: 2 } });
+  });
+
   it.each([
     ["teardown", "failed: RangeError: from teardown"],
     ["endless teardown", "never settled"],
