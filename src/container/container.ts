@@ -256,10 +256,9 @@ export class Container {
   #add(service: Service, options: SpawnOptions & RunOptions, count: number): void {
     checkOptionsFor(service, options, this.#slots);
     const { name = nameOf(service), key, limits, module, threads, supervised = false } = options;
-    const supervision = this.#slots.supervise(service, supervised);
     const keep = keepOf(options);
-    const slot = { service, name, key, keep, limits, threads, module, ...supervision };
-    for (let i = 0; i < count; i += 1) this.#slots.add(slot);
+    const slot = { service, name, key, keep, limits, threads, module };
+    for (let i = 0; i < count; i += 1) this.#slots.add(slot, supervised);
   }
 
   async #reload(define: (container: this) => void | Promise<void>): Promise<boolean> {

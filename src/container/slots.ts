@@ -52,7 +52,15 @@ export class Slots {
     yield* this.#slots;
   }
 
-  add(options: SlotOptions): void {
+  /**
+   * @param supervised - the option
+   * @throws TypeError when there is no supervisor for it
+   */
+  add(
+    given: Omit<SlotOptions, "supervision" | "isSupervised">,
+    supervised: boolean | string,
+  ): void {
+    const options = { ...given, ...this.#supervise(given.service, supervised) };
     const slot = new ServiceSlot(this.#nums.take(), options, this.#host);
     this.#slots.add(slot);
     this.#feed.added(slot);
@@ -60,12 +68,8 @@ export class Slots {
     slot.begin();
   }
 
-  /**
-   * Returns what the instances of a service need to be known to a supervisor: the last that was added, or that of a directory.
-   *
-   * @throws TypeError when there is none, or the instances are threads
-   */
-  supervise(
+  /** Returns what the instances of a service need to be known to a supervisor: the last that was added, or that of a directory. */
+  #supervise(
     service: Service,
     supervised: boolean | string,
   ): Pick<SlotOptions, "supervision" | "isSupervised"> {

@@ -8,7 +8,7 @@
  *   -> {"id":1,"cancel":true}                     nobody waits for the answer any more
  */
 import type { Socket } from "node:net";
-import { ParallelError } from "../errors.js";
+import { SupervisorError } from "../errors.js";
 import { parse } from "../system/json.js";
 import { clearTimeout, setTimeout } from "../system/timers.js";
 import { excerpt } from "./breach.js";
@@ -18,21 +18,6 @@ import { encodeLine, LineSplitter } from "./lines.js";
 const MAX_LINE_BYTES = 1024 * 1024;
 /** Of one connection; more are refused. */
 const MAX_INCOMING = 256;
-
-/** A call to a supervisor or through it has failed: refused, not answered, or answered by an error, whose message it has. */
-export class SupervisorError extends ParallelError {
-  static {
-    this.prototype.name = "SupervisorError";
-  }
-
-  /** `refused`: not allowed, or not understood; `timeout`; `disconnected`: the other end has gone; `failed`: it has answered with this error. */
-  readonly reason: "refused" | "timeout" | "disconnected" | "failed";
-
-  constructor(message: string, reason: SupervisorError["reason"] = "failed") {
-    super("ERR_PARALLEL_SUPERVISOR", message);
-    this.reason = reason;
-  }
-}
 
 export type Fields = Readonly<Record<string, unknown>>;
 
@@ -70,6 +55,8 @@ interface Pending {
 }
 
 export class Calls {
+  /** Resolves once the connection has ended. */
+  readonly closed: Promise<void>;
   readonly #socket: Socket;
   readonly #options: CallsOptions;
   readonly #lines = new LineSplitter();
@@ -87,7 +74,12 @@ export class Calls {
     // It closes right after.
     socket.on("error", () => {});
     socket.on("data", (chunk: Buffer) => this.#read(chunk));
-    socket.once("close", () => this.#onClose());
+    this.closed = new Promise((resolve) => {
+      socket.once("close", () => {
+        this.#onClose();
+        resolve();
+      });
+    });
   }
 
   get isClosed(): boolean {
@@ -120,7 +112,7 @@ export class Calls {
         const settle = (error: unknown, value?: unknown) => {
           this.#pending.delete(id);
           if (error === undefined) resolve(value);
-          else reject(error as Error);
+          else reject(error);
         };
         const giveUp = (error: unknown) => {
           this.#send({ id, cancel: true });
@@ -194,7 +186,13 @@ export class Calls {
     if (message["failed"] === true) return call.settle(revive(message["error"]));
     if (message["finished"] === true) return call.settle(undefined, message["answer"]);
     if (!("answer" in message) || !call.onAnswer) return;
-    const taken = call.onAnswer(message["answer"]);
+    let taken: void | Promise<void>;
+    try {
+      taken = call.onAnswer(message["answer"]);
+    } catch (error) {
+      this.#send({ id: message["id"], cancel: true });
+      return call.settle(error);
+    }
     if (!taken) return;
     this.#socket.pause();
     taken.catch((error: unknown) => call.settle(error)).finally(() => this.#socket.resume());
@@ -239,12 +237,12 @@ export class Calls {
   #onClose(): void {
     this.#isClosed = true;
     for (const aborter of this.#incoming.values()) aborter.abort();
-    for (const { what, settle } of [...this.#pending.values()]) settle(disconnected(what));
+    for (const { what, settle } of this.#pending.values()) settle(disconnected(what));
     this.#options.onClose?.();
   }
 
   #fail(error: Error): void {
-    for (const { settle } of [...this.#pending.values()]) settle(error);
+    for (const { settle } of this.#pending.values()) settle(error);
   }
 }
 
@@ -271,7 +269,7 @@ function recordOf(error: unknown): Fields {
 
 function revive(record: unknown): Error {
   const { name, message, reason } = Object(record) as Record<string, unknown>;
-  const text = String(message ?? "the other end has failed without a reason");
+  const text = typeof message === "string" ? message : "the other end has failed without a reason";
   if (name === "TypeError") return new TypeError(text);
   return new SupervisorError(text, reason === undefined ? "failed" : (reason as "refused"));
 }

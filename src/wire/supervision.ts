@@ -4,6 +4,9 @@
  */
 import type { Kind } from "../worker/worker.js";
 
+/** The first partial answer of a child to every diagnostic: its event loop turns. */
+export const BEGUN = "begun";
+
 /** One child, as it introduces itself. */
 export interface ChildFacts {
   readonly run: string;

@@ -46,15 +46,17 @@ export function supervise(
   // The supervisor makes the directory, and may not have done so yet.
   let metrics: MetricsFile | undefined;
   const measure = measurer(child);
-  const tick = () => {
-    metrics ??= MetricsFile.open(directory, run, name.num, libc);
+  const open = () => {
+    metrics = MetricsFile.open(directory, run, name.num, libc);
+    if (metrics) useMetrics(metrics.memory);
+  };
+  open();
+  setInterval(() => {
+    if (!metrics) open();
     if (!metrics) return;
-    useMetrics(metrics.memory);
     measure(metrics);
     metrics.write();
-  };
-  tick();
-  setInterval(tick, TICK_MS).unref();
+  }, TICK_MS).unref();
   new SupervisorLink(directory, facts, child).begin();
 }
 
@@ -62,7 +64,7 @@ export function supervise(
 function measurer(child: Supervised): (metrics: MetricsFile) => void {
   let items = 0;
   let last = performance.eventLoopUtilization();
-  let due = monotonic();
+  let due = monotonic() + TICK_MS;
   return (metrics) => {
     const now = monotonic();
     const current = performance.eventLoopUtilization();

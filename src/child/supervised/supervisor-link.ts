@@ -10,7 +10,7 @@ import { describe } from "../../system/describe.js";
 import { setTimeout } from "../../system/timers.js";
 import { Calls, type IncomingCall } from "../../wire/calls.js";
 import { connectTo } from "../../wire/socket-path.js";
-import type { ChildFacts } from "../../wire/supervision.js";
+import { BEGUN, type ChildFacts } from "../../wire/supervision.js";
 import { readToken } from "../../wire/supervisor-directory.js";
 import type { Supervised } from "../items/supervised.js";
 
@@ -63,6 +63,8 @@ export class SupervisorLink {
       this.#child.replace(String(message["reason"]));
       return undefined;
     }
+    // At once: a child that does not say so is blocked.
+    void answer(BEGUN);
     const { DIAGNOSTICS } = await import("./diagnostics.js");
     const load = DIAGNOSTICS.get(name);
     if (!load)
