@@ -24,7 +24,7 @@ export function listenIn(directory: string, server: net.Server): Promise<void> {
 }
 
 /** Shortens a long path through a descriptor of the directory. Connect and listen use the path before they return. */
-function withSocketPath<T>(directory: string, use: (path: string) => T): T {
+export function withSocketPath<T>(directory: string, use: (path: string) => T): T {
   const path = `${directory}/${SOCKET_FILE}`;
   if (Buffer.byteLength(path) <= MAX_PATH_BYTES) return use(path);
   const fd = openSync(directory, "r");
