@@ -140,7 +140,7 @@ export class MemoryMonitor extends Monitor {
       const reason = `it has ${inMiB(size)} of memory (${measure}), more than its limit of ${inMiB(this.limit)}`;
       if (isOld) this.#replace(watched, reason, context);
     } else if (isLeak) {
-      const { samples = GROWTH_SAMPLES, threshold = GROWTH_BYTES } = this.growth!;
+      const { samples = GROWTH_SAMPLES, threshold = GROWTH_BYTES } = this.growth ?? {};
       const reason = `its memory (${measure}) has risen ${growth.rises} times, from ${inMiB(growth.baseline)} to ${inMiB(size)}; more than ${inMiB(threshold)} in ${samples} rises are taken for a leak`;
       this.#replace(watched, reason, context);
     } else this.#patience.spared(instance, this.interval);

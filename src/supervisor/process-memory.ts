@@ -19,7 +19,8 @@ export interface ProcessMemory {
 }
 
 /** What is said where a process can be asked for nothing. */
-export const NO_PROC = "/proc is not there: the memory and CPU time of other processes are known on Linux only";
+export const NO_PROC =
+  "/proc is not there: the memory and CPU time of other processes are known on Linux only";
 
 /** Whether /proc tells of processes here. */
 export function hasProc(): boolean {
