@@ -88,6 +88,7 @@ const MAY_IMPORT: Readonly<Record<string, readonly string[]>> = {
     "wire",
     "worker",
   ],
+  supervisor: ["errors", "option-rules", "options", "system", "wire", "worker"],
   journal: ["errors", "options", "system", "wire", "worker"],
   pool: ["errors", "launch", "observe", "options", "system", "wire", "worker"],
   call: ["errors", "journal", "launch", "observe", "options", "pool", "system", "wire", "worker"],
