@@ -12,6 +12,7 @@ const DIST = fileURLToPath(new URL("../dist", import.meta.url));
 const ENTRIES = [
   "index",
   "container/index",
+  "supervisor/index",
   "child/fork-server",
   "child/spawned-child",
   "child/thread-child",
@@ -34,6 +35,16 @@ const GROUPS = {
   service: /^child\/service\/(?!threaded)/,
   // A child loads it with the module of its service.
   container: /^container\/(?!index|program-starter|instance-output)/,
+  // What a supervised child needs; diagnostics are loaded on demand.
+  supervised:
+    /^(child\/supervised\/(supervise|metrics-file|supervisor-link)|wire\/(calls|metrics-file|supervisor-directory))$/,
+  // What a program that has a supervisor loads, and a module of monitors.
+  supervisor:
+    /^supervisor\/(supervisor|monitor|client|memory-monitor|process-monitor|utilization-monitor|growth|patience|cpu-totals|process-memory|process-table|monitor-warning)$/,
+  // Loaded with the first page.
+  dashboard: /^supervisor\/dashboard(\/|$)/,
+  watching:
+    /^supervisor\/(supervisor-process|supervisor-server|registry|child-facts|operations|ask|safe-file|sampler|monitor-loop|diagnostic-rules)$/,
   // Apart, so that the fork server is started before the pool is loaded.
   pool: /^(pool\/(?!inline-pool).*|launch\/(fork\/(fork-room|fifo-pipes)|(ledger|scratch)-room|item-files|output-pipes)|wire\/(scratch|ledger-reader))$/,
   launch: /^(launch\/(?!spawn\/|thread\/|program\/|socket-pipes).*|wire\/(?!stable-json).*)$/,

@@ -85,6 +85,7 @@ const CONSTRUCTOR_RULES: Record<string, Rule | Rules> = {
   ...CALL_RULES,
   pool: POOL_RULE,
   threads: wholeNumber(1, MAX_CONCURRENCY),
+  supervised: path,
   maxItemsPerChild: wholeNumber(1, Number.MAX_SAFE_INTEGER),
   maxRss: bytes,
   output: oneOf("inherit", "tag", "collect"),
@@ -99,7 +100,12 @@ const CONSTRUCTOR_RULES: Record<string, Rule | Rules> = {
 /** @throws TypeError that names the option, what was expected and what came */
 export function checkConstructorOptions(options: unknown): void {
   check(options, CONSTRUCTOR_RULES, "", (name) => `Unknown option \`${name}\` of Parallel`);
-  const { pool, threads } = options as ParallelOptions;
+  const { pool, threads, supervised } = options as ParallelOptions;
+  if (supervised !== undefined && (threads !== undefined || !pool)) {
+    throw new TypeError(
+      "The option `supervised` needs `pool`, and processes: a supervisor knows the children that stay",
+    );
+  }
   if (threads !== undefined && (pool === undefined || pool === false || pool === 0)) {
     throw new TypeError(
       "The option `threads` needs `pool`: it is the number of threads in each of its children",
@@ -153,6 +159,7 @@ const NOT_FOR_PROGRAMS = {
   threads:
     "a program manages its own threads, and `fibers` sets how many items it receives at once",
   serialization: "a program receives JSON, and bytes in a file",
+  supervised: "a program does not introduce itself to a supervisor",
   startMethod: "its program is always started directly",
   module: "its program is named by `argv`",
   execArgv: "options of its program are part of `argv`",

@@ -235,6 +235,21 @@ export class QueueFullError extends ParallelError {
   }
 }
 
+/** A call to a supervisor or through it has failed: refused, not answered, or answered by an error, whose message it has. */
+export class SupervisorError extends ParallelError {
+  static {
+    this.prototype.name = "SupervisorError";
+  }
+
+  /** `refused`: not allowed, or not understood; `timeout`; `disconnected`: the other end has gone; `failed`: it has answered with this error. */
+  readonly reason: "refused" | "timeout" | "disconnected" | "failed";
+
+  constructor(message: string, reason: SupervisorError["reason"] = "failed") {
+    super("ERR_PARALLEL_SUPERVISOR", message);
+    this.reason = reason;
+  }
+}
+
 /** @internal Marks an error that is not a `ParallelError` as created by this library. */
 export function own<E extends Error>(error: E): E {
   ours.add(error);

@@ -148,6 +148,11 @@ export interface ParallelOptions<Item = unknown, Result = unknown> extends CallO
    * @defaultValue none
    */
   readonly threads?: number;
+  /**
+   * With `pool`: the directory of a supervisor that knows the children, see docs/supervisor.md. One that it finds unhealthy is replaced between two items.
+   * @defaultValue none
+   */
+  readonly supervised?: string;
   /** Replaces a child after this many items; its slot keeps its number. @defaultValue 1 without `pool`, unlimited with */
   readonly maxItemsPerChild?: number;
   /** Replaces a child that holds more bytes of memory than this, between two items. For a thread, only its own heap and buffers count. @defaultValue none */

@@ -7,6 +7,7 @@
 import type { Limits } from "../options.js";
 import { parse } from "../system/json.js";
 import { CHANNEL_FD, type Payload, type SpawnedLoad, type StartRequest } from "../wire/protocol.js";
+import { isSupervisor } from "../worker/check-worker.js";
 import { workerName } from "../worker/current-context.js";
 import { LoadFailure } from "./find/load-failure.js";
 import { noticedChange } from "./find/find-worker.js";
@@ -27,6 +28,7 @@ import {
 } from "./items/process-child.js";
 import type { LoadedWorker, RunnerEvents } from "./items/runner-events.js";
 import { Runner } from "./items/runner.js";
+import { type Supervised, supervisedRunner } from "./items/supervised.js";
 import { takeOverStdio } from "./items/stdio.js";
 import { atEnd, watchExit } from "./items/watch-exit.js";
 import type { Libc } from "./libc.js";
@@ -71,7 +73,9 @@ async function serve(): Promise<void> {
   const openChannel = await channelOpener();
   const worker = await orFail(() => loadWorker(source));
   const channel = openChannel();
-  channel.serve(runnerWith(worker, ledger, eventsThrough(channel, marks, done)));
+  const runner = runnerWith(worker, ledger, eventsThrough(channel, marks, done));
+  await introduce(worker, supervisedRunner(runner));
+  channel.serve(runner);
   channel.say({ hello: "ready", change: noticedChange() });
 }
 
@@ -94,9 +98,21 @@ async function beInstance(): Promise<void> {
   const channel = openChannel();
   const link = linkThrough(channel, sockets, (code) => process.exit(code));
   service = new ServiceRunner(worker, source, kind, start, link);
+  await introduce(worker, service.supervised);
   channel.serve(service);
   channel.say({ hello: "ready", change: noticedChange() });
   await service.run();
+}
+
+async function introduce(worker: LoadedWorker, child: Supervised): Promise<void> {
+  const { supervision } = source;
+  if (!supervision || isSupervisor(worker)) return;
+  const [{ supervise }, libc] = await Promise.all([
+    import("./supervised/supervise.js"),
+    libcIfAny(),
+  ]);
+  const { num, generation, service } = start;
+  supervise(supervision, { num, generation, name: service?.name ?? name, kind }, child, libc);
 }
 
 async function channelOpener(): Promise<() => ItemChannel> {
@@ -154,6 +170,16 @@ function libcBy(load: () => Libc): Libc {
       value: error,
       unrelated: true,
     });
+  }
+}
+
+/** Without koffi, what needs it is done otherwise or not at all. */
+async function libcIfAny(): Promise<Libc | undefined> {
+  try {
+    const { loadLibc } = await import("./libc.js");
+    return loadLibc();
+  } catch {
+    return undefined;
   }
 }
 

@@ -7,6 +7,7 @@ import {
   LIMIT_RULES,
   milliseconds,
   oneOf,
+  path,
   type Rule,
   type Rules,
   RETRY_DELAY_RULES,
@@ -66,6 +67,11 @@ export interface SpawnOptions {
   readonly limits?: Limits | undefined;
   /** URL or path of the module that defines the service. @defaultValue found by itself */
   readonly module?: string | URL | undefined;
+  /**
+   * Whether a supervisor knows the instance: `true`, the `Supervisor` that this container has; or the directory of any. See docs/supervisor.md.
+   * @defaultValue `false`
+   */
+  readonly supervised?: boolean | string | undefined;
 }
 
 /** Options of `container.run(service, options)`. */
@@ -141,6 +147,7 @@ const SPAWN_RULES: Readonly<Record<keyof SpawnOptions, Rule | Rules>> = {
   healthCheckTimeout: milliseconds(1),
   limits: LIMIT_RULES,
   module,
+  supervised: either("a boolean", (value) => typeof value === "boolean", path),
 };
 
 const { key: _, ...WITHOUT_KEY } = SPAWN_RULES;

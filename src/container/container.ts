@@ -255,10 +255,10 @@ export class Container {
 
   #add(service: Service, options: SpawnOptions & RunOptions, count: number): void {
     checkOptionsFor(service, options, this.#slots);
-    const { name = nameOf(service), key, limits, module, threads } = options;
+    const { name = nameOf(service), key, limits, module, threads, supervised = false } = options;
     const keep = keepOf(options);
     const slot = { service, name, key, keep, limits, threads, module };
-    for (let i = 0; i < count; i += 1) this.#slots.add(slot);
+    for (let i = 0; i < count; i += 1) this.#slots.add(slot, supervised);
   }
 
   async #reload(define: (container: this) => void | Promise<void>): Promise<boolean> {

@@ -14,7 +14,7 @@ import { setTimeout } from "../system/timers.js";
 import { Breach } from "../wire/breach.js";
 import { readNotification } from "../wire/check-message.js";
 import { reviveError } from "../wire/error-record.js";
-import type { Notification } from "../wire/notification.js";
+import type { Notification, Replacement, ToInstance } from "../wire/notification.js";
 import type { InstanceOutput } from "./instance-output.js";
 import type { InstanceEnd } from "./instance-info.js";
 import type { ClockInfo } from "./policy.js";
@@ -32,6 +32,9 @@ export interface LifeEvents {
   onReady(): void;
   onStartFailed(clock: ClockInfo): void;
   onHealthCheckFailed(clock: ClockInfo): void;
+  /** Its status is another. */
+  onStatus(): void;
+  onReplace(request: Replacement): void;
   onEnd(end: LifeEnd): void;
 }
 
@@ -113,6 +116,10 @@ export class InstanceLife {
     this.#kill.begin({ kill: (signal) => this.#signal(signal) });
   }
 
+  send(message: ToInstance): void {
+    this.#child?.send(message);
+  }
+
   /** Asks the child to stop, for as long as it takes. */
   interrupt(): void {
     this.#isStopping = true;
@@ -156,9 +163,13 @@ export class InstanceLife {
     }
   }
 
-  #onNotification({ ready, healthy, status, error }: Notification): void {
+  #onNotification({ ready, healthy, status, replace, error }: Notification): void {
     if (error !== undefined) this.#error = reviveError(error);
-    if (status !== undefined) this.status = status;
+    if (status !== undefined) {
+      this.status = status;
+      this.#events.onStatus();
+    }
+    if (replace !== undefined) this.#events.onReplace(replace);
     if (ready === true || healthy === true) this.#lastSignAt = monotonic();
     if (ready !== true || this.#isReady || this.#isStopping) return;
     this.#isReady = true;

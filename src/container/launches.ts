@@ -14,6 +14,7 @@ export type MakeLaunch = (options: SlotOptions) => ServiceLaunch;
 
 export class Launches {
   readonly #make: MakeLaunch;
+  readonly #areThreads: boolean;
   readonly #current = new Map<Service, ServiceLaunch>();
   /** Those that start no more children, and have some that live. */
   readonly #retired = new Set<ServiceLaunch>();
@@ -30,13 +31,19 @@ export class Launches {
     const { startMethod, cwd, execArgv, output } = options;
     const env = withoutNotify({ ...(options.env ?? process.env) });
     const settings = { startMethod, env, cwd, execArgv, output };
+    this.#areThreads = make !== undefined || startMethod === "thread";
     this.#make =
       make ??
-      (({ service, module, keep: { startupTimeout } }) => {
+      (({ service, module, supervision, keep: { startupTimeout } }) => {
         const command = commandOf(service);
         if (command) return new CommandLaunch(command, settings, sockets);
-        return launchOf(service, { ...settings, module, startupTimeout }, sockets);
+        return launchOf(service, { ...settings, module, startupTimeout, supervision }, sockets);
       });
+  }
+
+  /** Whether instances are threads of this program. */
+  get areThreads(): boolean {
+    return this.#areThreads;
   }
 
   of(options: SlotOptions): ServiceLaunch {

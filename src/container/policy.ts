@@ -40,6 +40,11 @@ export class Policy {
   /** The instance has told that it is ready. */
   ready(_container: Container, _instance: InstanceInfo): void | Promise<void> {}
 
+  /** The instance is asked to finish what it has, and another child takes its place: a supervisor has found it unhealthy, or was told to. */
+  replacing(_container: Container, instance: InstanceInfo, reason: string): void | Promise<void> {
+    warn(`${inWords(instance)} is replaced: ${reason}`);
+  }
+
   /** The child of the instance has ended; `end` tells how, and whether another follows. */
   exited(_container: Container, instance: InstanceInfo, end: InstanceEnd): void | Promise<void> {
     if (end.wasKilled) warn(`${inWords(instance)} was killed: ${end.how}`);

@@ -6,6 +6,7 @@ import type { Limits } from "../options.js";
 import { ONE_ITEM } from "../wire/ledger.js";
 import { CHANNEL_FD } from "../wire/protocol.js";
 import type { Kind } from "../worker/worker.js";
+import type { Supervision } from "../worker/worker-source.js";
 import type { ContainerOptions, Keep } from "./container-options.js";
 import { ConnectionCounts } from "./connection-counts.js";
 import type { ListenSockets } from "./listen-sockets.js";
@@ -43,6 +44,7 @@ export interface LaunchSettings extends Pick<
 > {
   readonly module: string | URL | undefined;
   readonly startupTimeout: number | undefined;
+  readonly supervision: Supervision | undefined;
 }
 
 export class NodeLaunch implements ServiceLaunch {

@@ -5,6 +5,7 @@
  *   starting ──▶ ready ──▶ (ended) ──restart──▶ waiting ──▶ starting
  *      └────────────┴── stopping ──▶ ended        └── stop ──▶ ended
  */
+import type { Supervision } from "../worker/worker-source.js";
 import type { Service } from "./service.js";
 import { backoffAfter } from "../system/backoff.js";
 import { Changes } from "../system/changes.js";
@@ -15,6 +16,8 @@ import type { Keep } from "./container-options.js";
 import { InstanceLife, type LifeEnd } from "./instance-life.js";
 import type { InstanceEnd, InstanceInfo, InstanceState } from "./instance-info.js";
 import type { ClockInfo } from "./policy.js";
+import type { Replacement, ToInstance } from "../wire/notification.js";
+import type { InstanceView } from "../wire/supervision.js";
 import type { ServiceLaunch } from "./service-launch.js";
 
 /** What a slot is for. */
@@ -26,6 +29,9 @@ export interface SlotOptions {
   readonly limits: Limits | undefined;
   readonly threads: number | undefined;
   readonly module: string | URL | undefined;
+  /** Given if a supervisor is to know it, and to a supervisor itself. */
+  readonly supervision: Supervision | undefined;
+  readonly isSupervised: boolean;
 }
 
 /** What a slot needs of its container. */
@@ -33,11 +39,15 @@ export interface SlotHost {
   readonly isTagged: boolean;
   /** Returns what starts the next child. */
   launchFor(slot: ServiceSlot): ServiceLaunch;
+  /** Anything that `view` shows. */
+  onChanged(slot: ServiceSlot): void;
   onSpawned(slot: ServiceSlot, isRestart: boolean): void;
   onStarted(slot: ServiceSlot): void;
   onReady(slot: ServiceSlot): void;
   onStartFailed(slot: ServiceSlot, clock: ClockInfo): void;
   onHealthCheckFailed(slot: ServiceSlot, clock: ClockInfo): void;
+  /** The child asks that it, or others, be replaced. */
+  onReplace(slot: ServiceSlot, request: Replacement): void;
   /** The child has ended. */
   onExited(slot: ServiceSlot, info: InstanceInfo, end: InstanceEnd): void;
   /** The slot has ended. */
@@ -53,6 +63,8 @@ export class ServiceSlot {
   #state: InstanceState = "starting";
   #generation = 0;
   #restarts = 0;
+  #failures = 0;
+  #lastEnd: string | undefined;
   #life: InstanceLife | undefined;
   #launch: ServiceLaunch | undefined;
   /** The status of the last child. */
@@ -105,6 +117,19 @@ export class ServiceSlot {
     };
   }
 
+  /** What supervisors are told. */
+  view(): InstanceView {
+    const { key: _, age, ...info } = this.info();
+    const startedAt = this.#life ? monotonic() - age : undefined;
+    const { isSupervised } = this.options;
+    return { ...info, startedAt, failures: this.#failures, lastEnd: this.#lastEnd, isSupervised };
+  }
+
+  /** Sends a message to its child, if there is one. */
+  send(message: ToInstance): void {
+    this.#life?.send(message);
+  }
+
   /** Starts the first child. */
   begin(): void {
     this.#spawn(false);
@@ -148,7 +173,7 @@ export class ServiceSlot {
     }
     this.#state = "stopping";
     end(this.#life!);
-    this.#changes.tell();
+    this.#tell();
   }
 
   #spawn(isRestart: boolean): void {
@@ -169,25 +194,32 @@ export class ServiceSlot {
       threads: threads === undefined ? undefined : { count: threads, keep },
     };
     this.#life = new InstanceLife(this.#launch, start, keep, this.#host.isTagged, {
-      onStarted: () => this.#host.onStarted(this),
+      onStarted: () => {
+        this.#host.onStarted(this);
+        this.#host.onChanged(this);
+      },
+      onStatus: () => this.#host.onChanged(this),
+      onReplace: (request) => this.#host.onReplace(this, request),
       onReady: () => {
         this.#state = "ready";
         this.#isTrial = false;
         this.#host.onReady(this);
-        this.#changes.tell();
+        this.#tell();
       },
       onStartFailed: (clock) => this.#host.onStartFailed(this, clock),
       onHealthCheckFailed: (clock) => this.#host.onHealthCheckFailed(this, clock),
       onEnd: (end) => this.#onEnd(end),
     });
     this.#host.onSpawned(this, isRestart);
-    this.#changes.tell();
+    this.#tell();
   }
 
   #onEnd(end: LifeEnd): void {
     const last = this.info();
     const { isFatal: _, ...facts } = end;
     this.#status = this.#life!.status;
+    this.#lastEnd = end.how;
+    if (end.isFailure) this.#failures += 1;
     this.#life = undefined;
     const isGivenUp = !this.#isReplacing && !this.#isTrial && this.#isHopeless(end);
     const restartIn = isGivenUp ? undefined : this.#pauseAfter(end);
@@ -198,7 +230,7 @@ export class ServiceSlot {
     if (this.#isReplacing) return this.#spawn(true);
     this.#restartedAt.push(monotonic());
     this.#timer = setTimeout(() => this.#spawn(true), restartIn);
-    this.#changes.tell();
+    this.#tell();
   }
 
   #wantsRestart({ isFailure }: LifeEnd): boolean {
@@ -229,6 +261,11 @@ export class ServiceSlot {
   #finish(): void {
     this.#state = "ended";
     this.#host.onFinished(this);
+    this.#tell();
+  }
+
+  #tell(): void {
     this.#changes.tell();
+    this.#host.onChanged(this);
   }
 }

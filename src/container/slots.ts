@@ -1,14 +1,19 @@
 /** The slots of a container: gives them their nums, counts and tells what becomes of them, and forgets them when they have ended. */
+import path from "node:path";
 import { LoopHold } from "../launch/loop-hold.js";
 import { type ChildMessage, children } from "../observe/diagnostics.js";
 import { Changes } from "../system/changes.js";
-import { monotonic } from "../system/monotonic.js";
+import { monotonic, monotonicNanoseconds } from "../system/monotonic.js";
 import type { Container } from "./container.js";
 import { type InstanceEnd, InstanceError, type InstanceInfo, isLoss } from "./instance-info.js";
 import type { Launches } from "./launches.js";
 import { Nums } from "./nums.js";
 import type { Policy } from "./policy.js";
+import type { Service } from "./service.js";
 import { runHook } from "./run-hook.js";
+import { graceOf } from "./container-options.js";
+import { replaceAll } from "./rolling-restart.js";
+import { SupervisorFeed, supervisorOf } from "./supervisor-feed.js";
 import { ServiceSlot, type SlotHost, type SlotOptions } from "./service-slot.js";
 import { Statistics } from "./statistics.js";
 
@@ -23,6 +28,11 @@ export class Slots {
   readonly #changes = new Changes();
   /** The program lives as long as its instances. */
   readonly #hold = new LoopHold();
+  /** Tells its instances apart from those of other containers. */
+  readonly #run = `${process.pid}-${monotonicNanoseconds()}`;
+  readonly #feed = new SupervisorFeed(this.#slots);
+  /** Those that are being replaced on request. */
+  readonly #replaced = new Set<ServiceSlot>();
   /** The last instance that failed for good, until somebody is told of it. */
   #failure: readonly [InstanceInfo, InstanceEnd] | undefined;
   #readying: Promise<void> | undefined;
@@ -42,11 +52,45 @@ export class Slots {
     yield* this.#slots;
   }
 
-  add(options: SlotOptions): void {
+  /**
+   * @param supervised - the option
+   * @throws TypeError when there is no supervisor for it
+   */
+  add(
+    given: Omit<SlotOptions, "supervision" | "isSupervised">,
+    supervised: boolean | string,
+  ): void {
+    const options = { ...given, ...this.#supervise(given.service, supervised) };
     const slot = new ServiceSlot(this.#nums.take(), options, this.#host);
     this.#slots.add(slot);
+    this.#feed.added(slot);
     this.#hold.take();
     slot.begin();
+  }
+
+  /** Returns what the instances of a service need to be known to a supervisor: the last that was added, or that of a directory. */
+  #supervise(
+    service: Service,
+    supervised: boolean | string,
+  ): Pick<SlotOptions, "supervision" | "isSupervised"> {
+    const own = supervisorOf(service)?.directory;
+    if (own === undefined && supervised === false)
+      return { supervision: undefined, isSupervised: false };
+    if (this.#launches.areThreads) {
+      const what = own === undefined ? "`supervised`" : "A supervisor";
+      throw new TypeError(
+        `${what} needs instances that are processes, and \`startMethod\` is "thread"`,
+      );
+    }
+    const given = typeof supervised === "string" ? path.resolve(supervised) : undefined;
+    const directory = own ?? given ?? this.#feed.directory;
+    if (directory === undefined) {
+      throw new TypeError(
+        "`supervised: true` needs a supervisor in this container: call container.spawn(new Supervisor()) before, or name the directory of one",
+      );
+    }
+    const supervision = { directory, run: this.#run, pool: undefined };
+    return { supervision, isSupervised: own === undefined };
   }
 
   /** Returns the slots that go on, so without those that were stopped. */
@@ -80,6 +124,7 @@ export class Slots {
     const policy = this.#policy;
     return {
       isTagged,
+      onChanged: (slot) => this.#feed.changed(slot),
       launchFor: (slot) => this.#launches.of(slot.options),
       onSpawned: (_, isRestart) => {
         this.statistics.spawned(isRestart);
@@ -87,6 +132,7 @@ export class Slots {
       },
       onStarted: (slot) => {
         this.#launches.started(slot.options);
+        this.#feed.started(slot);
         runHook("spawned", () => policy.spawned(container, slot.info()));
       },
       onReady: (slot) => {
@@ -97,10 +143,32 @@ export class Slots {
         runHook("startFailed", () => policy.startFailed(container, slot.info(), clock)),
       onHealthCheckFailed: (slot, clock) =>
         runHook("healthCheckFailed", () => policy.healthCheckFailed(container, slot.info(), clock)),
+      onReplace: (slot, { nums = [slot.num], reason }) => {
+        const isAllowed = nums.length === 1 && nums[0] === slot.num;
+        if (isAllowed || this.#feed.isSupervisor(slot)) void this.#replace(nums, reason);
+      },
       onExited: (_, info, end) => this.#onExited(info, end),
       onFinished: (slot) => this.#onFinished(slot),
       hasRun: (slot) => this.#launches.hasRun(slot.options),
     };
+  }
+
+  /** Replaces instances one after the other. One that is being replaced already is left out. */
+  async #replace(nums: readonly number[], reason: string): Promise<void> {
+    const slots = this.wanted().filter(
+      (slot) => nums.includes(slot.num) && !this.#replaced.has(slot),
+    );
+    for (const slot of slots) {
+      this.#replaced.add(slot);
+      runHook("replacing", () => this.#policy.replacing(this.#container, slot.info(), reason));
+    }
+    const isStopping = () => this.#container.isStopping;
+    try {
+      await replaceAll(slots, 1, graceOf(true), isStopping);
+    } catch {
+      // The policy is told of a child that ends before it is ready.
+    }
+    for (const slot of slots) this.#replaced.delete(slot);
   }
 
   #onExited(info: InstanceInfo, end: InstanceEnd): void {
@@ -114,8 +182,12 @@ export class Slots {
 
   #onFinished(slot: ServiceSlot): void {
     this.#slots.delete(slot);
+    this.#feed.ended(slot);
     this.#nums.give(slot.num);
-    if (this.#slots.size === 0) this.#hold.release();
+    if (this.#slots.size === 0) {
+      this.#hold.release();
+      this.#feed.close();
+    }
     const { service } = slot.options;
     const isLast = !Array.from(this.#slots).some(({ options }) => options.service === service);
     if (isLast) this.#launches.drop(slot.options);

@@ -29,6 +29,14 @@ export class WatchedPolicy extends Policy {
     return this.#own.ready(container, instance);
   }
 
+  override replacing(
+    container: Container,
+    instance: InstanceInfo,
+    reason: string,
+  ): void | Promise<void> {
+    return this.#own.replacing?.(container, instance, reason);
+  }
+
   override exited(
     container: Container,
     instance: InstanceInfo,

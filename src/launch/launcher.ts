@@ -9,6 +9,7 @@ import type { Ledger } from "../wire/ledger.js";
 import type { ToInstance } from "../wire/notification.js";
 import type { LedgerShape, StartRequest, ToChild, ToHost } from "../wire/protocol.js";
 import type { Kind } from "../worker/worker.js";
+import type { Supervision } from "../worker/worker-source.js";
 import type { OnOutput, OutputPipes } from "./output-pipes.js";
 import type { Overflow } from "./overflow.js";
 
@@ -32,6 +33,8 @@ export interface ServiceOptions {
   readonly isService?: boolean;
   /** Descriptors of listening sockets that all children inherit. */
   readonly sockets?: readonly number[];
+  /** Given if a supervisor is to know the children. */
+  readonly supervision?: Supervision;
 }
 
 /** Creates the launcher of a `Parallel` when it is first needed. */

@@ -2,15 +2,18 @@
  * Chooses how the children of a `Parallel` are started: forked where possible, else spawned, with the reason. The
  * choice is made once, when first needed, and again after a failure.
  */
+import path from "node:path";
 import { ClosedError, LaunchError, UnfitError } from "../errors.js";
 import {
   DEFAULT_CLOSE_TIMEOUT_MS,
   DEFAULT_STARTUP_TIMEOUT_MS,
   type ParallelOptions,
 } from "../options.js";
+import { monotonicNanoseconds } from "../system/monotonic.js";
 import { assertAllowed } from "../system/permission.js";
+import { nameOf } from "../worker/function-worker.js";
 import { locateWorker } from "../worker/locate-worker.js";
-import type { WorkerSource } from "../worker/worker-source.js";
+import type { Supervision, WorkerSource } from "../worker/worker-source.js";
 import { entryFile } from "./entry-file.js";
 import { forkObstacle } from "./fork/fork-obstacle.js";
 import type { LaunchChoice, Launcher, ServiceOptions } from "./launcher.js";
@@ -28,6 +31,7 @@ type LaunchOptions = Pick<
   | "startupTimeout"
   | "closeTimeout"
   | "threads"
+  | "supervised"
   | "output"
   | "serialization"
 > &
@@ -72,11 +76,12 @@ export class ProcessChoice implements LaunchChoice {
   async #choose(): Promise<Launcher> {
     entryFile("spawned-child");
     const { startMethod, module, serialization, isService } = this.#options;
+    const supervision = this.#supervision();
     assertRuns("process", module);
     assertAllowed("child", "starting processes");
     const settings = this.#settings();
     const locate = () =>
-      locateWorker(this.#worker, module, settings.execArgv, serialization, isService);
+      locateWorker(this.#worker, module, settings.execArgv, serialization, isService, supervision);
     // Launchers are imported when needed: the fork server and spawned children, which import this package with the
     // worker's module, do not use them.
     const { startLibuvThreads } = await import("./libuv-threads.js");
@@ -150,6 +155,13 @@ export class ProcessChoice implements LaunchChoice {
     if (threads === undefined) return launcher;
     const { HybridLauncher } = await import("./thread/hybrid-launcher.js");
     return new HybridLauncher(launcher, threads, startupTimeout);
+  }
+
+  #supervision(): Supervision | undefined {
+    const { supervised, supervision } = this.#options;
+    if (supervised === undefined) return supervision;
+    const run = `${process.pid}-${monotonicNanoseconds()}`;
+    return { directory: path.resolve(supervised), run, pool: nameOf(this.#worker) };
   }
 
   #settings(): ChildSettings {

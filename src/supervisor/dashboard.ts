@@ -2,7 +2,7 @@
  * The dashboard: one page about all instances, served on a loopback address. This file holds the server and its routes; the folder
  * dashboard/ says who may ask, and what is answered; page/ has the page itself, which runs in the browser.
  */
-import type { Server, ServerResponse } from "node:http";
+import { createServer, type Server, type ServerResponse } from "node:http";
 import type { AddressInfo } from "node:net";
 import { check, type Rule, wholeNumber } from "../option-rules.js";
 import { DashboardAccess, isLoopback } from "./dashboard/access.js";
@@ -48,8 +48,6 @@ export async function serveDashboard(
     (name) => `Unknown option \`${name}\` of a dashboard`,
   );
   const { port = 0, host = "127.0.0.1" } = options;
-  // Loaded with the first dashboard: every client loads this module.
-  const { createServer } = await import("node:http");
   const server = createServer();
   await new Promise<void>((resolve, reject) => {
     server.once("error", reject);

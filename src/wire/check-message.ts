@@ -124,11 +124,16 @@ function isGreeting({ hello, reason, problem, change }: Fields): boolean {
 
 function isNotification({ notify }: Fields): boolean {
   if (typeof notify !== "object" || notify === null || Array.isArray(notify)) return false;
-  const { ready, healthy, status } = notify as Fields;
+  const { ready, healthy, status, replace } = notify as Fields;
+  if (replace !== undefined && !isReplacement(fieldsOf(replace))) return false;
   const areFlags = [ready, healthy].every(
     (flag) => flag === undefined || typeof flag === "boolean",
   );
   return areFlags && (status === undefined || isText(status));
+}
+
+function isReplacement({ nums, reason }: Fields): boolean {
+  return isText(reason) && (nums === undefined || (Array.isArray(nums) && nums.every(isNumber)));
 }
 
 function isThreadEnd({ exitCode, outOfMemory, reason, fatal }: Fields, end: unknown): boolean {

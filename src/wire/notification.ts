@@ -6,6 +6,7 @@
  *   -> {"do":"stop","within":10000}
  */
 import type { ErrorRecord } from "./error-record.js";
+import type { InstanceView } from "./supervision.js";
 
 /** What an instance of a service starts with. */
 export interface ServiceStart {
@@ -21,10 +22,18 @@ export interface ServiceStart {
   readonly threads?: { readonly count: number; readonly keep: object } | undefined;
 }
 
+/** Asks the container to let a child finish what it has, and to start another under its num. */
+export interface Replacement {
+  /** Of a supervisor: which instances; else the one that asks. */
+  readonly nums?: readonly number[] | undefined;
+  readonly reason: string;
+}
+
 export interface Notification {
   readonly ready?: boolean | undefined;
   readonly healthy?: boolean | undefined;
   readonly status?: string | undefined;
+  readonly replace?: Replacement | undefined;
   /** What `run` threw, or what ended the process. */
   readonly error?: ErrorRecord | undefined;
 }
@@ -33,8 +42,8 @@ export interface FromInstance {
   readonly notify: Notification;
 }
 
-/** The instance is asked to stop, and is killed after `within` ms. */
-export interface ToInstance {
-  readonly do: "stop";
-  readonly within: number;
-}
+export type ToInstance =
+  /** The instance is asked to stop, and is killed after `within` ms. */
+  | { readonly do: "stop"; readonly within: number }
+  /** To a supervisor: the instances that have changed. */
+  | { readonly do: "instances"; readonly instances: readonly InstanceView[] };

@@ -4,15 +4,8 @@
  */
 import type { Kind } from "../worker/worker.js";
 
-/** Where a child finds its supervisor. */
-export interface Supervision {
-  /** Holds the supervisor's socket, its token, and the files of metrics. */
-  readonly directory: string;
-  /** Tells children of different containers and pools apart that have the same num. */
-  readonly run: string;
-  /** Name of the worker whose pool the child is in; undefined for an instance of a service. */
-  readonly pool: string | undefined;
-}
+/** The first partial answer of a child to every diagnostic: its event loop turns. */
+export const BEGUN = "begun";
 
 /** One child, as it introduces itself. */
 export interface ChildFacts {
@@ -45,4 +38,6 @@ export interface InstanceView {
   readonly failures: number;
   /** How its last child has ended, in words. */
   readonly lastEnd: string | undefined;
+  /** Whether monitors watch it. */
+  readonly isSupervised: boolean;
 }

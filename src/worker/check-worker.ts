@@ -74,6 +74,11 @@ export function sortsKeys(worker: object, serialization: string): boolean {
   return resultFormatOf(worker, serialization) === "json" && !isOfFunction(worker);
 }
 
+/** Whether a service is a supervisor: others are known to it, and not it to itself. */
+export function isSupervisor(service: object): boolean {
+  return (service.constructor as { isSupervisor?: unknown }).isSupervisor === true;
+}
+
 /** Returns what `process` must return, in words for an error message. */
 export function expectedResult(worker: object, serialization: string): string {
   return EXPECTED[resultFormatOf(worker, serialization)];

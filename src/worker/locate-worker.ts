@@ -15,7 +15,7 @@ import { type ClassOrigin, countAlive, DEFINE_AT_TOP, originOf } from "./class-o
 import { currentContext } from "./current-context.js";
 import { type Definition, definitionOf, isOfFunction, usesThis } from "./function-worker.js";
 import { likenessOf, takesArguments } from "./likeness.js";
-import type { Unsendable, WorkerSource } from "./worker-source.js";
+import type { Supervision, Unsendable, WorkerSource } from "./worker-source.js";
 
 /**
  * @param worker - what was given to `Parallel`
@@ -23,6 +23,7 @@ import type { Unsendable, WorkerSource } from "./worker-source.js";
  * @param execArgv - options of Node for the children
  * @param serialization - the option
  * @param isService - whether it is a service, not a worker
+ * @param supervision - given if a supervisor is to know the children
  * @throws WorkerModuleError when no other process could load it
  */
 export function locateWorker(
@@ -31,6 +32,7 @@ export function locateWorker(
   execArgv: readonly string[],
   serialization: "json" | "advanced" = "json",
   isService = false,
+  supervision?: Supervision,
 ): WorkerSource {
   const definition = definitionOf(worker);
   const isFunction = isOfFunction(worker);
@@ -60,6 +62,7 @@ export function locateWorker(
     ...fields,
     argv: process.argv,
     execArgv,
+    supervision,
     context: currentContext(),
   };
 }

@@ -10,6 +10,16 @@ export interface Unsendable {
   readonly likeness: string;
 }
 
+/** Where children find their supervisor. */
+export interface Supervision {
+  /** Holds the supervisor's socket, its token, and the files of metrics. */
+  readonly directory: string;
+  /** Tells children of different containers and pools apart that have the same num. */
+  readonly run: string;
+  /** Name of the worker whose pool they are in; undefined for instances of a service. */
+  readonly pool: string | undefined;
+}
+
 /** Everything needed to recreate the worker in another process. */
 export interface WorkerSource {
   /** Name of the class or function, for finding its export. */
@@ -51,6 +61,8 @@ export interface WorkerSource {
   readonly argv: readonly string[];
   /** What user code in children sees as `process.execArgv`: the option `execArgv`, by default the parent's. */
   readonly execArgv: readonly string[];
+  /** Given if a supervisor is to know the children. */
+  readonly supervision: Supervision | undefined;
   /** Frames around the children. */
   readonly context: readonly Frame[];
 }

@@ -35,7 +35,9 @@ async function unpacked(): Promise<Unpacked> {
     createRequire(import.meta.url).resolve("@sparticuz/chromium"),
     "../../../bin",
   );
-  const version = createRequire(import.meta.url)("playwright-core/package.json") as { version: string };
+  const version = createRequire(import.meta.url)("playwright-core/package.json") as {
+    version: string;
+  };
   const folder = path.join(NODE_MODULES, ".cache", `chromium-${version.version}`);
   if (!existsSync(folder)) {
     // Under another name until it is whole: another test may do the same at this time.

@@ -44,7 +44,12 @@ export class FakeSupervision implements DashboardSource {
     return added;
   }
 
-  tell(instance: FakeInstance, what: SupervisionEvent["what"], text: string, time = Date.now()): void {
+  tell(
+    instance: FakeInstance,
+    what: SupervisionEvent["what"],
+    text: string,
+    time = Date.now(),
+  ): void {
     const { num, name, pool } = instance;
     const event = { time, num, name, what, text, ...(pool === undefined ? {} : { pool }) };
     this.#recent.push(event);

@@ -19,7 +19,7 @@ import { Ledgers } from "../items/ledgers.js";
 import type { LoadedWorker } from "../items/runner-events.js";
 import { type Libc, SIGKILL } from "../libc.js";
 import { ChildReaper } from "./child-reaper.js";
-import { ForkedChild, type Services } from "./forked-child.js";
+import { ForkedChild, type ChildModules } from "./forked-child.js";
 import type { Inherited } from "./inherited.js";
 import type { LaterSteps } from "./later-steps.js";
 import { SpareDescriptors } from "./spare-descriptors.js";
@@ -68,7 +68,7 @@ export class ForkLoop {
     source: WorkerSource,
     inherited: Inherited | undefined,
     later: LaterSteps,
-    services: Services | undefined,
+    modules: ChildModules,
     onEnd: () => void,
   ) {
     this.#libc = libc;
@@ -77,7 +77,7 @@ export class ForkLoop {
     this.#ledgers = new Ledgers(libc);
     this.#spare = new SpareDescriptors(libc);
     this.#reaper = new ChildReaper(libc);
-    this.#child = new ForkedChild(libc, worker, source, inherited, services);
+    this.#child = new ForkedChild(libc, worker, source, inherited, modules);
   }
 
   /** Serves until the parent is gone, then calls `onEnd`. Also returns in each child, to the child's event loop. */

@@ -15,6 +15,7 @@ import { monotonic } from "../../system/monotonic.js";
 import type { Order } from "../../wire/protocol.js";
 import { workerName } from "../../worker/current-context.js";
 import type { WorkerSource } from "../../worker/worker-source.js";
+import { isSupervisor } from "../../worker/check-worker.js";
 import { definitionOf } from "../../worker/function-worker.js";
 import { noticedChange } from "../find/find-worker.js";
 import { loadWorker, problemOf, problemOfExit } from "../find/load-worker.js";
@@ -26,7 +27,7 @@ import { atEnd, type EndHandler, watchExit } from "../items/watch-exit.js";
 import { type Libc, loadLibc, SIGKILL } from "../libc.js";
 import { judgeDraws, recordDraws } from "./drawn-bytes.js";
 import { ForkLoop } from "./fork-loop.js";
-import type { Services } from "./forked-child.js";
+import type { ChildModules } from "./forked-child.js";
 import { ForkSafety, type ForkVerdict } from "./fork-safety.js";
 import type { Inherited } from "./inherited.js";
 import { LaterSteps } from "./later-steps.js";
@@ -121,10 +122,9 @@ async function boot(): Promise<void> {
     if (source.isService && sockets > 0) await warmUpServer();
     const steps = source.isService ? [] : await warmUpNetwork(source);
     const later = new LaterSteps(libc, source, readsOutput, steps, () => atEnd(reportExit));
-    // Loaded before the first fork: every child would have to load it.
-    const services = source.isService ? await loadServices() : undefined;
+    const modules = await loadModules(worker, source);
     makeLoop = (inherited) =>
-      new ForkLoop(libc, worker, source, inherited, later, services, endServer);
+      new ForkLoop(libc, worker, source, inherited, later, modules, endServer);
     await safety.settle(patience);
   } catch (error) {
     send({ hello: "failed", problem: problemOf(error) });
@@ -157,12 +157,20 @@ async function boot(): Promise<void> {
   }
 }
 
-async function loadServices(): Promise<Services> {
-  const [{ ServiceRunner }, { SharedSockets }] = await Promise.all([
-    import("../service/run-service.js"),
-    import("../service/shared-sockets.js"),
-  ]);
-  return { ServiceRunner, SharedSockets };
+/** Loads, before the first fork, what every child would have to load. */
+async function loadModules(
+  worker: LoadedWorker,
+  { isService, supervision }: WorkerSource,
+): Promise<ChildModules> {
+  const services = isService
+    ? {
+        ...(await import("../service/run-service.js")),
+        ...(await import("../service/shared-sockets.js")),
+      }
+    : undefined;
+  if (!supervision || isSupervisor(worker)) return { services };
+  const { supervise } = await import("../supervised/supervise.js");
+  return { services, supervise };
 }
 
 function startedThreads(source: WorkerSource): string {

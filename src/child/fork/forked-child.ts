@@ -36,15 +36,17 @@ import { Runner } from "../items/runner.js";
 import { writeFully } from "../items/stdio.js";
 import { atEnd, type Ending, exitBy, isExitAwaited } from "../items/watch-exit.js";
 import { type Libc, SIGKILL } from "../libc.js";
-import type { ServiceRunner } from "../service/run-service.js";
-import type { SharedSockets } from "../service/shared-sockets.js";
+import type * as RunService from "../service/run-service.js";
+import type * as SharedSocketsModule from "../service/shared-sockets.js";
+import { type Supervised, supervisedRunner } from "../items/supervised.js";
+import type { supervise } from "../supervised/supervise.js";
 import type { Inherited } from "./inherited.js";
 import { renewRandom } from "./renew.js";
 
-/** The modules of services, which only the fork server of one loads. */
-export interface Services {
-  readonly ServiceRunner: typeof ServiceRunner;
-  readonly SharedSockets: typeof SharedSockets;
+/** Modules that only some children need; the fork server loads them for all of its own. */
+export interface ChildModules {
+  readonly services?: (typeof RunService & typeof SharedSocketsModule) | undefined;
+  readonly supervise?: typeof supervise;
 }
 
 const { _tickCallback: drainMicrotasks } = process;
@@ -60,10 +62,9 @@ export class ForkedChild {
   readonly #around: Surroundings;
   readonly #inherited: Inherited | undefined;
   readonly #serverPid = process.pid;
-  /** What instances of a service need. */
-  readonly #services: Services | undefined;
+  readonly #modules: ChildModules;
   #notes: Notes | undefined;
-  #service: ServiceRunner | undefined;
+  #service: RunService.ServiceRunner | undefined;
   #isDone = false;
   #isLeaving = false;
   /** `begin` or its microtasks are running; the child's event loop has not turned yet. */
@@ -76,9 +77,9 @@ export class ForkedChild {
     worker: LoadedWorker,
     source: WorkerSource,
     inherited: Inherited | undefined,
-    services: Services | undefined,
+    modules: ChildModules,
   ) {
-    this.#services = services;
+    this.#modules = modules;
     const { context, serialization } = source;
     this.#inherited = inherited;
     this.#libc = libc;
@@ -179,6 +180,7 @@ export class ForkedChild {
     const events = eventsThrough(channel, marks, () => this.#leave());
     const runner = new Runner(this.#worker, start, this.#around, ledger, overflow, events);
     this.#notes = runner.notes;
+    this.#introduce(start, supervisedRunner(runner));
     channel.serve(runner);
     channel.say({ hello: "child", id, pid: process.pid } satisfies ChildGreeting);
   }
@@ -193,15 +195,24 @@ export class ForkedChild {
   #beInstance(id: string, start: Start): void {
     const libc = this.#libc;
     const channel = this.#channel(start);
-    const { ServiceRunner, SharedSockets } = this.#services!;
+    const { ServiceRunner, SharedSockets } = this.#modules.services!;
     const sockets = new SharedSockets(false, libc);
     const link = linkThrough(channel, sockets, (code) => this.#leave(code));
     const service = new ServiceRunner(this.#worker, this.#source, "fork", start, link);
     this.#service = service;
+    this.#introduce(start, service.supervised);
     channel.serve(service);
     // Now: what the instance says follows it, and may be its last words before a turn of the event loop.
     channel.sayNow({ hello: "child", id, pid: process.pid } satisfies ChildGreeting);
     void service.run();
+  }
+
+  #introduce({ num, generation, service }: Start, child: Supervised): void {
+    const { supervision } = this.#source;
+    if (!supervision) return;
+    const { kind, name } = this.#around;
+    const title = { num, generation, name: service?.name ?? name, kind };
+    this.#modules.supervise?.(supervision, title, child, this.#libc);
   }
 
   #channel({ directory }: Start): ItemChannel {

@@ -71,7 +71,7 @@ function playThrough(
   const memory = { buffer: new ArrayBuffer(ONE_ITEM.cellBytes), offset: 0 };
   try {
     const start = { ...START, ...set, payload: { ...PAYLOAD, items: [item] } };
-    new ForkedChild(stageLibc(libc, pid), STAGE_WORKER, source, undefined, undefined).begin(
+    new ForkedChild(stageLibc(libc, pid), STAGE_WORKER, source, undefined, {}).begin(
       { id: "0", start },
       memory,
       [],

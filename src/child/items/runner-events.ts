@@ -1,6 +1,6 @@
 /** What a runner is given: the worker, where its items run, and whom it reports to. */
 import type { Serialization } from "../../options.js";
-import type { Answer } from "../../wire/protocol.js";
+import type { Answer, Payload } from "../../wire/protocol.js";
 import type { Frame, JsonWorker, Kind, ParallelWorker } from "../../worker/worker.js";
 import type { OutputMarks } from "./output-marks.js";
 
@@ -35,4 +35,11 @@ export interface RunnerEvents {
   done(): void;
   /** Marks the output of the child with the item that printed it. */
   readonly marks?: OutputMarks | undefined;
+}
+
+/** Items that came in one line. */
+export interface Batch {
+  readonly payload: Payload;
+  /** Place of the next item to begin. */
+  next: number;
 }

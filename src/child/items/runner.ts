@@ -17,17 +17,15 @@ import type { LedgerWriter } from "./ledger-writer.js";
 import { MemoryLimit } from "./memory-limit.js";
 import { Notes } from "./notes.js";
 import type { OverflowWriter } from "./overflow.js";
-import type { LoadedWorker, RunnerEvents, Surroundings } from "./runner-events.js";
+import type { Batch, LoadedWorker, RunnerEvents, Surroundings } from "./runner-events.js";
 import { Spin } from "./spin.js";
-
-interface Batch {
-  readonly payload: Payload;
-  /** Place of the next item to begin. */
-  next: number;
-}
 
 export class Runner {
   readonly notes: Notes;
+  /** Items under way. */
+  inFlight = 0;
+  /** Items that were begun. Children that are full before their first would be replaced for ever. */
+  begun = 0;
   readonly #worker: LoadedWorker;
   readonly #start: Start;
   readonly #ledger: LedgerWriter;
@@ -37,7 +35,6 @@ export class Runner {
   readonly #interruption: Interruption;
   readonly #batches: Batch[] = [];
   readonly #spin = new Spin();
-  #inFlight = 0;
   #lastId = "";
   #maySpin = false;
   #isSetUp: boolean;
@@ -47,8 +44,6 @@ export class Runner {
   #stopped: number | undefined;
   /** The child takes no more items: `setup` failed, or it holds too much memory. */
   #isFull = false;
-  /** The child has begun an item. Children that are full before their first would be replaced for ever. */
-  #hasRun = false;
   /** The child ends when the running items are done. */
   #isEnding = false;
   #isFinishing = false;
@@ -127,7 +122,7 @@ export class Runner {
     for (let batch = this.#batches[0]; batch !== undefined; batch = this.#batches[0]) {
       const { payload } = batch;
       const { length } = payload.items;
-      while (batch.next < length && this.#inFlight < payload.fibers) {
+      while (batch.next < length && this.inFlight < payload.fibers) {
         const seq = payload.seq + batch.next;
         if (this.#isOver(payload, now) || !this.#ledger.begin(seq, now)) {
           this.#giveBack(seq);
@@ -154,12 +149,12 @@ export class Runner {
   }
 
   #holdsTooMuch(now: number): boolean {
-    return this.#hasRun && this.#memory !== undefined && this.#memory.isExceeded(now);
+    return this.begun > 0 && this.#memory !== undefined && this.#memory.isExceeded(now);
   }
 
   /** Runs an item; returns the time at which `process` returned. */
   #begin(payload: Payload, place: number, seq: number): number {
-    this.#hasRun = true;
+    this.begun += 1;
     this.#events.marks?.begin(seq);
     try {
       const encoded = payload.encoded?.[place];
@@ -169,12 +164,12 @@ export class Runner {
       const task = new RunningTask(index, attempt, this.#instance, this.#interruption.signal);
       const result = this.#process(payload, seq, item, task);
       if (isThenable(result) || this.#tearsDown) {
-        this.#inFlight += 1;
+        this.inFlight += 1;
         void this.#later(payload, seq, result);
         return monotonic();
       }
       if (this.#events.reportRejections) {
-        this.#inFlight += 1;
+        this.inFlight += 1;
         this.#succeedAlone(payload, seq, result);
         return monotonic();
       }
@@ -199,7 +194,7 @@ export class Runner {
     } catch (thrown) {
       this.#fail(payload, seq, thrown);
     }
-    this.#inFlight -= 1;
+    this.inFlight -= 1;
     this.#pump();
   }
 
@@ -211,7 +206,7 @@ export class Runner {
       } catch (thrown) {
         this.#fail(payload, seq, thrown);
       }
-      this.#inFlight -= 1;
+      this.inFlight -= 1;
       this.#pump();
     });
   }
@@ -236,7 +231,7 @@ export class Runner {
   }
 
   #settle(): void {
-    if (this.#batches.length > 0 || this.#inFlight > 0) {
+    if (this.#batches.length > 0 || this.inFlight > 0) {
       this.#setBusy(true);
       this.#sayProgressSoon();
       return;

@@ -59,6 +59,13 @@ export class Drain {
     });
   }
 
+  /** Responses under way. */
+  get inFlight(): number {
+    let count = 0;
+    for (const { _httpMessage: response } of this.#sockets) if (response) count += 1;
+    return count;
+  }
+
   /** @param deadline - when this process is killed, on the monotonic clock */
   async finish(deadline: number): Promise<void> {
     this.#isDraining = true;

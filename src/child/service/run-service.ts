@@ -12,6 +12,7 @@ import type { WorkerSource } from "../../worker/worker-source.js";
 import type { Kind } from "../../worker/worker.js";
 import { writeFully } from "../items/stdio.js";
 import type { Ending } from "../items/watch-exit.js";
+import type { Supervised } from "../items/supervised.js";
 import { RunningInstance } from "./running-instance.js";
 import type { ServiceLink } from "../items/service-link.js";
 
@@ -34,11 +35,22 @@ export class ServiceRunner {
     this.#source = source;
     this.#start = start;
     this.#link = link;
-    this.#instance = new RunningInstance(child, start.service!, link);
+    this.#instance = new RunningInstance(child, start.service!, link, source.supervision);
+  }
+
+  /** What a supervisor asks of it. */
+  get supervised(): Supervised {
+    const instance = this.#instance;
+    return {
+      inFlight: () => instance.inFlight,
+      items: () => instance.requests,
+      replace: (reason) => instance.replace({ reason }),
+    };
   }
 
   follow(message: ToInstance): void {
     if (message.do === "stop") this.#instance.interrupt(message.within);
+    else this.#instance.tellInstances(message.instances);
   }
 
   async run(): Promise<void> {

@@ -4,9 +4,11 @@ import type { Instance } from "../../container/service.js";
 import { describe } from "../../system/describe.js";
 import { monotonic } from "../../system/monotonic.js";
 import { clearInterval, setInterval, setTimeout } from "../../system/timers.js";
-import type { ServiceStart } from "../../wire/notification.js";
+import type { Replacement, ServiceStart } from "../../wire/notification.js";
+import type { InstanceView } from "../../wire/supervision.js";
 import { Interruption } from "../../worker/running-task.js";
 import type { Frame, Instance as ChildInstance, Kind } from "../../worker/worker.js";
+import type { Supervision } from "../../worker/worker-source.js";
 import { AcceptBalance } from "./accept-balance.js";
 import { Drain } from "./drain.js";
 import type { ServiceLink } from "../items/service-link.js";
@@ -27,6 +29,7 @@ export class RunningInstance implements Instance {
   readonly name: string;
   readonly parent: Frame | undefined;
   readonly context: readonly Frame[];
+  readonly supervision: Supervision | undefined;
   readonly #start: ServiceStart;
   readonly #link: ServiceLink;
   readonly #interruption: Interruption;
@@ -34,10 +37,20 @@ export class RunningInstance implements Instance {
   #isHeeding = false;
   /** Servers that listen on sockets of the container. */
   readonly #servers = new Set<Server>();
+  readonly #drains = new Set<Drain>();
+  #requests = 0;
+  #onInstances: ((instances: readonly InstanceView[]) => void) | undefined;
+  readonly #known: InstanceView[] = [];
   /** When the container kills this instance, on the monotonic clock. */
   #killedAt: number | undefined;
 
-  constructor(child: ChildInstance, start: ServiceStart, link: ServiceLink) {
+  constructor(
+    child: ChildInstance,
+    start: ServiceStart,
+    link: ServiceLink,
+    supervision: Supervision | undefined,
+  ) {
+    this.supervision = supervision;
     this.num = child.num;
     this.generation = child.generation;
     this.kind = child.kind;
@@ -142,6 +155,8 @@ export class RunningInstance implements Instance {
     checkServer(server);
     const { signal } = this;
     const drain = new Drain(server);
+    this.#drains.add(drain);
+    if (this.supervision) server.on("request", () => (this.#requests += 1));
     const endBalance = await this.#listen(server, name);
     this.ready();
     const stopBeating = this.beat();
@@ -151,6 +166,7 @@ export class RunningInstance implements Instance {
       await drain.finish(monotonic() + this.timeLeft);
     } finally {
       stopBeating();
+      this.#drains.delete(drain);
     }
   }
 
@@ -160,6 +176,35 @@ export class RunningInstance implements Instance {
     if (healthCheckTimeout === undefined) return () => {};
     const timer = setInterval(() => this.healthy(), healthCheckTimeout / SIGNS);
     return () => clearInterval(timer);
+  }
+
+  /** The next one takes its place once it has finished what it has. */
+  replace(request: Replacement): void {
+    this.#link.say({ notify: { replace: request } });
+  }
+
+  /** Of a supervisor: calls the listener with what becomes of the instances, at once with those that are known. */
+  followInstances(listener: (instances: readonly InstanceView[]) => void): void {
+    this.#onInstances = listener;
+    listener(this.#known.splice(0));
+  }
+
+  tellInstances(instances: readonly InstanceView[]): void {
+    if (this.#onInstances) this.#onInstances(instances);
+    else this.#known.push(...instances);
+  }
+
+  /** Responses that its servers are at work on. */
+  get inFlight(): number {
+    return Array.from(this.#drains, ({ inFlight }) => inFlight).reduce(
+      (sum, each) => sum + each,
+      0,
+    );
+  }
+
+  /** Requests that its servers have had. */
+  get requests(): number {
+    return this.#requests;
   }
 
   /** Whether it serves, and was not asked to stop. */

@@ -33,6 +33,9 @@ export class LiveState {
   #problem: string | undefined;
   #watch: AbortController | undefined;
   #lingering: NodeJS.Timeout | undefined;
+  /** Runs while no state is sent, as one was just now; and the one that waits. */
+  #pause: NodeJS.Timeout | undefined;
+  #pending: SupervisionState | undefined;
   #isClosed = false;
 
   constructor(source: DashboardSource) {
@@ -42,6 +45,8 @@ export class LiveState {
   /** Sends everything to this page, from now on. */
   join(response: ServerResponse): void {
     clearTimeout(this.#lingering);
+    // What waits for the others is part of what this page has missed.
+    this.#sendPending();
     const page = new PageStream(response, () => this.#leave(page));
     this.#pages.add(page);
     this.#sendMissed(page);
@@ -69,6 +74,8 @@ export class LiveState {
 
   #stop(): void {
     clearTimeout(this.#lingering);
+    clearTimeout(this.#pause);
+    this.#pause = this.#pending = undefined;
     this.#watch?.abort();
     this.#watch = undefined;
   }
@@ -92,11 +99,32 @@ export class LiveState {
       this.#problem = undefined;
       this.#latest = state;
       this.#keep(state, isFirst);
-      if (isFirst) for (const page of this.#pages) this.#sendMissed(page);
-      else for (const page of this.#pages) page.send("state", state);
+      if (isFirst) {
+        this.#pending = undefined;
+        for (const page of this.#pages) this.#sendMissed(page);
+      } else {
+        this.#sendSoon(state);
+      }
       isFirst = false;
-      await delay(MIN_PAUSE_MS, undefined, { signal, ref: false });
     }
+  }
+
+  /** A state that follows another closely waits, and the next takes its place. */
+  #sendSoon(state: SupervisionState): void {
+    if (this.#pause) {
+      const events = [...(this.#pending?.events ?? []), ...state.events].slice(-MAX_EVENTS);
+      this.#pending = { ...state, events };
+      return;
+    }
+    for (const page of this.#pages) page.send("state", state);
+    this.#pause = setTimeout(() => this.#sendPending(), MIN_PAUSE_MS).unref();
+  }
+
+  #sendPending(): void {
+    clearTimeout(this.#pause);
+    const pending = this.#pending;
+    this.#pause = this.#pending = undefined;
+    if (pending) this.#sendSoon(pending);
   }
 
   #keep(state: SupervisionState, isFirst: boolean): void {

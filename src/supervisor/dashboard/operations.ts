@@ -17,6 +17,8 @@ interface Target {
 
 /** How long the browser has to begin with the download. */
 const TICKET_MS = 60_000;
+/** A rolling restart of many instances, or a large heap that is downloaded slowly. Who waits no longer closes the page. */
+const LONG_MS = 60 * 60_000;
 
 export class Operations {
   readonly #source: DashboardSource;
@@ -45,7 +47,7 @@ export class Operations {
       // It goes on without the page that has begun it.
       const { signal } = this.#closing;
       return json(response, {
-        result: (await this.#source.call({ do: "restart" }, target, { signal })) ?? null,
+        result: await this.#source.call({ do: "restart" }, target, { signal, timeout: LONG_MS }),
       });
     }
     const signal = this.#untilClosed(response);
@@ -56,12 +58,13 @@ export class Operations {
         text += chunk;
       },
     });
-    json(response, { text, result: result ?? null });
+    json(response, { text, result });
   }
 
   async download({ response }: Exchange, id: string): Promise<void> {
     const ticket = this.#tickets.get(id);
-    if (!ticket) throw new Refusal(404, "This snapshot has been downloaded, or was never asked for.");
+    if (!ticket)
+      throw new Refusal(404, "This snapshot has been downloaded, or was never asked for.");
     this.#drop(id);
     const { target } = ticket;
     const signal = this.#untilClosed(response);
@@ -78,10 +81,17 @@ export class Operations {
       if (!response.write(text)) await once(response, "drain", { signal });
     };
     try {
-      await this.#source.call({ do: "memory_dump" }, target, { onChunk, signal });
+      await this.#source.call({ do: "memory_dump" }, target, {
+        onChunk,
+        signal,
+        timeout: LONG_MS,
+      });
       if (length === 0) throw new Error("The snapshot is empty.");
       response.end();
-      this.#notify({ text: `${headingOf(target)}: ${length} bytes.`, isError: false });
+      this.#notify({
+        text: `${headingOf(target)}: ${(length / 1e6).toFixed(1)} MB.`,
+        isError: false,
+      });
     } catch (error) {
       // The page that has asked cannot see how a download of its browser ends.
       const cause: unknown = signal.aborted ? signal.reason : error;

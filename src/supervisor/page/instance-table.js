@@ -75,7 +75,10 @@ export class InstanceTable {
   }
 
   showScales() {
-    setText(find(table, "[data-sort=memory] .scale"), `2 min, 0–${bytes(this.#plots.top("memory"))}`);
+    setText(
+      find(table, "[data-sort=memory] .scale"),
+      `2 min, 0–${bytes(this.#plots.top("memory"))}`,
+    );
     setText(find(table, "[data-sort=cpu] .scale"), `2 min, 0–${percent(this.#plots.top("cpu"))}`);
   }
 
@@ -88,7 +91,10 @@ export class InstanceTable {
       if (fits) shown += 1;
     }
     empty.hidden = shown > 0;
-    setText(empty, this.#rows.size === 0 ? "There are no instances." : "No instance fits the filter.");
+    setText(
+      empty,
+      this.#rows.size === 0 ? "There are no instances." : "No instance fits the filter.",
+    );
   }
 
   /** @param {HTMLElement} button */
@@ -98,7 +104,9 @@ export class InstanceTable {
     const column = /** @type {Column} */ (chosen.dataset["sort"]);
     // The largest first, but for names; the other way round by a second press.
     const isDescending =
-      column === this.#order.column ? !this.#order.isDescending : column !== "num" && column !== "state";
+      column === this.#order.column
+        ? !this.#order.isDescending
+        : column !== "num" && column !== "state";
     this.#order = { column, isDescending };
     header.removeAttribute("aria-sort");
     chosen.setAttribute("aria-sort", isDescending ? "descending" : "ascending");
@@ -117,7 +125,8 @@ export class InstanceTable {
     const focused = document.activeElement;
     body.append(...rows.map(({ element }) => element));
     // What is moved loses the focus.
-    if (focused instanceof HTMLElement && body.contains(focused)) focused.focus({ preventScroll: true });
+    if (focused instanceof HTMLElement && body.contains(focused))
+      focused.focus({ preventScroll: true });
   }
 }
 

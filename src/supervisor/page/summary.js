@@ -24,7 +24,9 @@ export function showSummary({ instances }) {
   setTile("restarts", count(sum("restarts")));
   setTile("failures", count(sum("failures")));
   setTile("inFlight", count(sum("inFlight")));
-  find(summary, "[data-tile=inFlight]").hidden = instances.every((each) => each.inFlight === undefined);
+  find(summary, "[data-tile=inFlight]").hidden = instances.every(
+    (each) => each.inFlight === undefined,
+  );
   setTile("memory", bytes(sum("memory")));
   setTile("cpu", percent(sum("cpu")));
 }

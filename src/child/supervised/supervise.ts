@@ -1,0 +1,82 @@
+/**
+ * The folder holds what makes a child known to its supervisor, and answers what that asks. Here: measures the child, in a file that the supervisor
+ * reads, and keeps a connection for its calls. Nothing of the child ever waits for it.
+ */
+import { performance } from "node:perf_hooks";
+import { monotonic } from "../../system/monotonic.js";
+import { setInterval } from "../../system/timers.js";
+import type { ChildFacts } from "../../wire/supervision.js";
+import { useMetrics } from "../../worker/user-metrics.js";
+import type { Supervision } from "../../worker/worker-source.js";
+import type { Kind } from "../../worker/worker.js";
+import type { Supervised } from "../items/supervised.js";
+import type { Libc } from "../libc.js";
+import { MetricsFile } from "./metrics-file.js";
+import { SupervisorLink } from "./supervisor-link.js";
+
+/** How often the child is measured: 1 s costs an idle one less than 0.01 % of a processor. */
+const TICK_MS = 1000;
+
+/** Which child it is. */
+export interface ChildName {
+  readonly num: number;
+  readonly generation: number;
+  readonly name: string;
+  readonly kind: Kind;
+}
+
+/**
+ * @param child - what it shows, and can be asked for
+ * @param libc - to map a file into memory; without it, what the child counts is written once a second
+ */
+export function supervise(
+  { directory, run, pool }: Supervision,
+  name: ChildName,
+  child: Supervised,
+  libc: Libc | undefined,
+): void {
+  const facts: ChildFacts = {
+    ...name,
+    run,
+    pool,
+    pid: process.pid,
+    startedAt: monotonic(),
+    version: process.version,
+  };
+  // The supervisor makes the directory, and may not have done so yet.
+  let metrics: MetricsFile | undefined;
+  const measure = measurer(child);
+  const open = () => {
+    metrics = MetricsFile.open(directory, run, name.num, libc);
+    if (metrics) useMetrics(metrics.memory);
+  };
+  open();
+  setInterval(() => {
+    if (!metrics) open();
+    if (!metrics) return;
+    measure(metrics);
+    metrics.write();
+  }, TICK_MS).unref();
+  new SupervisorLink(directory, facts, child).begin();
+}
+
+/** Returns what measures the child: since it was called last, or since the start. */
+function measurer(child: Supervised): (metrics: MetricsFile) => void {
+  let items = 0;
+  let last = performance.eventLoopUtilization();
+  let due = monotonic() + TICK_MS;
+  return (metrics) => {
+    const now = monotonic();
+    const current = performance.eventLoopUtilization();
+    const { utilization } = performance.eventLoopUtilization(current, last);
+    last = current;
+    metrics.set("forkmap_event_loop_utilization", utilization);
+    metrics.set("forkmap_event_loop_delay_seconds", Math.max(0, now - due) / 1000);
+    due = now + TICK_MS;
+    metrics.memory.measured(now);
+    metrics.set("forkmap_items_in_flight", child.inFlight());
+    const begun = child.items();
+    metrics.add("forkmap_items_total", begun - items);
+    items = begun;
+  };
+}

@@ -1,0 +1,83 @@
+/** Tells the supervisors among a container's instances what becomes of all of them, through the channels of their processes. */
+import { rmSync } from "node:fs";
+import { setTimeout } from "../system/timers.js";
+import { isSupervisor } from "../worker/check-worker.js";
+import type { Service } from "./service.js";
+import type { ServiceSlot } from "./service-slot.js";
+
+/** Changes within this time are told together. */
+const PAUSE_MS = 50;
+
+/** A service that is a supervisor, see supervisor/supervisor.ts. */
+export interface SupervisorService extends Service {
+  readonly directory: string;
+  /** Whether the directory was made for this program, and is removed with it. */
+  readonly ownsDirectory: boolean;
+}
+
+export function supervisorOf(service: Service): SupervisorService | undefined {
+  return isSupervisor(service) ? (service as SupervisorService) : undefined;
+}
+
+export class SupervisorFeed {
+  readonly #slots: Iterable<ServiceSlot>;
+  /** Those of supervisors that have a child. */
+  readonly #supervisors = new Set<ServiceSlot>();
+  readonly #added: SupervisorService[] = [];
+  readonly #changed = new Set<ServiceSlot>();
+  #isDue = false;
+
+  /** @param slots - all that have not ended */
+  constructor(slots: Iterable<ServiceSlot>) {
+    this.#slots = slots;
+  }
+
+  isSupervisor(slot: ServiceSlot): boolean {
+    return this.#supervisors.has(slot);
+  }
+
+  /** The directory of the supervisor that was added last. */
+  get directory(): string | undefined {
+    return this.#added.at(-1)?.directory;
+  }
+
+  added({ options }: ServiceSlot): void {
+    const supervisor = supervisorOf(options.service);
+    if (supervisor) this.#added.push(supervisor);
+  }
+
+  /** Removes the directories that were made for this program; called when no slot is left. */
+  close(): void {
+    for (const { directory, ownsDirectory } of this.#added)
+      if (ownsDirectory) rmSync(directory, { recursive: true, force: true });
+  }
+
+  /** A child of this slot runs. */
+  started(slot: ServiceSlot): void {
+    if (!supervisorOf(slot.options.service)) return;
+    this.#supervisors.add(slot);
+    send(slot, this.#slots);
+  }
+
+  changed(slot: ServiceSlot): void {
+    if (this.#supervisors.size === 0) return;
+    this.#changed.add(slot);
+    if (this.#isDue) return;
+    this.#isDue = true;
+    setTimeout(() => this.#tell(), PAUSE_MS).unref();
+  }
+
+  ended(slot: ServiceSlot): void {
+    this.#supervisors.delete(slot);
+  }
+
+  #tell(): void {
+    this.#isDue = false;
+    for (const supervisor of this.#supervisors) send(supervisor, this.#changed);
+    this.#changed.clear();
+  }
+}
+
+function send(supervisor: ServiceSlot, slots: Iterable<ServiceSlot>): void {
+  supervisor.send({ do: "instances", instances: Array.from(slots, (slot) => slot.view()) });
+}

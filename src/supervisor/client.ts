@@ -1,0 +1,300 @@
+/** What calls a supervisor from any program of the same user. */
+import path from "node:path";
+import { check, milliseconds, type Rules, typed } from "../option-rules.js";
+import { describe } from "../system/describe.js";
+import { SupervisorError } from "../errors.js";
+import { Calls, type Fields } from "../wire/calls.js";
+import { connectTo } from "../wire/socket-path.js";
+import { readToken } from "../wire/supervisor-directory.js";
+import type { Dashboard, DashboardOptions } from "./dashboard.js";
+import type { Target } from "./registry.js";
+import type { SupervisionState } from "./supervision-state.js";
+
+/** An operation, by its name, and its arguments; see docs/supervisor.md. */
+export interface OperationCall {
+  readonly do: string;
+  /** Writes the answer to this file, below the supervisor's directory for files; for several instances `{num}` stands for the num of each. */
+  readonly file?: string | undefined;
+  readonly [argument: string]: unknown;
+}
+
+/** The answer of one of several instances. */
+export interface InstanceAnswer {
+  readonly num: number;
+  readonly pool?: string;
+  readonly name: string;
+  readonly generation: number;
+  readonly pid: number;
+  readonly answer?: unknown;
+  /** Why there is no answer. */
+  readonly error?: string;
+}
+
+/** Options of `client.call`. */
+export interface ClientCallOptions {
+  /** In ms. @defaultValue 60_000, and the operation's own `duration` */
+  readonly timeout?: number | undefined;
+  readonly signal?: AbortSignal | undefined;
+  /** Takes a long text in pieces, such as that of a heap snapshot; while a promise of it is pending, no more comes. Else the text is the answer. */
+  readonly onChunk?: ((chunk: string, num: number | undefined) => void | Promise<void>) | undefined;
+}
+
+const DEFAULT_TIMEOUT_MS = 60_000;
+/** A text of the answer cannot be longer in V8. */
+const LONGEST_TEXT = 512 * 1024 * 1024;
+const OPTION_RULES: Rules = {
+  timeout: milliseconds(1),
+  signal: {
+    expected: "an AbortSignal",
+    accepts: (value) => typeof (value as AbortSignal | null)?.addEventListener === "function",
+  },
+  onChunk: typed("function"),
+};
+
+/**
+ * A connection to a supervisor, for diagnostics of its instances and to replace them.
+ *
+ * @example
+ * ```ts
+ * import { SupervisorClient } from "forkmap/supervisor";
+ *
+ * async function report(directory: string): Promise<void> {
+ *   await using client = await SupervisorClient.connect(directory);
+ *   console.log(await client.call({ do: "thread_dump" }, { num: 0 }));
+ * }
+ * ```
+ */
+export class SupervisorClient {
+  readonly #directory: string;
+  readonly #calls: Calls;
+  #pending = 0;
+  readonly #hold: (isBusy: boolean) => void;
+
+  private constructor(directory: string, calls: Calls, hold: (isBusy: boolean) => void) {
+    this.#directory = directory;
+    this.#calls = calls;
+    this.#hold = hold;
+  }
+
+  /**
+   * Connects to the supervisor of a directory. The connection does not keep the program alive, and calls do.
+   *
+   * @throws SupervisorError when none runs there, or it does not let this program in
+   */
+  static async connect(directory: string): Promise<SupervisorClient> {
+    if (typeof directory !== "string" || directory === "")
+      throw new TypeError(`Expected the directory of a supervisor, got ${describe(directory)}`);
+    const place = path.resolve(directory);
+    const token = tokenIn(place);
+    const socket = connectTo(place);
+    await new Promise<void>((resolve, reject) => {
+      socket.once("connect", resolve);
+      socket.once("error", (error) => reject(noneIn(place, error)));
+    });
+    const calls = new Calls(socket, {
+      side: "connected",
+      onCall: ({ message }) => Promise.reject(new Error(`A client does not answer ${message.do}`)),
+    });
+    await calls.call({ do: "hello", token }, { timeout: DEFAULT_TIMEOUT_MS });
+    socket.unref();
+    const hold = (isBusy: boolean) => void (isBusy ? socket.ref() : socket.unref());
+    return new SupervisorClient(place, calls, hold);
+  }
+
+  /**
+   * Calls an operation of the supervisor, or of one child.
+   *
+   * @param operation - `do` names it; the others are its arguments
+   * @param target - `num`: of which instance
+   * @returns what it answers
+   * @throws SupervisorError when it is refused, fails, or is not answered in time
+   * @throws TypeError when an argument is wrong
+   */
+  async call(
+    operation: OperationCall,
+    target: Target & { readonly num: number },
+    options?: ClientCallOptions,
+  ): Promise<unknown>;
+  /**
+   * Calls an operation of the supervisor: `status`, `restart`, `metrics`.
+   *
+   * @returns what it answers
+   */
+  async call(
+    operation: OperationCall & { readonly do: "status" | "restart" | "metrics" | "signal" },
+    target?: Target,
+    options?: ClientCallOptions,
+  ): Promise<unknown>;
+  /**
+   * Calls an operation of all children, or of all in one pool.
+   *
+   * @returns the answer of each, or why it has none
+   */
+  async call(
+    operation: OperationCall,
+    target?: Target,
+    options?: ClientCallOptions,
+  ): Promise<readonly InstanceAnswer[]>;
+  async call(
+    operation: OperationCall,
+    target: Target = {},
+    options: ClientCallOptions = {},
+  ): Promise<unknown> {
+    if (typeof operation?.do !== "string")
+      throw new TypeError(
+        `Expected an operation such as { do: "status" }, got ${describe(operation)}`,
+      );
+    check(options, OPTION_RULES, "", (name) => `Unknown option \`${name}\` of call`);
+    const { do: name, file, ...args } = operation;
+    const answers = new Answers(options.onChunk);
+    const last = await this.#call(
+      { do: name, args, target, file },
+      {
+        timeout: timeoutFor(operation, options),
+        signal: options.signal,
+        onAnswer: (piece) => answers.take(piece),
+      },
+    );
+    return answers.result(last);
+  }
+
+  /**
+   * Yields the state of all instances: now, then every second and whenever something happens.
+   *
+   * @param signal - ends it
+   */
+  async *watch(signal?: AbortSignal): AsyncGenerator<SupervisionState> {
+    const ended = new AbortController();
+    const waiting: SupervisionState[] = [];
+    let wake: (() => void) | undefined;
+    let error: unknown;
+    let isOver = false;
+    const call = this.#call(
+      { do: "watch" },
+      {
+        signal: signal ? AbortSignal.any([signal, ended.signal]) : ended.signal,
+        onAnswer: (state) => {
+          waiting.push(state as SupervisionState);
+          wake?.();
+        },
+      },
+    );
+    call
+      .catch((reason: unknown) => (error = reason))
+      .finally(() => {
+        isOver = true;
+        wake?.();
+      });
+    try {
+      for (;;) {
+        const state = waiting.shift();
+        if (state) yield state;
+        else if (isOver) break;
+        else await new Promise<void>((resolve) => (wake = resolve));
+      }
+    } finally {
+      ended.abort();
+    }
+    if (error !== undefined && !signal?.aborted) throw error as Error;
+  }
+
+  /**
+   * Serves a page about all instances on loopback: open its `url`. It has connections of its own, and keeps the program alive until it is closed.
+   */
+  async dashboard(options?: DashboardOptions): Promise<Dashboard> {
+    const { serveDashboard } = await import("./dashboard.js");
+    const { ConnectedSource } = await import("./dashboard/connected-source.js");
+    const connect = () => SupervisorClient.connect(this.#directory);
+    return await serveDashboard(new ConnectedSource(connect), options);
+  }
+
+  async close(): Promise<void> {
+    this.#calls.close();
+    await this.#calls.closed;
+  }
+
+  async [Symbol.asyncDispose](): Promise<void> {
+    await this.close();
+  }
+
+  async #call(
+    message: Fields & { readonly do: string },
+    options: Parameters<Calls["call"]>[1],
+  ): Promise<unknown> {
+    this.#pending += 1;
+    this.#hold(true);
+    try {
+      return await this.#calls.call(message, options);
+    } finally {
+      this.#pending -= 1;
+      if (this.#pending === 0) this.#hold(false);
+    }
+  }
+}
+
+/** The partial answers to one call. */
+class Answers {
+  readonly #onChunk: ClientCallOptions["onChunk"];
+  readonly #texts = new Map<string, string[]>();
+  #length = 0;
+  readonly #each: InstanceAnswer[] = [];
+
+  constructor(onChunk: ClientCallOptions["onChunk"]) {
+    this.#onChunk = onChunk;
+  }
+
+  take(piece: unknown): void | Promise<void> {
+    const { chunk, num, pool } = Object(piece) as { chunk?: unknown; num?: number; pool?: string };
+    if (typeof chunk !== "string") {
+      this.#each.push(piece as InstanceAnswer);
+      return undefined;
+    }
+    if (this.#onChunk) return this.#onChunk(chunk, num);
+    this.#length += chunk.length;
+    if (this.#length > LONGEST_TEXT)
+      throw new SupervisorError(
+        "The answer is too long to be one text: take it in pieces with `onChunk`, or name a `file`",
+      );
+    const key = `${pool ?? ""} ${num ?? ""}`;
+    const texts = this.#texts.get(key) ?? [];
+    texts.push(chunk);
+    this.#texts.set(key, texts);
+    return undefined;
+  }
+
+  /** @param last - the last answer; undefined if each of several instances has answered */
+  result(last: unknown): unknown {
+    if (last === undefined) {
+      const each = this.#each.map((answer) => {
+        const text = this.#texts.get(`${answer.pool ?? ""} ${answer.num}`);
+        return text ? { ...answer, answer: text.join("") } : answer;
+      });
+      return each.toSorted((one, other) => one.num - other.num);
+    }
+    const text = this.#texts.get(" ");
+    return text ? text.join("") : last;
+  }
+}
+
+function timeoutFor({ duration }: OperationCall, { timeout }: ClientCallOptions): number {
+  if (timeout !== undefined) return timeout;
+  return DEFAULT_TIMEOUT_MS + (typeof duration === "number" && duration > 0 ? duration : 0);
+}
+
+function tokenIn(directory: string): string {
+  try {
+    return readToken(directory);
+  } catch (error) {
+    throw noneIn(directory, error as Error);
+  }
+}
+
+function noneIn(directory: string, error: Error): SupervisorError {
+  const { code } = error as NodeJS.ErrnoException;
+  if (code === "EACCES" || code === "EPERM")
+    return new SupervisorError(`${directory} belongs to the supervisor of another user`, "refused");
+  return new SupervisorError(
+    `No supervisor runs in ${directory}: it was not started, or has ended (${code ?? error.message})`,
+    "disconnected",
+  );
+}

@@ -1,0 +1,147 @@
+/**
+ * The operations that clients may call, by name: those of the supervisor itself, and those that it passes on to children. There are no others, and no name
+ * leads to a method.
+ */
+import type { Rules } from "../option-rules.js";
+import { check, oneOf, wholeNumber } from "../option-rules.js";
+import { describe } from "../system/describe.js";
+import { SupervisorError } from "../errors.js";
+import type { IncomingCall } from "../wire/calls.js";
+import { ask } from "./ask.js";
+import { DIAGNOSTIC_RULES } from "./diagnostic-rules.js";
+import type { Child, Target } from "./registry.js";
+import { SafeFile } from "./safe-file.js";
+import type { SupervisorProcess } from "./supervisor-process.js";
+
+/** What a client sends: an operation, its arguments, for which children, and the file for the answer. */
+interface Request {
+  readonly name: string;
+  readonly args: Readonly<Record<string, unknown>>;
+  readonly target: Target;
+  readonly file: string | undefined;
+}
+
+type Operation = (request: Request, call: IncomingCall) => Promise<unknown>;
+
+const SIGNALS = ["SIGINT", "SIGTERM", "SIGHUP", "SIGUSR2"];
+const TARGET_RULES: Rules = {
+  num: wholeNumber(0, Number.MAX_SAFE_INTEGER),
+  pool: { expected: "the name of a worker", accepts: (value) => typeof value === "string" },
+};
+const NONE: Rules = {};
+
+export class Operations {
+  readonly #supervisor: SupervisorProcess;
+  readonly #table: ReadonlyMap<string, { readonly rules: Rules; readonly run: Operation }>;
+
+  constructor(supervisor: SupervisorProcess) {
+    this.#supervisor = supervisor;
+    const own: [string, { readonly rules: Rules; readonly run: Operation }][] = [
+      ["watch", { rules: NONE, run: (_, call) => this.#watch(call) }],
+      ["restart", { rules: NONE, run: (request, call) => this.#restart(request, call) }],
+      ["signal", { rules: { signal: oneOf(...SIGNALS) }, run: (request) => this.#signal(request) }],
+      ["metrics", { rules: NONE, run: () => supervisor.metricsText() }],
+    ];
+    const passedOn = Object.entries(DIAGNOSTIC_RULES).map(
+      ([name, rules]) =>
+        [
+          name,
+          { rules, run: (request: Request, call: IncomingCall) => this.#ask(request, call) },
+        ] as const,
+    );
+    this.#table = new Map([...passedOn, ...own]);
+  }
+
+  async run(call: IncomingCall): Promise<unknown> {
+    const { message } = call;
+    const name = message.do;
+    const operation = this.#table.get(name);
+    if (!operation) {
+      throw new SupervisorError(
+        `Expected \`do\` to be one of ${[...this.#table.keys()].toSorted().join(", ")}, got ${describe(name)}`,
+        "refused",
+      );
+    }
+    const { args = {}, target = {}, file } = message;
+    check(args, operation.rules, "", (option) => `Unknown option \`${option}\` of ${name}`);
+    check(target, TARGET_RULES, "target.", (option) => `Unknown option \`${option}\``);
+    if (file !== undefined && typeof file !== "string")
+      throw new TypeError(`Expected \`file\` to be a path, got ${describe(file)}`);
+    const request = { name, args: args as Request["args"], target: target as Target, file };
+    return await operation.run(request, call);
+  }
+
+  async #watch(call: IncomingCall): Promise<void> {
+    for await (const state of this.#supervisor.watch(call.signal)) await call.answer(state);
+  }
+
+  async #restart({ target }: Request, call: IncomingCall): Promise<unknown> {
+    return await this.#supervisor.restart(target, "it was asked for", call.signal);
+  }
+
+  async #signal({ target, args }: Request): Promise<unknown> {
+    const children = this.#children(target);
+    if (args["signal"] === undefined)
+      throw new TypeError(`Expected \`signal\` to be one of ${SIGNALS.join(", ")}`);
+    for (const { pid } of children) process.kill(pid, args["signal"] as NodeJS.Signals);
+    return { signalled: children.length };
+  }
+
+  async #ask(request: Request, call: IncomingCall): Promise<unknown> {
+    const { target, name } = request;
+    if (name === "status" && target.num === undefined && target.pool === undefined)
+      return await this.#supervisor.state();
+    const children = this.#children(target);
+    if (target.num !== undefined) return await this.#askOne(children[0]!, request, call);
+    if (request.file?.includes("{num}") === false)
+      throw new TypeError(
+        "Expected `file` to have `{num}` in it, as every instance writes a file of its own",
+      );
+    await Promise.all(
+      children.map(async (child) => {
+        const { num, pool, name: instance, generation, pid } = child;
+        const facts = { num, pool, name: instance, generation, pid };
+        try {
+          const answer = await this.#askOne(child, request, call);
+          await call.answer({ ...facts, answer });
+        } catch (error) {
+          await call.answer({ ...facts, error: (error as Error).message });
+        }
+      }),
+    );
+    return undefined;
+  }
+
+  /** Asks one child; what it answers in pieces goes into the file, or to the caller. */
+  async #askOne(
+    child: Child,
+    { name, args, file, target }: Request,
+    call: IncomingCall,
+  ): Promise<unknown> {
+    const isAlone = target.num !== undefined;
+    if (file === undefined) {
+      return await ask(child, name, args, call.signal, (chunk) =>
+        call.answer(isAlone ? { chunk } : { num: child.num, pool: child.pool, chunk }),
+      );
+    }
+    const { files } = this.#supervisor;
+    const written = SafeFile.create(files, file.replaceAll("{num}", String(child.num)));
+    try {
+      const answer = await ask(child, name, args, call.signal, (chunk) => written.write(chunk));
+      if (written.bytes === 0) await written.write(`${JSON.stringify(answer, undefined, 2)}\n`);
+      written.close();
+      return { file: written.path, bytes: written.bytes };
+    } catch (error) {
+      written.abandon();
+      throw error;
+    }
+  }
+
+  /** @throws SupervisorError when no child is meant */
+  #children(target: Target): Child[] {
+    const { registry } = this.#supervisor;
+    const children = registry.find(target);
+    if (children.length > 0) return children;
+    throw new SupervisorError(registry.missing(target), "refused");
+  }
+}

@@ -1,0 +1,113 @@
+/** What is measured of children for those who look: memory and CPU time by /proc, and what each has noted in its file of metrics. */
+import { readFileSync } from "node:fs";
+import { monotonic } from "../system/monotonic.js";
+import { measuredAt, type Metric, metricsPath, readMetrics } from "../wire/metrics-file.js";
+import { memoryOf } from "./process-memory.js";
+import { factsOf } from "./process-table.js";
+import type { Child } from "./registry.js";
+import type { InstanceState } from "./supervision-state.js";
+
+/** To read the memory of a large process takes some ms, so not all of many are read at each look. */
+const LOOK_MS = 50;
+/** A child that has not been measured for longer than this is blocked: it measures itself once a second. */
+const LATE_MS = 2000;
+const TICK_MS = 1000;
+
+interface Sample {
+  memory: number | undefined;
+  memoryAt: number;
+  cpu: number | undefined;
+  cpuSeconds: number;
+  cpuAt: number;
+}
+
+export type Measured = Pick<
+  InstanceState,
+  "memory" | "cpu" | "utilization" | "delay" | "inFlight" | "items"
+>;
+
+export class Sampler {
+  readonly #directory: string;
+  readonly #samples = new Map<Child, Sample>();
+
+  constructor(directory: string) {
+    this.#directory = directory;
+  }
+
+  forget(child: Child): void {
+    this.#samples.delete(child);
+  }
+
+  /** Reads anew what /proc says: of those first that were read longest ago. */
+  async look(children: readonly Child[]): Promise<void> {
+    for (const child of children) this.#readTime(child);
+    const began = monotonic();
+    const oldest = children.toSorted((a, b) => this.#sample(a).memoryAt - this.#sample(b).memoryAt);
+    for (const child of oldest) {
+      const memory = await memoryOf(child.pid);
+      const sample = this.#sample(child);
+      sample.memory = memory?.size;
+      sample.memoryAt = monotonic();
+      if (sample.memoryAt - began > LOOK_MS) return;
+    }
+  }
+
+  measured(child: Child): Measured {
+    const { memory, cpu } = this.#sample(child);
+    const bytes = this.#bytes(child);
+    const found = new Map((bytes && readMetrics(bytes))?.map(({ name, value }) => [name, value]));
+    const silence = bytes ? monotonic() - measuredAt(bytes) : 0;
+    const isLate = found.size > 0 && silence > LATE_MS;
+    const seconds = found.get("forkmap_event_loop_delay_seconds");
+    const delay = isLate ? silence - TICK_MS : seconds === undefined ? undefined : seconds * 1000;
+    return defined({
+      memory,
+      cpu,
+      utilization: isLate ? 1 : found.get("forkmap_event_loop_utilization"),
+      delay,
+      inFlight: found.get("forkmap_items_in_flight"),
+      items: found.get("forkmap_items_total"),
+    });
+  }
+
+  metricsOf(child: Pick<Child, "run" | "num">): Metric[] {
+    const bytes = this.#bytes(child);
+    return (bytes && readMetrics(bytes)) ?? [];
+  }
+
+  #bytes({ run, num }: Pick<Child, "run" | "num">): Buffer | undefined {
+    try {
+      return readFileSync(metricsPath(this.#directory, run, num));
+    } catch {
+      // A program, or a child that has just begun.
+      return undefined;
+    }
+  }
+
+  #readTime(child: Child): void {
+    const sample = this.#sample(child);
+    const facts = factsOf(child.pid);
+    if (!facts) return;
+    const now = monotonic();
+    if (sample.cpuAt !== 0)
+      sample.cpu = Math.max(
+        0,
+        ((facts.cpuSeconds - sample.cpuSeconds) * 1000) / (now - sample.cpuAt),
+      );
+    sample.cpuSeconds = facts.cpuSeconds;
+    sample.cpuAt = now;
+  }
+
+  #sample(child: Child): Sample {
+    let sample = this.#samples.get(child);
+    if (!sample) {
+      sample = { memory: undefined, memoryAt: 0, cpu: undefined, cpuSeconds: 0, cpuAt: 0 };
+      this.#samples.set(child, sample);
+    }
+    return sample;
+  }
+}
+
+function defined(measured: { [Key in keyof Measured]: Measured[Key] | undefined }): Measured {
+  return Object.fromEntries(Object.entries(measured).filter(([, value]) => value !== undefined));
+}

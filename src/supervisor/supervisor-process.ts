@@ -1,0 +1,242 @@
+/** What a supervisor does in its own process: brings together its server, the children that it knows, its monitors and its metrics. */
+import { once } from "node:events";
+import type { Instance } from "../container/service.js";
+import { findWorker } from "../child/find/find-worker.js";
+import { Changes } from "../system/changes.js";
+import { monotonic } from "../system/monotonic.js";
+import { clearTimeout, setTimeout } from "../system/timers.js";
+import { SupervisorError } from "../errors.js";
+import type { Calls, IncomingCall } from "../wire/calls.js";
+import type { Replacement } from "../wire/notification.js";
+import type { InstanceView } from "../wire/supervision.js";
+import type { Supervision, WorkerSource } from "../worker/worker-source.js";
+import type { Monitor, MonitorContext, SupervisedInstance } from "./monitor.js";
+import { MonitorLoop } from "./monitor-loop.js";
+import { checkFacts } from "./child-facts.js";
+import { Operations } from "./operations.js";
+import { type Child, Registry, type Target } from "./registry.js";
+import { Sampler } from "./sampler.js";
+import type { InstanceState, SupervisionEvent, SupervisionState } from "./supervision-state.js";
+import type { Supervisor } from "./supervisor.js";
+import { SupervisorServer, sweepMetrics } from "./supervisor-server.js";
+
+/** How often those who watch are told, if nothing happens. */
+const WATCH_MS = 1000;
+/** Those who begin to watch see so many events. */
+const KEPT_EVENTS = 200;
+
+/** What the instance of a supervisor can do, beyond that of any service. */
+type SupervisorInstance = Instance & {
+  readonly supervision: Supervision;
+  replace(request: Replacement): void;
+  followInstances(listener: (instances: readonly InstanceView[]) => void): void;
+};
+
+export class SupervisorProcess {
+  readonly registry: Registry;
+  readonly files: string | undefined;
+  readonly #directory: string;
+  readonly #sources: readonly WorkerSource[];
+  readonly #metrics: Supervisor["metrics"];
+  readonly #instance: SupervisorInstance;
+  readonly #sampler: Sampler;
+  readonly #operations: Operations;
+  #monitors = new MonitorLoop([], () => this.#context());
+  readonly #changes = new Changes();
+  readonly #events: SupervisionEvent[] = [];
+  /** How many events there have been. */
+  #told = 0;
+  #sampling: Promise<void> | undefined;
+
+  constructor({ files, metrics, monitors }: Supervisor, instance: Instance) {
+    this.#instance = instance as SupervisorInstance;
+    const { directory, run } = this.#instance.supervision;
+    this.files = files;
+    this.#directory = directory;
+    this.#sources = monitors;
+    this.#metrics = metrics;
+    this.#sampler = new Sampler(directory);
+    this.#operations = new Operations(this);
+    this.registry = new Registry(run, {
+      onRegister: (child) => this.#monitors.register(child),
+      onRemove: (child) => {
+        this.#sampler.forget(child);
+        this.#monitors.remove(child);
+      },
+      onEvent: (event) => this.#note(event),
+    });
+  }
+
+  async run(): Promise<void> {
+    const { signal } = this.#instance;
+    const monitors: Monitor[] = [];
+    // One after another: a program that has monitors of its own is run again for each.
+    for (const source of this.#sources) monitors.push((await findWorker(source)) as never);
+    this.#monitors = new MonitorLoop(monitors, () => this.#context());
+    const server = await SupervisorServer.open(this.#directory, {
+      onCall: (call, calls) => this.#onCall(call, calls),
+      onClose: (calls) => this.registry.disconnected(calls),
+    });
+    sweepMetrics(this.#directory);
+    this.#instance.followInstances((views) => {
+      this.registry.update(views);
+      this.#changes.tell();
+    });
+    this.#monitors.start();
+    this.#instance.ready();
+    if (!signal.aborted) await once(signal, "abort");
+    this.#monitors.stop();
+    await server.close();
+  }
+
+  /** Everything that is known, now. */
+  async state(events: readonly SupervisionEvent[] = this.#events): Promise<SupervisionState> {
+    await this.#sample();
+    const own = this.registry.views.map((view) => this.#stateOf(view));
+    const others = this.registry.children.filter((child) => !this.registry.isOwn(child));
+    const instances = [...own, ...others.map((child) => this.#stateOfOther(child))];
+    const monitors = this.#monitors.status() as never;
+    return { time: Date.now(), instances, monitors, events: [...events] };
+  }
+
+  /** Yields the state now, then every second and after each event, until the signal aborts. */
+  async *watch(signal: AbortSignal): AsyncGenerator<SupervisionState> {
+    let told = this.#told - this.#events.length;
+    while (!signal.aborted) {
+      const fresh = this.#told - told;
+      told = this.#told;
+      yield await this.state(fresh === 0 ? [] : this.#events.slice(-fresh));
+      const seen = told;
+      const due = monotonic() + WATCH_MS;
+      const timer = setTimeout(() => this.#changes.tell(), WATCH_MS);
+      await this.#until(() => this.#told > seen || monotonic() >= due - 1, signal);
+      clearTimeout(timer);
+    }
+  }
+
+  async metricsText(): Promise<string> {
+    return JSON.stringify(this.#metrics);
+  }
+
+  /** Replaces instances one after another: those of the own container through that, others by asking them. */
+  async restart(target: Target, reason: string, signal: AbortSignal): Promise<unknown> {
+    const isMeant = ({ num }: { readonly num: number }) =>
+      target.num === undefined ? num !== this.#instance.num : num === target.num;
+    const views = target.pool === undefined ? this.registry.views.filter(isMeant) : [];
+    const others = this.registry.find(target).filter((child) => !this.registry.isOwn(child));
+    if (views.length === 0 && others.length === 0)
+      throw new SupervisorError(this.registry.missing(target), "refused");
+    for (const view of views) this.#noteReplacement(view, reason);
+    if (views.length > 0) this.#instance.replace({ nums: views.map(({ num }) => num), reason });
+    for (const child of others) this.#replace(child, reason);
+    const isReplaced = ({ num, generation }: InstanceView) => {
+      const now = this.registry.view(num);
+      return !now || (now.generation > generation && now.state === "ready");
+    };
+    await this.#until(() => views.every(isReplaced), signal);
+    return { restarted: views.length + others.length };
+  }
+
+  /** Resolves once it holds, or the signal aborts. */
+  async #until(isMet: () => boolean, signal: AbortSignal): Promise<void> {
+    const look = () => this.#changes.tell();
+    signal.addEventListener("abort", look);
+    await this.#changes.until(() => isMet() || signal.aborted);
+    signal.removeEventListener("abort", look);
+  }
+
+  async #onCall(call: IncomingCall, calls: Calls): Promise<unknown> {
+    const { message } = call;
+    switch (message.do) {
+      case "hello":
+        return { pid: process.pid };
+      case "register":
+        this.registry.introduce(checkFacts(message["child"]), calls);
+        return undefined;
+      default:
+        return await this.#operations.run(call);
+    }
+  }
+
+  #context(): MonitorContext {
+    return {
+      instances: this.registry.children,
+      programPid: process.ppid,
+      replace: (instance, reason) => this.#replace(instance as Child, reason),
+      metricsOf: (instance: SupervisedInstance) =>
+        new Map(this.#sampler.metricsOf(instance as Child).map(({ name, value }) => [name, value])),
+    };
+  }
+
+  #replace(child: Child, reason: string): void {
+    if (child.replacement !== undefined) return;
+    child.replacement = reason;
+    this.#noteReplacement(child, reason);
+    if (this.registry.isOwn(child)) this.#instance.replace({ nums: [child.num], reason });
+    else void child.calls?.call({ do: "replace", reason }).catch(() => {});
+  }
+
+  #noteReplacement(
+    {
+      num,
+      name,
+      pool,
+    }: { readonly num: number; readonly name: string; readonly pool?: string | undefined },
+    reason: string,
+  ): void {
+    const place = pool === undefined ? { num, name } : { num, name, pool };
+    this.#note({ time: Date.now(), ...place, what: "replaced", text: reason });
+  }
+
+  #note(event: SupervisionEvent): void {
+    this.#told += 1;
+    this.#events.push(event);
+    if (this.#events.length > KEPT_EVENTS) this.#events.shift();
+    this.#changes.tell();
+  }
+
+  /** Once for all who look at the same time. */
+  #sample(): Promise<void> {
+    this.#sampling ??= this.#sampler
+      .look(this.registry.children)
+      .finally(() => (this.#sampling = undefined));
+    return this.#sampling;
+  }
+
+  #stateOf(view: InstanceView): InstanceState {
+    const child = this.registry.childOf(view);
+    const { num, name, generation, pid, state, status, restarts, failures, lastEnd } = view;
+    return {
+      num,
+      name,
+      generation,
+      state,
+      status,
+      restarts,
+      failures,
+      ...(pid === undefined ? {} : { pid }),
+      ...(lastEnd === undefined ? {} : { lastEnd }),
+      age: view.startedAt === undefined ? 0 : monotonic() - view.startedAt,
+      isSupervised: child?.calls !== undefined,
+      ...(child ? this.#sampler.measured(child) : {}),
+    };
+  }
+
+  #stateOfOther(child: Child): InstanceState {
+    const { num, name, pool, generation, pid, age } = child;
+    return {
+      num,
+      name,
+      generation,
+      pid,
+      age,
+      ...(pool === undefined ? {} : { pool }),
+      state: "ready",
+      status: "",
+      restarts: generation - 1,
+      failures: 0,
+      isSupervised: true,
+      ...this.#sampler.measured(child),
+    };
+  }
+}

@@ -1,0 +1,177 @@
+/**
+ * The socket of a supervisor. Whoever connects shows the token with its first call, and is then a client, or a child that introduces itself. One that does
+ * not is refused after a while, and costs a connection and a few KiB until then.
+ */
+import { randomBytes, timingSafeEqual } from "node:crypto";
+import {
+  chmodSync,
+  lstatSync,
+  mkdirSync,
+  readdirSync,
+  renameSync,
+  rmSync,
+  statSync,
+  writeFileSync,
+} from "node:fs";
+import net from "node:net";
+import { clearTimeout, setTimeout } from "../system/timers.js";
+import { SupervisorError } from "../errors.js";
+import { Calls, type IncomingCall } from "../wire/calls.js";
+import { listenAt, SOCKET_FILE } from "../wire/socket-path.js";
+import { tokenPath } from "../wire/supervisor-directory.js";
+
+/** A busy program may need a while from connecting to its first line. */
+const PATIENCE_MS = 10_000;
+/** So many may be about to show the token. */
+const MAX_STRANGERS = 256;
+/** Of the line with the token. */
+const FIRST_LINE_BYTES = 4096;
+
+export interface ServerEvents {
+  /** A call that came with the token, or after one that did. */
+  onCall(call: IncomingCall, calls: Calls): Promise<unknown>;
+  onClose(calls: Calls): void;
+}
+
+export class SupervisorServer {
+  readonly #directory: string;
+  readonly #events: ServerEvents;
+  readonly #token = randomBytes(32).toString("hex");
+  readonly #server = net.createServer((socket) => this.#accept(socket));
+  readonly #connections = new Set<Calls>();
+  #strangers = 0;
+  /** Of the socket that this server has made. */
+  #inode = -1n;
+
+  private constructor(directory: string, events: ServerEvents) {
+    this.#directory = directory;
+    this.#events = events;
+  }
+
+  /** @throws Error when the directory cannot be made, or others may enter it */
+  static async open(directory: string, events: ServerEvents): Promise<SupervisorServer> {
+    makePrivate(directory);
+    const server = new SupervisorServer(directory, events);
+    await server.#listen();
+    return server;
+  }
+
+  async close(): Promise<void> {
+    const closed = new Promise<void>((resolve) => this.#server.close(() => resolve()));
+    for (const calls of this.#connections) calls.close();
+    // Another supervisor may have taken its place meanwhile.
+    if (inodeOf(this.#path) === this.#inode) {
+      rmSync(this.#path, { force: true });
+      rmSync(tokenPath(this.#directory), { force: true });
+    }
+    await closed;
+  }
+
+  get #path(): string {
+    return `${this.#directory}/${SOCKET_FILE}`;
+  }
+
+  /** Takes the place of what a supervisor before has left, or of one that still runs, at once. */
+  async #listen(): Promise<void> {
+    const own = `${SOCKET_FILE}-${process.pid}`;
+    rmSync(`${this.#directory}/${own}`, { force: true });
+    await listenAt(this.#directory, own, this.#server);
+    chmodSync(`${this.#directory}/${own}`, 0o600);
+    const draft = `${tokenPath(this.#directory)}-${process.pid}`;
+    rmSync(draft, { force: true });
+    writeFileSync(draft, this.#token, { mode: 0o600, flag: "wx" });
+    // First the token: who reads it, and still meets the old socket, is refused and comes again.
+    renameSync(draft, tokenPath(this.#directory));
+    renameSync(`${this.#directory}/${own}`, this.#path);
+    this.#inode = inodeOf(this.#path);
+  }
+
+  #accept(socket: net.Socket): void {
+    if (this.#strangers >= MAX_STRANGERS) {
+      socket.destroy();
+      return;
+    }
+    this.#strangers += 1;
+    let isKnown = false;
+    const leave = () => {
+      if (!isKnown) this.#strangers -= 1;
+      isKnown = true;
+      clearTimeout(timer);
+    };
+    const calls = new Calls(socket, {
+      side: "accepted",
+      maxLine: FIRST_LINE_BYTES,
+      onCall: async (call) => {
+        if (!isKnown) {
+          this.#check(call, calls);
+          leave();
+          calls.trust();
+        }
+        return await this.#events.onCall(call, calls);
+      },
+      onClose: () => {
+        leave();
+        this.#connections.delete(calls);
+        this.#events.onClose(calls);
+      },
+    });
+    this.#connections.add(calls);
+    const timer = setTimeout(
+      () => calls.refuse(`Expected the token of this supervisor within ${PATIENCE_MS} ms`),
+      PATIENCE_MS,
+    ).unref();
+  }
+
+  #check({ message }: IncomingCall, calls: Calls): void {
+    if (isEqual(message["token"], this.#token)) return;
+    const why = `Expected the first call to have the token that is in ${tokenPath(this.#directory)}`;
+    calls.refuse(why, message["id"] as number);
+    throw new SupervisorError(why, "refused");
+  }
+}
+
+/** In a time that does not depend on where they differ. */
+function isEqual(given: unknown, token: string): boolean {
+  if (typeof given !== "string") return false;
+  const bytes = Buffer.from(given);
+  const own = Buffer.from(token);
+  return bytes.length === own.length && timingSafeEqual(bytes, own);
+}
+
+function makePrivate(directory: string): void {
+  mkdirSync(directory, { recursive: true, mode: 0o700 });
+  const { mode, uid } = statSync(directory);
+  if (!lstatSync(directory).isDirectory())
+    throw new Error(`Expected ${directory} to be a directory for the supervisor, and not a link`);
+  if (process.getuid && uid !== process.getuid())
+    throw new Error(
+      `Expected the directory of the supervisor to belong to this user, and ${directory} belongs to user ${uid}`,
+    );
+  if ((mode & 0o077) === 0) return;
+  const rights = (mode & 0o777).toString(8).padStart(4, "0");
+  throw new Error(
+    `Expected the directory of the supervisor to be closed to others (0700), and ${directory} has ${rights}: chmod 700 ${directory}`,
+  );
+}
+
+function inodeOf(path: string): bigint {
+  return lstatSync(path, { bigint: true, throwIfNoEntry: false })?.ino ?? -1n;
+}
+
+/** Removes the metrics of programs that have ended; their files have the pid in their name. */
+export function sweepMetrics(directory: string): void {
+  for (const name of readdirSync(directory)) {
+    const pid = /^metrics-(\d+)-\d+-\d+$/.exec(name)?.[1];
+    if (pid === undefined || isAlive(Number(pid))) continue;
+    rmSync(`${directory}/${name}`, { force: true });
+  }
+}
+
+function isAlive(pid: number): boolean {
+  try {
+    process.kill(pid, 0);
+    return true;
+  } catch (error) {
+    return (error as NodeJS.ErrnoException).code !== "ESRCH";
+  }
+}

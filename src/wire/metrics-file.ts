@@ -1,0 +1,128 @@
+/**
+ * The file in which one num of a container or pool keeps its metrics: entries of the same size, which its child maps and adds to, and which the supervisor
+ * reads. It outlives the child, so that counters go on with the next one, and costs no message.
+ *
+ *   header │ entry 1 │ entry 2 │ ...     of 256 bytes each
+ *   magic, count of entries              value, type, flags, name, help
+ */
+
+const ENTRY_BYTES = 256;
+/** Includes the header. */
+const MAX_ENTRIES = 64;
+export const METRICS_BYTES = MAX_ENTRIES * ENTRY_BYTES;
+
+/** Of the header: written last, so that it is not there before the rest is. */
+const MAGIC = 0x666f726b;
+const COUNT_AT = 4;
+/** When the child was measured last, on the monotonic clock in ms: long ago if its loop is blocked. */
+const MEASURED_AT = 8;
+/** Of an entry. */
+const TYPE_AT = 8;
+const FLAGS_AT = 9;
+const NAME_LENGTH_AT = 10;
+const HELP_LENGTH_AT = 11;
+const TEXT_AT = 16;
+export const LONGEST_NAME = 80;
+const LONGEST_HELP = ENTRY_BYTES - TEXT_AT - LONGEST_NAME;
+const BY_NUM = 1;
+const COUNTER = 1;
+const GAUGE = 2;
+const WORDS = ENTRY_BYTES / Float64Array.BYTES_PER_ELEMENT;
+
+export type MetricType = "counter" | "gauge";
+
+/** What is fixed about a metric. */
+export interface MetricDefinition {
+  readonly name: string;
+  readonly type: MetricType;
+  /** What it is, for people. */
+  readonly help: string;
+  /** Whether each num is shown by itself; else the sum of all. */
+  readonly byNum: boolean;
+}
+
+export interface Metric extends MetricDefinition {
+  readonly value: number;
+}
+
+/** The content of a file: at most one process writes at a time. */
+export class MetricsMemory {
+  /** The value of the metric at a place is `values[place]`. */
+  readonly values: Float64Array;
+  readonly #bytes: Buffer;
+  readonly #places = new Map<string, number>();
+
+  /** @param memory - METRICS_BYTES; blank, or what another child has left */
+  constructor(memory: ArrayBuffer) {
+    this.#bytes = Buffer.from(memory);
+    this.values = new Float64Array(memory);
+    const known = readMetrics(this.#bytes);
+    if (!known) this.#bytes.fill(0);
+    for (const [i, { name, type }] of (known ?? []).entries()) {
+      const place = (i + 1) * WORDS;
+      this.#places.set(name, place);
+      // Of a child that has ended.
+      if (type === "gauge") this.values[place] = 0;
+    }
+    this.#bytes.writeUInt32LE(MAGIC, 0);
+  }
+
+  /** The child is measured now, at this time of the monotonic clock. */
+  measured(now: number): void {
+    this.values[MEASURED_AT / 8] = now;
+  }
+
+  /** The bytes in use. */
+  get used(): Buffer {
+    return this.#bytes.subarray(0, (this.#count + 1) * ENTRY_BYTES);
+  }
+
+  get #count(): number {
+    return this.#bytes.readUInt32LE(COUNT_AT);
+  }
+
+  /** Returns where the value of a metric is, which is added if it is new; undefined if there is no more room. */
+  place({ name, type, help, byNum }: MetricDefinition): number | undefined {
+    const known = this.#places.get(name);
+    if (known !== undefined) return known;
+    const entry = this.#count + 1;
+    if (entry >= MAX_ENTRIES) return undefined;
+    const bytes = this.#bytes.subarray(entry * ENTRY_BYTES, (entry + 1) * ENTRY_BYTES);
+    const nameLength = bytes.write(name, TEXT_AT, LONGEST_NAME);
+    bytes[NAME_LENGTH_AT] = nameLength;
+    bytes[HELP_LENGTH_AT] = bytes.write(help, TEXT_AT + nameLength, LONGEST_HELP);
+    bytes[TYPE_AT] = type === "counter" ? COUNTER : GAUGE;
+    bytes[FLAGS_AT] = byNum ? BY_NUM : 0;
+    // Now readers may see it.
+    this.#bytes.writeUInt32LE(entry, COUNT_AT);
+    this.#places.set(name, entry * WORDS);
+    return entry * WORDS;
+  }
+}
+
+/** Returns when the child was measured last. */
+export function measuredAt(bytes: Buffer): number {
+  return bytes.readDoubleLE(MEASURED_AT);
+}
+
+/** Returns the metrics in the bytes of a file; `undefined` if that is what they are not. */
+export function readMetrics(bytes: Buffer): Metric[] | undefined {
+  if (bytes.length < ENTRY_BYTES || bytes.readUInt32LE(0) !== MAGIC) return undefined;
+  const count = Math.min(bytes.readUInt32LE(COUNT_AT), Math.floor(bytes.length / ENTRY_BYTES) - 1);
+  return Array.from({ length: count }, (_, i) => {
+    const entry = bytes.subarray((i + 1) * ENTRY_BYTES, (i + 2) * ENTRY_BYTES);
+    const nameEnd = TEXT_AT + Math.min(entry[NAME_LENGTH_AT]!, LONGEST_NAME);
+    return {
+      value: entry.readDoubleLE(0),
+      type: entry[TYPE_AT] === GAUGE ? "gauge" : "counter",
+      byNum: (entry[FLAGS_AT]! & BY_NUM) !== 0,
+      name: entry.toString("utf8", TEXT_AT, nameEnd),
+      help: entry.toString("utf8", nameEnd, nameEnd + entry[HELP_LENGTH_AT]!),
+    };
+  });
+}
+
+/** Returns the path of the metrics of a num. */
+export function metricsPath(directory: string, run: string, num: number): string {
+  return `${directory}/metrics-${run}-${num}`;
+}
