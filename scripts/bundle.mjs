@@ -41,6 +41,8 @@ const GROUPS = {
   // What a program that has a supervisor loads, and a module of monitors.
   supervisor:
     /^supervisor\/(supervisor|monitor|client|memory-monitor|process-monitor|utilization-monitor|growth|patience|cpu-totals|process-memory|process-table|monitor-warning)$/,
+  // Loaded with the first page.
+  dashboard: /^supervisor\/dashboard(\/|$)/,
   watching:
     /^supervisor\/(supervisor-process|supervisor-server|registry|child-facts|operations|ask|safe-file|sampler|monitor-loop|diagnostic-rules)$/,
   // Apart, so that the fork server is started before the pool is loaded.

@@ -5,6 +5,7 @@ export {
   type OperationCall,
   SupervisorClient,
 } from "./client.js";
+export type { Dashboard, DashboardOptions } from "./dashboard.js";
 export { Monitor, type MonitorContext, type SupervisedInstance } from "./monitor.js";
 export type {
   MonitorState,

@@ -74,6 +74,6 @@ export interface DashboardSource {
   call(
     operation: { readonly do: string } & Record<string, unknown>,
     target: { num?: number; pool?: string },
-    options: { onChunk?(text: string): Promise<void>; signal?: AbortSignal },
+    options: { onChunk?(text: string): Promise<void>; signal?: AbortSignal; timeout?: number },
   ): Promise<unknown>;
 }
