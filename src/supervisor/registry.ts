@@ -54,13 +54,13 @@ export interface RegistryEvents {
 
 export class Registry {
   /** Of the supervisor's own container. */
-  readonly #ownRun: string;
+  readonly ownRun: string;
   readonly #events: RegistryEvents;
   readonly #children = new Map<string, Child>();
   readonly #views = new Map<number, InstanceView>();
 
   constructor(ownRun: string, events: RegistryEvents) {
-    this.#ownRun = ownRun;
+    this.ownRun = ownRun;
     this.#events = events;
   }
 
@@ -77,11 +77,11 @@ export class Registry {
 
   /** Returns the child of an instance of the own container. */
   childOf({ num }: InstanceView): Child | undefined {
-    return this.#children.get(keyOf(this.#ownRun, num));
+    return this.#children.get(keyOf(this.ownRun, num));
   }
 
   isOwn(child: Child): boolean {
-    return child.run === this.#ownRun;
+    return child.run === this.ownRun;
   }
 
   /** Returns those that are meant; of a num that two containers have, the younger. */
@@ -137,12 +137,12 @@ export class Registry {
   }
 
   #follow({ num, generation, name, pid, startedAt, isSupervised }: InstanceView): void {
-    const key = keyOf(this.#ownRun, num);
+    const key = keyOf(this.ownRun, num);
     const known = this.#children.get(key);
     if (pid === undefined) {
       if (known && known.generation <= generation) this.#remove(key, known);
     } else if (isSupervised) {
-      const facts = { num, generation, name, pid, run: this.#ownRun, pool: undefined };
+      const facts = { num, generation, name, pid, run: this.ownRun, pool: undefined };
       this.#ensure({ ...facts, startedAt: startedAt ?? monotonic() });
     }
   }

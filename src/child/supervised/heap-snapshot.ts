@@ -8,7 +8,9 @@
 import type { Session } from "node:inspector/promises";
 
 /** What the inspector answers after it has passed all pieces. */
-export type SnapshotCommand = "HeapProfiler.takeHeapSnapshot" | "HeapProfiler.stopTrackingHeapObjects";
+export type SnapshotCommand =
+  | "HeapProfiler.takeHeapSnapshot"
+  | "HeapProfiler.stopTrackingHeapObjects";
 
 /**
  * @param command - both end with a snapshot
