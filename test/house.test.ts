@@ -41,6 +41,7 @@ const MAY_IMPORT: Readonly<Record<string, readonly string[]>> = {
     "worker",
   ],
   "child/libc": ["system"],
+  supervisor: ["errors", "system", "wire", "worker"],
   "option-rules": ["options", "system", "wire"],
   // What a supervised child does for its supervisor.
   "child/supervised": ["system"],
@@ -60,6 +61,7 @@ const MAY_IMPORT: Readonly<Record<string, readonly string[]>> = {
   ],
   // A child process that runs threads is their parent.
   "child/items": ["child/libc", "launch/thread", "options", "system", "wire", "worker"],
+  "child/supervised": ["child/items", "child/libc", "system", "wire", "worker"],
   "child/find": ["child/items", "system", "wire", "worker"],
   "child/supervised": ["child/items", "child/libc", "system", "wire", "worker"],
   "child/service": [

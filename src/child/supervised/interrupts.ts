@@ -12,23 +12,14 @@ import { isMainThread } from "node:worker_threads";
 import { stringify } from "../../system/json.js";
 import { monotonic } from "../../system/monotonic.js";
 import { SOCKET_FILE, withSocketPath } from "../../wire/socket-path.js";
-import { type InterruptCalls, interruptCalls } from "./interrupt-calls.js";
+import { MAX_STACK_LINE_BYTES, type StackLine } from "../../wire/thread-dump.js";
 import { currentStack } from "./current-stack.js";
+import { type InterruptCalls, interruptCalls } from "./interrupt-calls.js";
 
 /** Why a process cannot be interrupted, in words. */
 export interface NoInterrupts {
   readonly reason: string;
 }
-
-/** A line that a child writes. What `captureState` returned is beside it. */
-export interface StackLine {
-  readonly stack: string;
-  /** When it was taken, on the monotonic clock in ms. */
-  readonly at: number;
-}
-
-/** What the supervisor reads of one line at most; with longer ones, stacks are cut. */
-export const MAX_STACK_LINE_BYTES = 256 * 1024;
 
 /**
  * Binds what interrupts need. The fork server calls it before it forks: its children have it without memory of their own, and open
@@ -196,7 +187,6 @@ function lineOf(stack: string, captureState: () => object): string {
   let state: object;
   try {
     state = captureState();
-    // oxlint-disable-next-line no-unused-vars -- whether it can be written is what matters
     if (Buffer.byteLength(stringify(state)) > MAX_STACK_LINE_BYTES / 2) state = {};
   } catch {
     state = {};

@@ -7,27 +7,9 @@
  * report every script. Workers that a worker has started are not known to the main thread.
  */
 import type { Session } from "node:inspector";
+import { parse, stringify } from "../../system/json.js";
+import type { ThreadDump, ThreadState } from "../../wire/thread-dump.js";
 import type { Diagnostic } from "./diagnostic.js";
-
-export interface ThreadDump {
-  readonly threads: readonly ThreadState[];
-  /** Why there may be more threads than these. */
-  readonly reason?: string;
-}
-
-export interface ThreadState {
-  /** `threadId` of node:worker_threads; 0 is the main thread. */
-  readonly id: number;
-  readonly name: string;
-  /** `idle`: it waits for events. `blocked`: the main thread has not told this itself, but was interrupted. */
-  readonly state: "idle" | "running" | "blocked" | "unknown";
-  /** A line for each frame, from the innermost on. */
-  readonly stack?: string;
-  /** What keeps its event loop alive, by name: how many of each. */
-  readonly resources?: Readonly<Record<string, number>>;
-  /** Why there is no stack. */
-  readonly reason?: string;
-}
 
 /** A thread that runs JavaScript or waits for events answers in 10 ms. */
 const ANSWER_MS = 1000;
@@ -60,7 +42,10 @@ export async function dumpThreads(signal?: AbortSignal): Promise<ThreadDump> {
   }
 }
 
-async function askWorkers(session: Session, signal: AbortSignal | undefined) {
+async function askWorkers(
+  session: Session,
+  signal: AbortSignal | undefined,
+): Promise<ThreadState[]> {
   const workers = new Map<string, Asked>();
   session.on("NodeWorker.attachedToWorker", ({ params: { sessionId, workerInfo } }) => {
     const worker = new Asked(sessionId, workerInfo.title);
@@ -92,7 +77,8 @@ async function askWorkers(session: Session, signal: AbortSignal | undefined) {
   signal?.addEventListener("abort", onAbort);
   if (signal?.aborted) onAbort();
   try {
-    return await Promise.all(Array.from(workers.values(), ({ state }) => state));
+    const states = await Promise.all(Array.from(workers.values(), ({ state }) => state));
+    return states.toSorted((one, other) => one.id - other.id);
   } finally {
     clearTimeout(timer);
     signal?.removeEventListener("abort", onAbort);
@@ -116,19 +102,16 @@ class Asked {
   }
 
   read(message: string): void {
-    const { id, result, error } = JSON.parse(message) as Answer;
+    const { id, result, error } = parse(message) as Answer;
     if (id !== QUESTION_ID) return;
     const value = result?.result?.value;
     if (typeof value !== "string") {
       this.fail(`the thread could not tell its stack: ${error?.message ?? "an error was thrown"}`);
       return;
     }
-    const { stack, resources } = JSON.parse(value) as { stack: string; resources: string[] };
-    const { frames, state } = stack
-      ? { frames: { stack }, state: "running" as const }
-      : { frames: {}, state: "idle" as const };
-    const own = { id: this.#id, name: this.#name, state };
-    this.#settle({ ...own, ...frames, resources: counted(resources) });
+    const { stack, resources } = parse(value) as { stack: string; resources: string[] };
+    const own = { id: this.#id, name: this.#name, resources: counted(resources) };
+    this.#settle(stack ? { ...own, state: "running", stack } : { ...own, state: "idle" });
   }
 
   /** Later calls do nothing. */
@@ -165,7 +148,7 @@ const EXPRESSION = `(function ask() {
 })()`;
 
 const QUESTION_ID = 1;
-const QUESTION = JSON.stringify({
+const QUESTION = stringify({
   id: QUESTION_ID,
   method: "Runtime.evaluate",
   params: { expression: EXPRESSION, returnByValue: true, silent: true },
