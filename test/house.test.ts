@@ -41,11 +41,7 @@ const MAY_IMPORT: Readonly<Record<string, readonly string[]>> = {
     "worker",
   ],
   "child/libc": ["system"],
-  supervisor: ["errors", "system", "wire", "worker"],
   "option-rules": ["options", "system", "wire"],
-  // What a supervised child does for its supervisor.
-  "child/supervised": ["system"],
-  supervisor: ["option-rules", "system"],
   // What a program of services is made of; an instance that runs threads is a container itself.
   container: [
     "errors",

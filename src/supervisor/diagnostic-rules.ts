@@ -17,6 +17,7 @@ const top = wholeNumber(1, 10_000);
 
 export const DIAGNOSTIC_RULES = {
   status: {},
+  thread_dump: {},
   scheduler_dump: { top },
   memory_dump: {},
   memory_sample: {

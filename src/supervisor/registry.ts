@@ -2,10 +2,12 @@
  * All children that a supervisor knows: instances of its own container, of which the container tells; and others, which only introduce themselves
  * (children of pools, instances of other containers).
  */
+import type { Socket } from "node:net";
 import type { Calls } from "../wire/calls.js";
 import { monotonic } from "../system/monotonic.js";
 import type { ChildFacts, InstanceView } from "../wire/supervision.js";
 import type { SupervisedInstance } from "./monitor.js";
+import { StackRequest } from "./stack-request.js";
 import type { SupervisionEvent } from "./supervision-state.js";
 
 /** A child that is alive. */
@@ -19,6 +21,8 @@ export class Child implements SupervisedInstance {
   readonly startedAt: number;
   /** Its connection, while it has one. */
   calls: Calls | undefined;
+  /** For its stack while it does not answer. */
+  stacks: StackRequest | undefined;
   /** Why it is to be replaced, once it was told. */
   replacement: string | undefined;
 
@@ -116,6 +120,17 @@ export class Registry {
     child.calls = calls;
   }
 
+  /** A child can be interrupted through this connection. */
+  interruptible(run: unknown, num: unknown, socket: Socket): void {
+    const child = this.#children.get(`${String(run)}:${String(num)}`);
+    if (!child) {
+      socket.destroy();
+      return;
+    }
+    child.stacks?.close();
+    child.stacks = new StackRequest(socket, child.pid);
+  }
+
   /** The connection of a child has ended; without one, only those are known of which the container tells. */
   disconnected(calls: Calls): void {
     for (const [key, child] of this.#children) {
@@ -134,6 +149,11 @@ export class Registry {
       this.#tellOf(before, view);
       this.#follow(view);
     }
+  }
+
+  /** Ends the connections that are not those of the server any more. */
+  close(): void {
+    for (const { stacks } of this.#children.values()) stacks?.close();
   }
 
   #follow({ num, generation, name, pid, startedAt, isSupervised }: InstanceView): void {
@@ -160,6 +180,7 @@ export class Registry {
   }
 
   #remove(key: string, child: Child): void {
+    child.stacks?.close();
     this.#children.delete(key);
     this.#events.onRemove(child);
     if (!this.isOwn(child)) this.#tell(child, "ended", `pid ${child.pid}`);

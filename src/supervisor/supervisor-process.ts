@@ -90,6 +90,7 @@ export class SupervisorProcess {
     this.#instance.ready();
     if (!signal.aborted) await once(signal, "abort");
     this.#monitors.stop();
+    this.registry.close();
     await Promise.all([server.close(), this.#metrics.close()]);
   }
 
@@ -156,6 +157,9 @@ export class SupervisorProcess {
         return { pid: process.pid };
       case "register":
         this.registry.introduce(checkFacts(message["child"]), calls);
+        return undefined;
+      case "interrupts":
+        this.registry.interruptible(message["run"], message["num"], calls.detach());
         return undefined;
       default:
         return await this.#operations.run(call);

@@ -9,6 +9,7 @@ export const DIAGNOSTICS: ReadonlyMap<string, () => Promise<Diagnostic>> = new M
   () => Promise<Diagnostic>
 >([
   ["status", async () => (await import("./status.js")).status],
+  ["thread_dump", async () => (await import("./thread-stacks.js")).threadDump],
   ["scheduler_dump", async () => (await import("./scheduler-dump.js")).schedulerDump],
   ["memory_dump", async () => (await import("./memory-dump.js")).memoryDump],
   ["memory_sample", async () => (await import("./memory-sample.js")).memorySample],
