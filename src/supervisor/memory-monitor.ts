@@ -42,7 +42,7 @@ export interface MemoryMonitorOptions {
  *
  * @example
  * ```ts
- * import { MemoryMonitor } from "forkmap/container";
+ * import { MemoryMonitor } from "forkmap/supervisor";
  *
  * const monitor = new MemoryMonitor({ limit: 500 * 2 ** 20, growth: { samples: 30, threshold: 100 * 2 ** 20 } });
  * console.log(monitor.limit); // 524288000

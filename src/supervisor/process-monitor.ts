@@ -36,7 +36,7 @@ export interface ProcessSample {
  *
  * @example
  * ```ts
- * import { ProcessMonitor, type ProcessSample } from "forkmap/container";
+ * import { ProcessMonitor, type ProcessSample } from "forkmap/supervisor";
  *
  * export class Log extends ProcessMonitor {
  *   override emit({ name, num, cpu, rss }: ProcessSample): void {

@@ -34,7 +34,7 @@ export interface UtilizationSummary {
  *
  * @example
  * ```ts
- * import { UtilizationMonitor, type UtilizationSummary } from "forkmap/container";
+ * import { UtilizationMonitor, type UtilizationSummary } from "forkmap/supervisor";
  *
  * export class Busy extends UtilizationMonitor {
  *   override emit({ name, metrics }: UtilizationSummary): void {
