@@ -34,7 +34,7 @@ export class Prometheus {
   async #make(): Promise<MetricsPage> {
     const families = this.#families.of(await this.#source.collect());
     const { Counter, Gauge, Registry } = this.#client;
-    // New for each page, so that what is gone leaves nothing: 64 nums with 20 metrics take 7 ms.
+    // New for each page, so that what is gone leaves nothing: 64 nums with 20 metrics take 12 ms.
     const registry = new Registry();
     for (const { name, type, help, series } of families) {
       const labelNames = [...new Set(series.flatMap(({ labels }) => Object.keys(labels)))];

@@ -1,12 +1,15 @@
 /** What /proc says of real processes. */
 import { once } from "node:events";
-import { readFileSync } from "node:fs";
+import { appendFileSync, chmodSync, cpSync, readFileSync } from "node:fs";
+import path from "node:path";
 import { expect, it } from "vitest";
 import { memoryOf, rssOf, totalOf } from "../../src/supervisor/process-memory.js";
 import { ProcessTable } from "../../src/supervisor/process-table.js";
 import { Shares } from "../fixtures/services/shares.mjs";
 import { contained, soon } from "../support/contained.js";
+import { runScript } from "../support/run-script.js";
 import { holding, node } from "../support/supervised.js";
+import { temporaryDirectory } from "../support/temporary.js";
 
 const MIB = 2 ** 20;
 
@@ -38,6 +41,25 @@ it("is none of a zombie", async () => {
     const [, , zombie] = (await ProcessTable.read()).treeOf(parent.pid);
     expect(readFileSync(`/proc/${zombie!.pid}/stat`, "latin1")).toContain(") Z ");
     expect(await memoryOf(zombie!.pid)).toBeUndefined();
+  });
+});
+
+it.runIf(process.getuid?.() === 0)("is estimated of another user's process", async () => {
+  const { pid } = await holding(100);
+  const directory = temporaryDirectory();
+  const script = path.join(directory, "script.mjs");
+  cpSync(new URL("../../dist/supervisor/process-memory.js", import.meta.url), script);
+  appendFileSync(script, `console.log(JSON.stringify(await memoryOf(${pid})));`);
+  chmodSync(directory, 0o755);
+  const NOBODY = 65_534;
+  const { stdout, stderr } = await runScript(script, { uid: NOBODY, gid: NOBODY, cwd: "/" });
+  expect(stderr).toBe("");
+  const memory = JSON.parse(stdout);
+  expect(memory).toEqual({ size: memory.rss, measure: "RSS", rss: expect.any(Number) });
+  expect(memory.rss).toBeGreaterThan(100 * MIB);
+  expect(totalOf([memory, { ...memory, measure: "PSS" }])).toEqual({
+    size: 2 * memory.rss,
+    measure: "RSS",
   });
 });
 
