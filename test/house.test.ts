@@ -59,7 +59,6 @@ const MAY_IMPORT: Readonly<Record<string, readonly string[]>> = {
   "child/items": ["child/libc", "launch/thread", "options", "system", "wire", "worker"],
   "child/supervised": ["child/items", "child/libc", "system", "wire", "worker"],
   "child/find": ["child/items", "system", "wire", "worker"],
-  "child/supervised": ["child/items", "child/libc", "system", "wire", "worker"],
   "child/service": [
     "child/items",
     "child/libc",

@@ -4,7 +4,6 @@ import { parse, stringify } from "../system/json.js";
 import { CpuTotals } from "./cpu-totals.js";
 import type { MetricsSource, NumMetrics } from "./metric-families.js";
 import { observeByOpenTelemetry } from "./open-telemetry.js";
-import { memoryOf } from "./process-memory.js";
 import { Prometheus } from "./prometheus.js";
 import type { Child, Registry } from "./registry.js";
 import type { Sampler } from "./sampler.js";
@@ -75,7 +74,6 @@ export class InstanceMetrics implements MetricsSource {
     return nums;
   }
 
-  /** A child is about to be forgotten. */
   async close(): Promise<void> {
     this.#isClosed = true;
     this.#stopObserving?.();
@@ -85,7 +83,7 @@ export class InstanceMetrics implements MetricsSource {
   async #measured(
     child: Child | Pick<Child, "run" | "num">,
   ): Promise<Pick<NumMetrics, "memory" | "metrics">> {
-    const memory = "pid" in child ? (await memoryOf(child.pid))?.size : undefined;
+    const memory = "pid" in child ? await this.#sampler.memory(child) : undefined;
     const metrics = this.#sampler
       .metricsOf(child)
       .map(({ name, ...metric }) => [name, metric] as const);

@@ -1,6 +1,6 @@
 /**
  * Runs monitors, each at its own interval and never twice at a time. What one does, throws or leaves unfinished is kept from the others and from the
- * supervisor; only a loop that never yields stops them all, as they share one thread. The folder holds what watches instances from a process of its own.
+ * supervisor; only a loop that never yields stops them all, as they share one thread.
  */
 import { describe } from "../system/describe.js";
 import { isThenable } from "../system/thenable.js";

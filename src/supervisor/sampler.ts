@@ -9,6 +9,8 @@ import type { InstanceState } from "./supervision-state.js";
 
 /** To read the memory of a large process takes some ms, so not all of many are read at each look. */
 const LOOK_MS = 50;
+/** What one who scrapes has read does for another. */
+const FRESH_MS = 5000;
 /** A child that has not been measured for longer than this is blocked: it measures itself once a second. */
 const LATE_MS = 2000;
 const TICK_MS = 1000;
@@ -46,12 +48,16 @@ export class Sampler {
     const began = monotonic();
     const oldest = children.toSorted((a, b) => this.#sample(a).memoryAt - this.#sample(b).memoryAt);
     for (const child of oldest) {
-      const memory = await memoryOf(child.pid);
-      const sample = this.#sample(child);
-      sample.memory = memory?.size;
-      sample.memoryAt = monotonic();
-      if (sample.memoryAt - began > LOOK_MS) return;
+      await this.#readMemory(child, this.#sample(child));
+      if (monotonic() - began > LOOK_MS) return;
     }
+  }
+
+  /** Returns the memory of a child, as it was not long ago. */
+  async memory(child: Child): Promise<number | undefined> {
+    const sample = this.#sample(child);
+    if (monotonic() - sample.memoryAt > FRESH_MS) await this.#readMemory(child, sample);
+    return sample.memory;
   }
 
   measured(child: Child): Measured {
@@ -88,6 +94,11 @@ export class Sampler {
       // A program, or a child that has just begun.
       return undefined;
     }
+  }
+
+  async #readMemory({ pid }: Child, sample: Sample): Promise<void> {
+    sample.memory = (await memoryOf(pid))?.size;
+    sample.memoryAt = monotonic();
   }
 
   #readTime(child: Child): void {

@@ -50,7 +50,9 @@ export function supervise(
   const measure = measurer(child);
   const open = () => {
     metrics = MetricsFile.open(directory, run, name.num, libc);
-    if (metrics) useMetrics(metrics.memory);
+    if (!metrics) return;
+    metrics.memory.measured(monotonic());
+    useMetrics(metrics.memory);
   };
   let interrupts: Interrupts | undefined;
   open();
