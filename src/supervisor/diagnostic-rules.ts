@@ -1,5 +1,12 @@
 /** Which arguments the diagnostic operations take. The supervisor checks them before it forwards an operation to a child. */
-import { checkOption, milliseconds, oneOf, type Rules, typed, wholeNumber } from "../option-rules.js";
+import {
+  checkOption,
+  milliseconds,
+  oneOf,
+  type Rules,
+  typed,
+  wholeNumber,
+} from "../option-rules.js";
 import { describe } from "../system/describe.js";
 
 /** A diagnosis that is forgotten ends within an hour. */

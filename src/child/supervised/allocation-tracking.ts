@@ -23,7 +23,13 @@ export async function stopTracking(
   session: Session,
   top: number,
 ): Promise<{ allocated: AllocationReport; retained: AllocationReport }> {
-  const file = new SnapshotFile();
+  let file: SnapshotFile;
+  try {
+    file = new SnapshotFile();
+  } catch (error) {
+    await abandonTracking(session);
+    throw error;
+  }
   try {
     await file.take(session, "HeapProfiler.stopTrackingHeapObjects");
     const tally = new AllocationTally();
@@ -42,7 +48,7 @@ export async function stopTracking(
   }
 }
 
-/** Ends it without a report. Clears the numbers of objects, which otherwise cost time in each collection of garbage. */
+/** Ends it without a report. */
 export async function abandonTracking(session: Session): Promise<void> {
   await session.post("HeapProfiler.disable");
 }

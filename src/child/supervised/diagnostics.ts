@@ -16,7 +16,10 @@ export const DIAGNOSTICS: ReadonlyMap<string, () => Promise<Diagnostic>> = new M
     "allocation_trace_start",
     async () => (await import("./allocation-trace.js")).allocationTraceStart,
   ],
-  ["allocation_trace_stop", async () => (await import("./allocation-trace.js")).allocationTraceStop],
+  [
+    "allocation_trace_stop",
+    async () => (await import("./allocation-trace.js")).allocationTraceStop,
+  ],
   ["cpu_profile", async () => (await import("./cpu-profile.js")).cpuProfile],
   ["garbage_profile_start", async () => (await import("./garbage-profile.js")).garbageProfileStart],
   ["garbage_profile_stop", async () => (await import("./garbage-profile.js")).garbageProfileStop],

@@ -79,7 +79,10 @@ type Undocumented = Readonly<
 
 function described(getter: keyof Undocumented, top: number) {
   const active = (process as unknown as Undocumented)[getter]?.() ?? [];
-  return { top: active.slice(0, top).map(describeHandle), omitted: Math.max(0, active.length - top) };
+  return {
+    top: active.slice(0, top).map(describeHandle),
+    omitted: Math.max(0, active.length - top),
+  };
 }
 
 /** Of a socket, server, pipe, child process, or another handle. */
