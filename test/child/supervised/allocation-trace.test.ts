@@ -18,7 +18,7 @@ test("it reports what has been kept in between, and another can follow", async (
     { does: "leaks" },
     STOP,
   );
-  const [first, second] = [answers[6].value, answers[9].value];
+  const [first, second] = [answers[5].value, answers[8].value];
   expect(answers[1].value).toEqual({ duration: 60_000 });
   expect(first.mode).toBe("exact");
   expect(sessionsIn(first)).toBe(300);
