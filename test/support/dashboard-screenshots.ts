@@ -126,6 +126,7 @@ for (const count of [4, 64]) {
         deviceScaleFactor: name === "narrow" ? 2 : 1,
       });
       const page = await context.newPage();
+      page.setDefaultTimeout(20_000);
       page.on("console", (message) => console.error(message.text()));
       page.on("pageerror", (error) => console.error(error));
       await page.goto(dashboard.url);

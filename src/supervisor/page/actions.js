@@ -90,7 +90,7 @@ async function act(what, state) {
     link.href = path;
     link.download = "";
     link.click();
-    notify(`Heap snapshot of ${labelOf(state)}: the browser downloads it.`, false);
+    notify(`Taking a heap snapshot of ${labelOf(state)}; the browser downloads it.`, false);
   }
 }
 

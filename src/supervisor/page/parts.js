@@ -7,7 +7,7 @@
  */
 export function labelOf({ name, num, pool }) {
   const label = `${name} ${num}`;
-  return pool === undefined || pool === name ? label : `${pool}: ${label}`;
+  return pool === undefined || pool === name ? label : `${label} in pool ${pool}`;
 }
 
 /** @param {{ readonly num: number, readonly pool?: string | undefined }} instance */
