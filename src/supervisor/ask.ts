@@ -21,6 +21,7 @@ export async function ask(
       `${inWords(child)} has not introduced itself to the supervisor: it is starting, or no process of Node`,
     );
   const blocked = new AbortController();
+  let hasBegun = false;
   const timer = setTimeout(() => blocked.abort(blockedFor(child)), BEGIN_MS);
   try {
     return await calls.call(
@@ -29,7 +30,9 @@ export async function ask(
         signal: AbortSignal.any([signal, blocked.signal]),
         onAnswer(piece) {
           clearTimeout(timer);
-          return piece === BEGUN ? undefined : onChunk(String(piece));
+          const isFirst = !hasBegun;
+          hasBegun = true;
+          return isFirst && piece === BEGUN ? undefined : onChunk(String(piece));
         },
       },
     );
@@ -43,6 +46,11 @@ export function inWords({ name, num, pid }: Child): string {
 }
 
 function blockedFor(child: Child): SupervisorError {
+  if (child.calls?.isHeld)
+    return new SupervisorError(
+      `${inWords(child)} is sending another answer to a client that reads slowly: ask again when that has ended`,
+      "timeout",
+    );
   return new SupervisorError(
     `${inWords(child)} has not begun to answer within ${BEGIN_MS} ms: its event loop is blocked. thread_dump can say by what`,
     "timeout",
