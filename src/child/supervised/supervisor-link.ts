@@ -7,7 +7,7 @@
 import type { Socket } from "node:net";
 import { backoffAfter } from "../../system/backoff.js";
 import { describe } from "../../system/describe.js";
-import { setTimeout } from "../../system/timers.js";
+import { setImmediate, setTimeout } from "../../system/timers.js";
 import { Calls, type IncomingCall } from "../../wire/calls.js";
 import { connectTo } from "../../wire/socket-path.js";
 import { BEGUN, type ChildFacts } from "../../wire/supervision.js";
@@ -72,6 +72,11 @@ export class SupervisorLink {
     const { do: name, args = {} } = message;
     if (name === "replace") {
       this.#child.replace(String(message["reason"]));
+      return undefined;
+    }
+    if (name === "signal") {
+      // Once the answer has left.
+      setImmediate(() => process.kill(process.pid, message["signal"] as NodeJS.Signals));
       return undefined;
     }
     // At once: a child that does not say so is blocked.
