@@ -13,9 +13,9 @@ export const wholeNumber = (min: number, max: number, unit = ""): Rule => ({
   accepts: (value) =>
     Number.isInteger(value) && (value as number) >= min && (value as number) <= max,
 });
-export const milliseconds = (min: number): Rule => ({
-  expected: `a number of ms from ${min} to ${MAX_DELAY_MS}`,
-  accepts: (value) => typeof value === "number" && value >= min && value <= MAX_DELAY_MS,
+export const milliseconds = (min: number, max = MAX_DELAY_MS): Rule => ({
+  expected: `a number of ms from ${min} to ${max}`,
+  accepts: (value) => typeof value === "number" && value >= min && value <= max,
 });
 export const typed = (type: string, expected = `a ${type}`): Rule => ({
   expected,

@@ -2,10 +2,12 @@
  * All children that a supervisor knows: instances of its own container, of which the container tells; and others, which only introduce themselves
  * (children of pools, instances of other containers).
  */
+import type { Socket } from "node:net";
 import type { Calls } from "../wire/calls.js";
 import { monotonic } from "../system/monotonic.js";
 import type { ChildFacts, InstanceView } from "../wire/supervision.js";
 import type { SupervisedInstance } from "./monitor.js";
+import { StackRequest } from "./stack-request.js";
 import type { SupervisionEvent } from "./supervision-state.js";
 
 /** A child that is alive. */
@@ -19,6 +21,8 @@ export class Child implements SupervisedInstance {
   readonly startedAt: number;
   /** Its connection, while it has one. */
   calls: Calls | undefined;
+  /** For its stack while it does not answer. */
+  stacks: StackRequest | undefined;
   /** Why it is to be replaced, once it was told. */
   replacement: string | undefined;
 
@@ -54,13 +58,13 @@ export interface RegistryEvents {
 
 export class Registry {
   /** Of the supervisor's own container. */
-  readonly #ownRun: string;
+  readonly ownRun: string;
   readonly #events: RegistryEvents;
   readonly #children = new Map<string, Child>();
   readonly #views = new Map<number, InstanceView>();
 
   constructor(ownRun: string, events: RegistryEvents) {
-    this.#ownRun = ownRun;
+    this.ownRun = ownRun;
     this.#events = events;
   }
 
@@ -77,11 +81,11 @@ export class Registry {
 
   /** Returns the child of an instance of the own container. */
   childOf({ num }: InstanceView): Child | undefined {
-    return this.#children.get(keyOf(this.#ownRun, num));
+    return this.#children.get(keyOf(this.ownRun, num));
   }
 
   isOwn(child: Child): boolean {
-    return child.run === this.#ownRun;
+    return child.run === this.ownRun;
   }
 
   /** Returns those that are meant; of a num that two containers have, the younger. */
@@ -116,6 +120,17 @@ export class Registry {
     child.calls = calls;
   }
 
+  /** A child can be interrupted through this connection. */
+  interruptible(run: unknown, num: unknown, socket: Socket): void {
+    const child = this.#children.get(`${String(run)}:${String(num)}`);
+    if (!child) {
+      socket.destroy();
+      return;
+    }
+    child.stacks?.close();
+    child.stacks = new StackRequest(socket, child.pid);
+  }
+
   /** The connection of a child has ended; without one, only those are known of which the container tells. */
   disconnected(calls: Calls): void {
     for (const [key, child] of this.#children) {
@@ -136,13 +151,18 @@ export class Registry {
     }
   }
 
+  /** Ends the connections that are not those of the server any more. */
+  close(): void {
+    for (const { stacks } of this.#children.values()) stacks?.close();
+  }
+
   #follow({ num, generation, name, pid, startedAt, isSupervised }: InstanceView): void {
-    const key = keyOf(this.#ownRun, num);
+    const key = keyOf(this.ownRun, num);
     const known = this.#children.get(key);
     if (pid === undefined) {
       if (known && known.generation <= generation) this.#remove(key, known);
     } else if (isSupervised) {
-      const facts = { num, generation, name, pid, run: this.#ownRun, pool: undefined };
+      const facts = { num, generation, name, pid, run: this.ownRun, pool: undefined };
       this.#ensure({ ...facts, startedAt: startedAt ?? monotonic() });
     }
   }
@@ -160,6 +180,7 @@ export class Registry {
   }
 
   #remove(key: string, child: Child): void {
+    child.stacks?.close();
     this.#children.delete(key);
     this.#events.onRemove(child);
     if (!this.isOwn(child)) this.#tell(child, "ended", `pid ${child.pid}`);

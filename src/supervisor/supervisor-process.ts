@@ -10,6 +10,7 @@ import type { Calls, IncomingCall } from "../wire/calls.js";
 import type { Replacement } from "../wire/notification.js";
 import type { InstanceView } from "../wire/supervision.js";
 import type { Supervision, WorkerSource } from "../worker/worker-source.js";
+import { InstanceMetrics } from "./instance-metrics.js";
 import type { Monitor, MonitorContext, SupervisedInstance } from "./monitor.js";
 import { MonitorLoop } from "./monitor-loop.js";
 import { checkFacts } from "./child-facts.js";
@@ -37,7 +38,8 @@ export class SupervisorProcess {
   readonly files: string | undefined;
   readonly #directory: string;
   readonly #sources: readonly WorkerSource[];
-  readonly #metrics: Supervisor["metrics"];
+  readonly #metrics: InstanceMetrics;
+  readonly #address: Supervisor["metrics"];
   readonly #instance: SupervisorInstance;
   readonly #sampler: Sampler;
   readonly #operations: Operations;
@@ -54,7 +56,7 @@ export class SupervisorProcess {
     this.files = files;
     this.#directory = directory;
     this.#sources = monitors;
-    this.#metrics = metrics;
+    this.#address = metrics;
     this.#sampler = new Sampler(directory);
     this.#operations = new Operations(this);
     this.registry = new Registry(run, {
@@ -65,6 +67,7 @@ export class SupervisorProcess {
       },
       onEvent: (event) => this.#note(event),
     });
+    this.#metrics = new InstanceMetrics(directory, this.registry, this.#sampler);
   }
 
   async run(): Promise<void> {
@@ -78,6 +81,7 @@ export class SupervisorProcess {
       onClose: (calls) => this.registry.disconnected(calls),
     });
     sweepMetrics(this.#directory);
+    await this.#metrics.begin(this.#address);
     this.#instance.followInstances((views) => {
       this.registry.update(views);
       this.#changes.tell();
@@ -86,7 +90,8 @@ export class SupervisorProcess {
     this.#instance.ready();
     if (!signal.aborted) await once(signal, "abort");
     this.#monitors.stop();
-    await server.close();
+    this.registry.close();
+    await Promise.all([server.close(), this.#metrics.close()]);
   }
 
   /** Everything that is known, now. */
@@ -95,7 +100,7 @@ export class SupervisorProcess {
     const own = this.registry.views.map((view) => this.#stateOf(view));
     const others = this.registry.children.filter((child) => !this.registry.isOwn(child));
     const instances = [...own, ...others.map((child) => this.#stateOfOther(child))];
-    const monitors = this.#monitors.status() as never;
+    const monitors = this.#monitors.status();
     return { time: Date.now(), instances, monitors, events: [...events] };
   }
 
@@ -114,8 +119,8 @@ export class SupervisorProcess {
     }
   }
 
-  async metricsText(): Promise<string> {
-    return JSON.stringify(this.#metrics);
+  metricsText(): Promise<string> {
+    return this.#metrics.text();
   }
 
   /** Replaces instances one after another: those of the own container through that, others by asking them. */
@@ -152,6 +157,9 @@ export class SupervisorProcess {
         return { pid: process.pid };
       case "register":
         this.registry.introduce(checkFacts(message["child"]), calls);
+        return undefined;
+      case "interrupts":
+        this.registry.interruptible(message["run"], message["num"], calls.detach());
         return undefined;
       default:
         return await this.#operations.run(call);

@@ -16,11 +16,7 @@ import { offerWorker } from "../worker/capture.js";
 import { countDefinition, locateWorker } from "../worker/locate-worker.js";
 import type { WorkerSource } from "../worker/worker-source.js";
 import type { Monitor } from "./monitor.js";
-
-/** Where metrics are served: on loopback, or on a Unix socket. */
-export type MetricsAddress =
-  | { readonly port: number; readonly host?: string | undefined }
-  | { readonly path: string };
+import type { MetricsAddress } from "./serve-metrics.js";
 
 /** Options of `new Supervisor(options)`. */
 export interface SupervisorOptions {

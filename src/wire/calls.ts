@@ -131,6 +131,14 @@ export class Calls {
     }
   }
 
+  /** Gives up the connection to who uses its socket otherwise from now on. */
+  detach(): Socket {
+    this.#isClosed = true;
+    this.#socket.removeAllListeners("data");
+    this.#options.onClose?.();
+    return this.#socket;
+  }
+
   /** Ends the connection, after what was sent. */
   close(): void {
     this.#socket.destroySoon();
@@ -157,7 +165,7 @@ export class Calls {
       return this.refuse(`Expected lines of at most ${this.#maxLine} bytes`);
     for (const line of lines) {
       this.#take(line);
-      if (this.#socket.writableEnded || this.#socket.destroyed) return;
+      if (this.#isClosed || this.#socket.writableEnded || this.#socket.destroyed) return;
     }
   }
 
@@ -235,6 +243,7 @@ export class Calls {
   }
 
   #onClose(): void {
+    if (this.#isClosed) return;
     this.#isClosed = true;
     for (const aborter of this.#incoming.values()) aborter.abort();
     for (const { what, settle } of this.#pending.values()) settle(disconnected(what));

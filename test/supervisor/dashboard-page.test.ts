@@ -137,7 +137,9 @@ describe("for everybody", () => {
     });
     source.add({ num: 2, state: "ended", pid: undefined as never });
     source.add({ num: 0, pool: "Resize", name: "resize", state: "starting" });
-    source.monitors = [{ name: "M", interval: 1000, runs: 1, error: "it threw", status: {} }];
+    source.monitors = [
+      { name: "M", interval: 1000, runs: 1, lastRun: undefined, error: "it threw", status: {} },
+    ];
     source.tell(source.instances[1]!, "ended", "exit code 1");
     return source;
   }
@@ -218,7 +220,9 @@ describe("for everybody", () => {
       lastEnd: evil,
       pool: evil,
     });
-    source.monitors = [{ name: evil, interval: 1000, runs: 1, error: evil, status: {} }];
+    source.monitors = [
+      { name: evil, interval: 1000, runs: 1, lastRun: undefined, error: evil, status: {} },
+    ];
     source.stacks = evil;
     source.tell(instance, "note", evil);
     instance.state = "ready";

@@ -88,8 +88,15 @@ function filled(count: number): Past {
     lastEnd: "exit code 1: cannot connect to the database",
   });
   source.monitors = [
-    { name: "MemoryMonitor", interval: 10_000, runs: 214, status: {} },
-    { name: "QueueMonitor", interval: 60_000, runs: 31, error: "connect ECONNREFUSED", status: {} },
+    { name: "MemoryMonitor", interval: 10_000, runs: 214, lastRun: undefined, status: {} },
+    {
+      name: "QueueMonitor",
+      interval: 60_000,
+      runs: 31,
+      lastRun: undefined,
+      error: "connect ECONNREFUSED",
+      status: {},
+    },
   ];
   source.tell(last!, "ended", "exit code 1: cannot connect to the database", Date.now() - 90_000);
   source.tell(second!, "started", "pid 4001, generation 4", Date.now() - 80_000);

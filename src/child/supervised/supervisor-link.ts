@@ -21,9 +21,17 @@ export class SupervisorLink {
   readonly #directory: string;
   readonly #facts: ChildFacts;
   readonly #child: Supervised;
+  readonly #onKnown: (token: string) => void;
   #attempt = 0;
 
-  constructor(directory: string, facts: ChildFacts, child: Supervised) {
+  /** @param onKnown - called whenever the child has introduced itself, with the token */
+  constructor(
+    directory: string,
+    facts: ChildFacts,
+    child: Supervised,
+    onKnown: (token: string) => void,
+  ) {
+    this.#onKnown = onKnown;
     this.#directory = directory;
     this.#facts = facts;
     this.#child = child;
@@ -46,7 +54,10 @@ export class SupervisorLink {
       onClose: () => this.#later(),
     });
     calls.call({ do: "register", token, child: this.#facts }).then(
-      () => (this.#attempt = 0),
+      () => {
+        this.#attempt = 0;
+        this.#onKnown(token);
+      },
       // Refused: the token is that of another run.
       () => calls.close(),
     );
