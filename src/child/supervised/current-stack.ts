@@ -10,7 +10,8 @@ const MAX_FRAMES = 200;
 
 const { captureStackTrace } = Error;
 const { apply, defineProperty, deleteProperty, getOwnPropertyDescriptor } = Reflect;
-const join = Array.prototype.join as (separator: string) => string;
+// oxlint-disable-next-line typescript/unbound-method -- `apply` binds it
+const { join } = Array.prototype;
 
 /** What is taken: V8 passes it to `take`. Undefined unless a stack is being taken. */
 let holder: { stack?: unknown } | undefined;
