@@ -14,7 +14,6 @@ import {
 import { afterEach, describe, expect, test } from "vitest";
 import { Counts, Keeps, Throws, Turns } from "../fixtures/supervised/turns.mjs";
 import { contained, PROCESSES, soon } from "../support/contained.js";
-import { warnings } from "../support/warned.js";
 
 const ends: (() => Promise<unknown>)[] = [];
 
@@ -137,7 +136,12 @@ describe.each(PROCESSES)("a supervisor with instances that are $name", ({ option
         error: expect.stringContaining("on purpose"),
       });
       expect(failing!.runs).toBeGreaterThan(2);
-      expect(counting!.status).toEqual({ seen: ["+1.1", "+2.1", "-2.1", "+2.2"], last: [1, 2] });
+      const { seen, last } = counting!.status as { seen: string[]; last: number[] };
+      expect([seen.slice(0, 2).toSorted(), seen.slice(2)]).toEqual([
+        ["+1.1", "+2.1"],
+        ["-2.1", "+2.2"],
+      ]);
+      expect(last).toEqual([1, 2]);
     });
   });
 
@@ -246,6 +250,5 @@ describe("wrong use", () => {
     expect(() => new Parallel(new Keeps(), { supervised: "/somewhere" })).toThrow(
       "The option `supervised` needs `pool`",
     );
-    expect(warnings).toEqual([]);
   });
 });
