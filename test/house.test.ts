@@ -42,9 +42,6 @@ const MAY_IMPORT: Readonly<Record<string, readonly string[]>> = {
   ],
   "child/libc": ["system"],
   "option-rules": ["options", "system", "wire"],
-  // What a supervised child does for its supervisor.
-  "child/supervised": ["system"],
-  supervisor: ["option-rules", "system"],
   // What a program of services is made of; an instance that runs threads is a container itself.
   container: [
     "errors",
@@ -60,8 +57,8 @@ const MAY_IMPORT: Readonly<Record<string, readonly string[]>> = {
   ],
   // A child process that runs threads is their parent.
   "child/items": ["child/libc", "launch/thread", "options", "system", "wire", "worker"],
-  "child/find": ["child/items", "system", "wire", "worker"],
   "child/supervised": ["child/items", "child/libc", "system", "wire", "worker"],
+  "child/find": ["child/items", "system", "wire", "worker"],
   "child/service": [
     "child/items",
     "child/libc",
@@ -95,7 +92,17 @@ const MAY_IMPORT: Readonly<Record<string, readonly string[]>> = {
     "worker",
   ],
   // Runs as a service, and finds its monitors as services are found.
-  supervisor: ["child/find", "container", "errors", "option-rules", "system", "wire", "worker"],
+  supervisor: [
+    "child/find",
+    "container",
+    "errors",
+    "observe",
+    "option-rules",
+    "options",
+    "system",
+    "wire",
+    "worker",
+  ],
   journal: ["errors", "options", "system", "wire", "worker"],
   pool: ["errors", "launch", "observe", "options", "system", "wire", "worker"],
   call: ["errors", "journal", "launch", "observe", "options", "pool", "system", "wire", "worker"],

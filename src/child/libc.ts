@@ -139,7 +139,7 @@ const LAST_PAGE = process.arch === "x64" ? 0x7ffffffff000 : 0xfffffffff000;
 let libc: Libc | undefined;
 
 /**
- * Binds the functions, once: koffi can only be configured before it has loaded anything.
+ * Binds the functions, once.
  *
  * @throws what `require` throws if koffi is not installed or has no binary for this platform
  */
@@ -149,8 +149,6 @@ export function loadLibc(): Libc {
 
 function bind(): Libc {
   const koffi = loadKoffi();
-  // Memory for the arguments of calls; the defaults of 1 and 2 MiB would be part of every child.
-  koffi.config({ ...koffi.config(), sync_stack_size: 64 * 1024, sync_heap_size: 64 * 1024 });
   const lib = koffi.load(null);
   const rlimit = Buffer.alloc(16);
 

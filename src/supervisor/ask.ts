@@ -1,28 +1,83 @@
 /** Asks one child for a diagnostic, and says so if it cannot answer: it has no connection yet, or its event loop is blocked. */
-import { setTimeout, clearTimeout } from "../system/timers.js";
 import { SupervisorError } from "../errors.js";
+import { clearTimeout, setTimeout } from "../system/timers.js";
 import { BEGUN } from "../wire/supervision.js";
+import type { ThreadDump } from "../wire/thread-dump.js";
+import { type KernelThread, kernelThreads } from "./kernel-threads.js";
 import type { Child } from "./registry.js";
+import { StackUnavailable } from "./stack-request.js";
 
 /** A child says at once that it has begun; one whose event loop is blocked does not. */
 const BEGIN_MS = 5000;
+/** A child that is asked for its stacks may be interrupted as well. */
+const BEGIN_DUMP_MS = 1000;
+/** V8 interrupts JavaScript within a ms, and native calls not at all. */
+const INTERRUPT_MS = 3000;
 
-/** @param onChunk - takes the pieces of a long text */
-export async function ask(
+export interface Question {
+  readonly name: string;
+  readonly args: Readonly<Record<string, unknown>>;
+  readonly signal: AbortSignal;
+  /** Takes the pieces of a long text. */
+  onChunk(chunk: string): Promise<void>;
+}
+
+/** @throws SupervisorError when it does not answer, or by an error */
+export async function ask(child: Child, question: Question): Promise<unknown> {
+  return question.name === "thread_dump"
+    ? await dumpThreads(child, question)
+    : await askItself(child, question, BEGIN_MS);
+}
+
+export function inWords({ name, num, pid }: Child): string {
+  return `${name} num ${num} (pid ${pid})`;
+}
+
+/** Of a child that does not answer, only the main thread can be had, or what the kernel knows. */
+async function dumpThreads(
   child: Child,
-  name: string,
-  args: Readonly<Record<string, unknown>>,
-  signal: AbortSignal,
-  onChunk: (chunk: string) => Promise<void>,
+  question: Question,
+): Promise<ThreadDump & { readonly kernel?: readonly KernelThread[] }> {
+  try {
+    return (await askItself(child, question, BEGIN_DUMP_MS)) as ThreadDump;
+  } catch (error) {
+    if (!(error instanceof Blocked)) throw error;
+  }
+  try {
+    if (child.stacks?.isOpen) return await child.stacks.dumpBlocked(INTERRUPT_MS);
+    return unknown(
+      child,
+      "it has no connection by which it could be interrupted, which needs Linux with glibc and koffi",
+    );
+  } catch (error) {
+    if (!(error instanceof StackUnavailable)) throw error;
+    return unknown(child, error.message);
+  }
+}
+
+function unknown(
+  { pid }: Child,
+  reason: string,
+): ThreadDump & { readonly kernel: readonly KernelThread[] } {
+  return {
+    threads: [{ id: 0, name: "main", state: "unknown", reason }],
+    kernel: kernelThreads(pid),
+  };
+}
+
+async function askItself(
+  child: Child,
+  { name, args, signal, onChunk }: Question,
+  patience: number,
 ): Promise<unknown> {
   const { calls } = child;
   if (!calls)
-    throw new SupervisorError(
-      `${inWords(child)} has not introduced itself to the supervisor: it is starting, or no process of Node`,
+    throw new Blocked(
+      `${inWords(child)} has not introduced itself to the supervisor: it is starting, its event loop is blocked, or it is no process of Node`,
     );
   const blocked = new AbortController();
   let hasBegun = false;
-  const timer = setTimeout(() => blocked.abort(blockedFor(child)), BEGIN_MS);
+  const timer = setTimeout(() => blocked.abort(blockedFor(child, patience)), patience);
   try {
     return await calls.call(
       { do: name, args },
@@ -41,18 +96,15 @@ export async function ask(
   }
 }
 
-export function inWords({ name, num, pid }: Child): string {
-  return `${name} num ${num} (pid ${pid})`;
+function blockedFor(child: Child, patience: number): Blocked {
+  const why = child.calls?.isHeld
+    ? " is sending another answer to a client that reads slowly: ask again when that has ended"
+    : ` has not begun to answer within ${patience} ms: its event loop is blocked. thread_dump can say by what`;
+  return new Blocked(inWords(child) + why);
 }
 
-function blockedFor(child: Child): SupervisorError {
-  if (child.calls?.isHeld)
-    return new SupervisorError(
-      `${inWords(child)} is sending another answer to a client that reads slowly: ask again when that has ended`,
-      "timeout",
-    );
-  return new SupervisorError(
-    `${inWords(child)} has not begun to answer within ${BEGIN_MS} ms: its event loop is blocked. thread_dump can say by what`,
-    "timeout",
-  );
+class Blocked extends SupervisorError {
+  constructor(message: string) {
+    super(message, "timeout");
+  }
 }

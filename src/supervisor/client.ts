@@ -6,6 +6,7 @@ import { SupervisorError } from "../errors.js";
 import { Calls, type Fields } from "../wire/calls.js";
 import { connectTo } from "../wire/socket-path.js";
 import { readToken } from "../wire/supervisor-directory.js";
+import type { Dashboard, DashboardOptions } from "./dashboard.js";
 import type { Target } from "./registry.js";
 import type { SupervisionState } from "./supervision-state.js";
 
@@ -64,11 +65,13 @@ const OPTION_RULES: Rules = {
  * ```
  */
 export class SupervisorClient {
+  readonly #directory: string;
   readonly #calls: Calls;
   #pending = 0;
   readonly #hold: (isBusy: boolean) => void;
 
-  private constructor(calls: Calls, hold: (isBusy: boolean) => void) {
+  private constructor(directory: string, calls: Calls, hold: (isBusy: boolean) => void) {
+    this.#directory = directory;
     this.#calls = calls;
     this.#hold = hold;
   }
@@ -94,7 +97,8 @@ export class SupervisorClient {
     });
     await calls.call({ do: "hello", token }, { timeout: DEFAULT_TIMEOUT_MS });
     socket.unref();
-    return new SupervisorClient(calls, (isBusy) => void (isBusy ? socket.ref() : socket.unref()));
+    const hold = (isBusy: boolean) => void (isBusy ? socket.ref() : socket.unref());
+    return new SupervisorClient(place, calls, hold);
   }
 
   /**
@@ -192,6 +196,16 @@ export class SupervisorClient {
       ended.abort();
     }
     if (error !== undefined && !signal?.aborted) throw error as Error;
+  }
+
+  /**
+   * Serves a page about all instances on loopback: open its `url`. It has connections of its own, and keeps the program alive until it is closed.
+   */
+  async dashboard(options?: DashboardOptions): Promise<Dashboard> {
+    const { serveDashboard } = await import("./dashboard.js");
+    const { ConnectedSource } = await import("./dashboard/connected-source.js");
+    const connect = () => SupervisorClient.connect(this.#directory);
+    return await serveDashboard(new ConnectedSource(connect), options);
   }
 
   async close(): Promise<void> {

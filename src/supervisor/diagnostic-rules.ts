@@ -1,5 +1,12 @@
 /** Which arguments the diagnostic operations take. The supervisor checks them before it forwards an operation to a child. */
-import { checkOption, milliseconds, oneOf, type Rules, typed, wholeNumber } from "../option-rules.js";
+import {
+  checkOption,
+  milliseconds,
+  oneOf,
+  type Rules,
+  typed,
+  wholeNumber,
+} from "../option-rules.js";
 import { describe } from "../system/describe.js";
 
 /** A diagnosis that is forgotten ends within an hour. */
@@ -10,6 +17,7 @@ const top = wholeNumber(1, 10_000);
 
 export const DIAGNOSTIC_RULES = {
   status: {},
+  thread_dump: {},
   scheduler_dump: { top },
   memory_dump: {},
   memory_sample: {

@@ -5,14 +5,26 @@ export {
   type OperationCall,
   SupervisorClient,
 } from "./client.js";
+export type { Dashboard, DashboardOptions } from "./dashboard.js";
+export type { GrowthLimit } from "./growth.js";
+export { MemoryMonitor, type MemoryMonitorOptions } from "./memory-monitor.js";
 export { Monitor, type MonitorContext, type SupervisedInstance } from "./monitor.js";
-export type {
-  MonitorState,
-  InstanceState,
-  SupervisionEvent,
-  SupervisionState,
-} from "./supervision-state.js";
-export { type MetricsAddress, Supervisor, type SupervisorOptions } from "./supervisor.js";
+export type { MonitorStatus } from "./monitor-loop.js";
+export {
+  ProcessMonitor,
+  type ProcessMonitorOptions,
+  type ProcessSample,
+} from "./process-monitor.js";
+export type { Target } from "./registry.js";
+export type { MetricsAddress } from "./serve-metrics.js";
+export type { InstanceState, SupervisionEvent, SupervisionState } from "./supervision-state.js";
+export { Supervisor, type SupervisorOptions } from "./supervisor.js";
+export {
+  type MetricSummary,
+  UtilizationMonitor,
+  type UtilizationMonitorOptions,
+  type UtilizationSummary,
+} from "./utilization-monitor.js";
 export { SupervisorError } from "../errors.js";
 export {
   type Counter,
@@ -21,4 +33,3 @@ export {
   gauge,
   type MetricOptions,
 } from "../worker/user-metrics.js";
-export type { Target } from "./registry.js";

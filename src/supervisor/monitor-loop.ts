@@ -27,6 +27,8 @@ export interface MonitorStatus {
 
 /** A run that has taken so many intervals, and does not end, is told of. */
 const HANGS_AFTER_INTERVALS = 3;
+/** But not before so many ms: on a busy machine any run may take as long as a short interval. */
+const HANGS_AFTER_MS = 1000;
 /** As of `Monitor`: for one whose own interval is none. */
 const DEFAULT_INTERVAL_MS = 10_000;
 
@@ -135,12 +137,13 @@ class Entry {
     this.#isRunning = true;
     this.#runs += 1;
     this.#lastRun = Date.now();
+    const patience = Math.max(HANGS_AFTER_MS, HANGS_AFTER_INTERVALS * this.#interval);
     const watch = setTimeout(
       () =>
         this.#fail(
-          `has been running for ${HANGS_AFTER_INTERVALS} intervals of ${this.#interval} ms: it does not run again before run() has settled`,
+          `has been running for ${patience} ms: it does not run again before run() has settled`,
         ),
-      Math.min(MAX_DELAY_MS, HANGS_AFTER_INTERVALS * this.#interval),
+      Math.min(MAX_DELAY_MS, patience),
     ).unref();
     try {
       await this.#monitor.run(this.#context());

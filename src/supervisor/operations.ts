@@ -129,14 +129,15 @@ export class Operations {
   ): Promise<unknown> {
     const isAlone = target.num !== undefined;
     if (file === undefined) {
-      return await ask(child, name, args, call.signal, (chunk) =>
-        call.answer(isAlone ? { chunk } : { num: child.num, pool: child.pool, chunk }),
-      );
+      const onChunk = (chunk: string) =>
+        call.answer(isAlone ? { chunk } : { num: child.num, pool: child.pool, chunk });
+      return await ask(child, { name, args, signal: call.signal, onChunk });
     }
     const { files } = this.#supervisor;
     const written = SafeFile.create(files, file.replaceAll("{num}", String(child.num)));
     try {
-      const answer = await ask(child, name, args, call.signal, (chunk) => written.write(chunk));
+      const onChunk = (chunk: string) => written.write(chunk);
+      const answer = await ask(child, { name, args, signal: call.signal, onChunk });
       if (written.bytes === 0) await written.write(`${JSON.stringify(answer, undefined, 2)}\n`);
       await written.close();
       return { file: written.path, bytes: written.bytes };

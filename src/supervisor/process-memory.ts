@@ -32,8 +32,9 @@ export function hasProc(): boolean {
  *
  * @remarks
  * The kernel walks all pages of the process. Measured on Linux 6.18, the median of 50 reads: 0.35 ms for a Node that has just started, 2.2 ms for one
- * with 300 MiB more, 4.9 ms with 1 GiB, and up to 40 ms while the machine is busy. So it is read in a thread of libuv, and 64 processes
- * one after another, which leaves libuv's other threads free. The kernel holds the lock of the process's memory map for reading meanwhile: its `mmap` waits.
+ * with 300 MiB more, 4.9 ms with 1 GiB, and up to 40 ms while the machine is busy. Pages that forks share take longer: 64 forks with 300 MiB take 0.3
+ * to 0.45 s of a processor in all, and 8 with 1 GiB 0.4 s (on two processors that others use too). So it is read in a thread of libuv, and several
+ * processes one after another, which leaves libuv's other threads free. Meanwhile the kernel holds the lock of the process's memory map for reading: its `mmap` waits.
  */
 export async function memoryOf(pid: number): Promise<ProcessMemory | undefined> {
   const rollup = await readAside(`/proc/${pid}/smaps_rollup`);

@@ -2,11 +2,13 @@
  * All children that a supervisor knows: instances of its own container, of which the container tells; and others, which only introduce themselves
  * (children of pools, instances of other containers).
  */
+import type { Socket } from "node:net";
 import type { Calls } from "../wire/calls.js";
 import { SupervisorError } from "../errors.js";
 import { monotonic } from "../system/monotonic.js";
 import type { ChildFacts, InstanceView } from "../wire/supervision.js";
 import type { SupervisedInstance } from "./monitor.js";
+import { StackRequest } from "./stack-request.js";
 import type { SupervisionEvent } from "./supervision-state.js";
 
 /** A child that is alive. */
@@ -20,6 +22,8 @@ export class Child implements SupervisedInstance {
   readonly startedAt: number;
   /** Its connection, while it has one. */
   calls: Calls | undefined;
+  /** For its stack while it does not answer. */
+  stacks: StackRequest | undefined;
   /** Why it is to be replaced, once it was told. */
   replacement: string | undefined;
 
@@ -55,7 +59,7 @@ export interface RegistryEvents {
 
 export class Registry {
   /** Of the supervisor's own container. */
-  readonly #ownRun: string;
+  readonly ownRun: string;
   readonly #events: RegistryEvents;
   readonly #children = new Map<string, Child>();
   readonly #views = new Map<number, InstanceView>();
@@ -63,7 +67,7 @@ export class Registry {
   readonly #early = new Map<Calls, ChildFacts>();
 
   constructor(ownRun: string, events: RegistryEvents) {
-    this.#ownRun = ownRun;
+    this.ownRun = ownRun;
     this.#events = events;
   }
 
@@ -80,11 +84,11 @@ export class Registry {
 
   /** Returns the child of an instance of the own container. */
   childOf({ num }: InstanceView): Child | undefined {
-    return this.#children.get(keyOf(this.#ownRun, num));
+    return this.#children.get(keyOf(this.ownRun, num));
   }
 
   isOwn(child: Child): boolean {
-    return child.run === this.#ownRun;
+    return child.run === this.ownRun;
   }
 
   /** Returns those that are meant; of a num that two containers have, that of the own one, or else the younger. */
@@ -122,7 +126,7 @@ export class Registry {
   introduce(facts: ChildFacts, calls: Calls): void {
     if (this.#early.has(calls) || this.children.some((child) => child.calls === calls))
       throw new SupervisorError("A connection is that of one child", "refused");
-    if (facts.run !== this.#ownRun) {
+    if (facts.run !== this.ownRun) {
       const known = this.#children.get(keyOf(facts.run, facts.num));
       if (known && !isSame(facts, known)) throw impostor(facts, known);
       this.#connect(this.#ensure(facts), calls);
@@ -138,7 +142,7 @@ export class Registry {
 
   /** Connects those who have introduced themselves as this instance, which the container says to live. */
   #admit({ num }: InstanceView): void {
-    const child = this.#children.get(keyOf(this.#ownRun, num));
+    const child = this.#children.get(keyOf(this.ownRun, num));
     if (!child) return;
     for (const [calls, facts] of this.#early) {
       if (facts.num !== num || !isSame(facts, child)) continue;
@@ -150,6 +154,17 @@ export class Registry {
   #connect(child: Child, calls: Calls): void {
     child.calls?.close();
     child.calls = calls;
+  }
+
+  /** A child can be interrupted through this connection. */
+  interruptible(run: unknown, num: unknown, socket: Socket): void {
+    const child = this.#children.get(`${String(run)}:${String(num)}`);
+    if (!child) {
+      socket.destroy();
+      return;
+    }
+    child.stacks?.close();
+    child.stacks = new StackRequest(socket, child.pid);
   }
 
   /** The connection of a child has ended; without one, only those are known of which the container tells. */
@@ -174,13 +189,18 @@ export class Registry {
     }
   }
 
+  /** Ends the connections that are not those of the server any more. */
+  close(): void {
+    for (const { stacks } of this.#children.values()) stacks?.close();
+  }
+
   #follow({ num, generation, name, pid, startedAt, isSupervised }: InstanceView): void {
-    const key = keyOf(this.#ownRun, num);
+    const key = keyOf(this.ownRun, num);
     const known = this.#children.get(key);
     if (pid === undefined) {
       if (known && known.generation <= generation) this.#remove(key, known);
     } else if (isSupervised) {
-      const facts = { num, generation, name, pid, run: this.#ownRun, pool: undefined };
+      const facts = { num, generation, name, pid, run: this.ownRun, pool: undefined };
       this.#ensure({ ...facts, startedAt: startedAt ?? monotonic() });
     }
   }
@@ -198,6 +218,7 @@ export class Registry {
   }
 
   #remove(key: string, child: Child): void {
+    child.stacks?.close();
     this.#children.delete(key);
     this.#events.onRemove(child);
     if (!this.isOwn(child)) this.#tell(child, "ended", `pid ${child.pid}`);

@@ -9,9 +9,13 @@ import type { InstanceState } from "./supervision-state.js";
 
 /** To read the memory of a large process takes some ms, so not all of many are read at each look. */
 const LOOK_MS = 50;
+/** What one who scrapes has read does for another. */
+const FRESH_MS = 5000;
 /** A child that has not been measured for longer than this is blocked: it measures itself once a second. */
 const LATE_MS = 2000;
 const TICK_MS = 1000;
+const UTILIZATION = "forkmap_event_loop_utilization";
+const DELAY = "forkmap_event_loop_delay_seconds";
 
 interface Sample {
   memory: number | undefined;
@@ -44,35 +48,43 @@ export class Sampler {
     const began = monotonic();
     const oldest = children.toSorted((a, b) => this.#sample(a).memoryAt - this.#sample(b).memoryAt);
     for (const child of oldest) {
-      const memory = await memoryOf(child.pid);
-      const sample = this.#sample(child);
-      sample.memory = memory?.size;
-      sample.memoryAt = monotonic();
-      if (sample.memoryAt - began > LOOK_MS) return;
+      await this.#readMemory(child, this.#sample(child));
+      if (monotonic() - began > LOOK_MS) return;
     }
+  }
+
+  /** Returns the memory of a child, as it was not long ago. */
+  async memory(child: Child): Promise<number | undefined> {
+    const sample = this.#sample(child);
+    if (monotonic() - sample.memoryAt > FRESH_MS) await this.#readMemory(child, sample);
+    return sample.memory;
   }
 
   measured(child: Child): Measured {
     const { memory, cpu } = this.#sample(child);
-    const bytes = this.#bytes(child);
-    const found = new Map((bytes && readMetrics(bytes))?.map(({ name, value }) => [name, value]));
-    const silence = bytes ? monotonic() - measuredAt(bytes) : 0;
-    const isLate = found.size > 0 && silence > LATE_MS;
-    const seconds = found.get("forkmap_event_loop_delay_seconds");
-    const delay = isLate ? silence - TICK_MS : seconds === undefined ? undefined : seconds * 1000;
+    const found = new Map(this.metricsOf(child).map(({ name, value }) => [name, value]));
+    const seconds = found.get(DELAY);
     return defined({
       memory,
       cpu,
-      utilization: isLate ? 1 : found.get("forkmap_event_loop_utilization"),
-      delay,
+      utilization: found.get(UTILIZATION),
+      delay: seconds === undefined ? undefined : seconds * 1000,
       inFlight: found.get("forkmap_items_in_flight"),
       items: found.get("forkmap_items_total"),
     });
   }
 
-  metricsOf(child: Pick<Child, "run" | "num">): Metric[] {
+  /** Returns what a child has noted. One that is blocked has not noted that: its event loop is busy, and late. */
+  metricsOf(child: Pick<Child, "run" | "num"> & { readonly pid?: number }): Metric[] {
     const bytes = this.#bytes(child);
-    return (bytes && readMetrics(bytes)) ?? [];
+    const metrics = (bytes && readMetrics(bytes)) ?? [];
+    const silence = bytes ? monotonic() - measuredAt(bytes) : 0;
+    if (silence < LATE_MS || child.pid === undefined) return metrics;
+    return metrics.map((metric) => {
+      if (metric.name === UTILIZATION) return { ...metric, value: 1 };
+      if (metric.name === DELAY) return { ...metric, value: (silence - TICK_MS) / 1000 };
+      return metric;
+    });
   }
 
   #bytes({ run, num }: Pick<Child, "run" | "num">): Buffer | undefined {
@@ -82,6 +94,11 @@ export class Sampler {
       // A program, or a child that has just begun.
       return undefined;
     }
+  }
+
+  async #readMemory({ pid }: Child, sample: Sample): Promise<void> {
+    sample.memory = (await memoryOf(pid))?.size;
+    sample.memoryAt = monotonic();
   }
 
   #readTime(child: Child): void {

@@ -2,13 +2,14 @@
  * What a supervisor shows: the state of all instances and monitors at one time, and what has happened since the last; and where a dashboard
  * gets it.
  */
+import type { MonitorStatus } from "./monitor-loop.js";
 
 /** Everything at one time. */
 export interface SupervisionState {
   /** In ms since the epoch. */
   readonly time: number;
   readonly instances: readonly InstanceState[];
-  readonly monitors: readonly MonitorState[];
+  readonly monitors: readonly MonitorStatus[];
   /** Since the state before, oldest first; in the first state the recent ones. */
   readonly events: readonly SupervisionEvent[];
 }
@@ -45,16 +46,6 @@ export interface InstanceState {
   readonly items?: number;
 }
 
-export interface MonitorState {
-  readonly name: string;
-  /** Time between two runs, in ms. */
-  readonly interval: number;
-  readonly runs: number;
-  /** Why its last run has failed. */
-  readonly error?: string;
-  readonly status: object;
-}
-
 /** Something that has happened to an instance. */
 export interface SupervisionEvent {
   /** In ms since the epoch. */
@@ -74,6 +65,6 @@ export interface DashboardSource {
   call(
     operation: { readonly do: string } & Record<string, unknown>,
     target: { num?: number; pool?: string },
-    options: { onChunk?(text: string): Promise<void>; signal?: AbortSignal },
+    options: { onChunk?(text: string): Promise<void>; signal?: AbortSignal; timeout?: number },
   ): Promise<unknown>;
 }

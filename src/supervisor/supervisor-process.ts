@@ -1,7 +1,6 @@
 /** What a supervisor does in its own process: brings together its server, the children that it knows, its monitors and its metrics. */
 import { once } from "node:events";
 import type { Instance } from "../container/service.js";
-import { findWorker } from "../child/find/find-worker.js";
 import { Changes } from "../system/changes.js";
 import { monotonic } from "../system/monotonic.js";
 import { clearTimeout, setTimeout } from "../system/timers.js";
@@ -10,7 +9,9 @@ import type { Calls, IncomingCall } from "../wire/calls.js";
 import type { Replacement } from "../wire/notification.js";
 import type { InstanceView } from "../wire/supervision.js";
 import type { Supervision, WorkerSource } from "../worker/worker-source.js";
-import type { Monitor, MonitorContext, SupervisedInstance } from "./monitor.js";
+import { InstanceMetrics } from "./instance-metrics.js";
+import type { MonitorContext, SupervisedInstance } from "./monitor.js";
+import { makeMonitors } from "./monitor-sources.js";
 import { MonitorLoop } from "./monitor-loop.js";
 import { checkFacts } from "./child-facts.js";
 import { Operations } from "./operations.js";
@@ -37,7 +38,8 @@ export class SupervisorProcess {
   readonly files: string | undefined;
   readonly #directory: string;
   readonly #sources: readonly WorkerSource[];
-  readonly #metrics: Supervisor["metrics"];
+  readonly #metrics: InstanceMetrics;
+  readonly #address: Supervisor["metrics"];
   readonly #instance: SupervisorInstance;
   readonly #sampler: Sampler;
   readonly #operations: Operations;
@@ -54,7 +56,7 @@ export class SupervisorProcess {
     this.files = files;
     this.#directory = directory;
     this.#sources = monitors;
-    this.#metrics = metrics;
+    this.#address = metrics;
     this.#sampler = new Sampler(directory);
     this.#operations = new Operations(this);
     this.registry = new Registry(run, {
@@ -65,19 +67,19 @@ export class SupervisorProcess {
       },
       onEvent: (event) => this.#note(event),
     });
+    this.#metrics = new InstanceMetrics(directory, this.registry, this.#sampler);
   }
 
   async run(): Promise<void> {
     const { signal } = this.#instance;
-    const monitors: Monitor[] = [];
-    // One after another: a program that has monitors of its own is run again for each.
-    for (const source of this.#sources) monitors.push((await findWorker(source)) as never);
+    const monitors = await makeMonitors(this.#sources);
     this.#monitors = new MonitorLoop(monitors, () => this.#context());
     const server = await SupervisorServer.open(this.#directory, {
       onCall: (call, calls) => this.#onCall(call, calls),
       onClose: (calls) => this.registry.disconnected(calls),
     });
     sweepMetrics(this.#directory);
+    await this.#metrics.begin(this.#address);
     this.#instance.followInstances((views) => {
       this.registry.update(views);
       this.#changes.tell();
@@ -86,7 +88,8 @@ export class SupervisorProcess {
     this.#instance.ready();
     if (!signal.aborted) await once(signal, "abort");
     this.#monitors.stop();
-    await server.close();
+    this.registry.close();
+    await Promise.all([server.close(), this.#metrics.close()]);
   }
 
   /** Everything that is known, now. */
@@ -95,7 +98,7 @@ export class SupervisorProcess {
     const own = this.registry.views.map((view) => this.#stateOf(view));
     const others = this.registry.children.filter((child) => !this.registry.isOwn(child));
     const instances = [...own, ...others.map((child) => this.#stateOfOther(child))];
-    const monitors = this.#monitors.status() as never;
+    const monitors = this.#monitors.status();
     return { time: Date.now(), instances, monitors, events: [...events] };
   }
 
@@ -114,8 +117,8 @@ export class SupervisorProcess {
     }
   }
 
-  async metricsText(): Promise<string> {
-    return JSON.stringify(this.#metrics);
+  metricsText(): Promise<string> {
+    return this.#metrics.text();
   }
 
   /** Replaces instances one after another: those of the own container through that, others by asking them. */
@@ -152,6 +155,9 @@ export class SupervisorProcess {
         return { pid: process.pid };
       case "register":
         this.registry.introduce(checkFacts(message["child"]), calls);
+        return undefined;
+      case "interrupts":
+        this.registry.interruptible(message["run"], message["num"], calls.detach());
         return undefined;
       default:
         return await this.#operations.run(call);

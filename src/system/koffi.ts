@@ -9,10 +9,25 @@ import type * as Koffi from "koffi";
 /** The version whose JavaScript was read: around the binary it only adds deprecated functions. Others load as usual. */
 const KNOWN_VERSION = "3.3.4";
 
+/** For the arguments of calls; the defaults of 1 and 2 MiB would be part of every child. */
+const CALL_BYTES = 64 * 1024;
+
+let koffi: typeof Koffi | undefined;
+
 /** @throws what `require` throws if koffi is not installed or has no binary for this platform */
 export function loadKoffi(): typeof Koffi {
+  return (koffi ??= configured());
+}
+
+function configured(): typeof Koffi {
   const require = createRequire(import.meta.url);
-  return loadBinary(require) ?? (require("koffi") as typeof Koffi);
+  const loaded = loadBinary(require) ?? (require("koffi") as typeof Koffi);
+  try {
+    loaded.config({ ...loaded.config(), sync_stack_size: CALL_BYTES, sync_heap_size: CALL_BYTES });
+  } catch {
+    // The worker's module, or another copy of this package, has made calls with it already.
+  }
+  return loaded;
 }
 
 function loadBinary(require: NodeJS.Require): typeof Koffi | undefined {

@@ -146,6 +146,14 @@ export class Calls {
     }
   }
 
+  /** Gives up the connection to who uses its socket otherwise from now on. */
+  detach(): Socket {
+    this.#isClosed = true;
+    this.#socket.removeAllListeners("data");
+    this.#options.onClose?.();
+    return this.#socket;
+  }
+
   /** Ends the connection, after what was sent. */
   close(): void {
     this.#socket.destroySoon();
@@ -180,8 +188,12 @@ export class Calls {
     this.#takeWaiting();
   }
 
+  get #isHeard(): boolean {
+    return !this.#socket.writableEnded && !this.#socket.destroyed;
+  }
+
   #takeWaiting(): void {
-    while (!this.#isHeld && !this.#socket.writableEnded && !this.#socket.destroyed) {
+    while (!this.#isHeld && !this.#isClosed && this.#isHeard) {
       const line = this.#waiting.pop();
       if ((line?.length ?? this.#lines.pending) > this.#maxLine)
         return this.refuse(`Expected lines of at most ${this.#maxLine} bytes`);
@@ -274,6 +286,7 @@ export class Calls {
   }
 
   #onClose(): void {
+    if (this.#isClosed) return;
     this.#isClosed = true;
     for (const aborter of this.#incoming.values()) aborter.abort();
     for (const { what, settle } of this.#pending.values()) settle(disconnected(what));

@@ -30,7 +30,7 @@ export function listenAt(directory: string, file: string, server: net.Server): P
 }
 
 /** Shortens a long path through a descriptor of the directory. Connect and listen use the path before they return. */
-function withSocketPath<T>(directory: string, file: string, use: (path: string) => T): T {
+export function withSocketPath<T>(directory: string, file: string, use: (path: string) => T): T {
   const path = `${directory}/${file}`;
   if (Buffer.byteLength(path) <= MAX_PATH_BYTES) return use(path);
   const fd = openSync(directory, "r");

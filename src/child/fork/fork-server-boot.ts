@@ -170,6 +170,8 @@ async function loadModules(
     : undefined;
   if (!supervision || isSupervisor(worker)) return { services };
   const { supervise } = await import("../supervised/supervise.js");
+  const { prepareInterrupts } = await import("../supervised/interrupts.js");
+  prepareInterrupts();
   return { services, supervise };
 }
 

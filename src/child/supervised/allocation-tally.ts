@@ -5,7 +5,8 @@
  * Keeps 8 bytes for each object on the heap, a few records for each place that allocates, and no text but the names of these.
  */
 import type { Allocations, AllocationSite, Frame } from "./allocations.js";
-import { isOfNode } from "./allocations.js";
+import { siteOf } from "./allocations.js";
+import { isOfSnapshot } from "./heap-snapshot.js";
 import { SnapshotReader, type SnapshotHandler, type SnapshotHead } from "./snapshot-reader.js";
 
 /** A place in the tree: its function, its caller's place, and what was allocated there. */
@@ -87,8 +88,8 @@ export class AllocationTally implements SnapshotHandler {
   /** Called when the text has ended. */
   *allocated(): Generator<Allocations> {
     for (const place of this.#places.values()) {
-      if (place.count === 0) continue;
-      yield { site: this.#site(place), bytes: place.bytes, count: place.count };
+      const site = place.count > 0 && this.#site(place);
+      if (site) yield { site, bytes: place.bytes, count: place.count };
     }
   }
 
@@ -97,8 +98,8 @@ export class AllocationTally implements SnapshotHandler {
     const types = this.#head!.meta.node_types[0];
     for (const [trace, kinds] of this.#live) {
       const place = this.#places.get(trace);
-      if (!place) continue;
-      const site = this.#site(place);
+      const site = place && this.#site(place);
+      if (!site) continue;
       for (const [kind, { count, bytes }] of kinds) {
         const name = this.#strings.get(Math.floor(kind / STEPS_OF_KIND)) ?? "";
         const className = classOf(types[kind % STEPS_OF_KIND]!, name);
@@ -108,8 +109,8 @@ export class AllocationTally implements SnapshotHandler {
     for (const [node, trace] of this.#owners) {
       const { size, name } = this.#natives.get(node)!;
       const place = this.#places.get(trace);
-      if (!place || this.#strings.get(name) !== BUFFER_DATA) continue;
-      yield { site: this.#site(place), bytes: size, count: 0, className: "ArrayBuffer" };
+      const site = place && this.#strings.get(name) === BUFFER_DATA && this.#site(place);
+      if (site) yield { site, bytes: size, count: 0, className: "ArrayBuffer" };
     }
   }
 
@@ -175,14 +176,15 @@ export class AllocationTally implements SnapshotHandler {
     for (const node of this.#owners.keys()) this.#strings.set(this.#natives.get(node)!.name, "");
   }
 
-  #site(place: Place): AllocationSite {
-    const frame = this.#frame(place.functionIndex);
-    if (!isOfNode(frame)) return { frame, calledBy: undefined };
-    for (let caller = place.parent; caller; caller = caller.parent) {
-      const calledBy = this.#frame(caller.functionIndex);
-      if (!isOfNode(calledBy)) return { frame, calledBy };
+  /** Undefined for what has been allocated by taking the snapshot. */
+  #site(place: Place): AllocationSite | undefined {
+    const path: Frame[] = [];
+    for (let at: Place | undefined = place; at; at = at.parent) {
+      const frame = this.#frame(at.functionIndex);
+      if (isOfSnapshot(frame)) return undefined;
+      path.push(frame);
     }
-    return { frame, calledBy: undefined };
+    return siteOf(path);
   }
 
   #frame(functionIndex: number): Frame {

@@ -34,13 +34,15 @@ export const allocationTraceStart: Diagnostic = async ({ args }) => {
     const before = process.memoryUsage();
     const began = performance.now();
     await startTracking(session);
+    const started = performance.now();
     let ended: Promise<object> | undefined;
     const end = async () => {
       try {
-        const took = Math.round(performance.now() - began);
+        const duration = Math.round(performance.now() - started);
         const found = await stopTracking(session, top);
+        const took = Math.round(performance.now() - began);
         const memory = { before, after: process.memoryUsage() };
-        return { mode: "exact", duration: took, memory, ...found };
+        return { mode: "exact", duration, took, memory, ...found };
       } finally {
         endInspection();
         release();

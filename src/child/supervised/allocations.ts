@@ -25,7 +25,23 @@ export interface Allocations {
   readonly className?: string;
 }
 
-/** Whether it is no script of the program: of Node, or nothing that has a name. */
-export function isOfNode({ script }: Frame): boolean {
-  return script === "" || script.startsWith("node:");
+/**
+ * @param path - the functions that were being called, from the one that allocates to the outermost. What has no script, as `Map.prototype.set`, has
+ *   no place of its own: its caller counts
+ */
+export function siteOf(path: Iterable<Frame>): AllocationSite {
+  let frame: Frame | undefined;
+  let first: Frame | undefined;
+  for (const each of path) {
+    first ??= each;
+    if (each.script === "") continue;
+    const isNode = each.script.startsWith("node:");
+    if (frame) {
+      if (!isNode) return { frame, calledBy: each };
+      continue;
+    }
+    if (!isNode) return { frame: each, calledBy: undefined };
+    frame = each;
+  }
+  return { frame: frame ?? first!, calledBy: undefined };
 }

@@ -31,7 +31,8 @@ export const cpuProfile: Diagnostic = async (call) => {
     const profile = await inspect(async (session) => {
       await session.post("Profiler.enable");
       try {
-        if (interval !== undefined) await session.post("Profiler.setSamplingInterval", { interval });
+        if (interval !== undefined)
+          await session.post("Profiler.setSamplingInterval", { interval });
         await session.post("Profiler.start");
         await elapse(duration, signal);
         return (await session.post("Profiler.stop")).profile;

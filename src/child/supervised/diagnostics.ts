@@ -9,6 +9,7 @@ export const DIAGNOSTICS: ReadonlyMap<string, () => Promise<Diagnostic>> = new M
   () => Promise<Diagnostic>
 >([
   ["status", async () => (await import("./status.js")).status],
+  ["thread_dump", async () => (await import("./thread-stacks.js")).threadDump],
   ["scheduler_dump", async () => (await import("./scheduler-dump.js")).schedulerDump],
   ["memory_dump", async () => (await import("./memory-dump.js")).memoryDump],
   ["memory_sample", async () => (await import("./memory-sample.js")).memorySample],
@@ -16,7 +17,10 @@ export const DIAGNOSTICS: ReadonlyMap<string, () => Promise<Diagnostic>> = new M
     "allocation_trace_start",
     async () => (await import("./allocation-trace.js")).allocationTraceStart,
   ],
-  ["allocation_trace_stop", async () => (await import("./allocation-trace.js")).allocationTraceStop],
+  [
+    "allocation_trace_stop",
+    async () => (await import("./allocation-trace.js")).allocationTraceStop,
+  ],
   ["cpu_profile", async () => (await import("./cpu-profile.js")).cpuProfile],
   ["garbage_profile_start", async () => (await import("./garbage-profile.js")).garbageProfileStart],
   ["garbage_profile_stop", async () => (await import("./garbage-profile.js")).garbageProfileStop],

@@ -66,8 +66,7 @@ export const garbageProfileStop: Diagnostic = async ({ args }) => {
   const pauses = nothing();
   const byKind: Record<string, Pauses> = {};
   for (const { gcType, cost, beforeGC, afterGC } of result.statistics) {
-    const reclaimed =
-      beforeGC.heapStatistics.usedHeapSize - afterGC.heapStatistics.usedHeapSize;
+    const reclaimed = beforeGC.heapStatistics.usedHeapSize - afterGC.heapStatistics.usedHeapSize;
     for (const sum of [pauses, (byKind[gcType] ??= nothing())]) {
       sum.count += 1;
       sum.total += cost / US_PER_MS;

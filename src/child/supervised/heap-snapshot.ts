@@ -8,12 +8,14 @@
 import type { Session } from "node:inspector/promises";
 
 /** What the inspector answers after it has passed all pieces. */
-export type SnapshotCommand = "HeapProfiler.takeHeapSnapshot" | "HeapProfiler.stopTrackingHeapObjects";
+export type SnapshotCommand =
+  | "HeapProfiler.takeHeapSnapshot"
+  | "HeapProfiler.stopTrackingHeapObjects";
 
 /**
  * @param command - both end with a snapshot
  * @param write - receives ASCII text. V8 waits for nobody, so it has to be done with a piece when it returns
- * @throws the first error of `write`
+ * @throws the first error of `write`; tracking has ended then, too
  */
 export async function writeSnapshot(
   session: Session,
@@ -38,6 +40,13 @@ export async function writeSnapshot(
     await session.post(command as "HeapProfiler.takeHeapSnapshot", { reportProgress: false });
   } finally {
     session.off("HeapProfiler.addHeapSnapshotChunk", onPiece);
+    // V8 would go on to follow all objects of the snapshot as garbage collections move them.
+    await session.post("HeapProfiler.disable");
   }
   if (hasFailed) throw error;
+}
+
+/** Whether it is the function above, whose allocations a snapshot contains if they are tracked. */
+export function isOfSnapshot({ name, script }: { name: string; script: string }): boolean {
+  return name === writeSnapshot.name && script === import.meta.url;
 }

@@ -16,7 +16,7 @@ export interface LocationLine extends ReportLine {
   readonly file: string;
   /** Where the function begins: V8 does not tell in which line it allocates. */
   readonly line: number;
-  /** If the function is of Node or has no script: the nearest one of the program that has called it. */
+  /** If the function is of Node: the nearest one of the program that has called it. */
   readonly calledBy?: string;
 }
 
@@ -29,7 +29,7 @@ export interface Breakdown<Line extends ReportLine = ReportLine> {
 
 export interface AllocationReport {
   readonly bytes: number;
-  /** Missing in a sample, which does not have it. */
+  /** Missing in a sample, which does not have it. Of allocations: optimised code may make several objects in one. */
   readonly count?: number;
   readonly packages: Breakdown;
   readonly files: Breakdown;

@@ -31,7 +31,7 @@ interface MemorySampleArgs {
 }
 
 /**
- * Returns `{ mode, duration, memory, allocated, retained }`. In mode `sampling` each of the last two has a `duration` of its own, as they are
+ * Returns `{ mode, duration, took, memory, allocated, retained }`; `took` includes what comes before and after the recording. In mode `sampling` each of the last two has a `duration` of its own, as they are
  * sampled one after the other; classes are those of retained objects, with the number by which they have grown. No mode tells the
  * classes of what is not retained, which V8 does not note.
  */
@@ -53,7 +53,8 @@ export const memorySample: Diagnostic = async ({ args, signal }) => {
           ? await track(session, duration, top, signal)
           : await sampleAllocations(session, { duration, interval, classes, top }, signal);
       const took = Math.round(performance.now() - began);
-      return { mode, duration: took, memory: { before, after: process.memoryUsage() }, ...found };
+      const memory = { before, after: process.memoryUsage() };
+      return { mode, duration, took, memory, ...found };
     });
   } finally {
     release();

@@ -32,7 +32,7 @@ export class SnapshotFile {
   /** Its text, in pieces. */
   async *pieces(): AsyncGenerator<string> {
     const piece = Buffer.allocUnsafe(PIECE_BYTES);
-    for (let at = 0; ; ) {
+    for (let at = 0; ;) {
       const { bytesRead } = await readPiece(this.#fd, piece, 0, PIECE_BYTES, at);
       if (bytesRead === 0) return;
       at += bytesRead;
@@ -47,6 +47,6 @@ export class SnapshotFile {
   /** A write to a disk that fills up may be a short one; the next one fails. */
   #write(text: string): void {
     const bytes = Buffer.from(text, "latin1");
-    for (let at = 0; at < bytes.length; ) at += writeSync(this.#fd, bytes, at);
+    for (let at = 0; at < bytes.length;) at += writeSync(this.#fd, bytes, at);
   }
 }

@@ -4,7 +4,10 @@ import { getHeapStatistics } from "node:v8";
 import { isMainThread, threadId } from "node:worker_threads";
 import type { Diagnostic } from "./diagnostic.js";
 
-/** Times in ms, CPU times in us as Node has them, sizes in bytes. Figures of the whole process in a thread, but for `heap` and `eventLoop`. */
+/**
+ * Times in ms, CPU times in us as Node has them, sizes in bytes. In a thread those of the whole process, but for `heap` and
+ * `eventLoop`. In a forked child `uptime` and `eventLoop` include those of its fork server.
+ */
 export const status: Diagnostic = async () => {
   const heap = getHeapStatistics();
   return {

@@ -5,12 +5,14 @@
 import { performance } from "node:perf_hooks";
 import { monotonic } from "../../system/monotonic.js";
 import { setInterval } from "../../system/timers.js";
+import { stringify } from "../../system/json.js";
 import type { ChildFacts } from "../../wire/supervision.js";
 import { useMetrics } from "../../worker/user-metrics.js";
 import type { Supervision } from "../../worker/worker-source.js";
 import type { Kind } from "../../worker/worker.js";
 import type { Supervised } from "../items/supervised.js";
 import type { Libc } from "../libc.js";
+import { Interrupts } from "./interrupts.js";
 import { MetricsFile } from "./metrics-file.js";
 import { SupervisorLink } from "./supervisor-link.js";
 
@@ -48,16 +50,29 @@ export function supervise(
   const measure = measurer(child);
   const open = () => {
     metrics = MetricsFile.open(directory, run, name.num, libc);
-    if (metrics) useMetrics(metrics.memory);
+    if (!metrics) return;
+    metrics.memory.measured(monotonic());
+    useMetrics(metrics.memory);
   };
+  let interrupts: Interrupts | undefined;
   open();
   setInterval(() => {
+    interrupts?.check();
     if (!metrics) open();
     if (!metrics) return;
     measure(metrics);
     metrics.write();
   }, TICK_MS).unref();
-  new SupervisorLink(directory, facts, child).begin();
+  const state = () => ({ inFlight: child.inFlight() });
+  const beInterrupted = (token: string) => {
+    const { num } = name;
+    const hello = stringify({ id: 1, do: "interrupts", token, run, num });
+    const opened = Interrupts.open(directory, hello, state);
+    if (opened instanceof Interrupts) interrupts = opened;
+  };
+  new SupervisorLink(directory, facts, child, beInterrupted).begin();
+  // A forked child ends without Node's teardown.
+  if (name.kind !== "fork") process.once("exit", () => interrupts?.close());
 }
 
 /** Returns what measures the child: since it was called last, or since the start. */

@@ -14,16 +14,24 @@ import { BEGUN, type ChildFacts } from "../../wire/supervision.js";
 import { readToken } from "../../wire/supervisor-directory.js";
 import type { Supervised } from "../items/supervised.js";
 
-/** A supervisor is restarted after some 100 ms; one that stays away costs an attempt every 5 s. */
-const BACKOFF = { min: 100, max: 5000, factor: 2 };
+/** A supervisor is restarted after some 100 ms. While it is away, an attempt costs 0.1 ms. */
+const BACKOFF = { min: 100, max: 1000, factor: 2 };
 
 export class SupervisorLink {
   readonly #directory: string;
   readonly #facts: ChildFacts;
   readonly #child: Supervised;
+  readonly #onKnown: (token: string) => void;
   #attempt = 0;
 
-  constructor(directory: string, facts: ChildFacts, child: Supervised) {
+  /** @param onKnown - called whenever the child has introduced itself, with the token */
+  constructor(
+    directory: string,
+    facts: ChildFacts,
+    child: Supervised,
+    onKnown: (token: string) => void,
+  ) {
+    this.#onKnown = onKnown;
     this.#directory = directory;
     this.#facts = facts;
     this.#child = child;
@@ -46,7 +54,10 @@ export class SupervisorLink {
       onClose: () => this.#later(),
     });
     calls.call({ do: "register", token, child: this.#facts }).then(
-      () => (this.#attempt = 0),
+      () => {
+        this.#attempt = 0;
+        this.#onKnown(token);
+      },
       // Refused: the token is that of another run.
       () => calls.close(),
     );

@@ -1,0 +1,115 @@
+/** The metrics of all instances: collects them, serves them, and keeps what must outlive the supervisor's process. */
+import { readFileSync, renameSync, writeFileSync } from "node:fs";
+import { parse, stringify } from "../system/json.js";
+import { CpuTotals } from "./cpu-totals.js";
+import type { MetricsSource, NumMetrics } from "./metric-families.js";
+import { observeByOpenTelemetry } from "./open-telemetry.js";
+import { Prometheus } from "./prometheus.js";
+import type { Child, Registry } from "./registry.js";
+import type { Sampler } from "./sampler.js";
+import { type MetricsAddress, type MetricsServer, serveMetrics } from "./serve-metrics.js";
+import type { SavedTotals } from "./totals.js";
+
+/** CPU time by num: the kernel forgets that of a child that has ended. */
+const TOTALS_FILE = "cpu-totals";
+
+export class InstanceMetrics implements MetricsSource {
+  readonly #file: string;
+  readonly #registry: Registry;
+  readonly #sampler: Sampler;
+  readonly #cpu: CpuTotals;
+  #prometheus: Promise<Prometheus> | undefined;
+  #server: MetricsServer | undefined;
+  #stopObserving: (() => void) | undefined;
+  #isClosed = false;
+
+  constructor(directory: string, registry: Registry, sampler: Sampler) {
+    this.#file = `${directory}/${TOTALS_FILE}`;
+    this.#registry = registry;
+    this.#sampler = sampler;
+    this.#cpu = new CpuTotals(savedIn(this.#file));
+  }
+
+  /** @param address - where they are served, if they are */
+  async begin(address: MetricsAddress | undefined): Promise<void> {
+    this.#stopObserving = await observeByOpenTelemetry(this);
+    if (address === undefined || this.#isClosed) return;
+    this.#server = serveMetrics(address, async () => (await this.#page()).page());
+  }
+
+  /** As Prometheus reads them. */
+  async text(): Promise<string> {
+    const { text } = await (await this.#page()).page();
+    return text;
+  }
+
+  async collect(): Promise<NumMetrics[]> {
+    const children = this.#registry.children;
+    const usages = await this.#cpu.look(children, process.ppid);
+    this.#save();
+    const nums: NumMetrics[] = [];
+    for (const view of this.#registry.views) {
+      const { num, name, state, restarts, failures } = view;
+      const facts = { num, name, state, restarts, failures, pool: undefined };
+      const run = this.#registry.ownRun;
+      const child = this.#registry.childOf(view);
+      nums.push({
+        ...facts,
+        run,
+        ...(await this.#measured(child ?? { run, num })),
+        cpuSeconds: child && usages.get(child)?.cpuSeconds,
+      });
+    }
+    for (const child of children.filter((each) => !this.#registry.isOwn(each))) {
+      const { num, name, pool, run, generation } = child;
+      const facts = { num, name, pool, run, state: "ready", failures: 0 } as const;
+      const cpuSeconds = usages.get(child)?.cpuSeconds;
+      nums.push({
+        ...facts,
+        restarts: generation - 1,
+        cpuSeconds,
+        ...(await this.#measured(child)),
+      });
+    }
+    return nums;
+  }
+
+  async close(): Promise<void> {
+    this.#isClosed = true;
+    this.#stopObserving?.();
+    await this.#server?.close();
+  }
+
+  async #measured(
+    child: Child | Pick<Child, "run" | "num">,
+  ): Promise<Pick<NumMetrics, "memory" | "metrics">> {
+    const memory = "pid" in child ? await this.#sampler.memory(child) : undefined;
+    const metrics = this.#sampler
+      .metricsOf(child)
+      .map(({ name, ...metric }) => [name, metric] as const);
+    return { memory, metrics: new Map(metrics) };
+  }
+
+  #page(): Promise<Prometheus> {
+    this.#prometheus ??= Prometheus.of(this);
+    return this.#prometheus;
+  }
+
+  #save(): void {
+    const draft = `${this.#file}-${process.pid}`;
+    try {
+      writeFileSync(draft, stringify(this.#cpu.save()), { mode: 0o600 });
+      renameSync(draft, this.#file);
+    } catch {
+      // The disk is full: the next supervisor begins with what was saved before.
+    }
+  }
+}
+
+function savedIn(file: string): SavedTotals | undefined {
+  try {
+    return parse(readFileSync(file, "utf8")) as SavedTotals;
+  } catch {
+    return undefined;
+  }
+}

@@ -1,0 +1,284 @@
+/**
+ * What is told to others of all instances, as metrics with labels: by num and name, never by pid, so there are as many series as instances however
+ * often these are restarted. How they are written is left to prometheus.ts and open-telemetry.ts.
+ */
+import type { InstanceView } from "../wire/supervision.js";
+import { warnOf } from "./monitor-warning.js";
+import { Totals } from "./totals.js";
+
+/** One metric of a child. */
+export interface NumMetric {
+  readonly value: number;
+  readonly type: "counter" | "gauge";
+  readonly help: string;
+  /** Whether each num has a series of its own; else there is one with the sum over all nums of the name. */
+  readonly byNum: boolean;
+}
+
+/** What is known of one num, as plain data. */
+export interface NumMetrics {
+  readonly num: number;
+  /** Name of the worker whose pool it is in; undefined for an instance of a container. */
+  readonly pool: string | undefined;
+  readonly name: string;
+  /** Its container or pool, if several may have the same num and name at a time and count apart, as while one takes over from another. */
+  readonly run?: string;
+  readonly state: InstanceView["state"];
+  readonly restarts: number;
+  readonly failures: number;
+  /** PSS in bytes; undefined if it has no child, or it is not known. */
+  readonly memory?: number | undefined;
+  /** Of all children that the num has had, in seconds; undefined if it is not known. */
+  readonly cpuSeconds?: number | undefined;
+  /** By name, such as `forkmap_event_loop_utilization`, and counters and gauges of the user's. */
+  readonly metrics: ReadonlyMap<string, NumMetric>;
+}
+
+/** Where metrics come from. */
+export interface MetricsSource {
+  /** Called for each page of Prometheus, and each time that OpenTelemetry collects. */
+  collect(): readonly NumMetrics[] | Promise<readonly NumMetrics[]>;
+}
+
+export type Labels = Readonly<Record<string, string>>;
+
+/** All series of one metric. */
+export interface Family {
+  /** Valid for Prometheus. */
+  readonly name: string;
+  readonly type: "counter" | "gauge";
+  readonly help: string;
+  /** Name and unit for OpenTelemetry, whose exporters for Prometheus make `name` of them. */
+  readonly otel: { readonly name: string; readonly unit?: string };
+  readonly series: readonly { readonly labels: Labels; readonly value: number }[];
+}
+
+/** A state without instances has a series too: one that comes and goes breaks graphs and alerts. */
+const STATES = ["starting", "ready", "stopping", "waiting"] as const;
+
+type Known = Pick<Family, "type" | "help" | "otel"> & { readonly merge?: "max" };
+
+/** Those that the supervisor itself knows. */
+const OWN = {
+  forkmap_instances: {
+    type: "gauge",
+    help: "Instances by state.",
+    otel: { name: "forkmap.instances", unit: "{instance}" },
+  },
+  forkmap_restarts_total: {
+    type: "counter",
+    help: "How often another child took the place of one.",
+    otel: { name: "forkmap.restarts", unit: "{restart}" },
+  },
+  forkmap_failures_total: {
+    type: "counter",
+    help: "Children that failed.",
+    otel: { name: "forkmap.failures", unit: "{failure}" },
+  },
+  forkmap_memory_bytes: {
+    type: "gauge",
+    help: "Memory of the child: its own pages and its part of those that it shares (PSS).",
+    otel: { name: "forkmap.memory", unit: "By" },
+  },
+  forkmap_cpu_seconds_total: {
+    type: "counter",
+    help: "User and system time of all children of the num and what they started, as far as it was seen.",
+    otel: { name: "forkmap.cpu", unit: "s" },
+  },
+} satisfies Record<string, Known>;
+
+/** Those that children note. */
+const MEASURED: Readonly<Record<string, Known>> = {
+  forkmap_event_loop_utilization: {
+    type: "gauge",
+    help: "Part of the time that the event loop was busy, from 0 to 1.",
+    // No unit: exporters would add "_ratio" for the unit 1.
+    otel: { name: "forkmap.event_loop.utilization" },
+    merge: "max",
+  },
+  forkmap_event_loop_delay_seconds: {
+    type: "gauge",
+    help: "By how much timers were late.",
+    otel: { name: "forkmap.event_loop.delay", unit: "s" },
+    merge: "max",
+  },
+  forkmap_items_total: {
+    type: "counter",
+    help: "Items or requests that were begun.",
+    otel: { name: "forkmap.items", unit: "{item}" },
+  },
+  forkmap_items_in_flight: {
+    type: "gauge",
+    help: "Items or requests under way.",
+    otel: { name: "forkmap.items.in_flight", unit: "{item}" },
+  },
+};
+
+/**
+ * Makes metrics of what is known. Counters never go back: where one counts less than before, it has begun anew, and is added to what it had.
+ */
+export class MetricFamilies {
+  readonly #counters = new Totals("a new start");
+  /** Of counters that are summed over nums: the keys of all nums that have counted, also of those that are gone. */
+  readonly #parts = new Map<string, Set<string>>();
+  /** Series that have had a value. */
+  readonly #seen = new Set<string>();
+
+  of(nums: readonly NumMetrics[]): Family[] {
+    const page = new Page();
+    for (const num of nums) {
+      if (num.state !== "ended") countState(page, num);
+      this.#add(page, "forkmap_restarts_total", OWN.forkmap_restarts_total, num, num.restarts);
+      this.#add(page, "forkmap_failures_total", OWN.forkmap_failures_total, num, num.failures);
+      this.#add(page, "forkmap_memory_bytes", OWN.forkmap_memory_bytes, num, num.memory);
+      this.#add(
+        page,
+        "forkmap_cpu_seconds_total",
+        OWN.forkmap_cpu_seconds_total,
+        num,
+        num.cpuSeconds,
+      );
+      for (const [name, metric] of num.metrics) this.#addNoted(page, name, metric, num);
+    }
+    return page.families();
+  }
+
+  #addNoted(page: Page, given: string, metric: NumMetric, num: NumMetrics): void {
+    const measured = Object.hasOwn(MEASURED, given) ? MEASURED[given] : undefined;
+    const name = measured ? given : validName(given);
+    const known = measured ?? { ...metric, otel: { name: otelName(name) } };
+    const problem = Object.hasOwn(OWN, name)
+      ? "is a name of this package's own"
+      : page.conflict(name, given, known.type);
+    if (problem !== undefined) {
+      warnOf(`The metric ${given} of ${num.name} is left out: it ${problem}`, "FORKMAP_METRICS");
+      return;
+    }
+    this.#add(page, name, known, num, metric.value, given, metric.byNum);
+  }
+
+  #add(
+    page: Page,
+    name: string,
+    known: Known,
+    num: NumMetrics,
+    value: number | undefined,
+    given = name,
+    byNum = true,
+  ): void {
+    const { num: number, run = "" } = num;
+    const labels = byNum ? { num: String(number), ...labelsOf(num) } : labelsOf(num);
+    const series = `${name} ${JSON.stringify(labels)}`;
+    if (known.type === "counter") {
+      const key = `${series} ${number}`;
+      // One that cannot be added to stays what it was.
+      if (value !== undefined && value >= 0 && value < Infinity) {
+        this.#counters.note(key, run, value);
+        const parts = this.#parts.get(series);
+        if (parts) parts.add(key);
+        else this.#parts.set(series, new Set([key]));
+      }
+      const parts = this.#parts.get(series);
+      if (!parts) return;
+      let sum = 0;
+      for (const part of parts) sum += this.#counters.of(part)!;
+      page.set(name, known, given, series, labels, sum);
+      return;
+    }
+    // The memory of a num without a child is none.
+    const shown =
+      value ?? (name === "forkmap_memory_bytes" && this.#seen.has(series) ? 0 : undefined);
+    if (shown === undefined) return;
+    this.#seen.add(series);
+    page.add(name, known, given, series, labels, shown);
+  }
+}
+
+/** The families while they are made. */
+class Page {
+  readonly #families = new Map<string, Draft>();
+
+  families(): Family[] {
+    return Array.from(this.#families, ([name, { known, series }]) => ({
+      name,
+      type: known.type,
+      help: known.help || name,
+      otel: known.otel,
+      series: [...series.values()],
+    }));
+  }
+
+  /** Returns why the name cannot be used; undefined if it can. */
+  conflict(name: string, given: string, type: string): string | undefined {
+    const family = this.#families.get(name);
+    if (!family) return undefined;
+    if (family.given !== given)
+      return `would be called ${name} for Prometheus, as ${family.given} is already`;
+    return family.known.type === type
+      ? undefined
+      : `is a ${type} here, and elsewhere a ${family.known.type}`;
+  }
+
+  set(
+    name: string,
+    known: Known,
+    given: string,
+    series: string,
+    labels: Labels,
+    value: number,
+  ): void {
+    let family = this.#families.get(name);
+    if (!family) this.#families.set(name, (family = { known, given, series: new Map() }));
+    family.series.set(series, { labels, value });
+  }
+
+  /** For a gauge that two have with the same labels. */
+  add(
+    name: string,
+    known: Known,
+    given: string,
+    series: string,
+    labels: Labels,
+    value: number,
+  ): void {
+    const before = this.#families.get(name)?.series.get(series)?.value;
+    const merged =
+      before === undefined
+        ? value
+        : known.merge === "max"
+          ? Math.max(before, value)
+          : before + value;
+    this.set(name, known, given, series, labels, merged);
+  }
+}
+
+interface Draft {
+  readonly known: Known;
+  /** Its name before it was made valid. */
+  readonly given: string;
+  readonly series: Map<string, { readonly labels: Labels; readonly value: number }>;
+}
+
+function countState(page: Page, num: NumMetrics): void {
+  for (const state of STATES) {
+    const labels = { state, ...labelsOf(num) };
+    const count = num.state === state ? 1 : 0;
+    const name = "forkmap_instances";
+    page.add(name, OWN[name], name, JSON.stringify(labels), labels, count);
+  }
+}
+
+function labelsOf({ name, pool }: NumMetrics): Labels {
+  return pool === undefined ? { name } : { name, pool };
+}
+
+/** Prometheus accepts letters, digits and "_"; ":" is for the names of its rules. */
+function validName(name: string): string {
+  const valid = name.replaceAll(/[^a-zA-Z0-9_]/g, "_");
+  return /^[a-zA-Z_]/.test(valid) ? valid : `_${valid}`;
+}
+
+/** Of a name that is valid for Prometheus: begins with a letter. */
+function otelName(name: string): string {
+  return name.replace(/^_+(?=[a-zA-Z])/, "");
+}

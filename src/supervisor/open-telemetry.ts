@@ -1,0 +1,76 @@
+/** Metrics through OpenTelemetry, for programs that have set it up in the supervisor's process; without its API nothing happens. */
+import type * as Api from "@opentelemetry/api";
+import { type Family, type MetricsSource, MetricFamilies } from "./metric-families.js";
+
+/**
+ * Gives metrics to the meter provider of this process whenever it collects.
+ *
+ * @returns stops that; undefined if `@opentelemetry/api` is not installed
+ */
+export async function observeByOpenTelemetry(
+  source: MetricsSource,
+): Promise<(() => void) | undefined> {
+  let api: typeof Api;
+  try {
+    api = await import("@opentelemetry/api");
+  } catch {
+    return undefined;
+  }
+  // Until a provider is set, the API gives a meter that does nothing, and that stays so: it is asked for here, and not when this is loaded.
+  const instruments = new Instruments(api.metrics.getMeter("forkmap"), source);
+  await instruments.start();
+  return () => instruments.stop();
+}
+
+class Instruments {
+  readonly #meter: Api.Meter;
+  readonly #source: MetricsSource;
+  readonly #families = new MetricFamilies();
+  /** By the family's name. */
+  readonly #instruments = new Map<string, Api.Observable>();
+  /** Those that the callback may observe. */
+  #observed: Api.Observable[] = [];
+  #isStopped = false;
+
+  constructor(meter: Api.Meter, source: MetricsSource) {
+    this.#meter = meter;
+    this.#source = source;
+  }
+
+  async start(): Promise<void> {
+    this.#addAll(this.#families.of(await this.#source.collect()));
+  }
+
+  stop(): void {
+    this.#isStopped = true;
+    this.#meter.removeBatchObservableCallback(this.#observe, this.#observed);
+    this.#observed = [];
+  }
+
+  readonly #observe = async (result: Api.BatchObservableResult): Promise<void> => {
+    const families = this.#families.of(await this.#source.collect());
+    for (const { name, series } of families) {
+      const instrument = this.#instruments.get(name);
+      if (!instrument) continue;
+      for (const { labels, value } of series) result.observe(instrument, value, labels);
+    }
+    // A callback observes only what it was added with: what is new now is told when the provider collects next.
+    this.#addAll(families);
+  };
+
+  #addAll(families: readonly Family[]): void {
+    const added = families.filter(({ name }) => !this.#instruments.has(name));
+    if (added.length === 0 || this.#isStopped) return;
+    this.#meter.removeBatchObservableCallback(this.#observe, this.#observed);
+    for (const family of added) this.#instruments.set(family.name, this.#make(family));
+    this.#observed = [...this.#instruments.values()];
+    this.#meter.addBatchObservableCallback(this.#observe, this.#observed);
+  }
+
+  #make({ type, help, otel: { name, unit } }: Family): Api.Observable {
+    const options = { description: help, ...(unit === undefined ? {} : { unit }) };
+    return type === "counter"
+      ? this.#meter.createObservableCounter(name, options)
+      : this.#meter.createObservableGauge(name, options);
+  }
+}
