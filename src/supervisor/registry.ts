@@ -64,7 +64,7 @@ export class Registry {
   readonly #children = new Map<string, Child>();
   readonly #views = new Map<number, InstanceView>();
   /** Instances that have introduced themselves before the container has told of them. */
-  readonly #early = new Map<Calls, ChildFacts>();
+  readonly #early = new Map<Calls, { readonly facts: ChildFacts; readonly known: () => void }>();
 
   constructor(ownRun: string, events: RegistryEvents) {
     this.ownRun = ownRun;
@@ -119,11 +119,11 @@ export class Registry {
 
   /**
    * A child has introduced itself. What it says of an instance of the own container has to be what that tells; of others nothing else is known, so
-   * their pid is only used to look.
+   * their pid is only used to look. Resolves once the child is known: it answers, and may be interrupted.
    *
    * @throws SupervisorError when it cannot be that child
    */
-  introduce(facts: ChildFacts, calls: Calls): void {
+  async introduce(facts: ChildFacts, calls: Calls): Promise<void> {
     if (this.#early.has(calls) || this.children.some((child) => child.calls === calls))
       throw new SupervisorError("A connection is that of one child", "refused");
     if (facts.run !== this.ownRun) {
@@ -136,18 +136,21 @@ export class Registry {
     // The container tells of a child some ms after it was started.
     const isNew = !view || view.generation < facts.generation;
     if (!isNew && view.pid !== undefined && !isSame(facts, view)) throw impostor(facts, view);
-    this.#early.set(calls, facts);
-    if (view) this.#admit(view);
+    await new Promise<void>((known) => {
+      this.#early.set(calls, { facts, known });
+      if (view) this.#admit(view);
+    });
   }
 
   /** Connects those who have introduced themselves as this instance, which the container says to live. */
   #admit({ num }: InstanceView): void {
     const child = this.#children.get(keyOf(this.ownRun, num));
     if (!child) return;
-    for (const [calls, facts] of this.#early) {
+    for (const [calls, { facts, known }] of this.#early) {
       if (facts.num !== num || !isSame(facts, child)) continue;
       this.#early.delete(calls);
       this.#connect(child, calls);
+      known();
     }
   }
 
@@ -156,15 +159,12 @@ export class Registry {
     child.calls = calls;
   }
 
-  /** A child can be interrupted through this connection. */
+  /** A child can be interrupted through this connection, if it has no other. It writes stacks for whatever is sent to it, so it is told nothing. */
   interruptible(run: unknown, num: unknown, socket: Socket): void {
-    const child = this.#children.get(`${String(run)}:${String(num)}`);
-    if (!child) {
-      socket.destroy();
-      return;
-    }
-    child.stacks?.close();
-    child.stacks = new StackRequest(socket, child.pid);
+    const isName = typeof run === "string" && typeof num === "number";
+    const child = isName ? this.#children.get(keyOf(run, num)) : undefined;
+    if (child?.calls && !child.stacks?.isOpen) child.stacks = new StackRequest(socket, child.pid);
+    else socket.destroy();
   }
 
   /** The connection of a child has ended; without one, only those are known of which the container tells. */

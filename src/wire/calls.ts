@@ -8,12 +8,11 @@
  *   -> {"id":1,"cancel":true}                     nobody waits for the answer any more
  */
 import type { Socket } from "node:net";
-import { parse } from "../system/json.js";
 import { clearTimeout, setTimeout } from "../system/timers.js";
 import { excerpt } from "./breach.js";
 import { disconnected, late, recordOf, reviveCallError } from "./call-errors.js";
 import { LineWriter, MAX_LINE_BYTES } from "./line-writer.js";
-import { LineSplitter } from "./lines.js";
+import { LineSplitter, objectIn } from "./lines.js";
 
 /** Of one connection; more are refused. */
 const MAX_INCOMING = 256;
@@ -203,7 +202,7 @@ export class Calls {
   }
 
   #take(line: string): void {
-    const message = fieldsIn(line);
+    const message = objectIn(line);
     if (!message) return this.refuse(`Expected a line that is a JSON object, got ${excerpt(line)}`);
     const { id } = message;
     if (!Number.isSafeInteger(id) || (id as number) < 0) {
@@ -259,6 +258,7 @@ export class Calls {
     this.#incoming.set(id, aborter);
     const last = await this.#lastAnswer(id, message, aborter.signal);
     // The call is over once there is room for its answer: who does not read answers has no more of them than calls at once.
+    if (this.#isClosed) return;
     await this.#writer
       .sendInTurn(last)
       .catch((error: unknown) => this.#writer.send({ id, failed: true, error: recordOf(error) }));
@@ -295,16 +295,5 @@ export class Calls {
 
   #fail(error: Error): void {
     for (const { settle } of this.#pending.values()) settle(error);
-  }
-}
-
-function fieldsIn(line: string): Fields | undefined {
-  try {
-    const value: unknown = parse(line);
-    return typeof value === "object" && value !== null && !Array.isArray(value)
-      ? (value as Fields)
-      : undefined;
-  } catch {
-    return undefined;
   }
 }

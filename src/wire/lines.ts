@@ -1,8 +1,20 @@
 /** Newline-delimited JSON, both ends: encodes the messages of protocol.ts, and splits bytes into lines. */
-import { stringify } from "../system/json.js";
+import { parse, stringify } from "../system/json.js";
 
 export function encodeLine(message: unknown): string {
   return `${stringify(message)}\n`;
+}
+
+/** Returns the JSON object that a line is; `undefined` for any other line. */
+export function objectIn(line: string): Readonly<Record<string, unknown>> | undefined {
+  try {
+    const value: unknown = parse(line);
+    return typeof value === "object" && value !== null && !Array.isArray(value)
+      ? (value as Readonly<Record<string, unknown>>)
+      : undefined;
+  } catch {
+    return undefined;
+  }
 }
 
 /** Cuts a byte stream into lines. */
