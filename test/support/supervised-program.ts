@@ -1,7 +1,7 @@
 /** A program with a supervisor and two instances, and connections to the supervisor as they are on the wire. */
 import { once } from "node:events";
 import { readdirSync, readFileSync } from "node:fs";
-import net from "node:net";
+import type net from "node:net";
 import { setTimeout as sleep } from "node:timers/promises";
 import { SupervisorClient, type SupervisorOptions } from "forkmap/supervisor";
 import { connectTo } from "../../src/wire/socket-path.js";
