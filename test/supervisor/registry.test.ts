@@ -9,7 +9,8 @@ const RUN = "1-1";
 function known() {
   const told: string[] = [];
   const registry = new Registry(RUN, {
-    onRegister: ({ num, generation }) => void told.push(`${num} registered, generation ${generation}`),
+    onRegister: ({ num, generation }) =>
+      void told.push(`${num} registered, generation ${generation}`),
     onRemove: ({ num, generation }) => void told.push(`${num} removed, generation ${generation}`),
     onEvent: () => {},
   });

@@ -16,12 +16,7 @@ import { type Footprint, footprintOf } from "../support/footprint.js";
 import { descendants } from "../support/leftovers.js";
 import { fixture, outputOf, startScript } from "../support/run-script.js";
 import { SOON } from "../support/soon.js";
-import {
-  identityOf,
-  knownIn,
-  statusOnce,
-  supervisorIn,
-} from "../support/supervisor-status.js";
+import { identityOf, knownIn, statusOnce, supervisorIn } from "../support/supervisor-status.js";
 import { temporaryDirectory } from "../support/temporary.js";
 import { failuresOf, startLoad } from "../support/web-load.js";
 
@@ -88,7 +83,7 @@ describe.each(["fork", "spawn"])("the supervisor of instances by %s is killed", 
         await phase(load, async () => {
           const began = performance.now();
           const due = Math.round(((i + 1) * KILLS) / PHASES);
-          for (const first = kills; kills < due; ) {
+          for (const first = kills; kills < due;) {
             const { pid } = supervisorIn(state);
             process.kill(pid!, "SIGKILL");
             const killedAt = performance.now();
@@ -149,7 +144,7 @@ test("what supervisors leave that are killed while they start is removed", async
   const directory = path.join(temporaryDirectory(), "supervisor");
   mkdirSync(directory, { mode: 0o700 });
   const { pid: gone } = await ended();
-  const left = ["socket", "token", "cpu-totals"].map((name) => `${name}-${gone}`);
+  const left = ["socket", "token", "totals"].map((name) => `${name}-${gone}`);
   const others = ["token-mine", "notes"];
   for (const name of [...left, `metrics-${gone}-1-1`, ...others])
     writeFileSync(`${directory}/${name}`, "");
@@ -218,7 +213,7 @@ async function expectWhatBelongs(directory: string, children: number): Promise<v
     const metrics = names.filter((name) => /^metrics-\d+-\d+-\d+$/.test(name));
     const others = names.filter((name) => !metrics.includes(name));
     expect(metrics.length).toBe(children);
-    expect(others.toSorted()).toEqual(["cpu-totals", "socket", "token"]);
+    expect(others.toSorted()).toEqual(["socket", "token", "totals"]);
   }, SOON);
 }
 
@@ -226,10 +221,11 @@ async function expectAnswers(directory: string): Promise<void> {
   await using client = await SupervisorClient.connect(directory);
   const dumps = await client.call({ do: "thread_dump" });
   expect(dumps).toHaveLength(INSTANCES + POOL);
-  for (const { error, answer } of dumps) expect({ error, answer: typeof answer }).toEqual({
-    error: undefined,
-    answer: "object",
-  });
+  for (const { error, answer } of dumps)
+    expect({ error, answer: typeof answer }).toEqual({
+      error: undefined,
+      answer: "object",
+    });
 }
 
 function median(values: readonly number[]): number {
