@@ -50,105 +50,114 @@ interface ProgramOptions {
   readonly fields?: object;
 }
 
-describe.each(PROCESSES.map(({ kind }) => kind as "fork" | "spawn"))("children by %s", (startMethod) => {
-  test("a leaking instance is replaced within two intervals, and no request is lost", async () => {
-    const { container, policy, directory, url } = await start({
-      startMethod,
-      count: 3,
-      limit: LIMIT_MIB,
+describe.each(PROCESSES.map(({ kind }) => kind as "fork" | "spawn"))(
+  "children by %s",
+  (startMethod) => {
+    test("a leaking instance is replaced within two intervals, and no request is lost", async () => {
+      const { container, policy, directory, url } = await start({
+        startMethod,
+        count: 3,
+        limit: LIMIT_MIB,
+      });
+      const before = await whenOld(directory, 3);
+      const load = startLoad({ url, connections: 8, rate: 100 });
+      const agent = new http.Agent({ keepAlive: true, maxSockets: 1 });
+      onTestFinished(() => agent.destroy());
+      const leaking = await leak(container, agent);
+      const runs = monitorIn(await statusOnce(directory, () => true)).runs;
+      const { state, event } = await replaced(directory);
+      expect(monitorIn(state).runs - runs).toBeLessThanOrEqual(2);
+      expect(event.num).toBe(leaking.num);
+      expect(event.text).toMatch(
+        /^it has \d+(\.\d)? MiB of memory \(PSS\), more than its limit of 120 MiB$/,
+      );
+      const after = await statusOnce(directory, (now) => {
+        const known = knownIn(now);
+        return known.length === 3 && known.every(({ pid }) => pid !== leaking.pid);
+      });
+      // The connection that the leaking one had lives until the next answer says that it is closed.
+      expect((await ask(addressOf(container), "/", agent)).status).toBe(200);
+      const result = await load.stop();
+      expect(load.errors).toEqual({});
+      expect(failuresOf(result)).toBe(0);
+      expect(result.requests.total).toBeGreaterThan(0);
+      for (const [i, { num, generation }] of knownIn(after).entries()) {
+        const isReplaced = num === leaking.num;
+        expect({ num, generation }).toEqual({
+          num: before[i]!.num,
+          generation: isReplaced ? 2 : 1,
+        });
+        if (!isReplaced) expect(identityOf(knownIn(after)[i]!)).toBe(identityOf(before[i]!));
+      }
+      expect(policy.ends).toMatchObject([{ isFailure: false }]);
     });
-    const before = await whenOld(directory, 3);
-    const load = startLoad({ url, connections: 8, rate: 100 });
-    const agent = new http.Agent({ keepAlive: true, maxSockets: 1 });
-    onTestFinished(() => agent.destroy());
-    const leaking = await leak(container, agent);
-    const runs = monitorIn(await statusOnce(directory, () => true)).runs;
-    const { state, event } = await replaced(directory);
-    expect(monitorIn(state).runs - runs).toBeLessThanOrEqual(2);
-    expect(event.num).toBe(leaking.num);
-    expect(event.text).toMatch(/^it has \d+(\.\d)? MiB of memory \(PSS\), more than its limit of 120 MiB$/);
-    const after = await statusOnce(directory, (now) => {
-      const known = knownIn(now);
-      return known.length === 3 && known.every(({ pid }) => pid !== leaking.pid);
-    });
-    // The connection that the leaking one had lives until the next answer says that it is closed.
-    expect((await ask(addressOf(container), "/", agent)).status).toBe(200);
-    const result = await load.stop();
-    expect(load.errors).toEqual({});
-    expect(failuresOf(result)).toBe(0);
-    expect(result.requests.total).toBeGreaterThan(0);
-    for (const [i, { num, generation }] of knownIn(after).entries()) {
-      const isReplaced = num === leaking.num;
-      expect({ num, generation }).toEqual({ num: before[i]!.num, generation: isReplaced ? 2 : 1 });
-      if (!isReplaced) expect(identityOf(knownIn(after)[i]!)).toBe(identityOf(before[i]!));
-    }
-    expect(policy.ends).toMatchObject([{ isFailure: false }]);
-  });
 
-  test("a leaking child of a pool is replaced after its item, and no item is lost or run twice", async () => {
-    const { directory } = await start({ startMethod, count: 1, limit: LIMIT_MIB });
-    const file = path.join(temporaryDirectory(), "done");
-    const count = 240;
-    const leaksAt = 80;
-    const items = Array.from({ length: count }, (_, n) => ({
-      n,
-      // Two runs of the monitor, which finds it while it runs.
-      wait: n === leaksAt ? 2 * INTERVAL_MS : 15,
-      leak: n === leaksAt ? LEAK_MIB : 0,
-    }));
-    await using parallel = new Parallel<object, number>(new Work({ file }), {
-      startMethod,
-      pool: 2,
-      batch: 1,
-      supervised: directory,
+    test("a leaking child of a pool is replaced after its item, and no item is lost or run twice", async () => {
+      const { directory } = await start({ startMethod, count: 1, limit: LIMIT_MIB });
+      const file = path.join(temporaryDirectory(), "done");
+      const count = 240;
+      const leaksAt = 80;
+      const items = Array.from({ length: count }, (_, n) => ({
+        n,
+        // Two runs of the monitor, which finds it while it runs.
+        wait: n === leaksAt ? 2 * INTERVAL_MS : 15,
+        leak: n === leaksAt ? LEAK_MIB : 0,
+      }));
+      await using parallel = new Parallel<object, number>(new Work({ file }), {
+        startMethod,
+        pool: 2,
+        batch: 1,
+        supervised: directory,
+      });
+      // Children are old enough to be replaced.
+      await parallel.mapProcesses(items.slice(0, 2));
+      await statusOnce(directory, (now) => {
+        const pool = knownIn(now).filter(({ pool: name }) => name === "Work");
+        return pool.length === 2 && pool.every(({ age }) => age > 2 * INTERVAL_MS);
+      });
+      const told = replaced(directory);
+      const results = await parallel.mapProcesses(items.slice(2));
+      expect(results).toEqual(items.slice(2).map(({ n }) => 2 * n));
+      const { event } = await told;
+      const lines = readFileSync(file, "utf8").trim().split("\n");
+      const done = lines.map((line) => {
+        const [n, num, generation, pid] = line.split(" ").map(Number);
+        return { n: n!, num: num!, generation: generation!, pid: pid! };
+      });
+      expect(done.map(({ n }) => n).toSorted((a, b) => a - b)).toEqual(items.map(({ n }) => n));
+      const leaking = done.find(({ n }) => n === leaksAt)!;
+      expect(event).toMatchObject({ pool: "Work", num: leaking.num });
+      const ofNum = done.filter(({ num }) => num === leaking.num);
+      const last = ofNum.findLastIndex(({ pid }) => pid === leaking.pid);
+      // It was its last one, and the next generation has all that follow.
+      expect(ofNum[last]!.n).toBe(leaksAt);
+      expect(ofNum.length).toBeGreaterThan(last + 1);
+      for (const each of ofNum.slice(last + 1))
+        expect(each.generation).toBe(leaking.generation + 1);
+      const others = done.filter(({ num }) => num !== leaking.num);
+      expect(new Set(others.map(({ generation }) => generation))).toEqual(new Set([1]));
     });
-    // Children are old enough to be replaced.
-    await parallel.mapProcesses(items.slice(0, 2));
-    await statusOnce(directory, (now) => {
-      const pool = knownIn(now).filter(({ pool: name }) => name === "Work");
-      return pool.length === 2 && pool.every(({ age }) => age > 2 * INTERVAL_MS);
-    });
-    const told = replaced(directory);
-    const results = await parallel.mapProcesses(items.slice(2));
-    expect(results).toEqual(items.slice(2).map(({ n }) => 2 * n));
-    const { event } = await told;
-    const lines = readFileSync(file, "utf8").trim().split("\n");
-    const done = lines.map((line) => {
-      const [n, num, generation, pid] = line.split(" ").map(Number);
-      return { n: n!, num: num!, generation: generation!, pid: pid! };
-    });
-    expect(done.map(({ n }) => n).toSorted((a, b) => a - b)).toEqual(items.map(({ n }) => n));
-    const leaking = done.find(({ n }) => n === leaksAt)!;
-    expect(event).toMatchObject({ pool: "Work", num: leaking.num });
-    const ofNum = done.filter(({ num }) => num === leaking.num);
-    const last = ofNum.findLastIndex(({ pid }) => pid === leaking.pid);
-    // It was its last one, and the next generation has all that follow.
-    expect(ofNum[last]!.n).toBe(leaksAt);
-    expect(ofNum.length).toBeGreaterThan(last + 1);
-    for (const each of ofNum.slice(last + 1)) expect(each.generation).toBe(leaking.generation + 1);
-    const others = done.filter(({ num }) => num !== leaking.num);
-    expect(new Set(others.map(({ generation }) => generation))).toEqual(new Set([1]));
-  });
 
-  test("an instance that leaks while its event loop is blocked is replaced", async () => {
-    const { container, policy, directory } = await start({
-      startMethod,
-      count: 2,
-      limit: LIMIT_MIB,
+    test("an instance that leaks while its event loop is blocked is replaced", async () => {
+      const { container, policy, directory } = await start({
+        startMethod,
+        count: 2,
+        limit: LIMIT_MIB,
+      });
+      await whenOld(directory, 2);
+      const lost = ask(addressOf(container), `/block/${LEAK_MIB}`).catch((error: Error) => error);
+      const { event } = await replaced(directory);
+      // It does not do what it is asked for, and is killed in the end.
+      await vi.waitFor(() => expect(policy.ends).toHaveLength(1), SOON);
+      expect(await lost).toBeInstanceOf(Error);
+      await statusOnce(directory, (now) => {
+        const next = now.instances.find(({ num }) => num === event.num)!;
+        return next.generation === 2 && next.isSupervised && next.state === "ready";
+      });
+      expect((await ask(addressOf(container))).status).toBe(200);
     });
-    await whenOld(directory, 2);
-    const lost = ask(addressOf(container), `/block/${LEAK_MIB}`).catch((error: Error) => error);
-    const { event } = await replaced(directory);
-    // It does not do what it is asked for, and is killed in the end.
-    await vi.waitFor(() => expect(policy.ends).toHaveLength(1), SOON);
-    expect(await lost).toBeInstanceOf(Error);
-    await statusOnce(directory, (now) => {
-      const next = now.instances.find(({ num }) => num === event.num)!;
-      return next.generation === 2 && next.isSupervised && next.state === "ready";
-    });
-    expect((await ask(addressOf(container))).status).toBe(200);
-  });
-});
+  },
+);
 
 test(
   `eight forked instances that share ${SHARED_MIB} MiB are left alone`,
@@ -183,7 +192,7 @@ function sharing(startMethod: "fork" | "spawn", count: number): ProgramOptions {
 
 test("a limit that no instance can keep does not replace instances faster and faster, and is warned of", async () => {
   const written = vi.spyOn(process.stderr, "write");
-  onTestFinished(() => void written.mockRestore());
+  onTestFinished(() => written.mockRestore());
   const interval = 150;
   const { directory, url } = await start({ startMethod: "fork", count: 1, limit: 1, interval });
   const load = startLoad({ url, connections: 4, rate: 50 });
@@ -195,7 +204,9 @@ test("a limit that no instance can keep does not replace instances faster and fa
   expect(times).toBeLessThanOrEqual(5);
   expect(failuresOf(result)).toBe(0);
   const warnings = written.mock.calls.map(([text]) => String(text)).join("");
-  expect(warnings).toMatch(/FORKMAP_MONITOR.*web num 1 is replaced when it is only .* raise the limit/);
+  expect(warnings).toMatch(
+    /FORKMAP_MONITOR.*web num 1 is replaced when it is only .* raise the limit/,
+  );
 });
 
 async function start(options: ProgramOptions): Promise<Program> {
