@@ -73,15 +73,8 @@ async function askItself(
 ): Promise<unknown> {
   const calls = await introduced(child, signal);
   const blocked = new AbortController();
-  const timer = setTimeout(
-    () =>
-      blocked.abort(
-        new Blocked(
-          `${inWords(child)} has not begun to answer within ${patience} ms: its event loop is blocked. thread_dump can say by what`,
-        ),
-      ),
-    patience,
-  );
+  let hasBegun = false;
+  const timer = setTimeout(() => blocked.abort(blockedFor(child, patience)), patience);
   try {
     return await calls.call(
       { do: name, args },
@@ -89,7 +82,9 @@ async function askItself(
         signal: AbortSignal.any([signal, blocked.signal]),
         onAnswer(piece) {
           clearTimeout(timer);
-          return piece === BEGUN ? undefined : onChunk(String(piece));
+          const isFirst = !hasBegun;
+          hasBegun = true;
+          return isFirst && piece === BEGUN ? undefined : onChunk(String(piece));
         },
       },
     );
@@ -110,6 +105,13 @@ async function introduced(child: Child, signal: AbortSignal): Promise<Calls> {
   throw new Blocked(
     `${inWords(child)} has not introduced itself to the supervisor: it is starting, its event loop is blocked, or it is no process of Node`,
   );
+}
+
+function blockedFor(child: Child, patience: number): Blocked {
+  const why = child.calls?.isHeld
+    ? " is sending another answer to a client that reads slowly: ask again when that has ended"
+    : ` has not begun to answer within ${patience} ms: its event loop is blocked. thread_dump can say by what`;
+  return new Blocked(inWords(child) + why);
 }
 
 class Blocked extends SupervisorError {

@@ -245,7 +245,7 @@ describe("for everybody", () => {
     await page.waitForTimeout(2000);
     await page.reload();
     await page.getByText("Live").waitFor();
-    await page.getByRole("img", { name: /Memory of web 0 .*, 1 restarts?$/ }).waitFor();
+    await page.getByRole("img", { name: /Memory of web 0 .*, 1 restart$/ }).waitFor();
   });
 });
 

@@ -2,11 +2,12 @@
 import { execFileSync } from "node:child_process";
 import { mkdirSync, writeFileSync } from "node:fs";
 import { setTimeout as sleep } from "node:timers/promises";
-import { describe, expect, it } from "vitest";
+import { describe, expect, it, vi } from "vitest";
 import type { ParallelOptions } from "forkmap";
 import { Interrupted } from "../../fixtures/supervised/interrupted.mjs";
 import { opened } from "../../support/opened.js";
 import { rejection } from "../../support/rejection.js";
+import { SOON } from "../../support/soon.js";
 import { Supervising } from "../../support/supervising.js";
 import { temporaryDirectory } from "../../support/temporary.js";
 import { StackUnavailable } from "../../../src/supervisor/stack-request.js";
@@ -51,21 +52,25 @@ describe.each(WAYS)("a child that is $name", ({ options, isPrepared }) => {
     ["matching", /(^|\n) {4}at matching /, false],
   ])("tells its stack 100 times while it is %s", async (what, expected, result) => {
     const child = await begin(what);
+    const stacks: string[] = [];
     for (let time = 0; time < 100; time += 1) {
-      // It may be in the file system for a moment, or in the item before.
       const { stack, state, after } = await child.stacks.ask(PATIENCE_MS);
-      if (!expected.test(stack)) expect(stack).toMatch(/existsSync|process/);
-      else if (time > 50) expect(stack).toMatch(expected);
+      stacks.push(stack);
       expect(state).toEqual({ item: what });
       expect(after).toBeGreaterThanOrEqual(0);
     }
+    expect(stacks.filter((stack) => !/^ {4}at /.test(stack))).toEqual([]);
+    // At other times, it looks whether it is to end.
+    const fitting = stacks.filter((stack) => expected.test(stack));
+    expect(fitting.length, stacks[50]).toBeGreaterThan(50);
     child.supervising.done();
     expect(await child.result).toBe(result);
   });
 
   it("is said to be idle if it is, and goes on", async () => {
     const child = await begin("idle");
-    const error = await rejection(child.stacks.ask(PATIENCE_MS));
+    // It runs now and then.
+    const error = await vi.waitFor(() => rejection(child.stacks.ask(PATIENCE_MS)), SOON);
     expect(error).toBeInstanceOf(StackUnavailable);
     expect(error).toMatchObject({ name: "StackUnavailable", isIdle: true });
     expect(error.message).toMatch(/^the thread waits for events/);
@@ -87,7 +92,7 @@ describe.each(WAYS)("a child that is $name", ({ options, isPrepared }) => {
     const second = child.stacks.ask(PATIENCE_MS);
     writeFileSync(`${directory}/fifo`, "!");
     const { stack, after } = await second;
-    expect(stack).toMatch(/at native /);
+    expect(stack).toMatch(/at (Object\.)?native /);
     expect(after).toBeLessThan(PATIENCE_MS);
     expect((await child.stacks.ask(PATIENCE_MS)).stack).toMatch(/at spinning /);
     child.supervising.done();
@@ -108,13 +113,19 @@ describe.each(WAYS)("a child that is $name", ({ options, isPrepared }) => {
       const child = await begin(what);
       const end = performance.now() + 1500;
       let answers = 0;
+      const reasons = new Set<string>();
       while (performance.now() < end) {
+        await sleep(what === "limited" ? 50 : 0);
         await child.stacks.ask(PATIENCE_MS).then(
           () => (answers += 1),
-          (error: unknown) => expect(error).toBeInstanceOf(StackUnavailable),
+          (error: unknown) => {
+            expect(error).toBeInstanceOf(StackUnavailable);
+            reasons.add((error as Error).message.slice(0, 26));
+          },
         );
       }
-      expect(answers).toBeGreaterThan(0);
+      if (what === "overflowing") expect(answers).toBeGreaterThan(0);
+      else expect(reasons.has("a script with a time limit")).toBe(true);
       child.supervising.done();
       expect(await child.result).toBe(true);
     },
@@ -124,10 +135,9 @@ describe.each(WAYS)("a child that is $name", ({ options, isPrepared }) => {
     const child = await begin("lonely");
     expect(child.stacks.isOpen).toBe(true);
     child.stacks.close();
-    const { cpuMs, sockets, text } = await child.result;
+    const { cpuMs, closed, text } = await child.result;
     expect(text).toBe(499_999_500_000);
-    // Its channel to its parent.
-    expect(sockets.length).toBeLessThanOrEqual(1);
+    expect(closed).toBe(1);
     expect(cpuMs).toBeLessThan(100);
     const error = await rejection(child.stacks.ask(100));
     expect(error.message).toBe("the child cannot be interrupted any more");
@@ -148,8 +158,9 @@ describe.each(WAYS)("a child that is $name", ({ options, isPrepared }) => {
     expect(others).toHaveLength(2);
     for (const { fds, tasks } of others)
       expect({ fds, tasks }).toEqual({ fds: first!.fds, tasks: first!.tasks });
-    expect(others.at(-1)!.kib - first!.kib).toBeLessThan(2048);
-    expect(count).toBe(111);
+    console.log(counts);
+    expect(others.at(-1)!.kib - others[0]!.kib).toBeLessThan(1024);
+    expect(count).toBe(211);
   });
 
   it("keeps the connection from the programs that it starts", async () => {
@@ -203,8 +214,10 @@ describe.each(WAYS)("a child that is $name", ({ options, isPrepared }) => {
     const threads = Object.fromEntries(dump.threads.map((each: any) => [each.name, each]));
     expect(threads["main"]).toMatchObject({ id: 0, state: "idle", resources: expect.anything() });
     expect(threads["turning"]).toMatchObject({ state: "running" });
-    expect(threads["turning"].stack).toMatch(/^ {4}at turning /);
-    expect(threads["sleeping"].stack).toMatch(/^ {4}at Atomics\.wait .*\n {4}at sleeping /);
+    expect(threads["turning"].stack).toMatch(/^ {4}at (Object\.)?turning /);
+    expect(threads["sleeping"].stack).toMatch(
+      /^ {4}at Atomics\.wait .*\n {4}at (Object\.)?sleeping /,
+    );
     expect(threads["native"]).toEqual({
       id: expect.any(Number),
       name: "native",
