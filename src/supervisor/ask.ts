@@ -12,6 +12,8 @@ import { StackUnavailable } from "./stack-request.js";
 const BEGIN_MS = 5000;
 /** A child that is asked for its stacks may be interrupted as well. */
 const BEGIN_DUMP_MS = 1000;
+/** It may get blocked after it has begun. Its workers have 1 s to answer. */
+const DUMP_MS = 4000;
 /** V8 interrupts JavaScript within a ms, and native calls not at all. */
 const INTERRUPT_MS = 3000;
 
@@ -40,9 +42,9 @@ async function dumpThreads(
   question: Question,
 ): Promise<ThreadDump & { readonly kernel?: readonly KernelThread[] }> {
   try {
-    return (await askItself(child, question, BEGIN_DUMP_MS)) as ThreadDump;
+    return (await askItself(child, question, BEGIN_DUMP_MS, DUMP_MS)) as ThreadDump;
   } catch (error) {
-    if (!(error instanceof Blocked)) throw error;
+    if (!(error instanceof SupervisorError && error.reason === "timeout")) throw error;
   }
   try {
     if (child.stacks?.isOpen) return await child.stacks.dumpBlocked(INTERRUPT_MS);
@@ -70,6 +72,7 @@ async function askItself(
   child: Child,
   { name, args, signal, onChunk }: Question,
   patience: number,
+  timeout?: number,
 ): Promise<unknown> {
   const calls = await introduced(child, signal);
   const blocked = new AbortController();
@@ -79,6 +82,7 @@ async function askItself(
     return await calls.call(
       { do: name, args },
       {
+        timeout,
         signal: AbortSignal.any([signal, blocked.signal]),
         onAnswer(piece) {
           clearTimeout(timer);

@@ -71,6 +71,12 @@ export interface Target {
   readonly pool?: string | undefined;
 }
 
+/** An instance that the container has not told of yet. */
+interface Early {
+  readonly facts: ChildFacts;
+  admit(): void;
+}
+
 export interface RegistryEvents {
   onRegister(child: Child): void;
   onRemove(child: Child): void;
@@ -84,7 +90,7 @@ export class Registry {
   readonly #children = new Map<string, Child>();
   readonly #views = new Map<number, InstanceView>();
   /** Instances that have introduced themselves before the container has told of them. */
-  readonly #early = new Map<Calls, ChildFacts>();
+  readonly #early = new Map<Calls, Early>();
 
   constructor(ownRun: string, events: RegistryEvents) {
     this.ownRun = ownRun;
@@ -143,7 +149,7 @@ export class Registry {
    *
    * @throws SupervisorError when it cannot be that child
    */
-  introduce(facts: ChildFacts, calls: Calls): void {
+  async introduce(facts: ChildFacts, calls: Calls): Promise<void> {
     if (this.#early.has(calls) || this.children.some((child) => child.calls === calls))
       throw new SupervisorError("A connection is that of one child", "refused");
     if (facts.run !== this.ownRun) {
@@ -156,18 +162,21 @@ export class Registry {
     // The container tells of a child some ms after it was started.
     const isNew = !view || view.generation < facts.generation;
     if (!isNew && view.pid !== undefined && !isSame(facts, view)) throw impostor(facts, view);
-    this.#early.set(calls, facts);
-    if (view) this.#admit(view);
+    await new Promise<void>((admit) => {
+      this.#early.set(calls, { facts, admit });
+      if (view) this.#admit(view);
+    });
   }
 
   /** Connects those who have introduced themselves as this instance, which the container says to live. */
   #admit({ num }: InstanceView): void {
     const child = this.#children.get(keyOf(this.ownRun, num));
     if (!child) return;
-    for (const [calls, facts] of this.#early) {
+    for (const [calls, { facts, admit }] of this.#early) {
       if (facts.num !== num || !isSame(facts, child)) continue;
       this.#early.delete(calls);
       this.#connect(child, calls);
+      admit();
     }
   }
 
@@ -189,6 +198,7 @@ export class Registry {
 
   /** The connection of a child has ended; without one, only those are known of which the container tells. */
   disconnected(calls: Calls): void {
+    this.#early.get(calls)?.admit();
     this.#early.delete(calls);
     for (const [key, child] of this.#children) {
       if (child.calls !== calls) continue;

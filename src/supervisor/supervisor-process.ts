@@ -154,7 +154,7 @@ export class SupervisorProcess {
       case "hello":
         return { pid: process.pid };
       case "register":
-        this.registry.introduce(checkFacts(message["child"]), calls);
+        await this.registry.introduce(checkFacts(message["child"]), calls);
         return undefined;
       case "interrupts":
         this.registry.interruptible(message["run"], message["num"], calls.detach());
