@@ -30,6 +30,14 @@ export {
   type UtilizationSummary,
 } from "./utilization-monitor.js";
 export { SupervisorError } from "../errors.js";
+export type {
+  AllocationReport,
+  Breakdown,
+  LocationLine,
+  MemorySample,
+  ReportLine,
+} from "../wire/memory-sample.js";
+export type { ThreadDump, ThreadState } from "../wire/thread-dump.js";
 export {
   type Counter,
   counter,
