@@ -37,7 +37,7 @@ const GROUPS = {
   container: /^container\/(?!index|program-starter|instance-output)/,
   // What a supervised child needs; diagnostics are loaded on demand.
   supervised:
-    /^(child\/supervised\/(supervise|metrics-file|supervisor-link|interrupts|interrupt-calls|current-stack)|wire\/(calls|call-failure|metrics-file|supervisor-directory))$/,
+    /^(child\/supervised\/(supervise|metrics-file|supervisor-link|interrupts|interrupt-calls|current-stack|time-limits)|wire\/(calls|call-errors|line-writer|metrics-file|supervisor-directory))$/,
   // What a program that has a supervisor loads, and a module of monitors.
   supervisor:
     /^supervisor\/(supervisor|monitor|monitor-sources|client|memory-monitor|process-monitor|utilization-monitor|growth|patience|totals|cpu-totals|process-memory|process-table|monitor-warning)$/,

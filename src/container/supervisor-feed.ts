@@ -1,5 +1,5 @@
 /** Tells the supervisors among a container's instances what becomes of all of them, through the channels of their processes. */
-import { rmSync } from "node:fs";
+import { mkdirSync, rmSync } from "node:fs";
 import { setTimeout } from "../system/timers.js";
 import { isSupervisor } from "../worker/check-worker.js";
 import type { Service } from "./service.js";
@@ -18,6 +18,9 @@ export interface SupervisorService extends Service {
 export function supervisorOf(service: Service): SupervisorService | undefined {
   return isSupervisor(service) ? (service as SupervisorService) : undefined;
 }
+
+/** How many supervisors of this program have each directory: while a controller restarts blue-green, those of the old set and of the new one. */
+const users = new Map<string, number>();
 
 export class SupervisorFeed {
   readonly #slots: Iterable<ServiceSlot>;
@@ -43,13 +46,25 @@ export class SupervisorFeed {
 
   added({ options }: ServiceSlot): void {
     const supervisor = supervisorOf(options.service);
-    if (supervisor) this.#added.push(supervisor);
+    if (!supervisor) return;
+    this.#added.push(supervisor);
+    // Instances count into files there from their first request, however long the supervisor takes to start.
+    try {
+      mkdirSync(supervisor.directory, { recursive: true, mode: 0o700 });
+    } catch {
+      // The supervisor tells why.
+    }
+    users.set(supervisor.directory, (users.get(supervisor.directory) ?? 0) + 1);
   }
 
-  /** Removes the directories that were made for this program; called when no slot is left. */
+  /** Removes the directories that were made for this program, unless another container has the same; called when no slot is left. */
   close(): void {
-    for (const { directory, ownsDirectory } of this.#added)
-      if (ownsDirectory) rmSync(directory, { recursive: true, force: true });
+    for (const { directory, ownsDirectory } of this.#added.splice(0)) {
+      const left = users.get(directory)! - 1;
+      if (left > 0) users.set(directory, left);
+      else users.delete(directory);
+      if (ownsDirectory && left === 0) rmSync(directory, { recursive: true, force: true });
+    }
   }
 
   /** A child of this slot runs. */

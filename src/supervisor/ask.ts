@@ -1,6 +1,7 @@
 /** Asks one child for a diagnostic, and says so if it cannot answer: it has no connection yet, or its event loop is blocked. */
 import { SupervisorError } from "../errors.js";
 import { clearTimeout, setTimeout } from "../system/timers.js";
+import type { Calls } from "../wire/calls.js";
 import { BEGUN } from "../wire/supervision.js";
 import type { ThreadDump } from "../wire/thread-dump.js";
 import { type KernelThread, kernelThreads } from "./kernel-threads.js";
@@ -11,6 +12,8 @@ import { StackUnavailable } from "./stack-request.js";
 const BEGIN_MS = 5000;
 /** A child that is asked for its stacks may be interrupted as well. */
 const BEGIN_DUMP_MS = 1000;
+/** It may get blocked after it has begun. Its workers have 1 s to answer. */
+const DUMP_MS = 4000;
 /** V8 interrupts JavaScript within a ms, and native calls not at all. */
 const INTERRUPT_MS = 3000;
 
@@ -39,9 +42,9 @@ async function dumpThreads(
   question: Question,
 ): Promise<ThreadDump & { readonly kernel?: readonly KernelThread[] }> {
   try {
-    return (await askItself(child, question, BEGIN_DUMP_MS)) as ThreadDump;
+    return (await askItself(child, question, BEGIN_DUMP_MS, DUMP_MS)) as ThreadDump;
   } catch (error) {
-    if (!(error instanceof Blocked)) throw error;
+    if (!(error instanceof SupervisorError && error.reason === "timeout")) throw error;
   }
   try {
     if (child.stacks?.isOpen) return await child.stacks.dumpBlocked(INTERRUPT_MS);
@@ -69,12 +72,9 @@ async function askItself(
   child: Child,
   { name, args, signal, onChunk }: Question,
   patience: number,
+  timeout?: number,
 ): Promise<unknown> {
-  const { calls } = child;
-  if (!calls)
-    throw new Blocked(
-      `${inWords(child)} has not introduced itself to the supervisor: it is starting, its event loop is blocked, or it is no process of Node`,
-    );
+  const calls = await introduced(child, signal);
   const blocked = new AbortController();
   let hasBegun = false;
   const timer = setTimeout(() => blocked.abort(blockedFor(child, patience)), patience);
@@ -82,6 +82,7 @@ async function askItself(
     return await calls.call(
       { do: name, args },
       {
+        timeout,
         signal: AbortSignal.any([signal, blocked.signal]),
         onAnswer(piece) {
           clearTimeout(timer);
@@ -94,6 +95,20 @@ async function askItself(
   } finally {
     clearTimeout(timer);
   }
+}
+
+/** Returns the connection of a child. One that began before its supervisor has it a second later. */
+async function introduced(child: Child, signal: AbortSignal): Promise<Calls> {
+  if (child.calls) return child.calls;
+  const late = new AbortController();
+  const timer = setTimeout(() => late.abort(), BEGIN_MS);
+  const calls = await child.introduced(AbortSignal.any([signal, late.signal]));
+  clearTimeout(timer);
+  signal.throwIfAborted();
+  if (calls) return calls;
+  throw new Blocked(
+    `${inWords(child)} has not introduced itself to the supervisor: it is starting, its event loop is blocked, or it is no process of Node`,
+  );
 }
 
 function blockedFor(child: Child, patience: number): Blocked {

@@ -54,13 +54,19 @@ const OPTION_RULES: Rules = {
 /**
  * A connection to a supervisor, for diagnostics of its instances and to replace them.
  *
+ * @remarks
+ * It ends with the supervisor's process: calls reject then with a `SupervisorError` whose `reason` is `disconnected`, and `connect` gives another one as
+ * soon as the supervisor has been restarted. From Node 24 on, `await using` closes it.
+ *
  * @example
  * ```ts
  * import { SupervisorClient } from "forkmap/supervisor";
  *
- * async function report(directory: string): Promise<void> {
- *   await using client = await SupervisorClient.connect(directory);
- *   console.log(await client.call({ do: "thread_dump" }, { num: 0 }));
+ * export async function report(directory: string): Promise<void> {
+ *   const client = await SupervisorClient.connect(directory);
+ *   for (const { name, num, answer, error } of await client.call({ do: "thread_dump" }))
+ *     console.log(name, num, error ?? answer);
+ *   await client.close();
  * }
  * ```
  */
@@ -79,7 +85,9 @@ export class SupervisorClient {
   /**
    * Connects to the supervisor of a directory. The connection does not keep the program alive, and calls do.
    *
+   * @param directory - `supervisor.directory`, or what the supervisor was given
    * @throws SupervisorError when none runs there, or it does not let this program in
+   * @throws TypeError when it is no path
    */
   static async connect(directory: string): Promise<SupervisorClient> {
     if (typeof directory !== "string" || directory === "")
@@ -161,7 +169,18 @@ export class SupervisorClient {
   /**
    * Yields the state of all instances: now, then every second and whenever something happens.
    *
-   * @param signal - ends it
+   * @param signal - ends it, without an error
+   * @throws SupervisorError when the supervisor goes away
+   *
+   * @example
+   * ```ts
+   * import type { SupervisorClient } from "forkmap/supervisor";
+   *
+   * export async function log(client: SupervisorClient, signal: AbortSignal): Promise<void> {
+   *   for await (const { events } of client.watch(signal))
+   *     for (const { name, num, what, text } of events) console.log(`${name} num ${num} ${what}: ${text}`);
+   * }
+   * ```
    */
   async *watch(signal?: AbortSignal): AsyncGenerator<SupervisionState> {
     const ended = new AbortController();
@@ -200,6 +219,19 @@ export class SupervisorClient {
 
   /**
    * Serves a page about all instances on loopback: open its `url`. It has connections of its own, and keeps the program alive until it is closed.
+   *
+   * @throws TypeError for a `host` that other machines can reach
+   * @throws Error when the port is in use
+   *
+   * @example
+   * ```ts
+   * import type { SupervisorClient } from "forkmap/supervisor";
+   *
+   * export async function openPage(client: SupervisorClient): Promise<void> {
+   *   const { url } = await client.dashboard({ port: 9300 });
+   *   console.log(`Open ${url}`);
+   * }
+   * ```
    */
   async dashboard(options?: DashboardOptions): Promise<Dashboard> {
     const { serveDashboard } = await import("./dashboard.js");
@@ -208,6 +240,7 @@ export class SupervisorClient {
     return await serveDashboard(new ConnectedSource(connect), options);
   }
 
+  /** Ends the connection; calls under way reject. Can be called again. */
   async close(): Promise<void> {
     this.#calls.close();
     await this.#calls.closed;

@@ -3,8 +3,9 @@
  * often these are restarted. How they are written is left to prometheus.ts and open-telemetry.ts.
  */
 import type { InstanceView } from "../wire/supervision.js";
+import { otelName, validName } from "./metric-names.js";
 import { warnOf } from "./monitor-warning.js";
-import { Totals } from "./totals.js";
+import { type SavedTotals, Totals } from "./totals.js";
 
 /** One metric of a child. */
 export interface NumMetric {
@@ -87,6 +88,13 @@ const OWN = {
   },
 } satisfies Record<string, Known>;
 
+/** The family that is there even if there is no instance yet. */
+export const INSTANCES: Family = {
+  name: "forkmap_instances",
+  ...OWN.forkmap_instances,
+  series: [],
+};
+
 /** Those that children note. */
 const MEASURED: Readonly<Record<string, Known>> = {
   forkmap_event_loop_utilization: {
@@ -114,15 +122,38 @@ const MEASURED: Readonly<Record<string, Known>> = {
   },
 };
 
+/** Counters as plain data, for the process that takes over: by series, the keys of its parts. */
+export interface SavedCounters {
+  readonly totals: SavedTotals;
+  readonly parts: Readonly<Record<string, readonly string[]>>;
+}
+
 /**
  * Makes metrics of what is known. Counters never go back: where one counts less than before, it has begun anew, and is added to what it had.
  */
 export class MetricFamilies {
-  readonly #counters = new Totals("a new start");
+  readonly #counters: Totals;
   /** Of counters that are summed over nums: the keys of all nums that have counted, also of those that are gone. */
   readonly #parts = new Map<string, Set<string>>();
   /** Series that have had a value. */
   readonly #seen = new Set<string>();
+  readonly #onCounted: () => void;
+
+  /**
+   * @param saved - what `save()` has returned in another process: those who count may not all be known to this one yet, and sums must not fall by that
+   * @param onCounted - called when counters may have changed, before anybody sees them
+   */
+  constructor(saved?: SavedCounters, onCounted: () => void = () => {}) {
+    this.#counters = new Totals("a new start", saved?.totals);
+    for (const [series, keys] of Object.entries(saved?.parts ?? {}))
+      this.#parts.set(series, new Set(keys));
+    this.#onCounted = onCounted;
+  }
+
+  save(): SavedCounters {
+    const parts = Array.from(this.#parts, ([series, keys]) => [series, [...keys]] as const);
+    return { totals: this.#counters.save(), parts: Object.fromEntries(parts) };
+  }
 
   of(nums: readonly NumMetrics[]): Family[] {
     const page = new Page();
@@ -140,6 +171,7 @@ export class MetricFamilies {
       );
       for (const [name, metric] of num.metrics) this.#addNoted(page, name, metric, num);
     }
+    this.#onCounted();
     return page.families();
   }
 
@@ -270,15 +302,4 @@ function countState(page: Page, num: NumMetrics): void {
 
 function labelsOf({ name, pool }: NumMetrics): Labels {
   return pool === undefined ? { name } : { name, pool };
-}
-
-/** Prometheus accepts letters, digits and "_"; ":" is for the names of its rules. */
-function validName(name: string): string {
-  const valid = name.replaceAll(/[^a-zA-Z0-9_]/g, "_");
-  return /^[a-zA-Z_]/.test(valid) ? valid : `_${valid}`;
-}
-
-/** Of a name that is valid for Prometheus: begins with a letter. */
-function otelName(name: string): string {
-  return name.replace(/^_+(?=[a-zA-Z])/, "");
 }

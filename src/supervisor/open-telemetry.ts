@@ -1,6 +1,6 @@
 /** Metrics through OpenTelemetry, for programs that have set it up in the supervisor's process; without its API nothing happens. */
 import type * as Api from "@opentelemetry/api";
-import { type Family, type MetricsSource, MetricFamilies } from "./metric-families.js";
+import { type Family, INSTANCES, type MetricsSource, MetricFamilies } from "./metric-families.js";
 
 /**
  * Gives metrics to the meter provider of this process whenever it collects.
@@ -9,6 +9,7 @@ import { type Family, type MetricsSource, MetricFamilies } from "./metric-famili
  */
 export async function observeByOpenTelemetry(
   source: MetricsSource,
+  families = new MetricFamilies(),
 ): Promise<(() => void) | undefined> {
   let api: typeof Api;
   try {
@@ -17,7 +18,7 @@ export async function observeByOpenTelemetry(
     return undefined;
   }
   // Until a provider is set, the API gives a meter that does nothing, and that stays so: it is asked for here, and not when this is loaded.
-  const instruments = new Instruments(api.metrics.getMeter("forkmap"), source);
+  const instruments = new Instruments(api.metrics.getMeter("forkmap"), source, families);
   await instruments.start();
   return () => instruments.stop();
 }
@@ -25,19 +26,22 @@ export async function observeByOpenTelemetry(
 class Instruments {
   readonly #meter: Api.Meter;
   readonly #source: MetricsSource;
-  readonly #families = new MetricFamilies();
+  readonly #families: MetricFamilies;
   /** By the family's name. */
   readonly #instruments = new Map<string, Api.Observable>();
   /** Those that the callback may observe. */
   #observed: Api.Observable[] = [];
   #isStopped = false;
 
-  constructor(meter: Api.Meter, source: MetricsSource) {
+  constructor(meter: Api.Meter, source: MetricsSource, families: MetricFamilies) {
     this.#meter = meter;
     this.#source = source;
+    this.#families = families;
   }
 
   async start(): Promise<void> {
+    // A callback needs an instrument, and a supervisor that has just begun knows no instance yet.
+    this.#addAll([INSTANCES]);
     this.#addAll(this.#families.of(await this.#source.collect()));
   }
 

@@ -5,6 +5,7 @@
 import type { Socket } from "node:net";
 import type { Calls } from "../wire/calls.js";
 import { SupervisorError } from "../errors.js";
+import { Changes } from "../system/changes.js";
 import { monotonic } from "../system/monotonic.js";
 import type { ChildFacts, InstanceView } from "../wire/supervision.js";
 import type { SupervisedInstance } from "./monitor.js";
@@ -20,12 +21,12 @@ export class Child implements SupervisedInstance {
   readonly pid: number;
   readonly run: string;
   readonly startedAt: number;
-  /** Its connection, while it has one. */
-  calls: Calls | undefined;
   /** For its stack while it does not answer. */
   stacks: StackRequest | undefined;
   /** Why it is to be replaced, once it was told. */
   replacement: string | undefined;
+  #calls: Calls | undefined;
+  readonly #introductions = new Changes();
 
   constructor(
     facts: Pick<ChildFacts, "num" | "generation" | "pool" | "name" | "pid" | "run" | "startedAt">,
@@ -41,6 +42,25 @@ export class Child implements SupervisedInstance {
 
   get age(): number {
     return monotonic() - this.startedAt;
+  }
+
+  /** Its connection, while it has one. */
+  get calls(): Calls | undefined {
+    return this.#calls;
+  }
+
+  set calls(calls: Calls | undefined) {
+    this.#calls = calls;
+    this.#introductions.tell();
+  }
+
+  /** Returns its connection as soon as it has one; undefined if it has none until the signal aborts. */
+  async introduced(signal: AbortSignal): Promise<Calls | undefined> {
+    const look = () => this.#introductions.tell();
+    signal.addEventListener("abort", look);
+    await this.#introductions.until(() => this.#calls !== undefined || signal.aborted);
+    signal.removeEventListener("abort", look);
+    return this.#calls;
   }
 }
 
@@ -194,11 +214,14 @@ export class Registry {
     for (const { stacks } of this.#children.values()) stacks?.close();
   }
 
-  #follow({ num, generation, name, pid, startedAt, isSupervised }: InstanceView): void {
+  #follow({ num, generation, name, pid, state, startedAt, isSupervised }: InstanceView): void {
     const key = keyOf(this.ownRun, num);
     const known = this.#children.get(key);
     if (pid === undefined) {
-      if (known && known.generation <= generation) this.#remove(key, known);
+      // A child may introduce itself before its container tells that it has started.
+      const hasEnded = state === "waiting" || state === "ended";
+      const last = hasEnded ? generation : generation - 1;
+      if (known && known.generation <= last) this.#remove(key, known);
     } else if (isSupervised) {
       const facts = { num, generation, name, pid, run: this.ownRun, pool: undefined };
       this.#ensure({ ...facts, startedAt: startedAt ?? monotonic() });
@@ -219,6 +242,8 @@ export class Registry {
 
   #remove(key: string, child: Child): void {
     child.stacks?.close();
+    // One that lives all the same introduces itself again.
+    child.calls?.close();
     this.#children.delete(key);
     this.#events.onRemove(child);
     if (!this.isOwn(child)) this.#tell(child, "ended", `pid ${child.pid}`);

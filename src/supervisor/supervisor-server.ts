@@ -164,10 +164,14 @@ function inodeOf(path: string): bigint {
   return lstatSync(path, { bigint: true, throwIfNoEntry: false })?.ino ?? -1n;
 }
 
-/** Removes the metrics of programs that have ended; their files have the pid in their name. */
-export function sweepMetrics(directory: string): void {
+/** A file of metrics has the pid of its program in its name, and what a supervisor is about to put in place that of the supervisor. */
+const OWNED = /^(?:metrics-(\d+)-\d+-\d+|(?:socket|token|totals)-(\d+))$/;
+
+/** Removes what programs and supervisors that have ended have left. */
+export function sweep(directory: string): void {
   for (const name of readdirSync(directory)) {
-    const pid = /^metrics-(\d+)-\d+-\d+$/.exec(name)?.[1];
+    const [, program, supervisor] = OWNED.exec(name) ?? [];
+    const pid = program ?? supervisor;
     if (pid === undefined || isAlive(Number(pid))) continue;
     rmSync(`${directory}/${name}`, { force: true });
   }

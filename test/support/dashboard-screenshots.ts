@@ -87,6 +87,19 @@ function filled(count: number): Past {
     generation: 5,
     lastEnd: "exit code 1: cannot connect to the database",
   });
+  source.stacks = {
+    threads: [
+      {
+        id: 0,
+        name: "main",
+        state: "blocked",
+        stack:
+          "    at primes (file:///srv/app/primes.js:12:9)\n    at Web.report (file:///srv/app/web.js:88:20)",
+        resources: { Timeout: 2, TCPSocketWrap: 5 },
+      },
+      { id: 1, name: "resize", state: "idle" },
+    ],
+  };
   source.monitors = [
     { name: "MemoryMonitor", interval: 10_000, runs: 214, lastRun: undefined, status: {} },
     {

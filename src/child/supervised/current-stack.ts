@@ -10,6 +10,7 @@ const MAX_FRAMES = 200;
 
 const { captureStackTrace } = Error;
 const { apply, defineProperty, deleteProperty, getOwnPropertyDescriptor } = Reflect;
+// oxlint-disable-next-line typescript/unbound-method -- `apply` binds it
 const { join } = Array.prototype;
 
 /** What is taken: V8 passes it to `take`. Undefined unless a stack is being taken. */
@@ -30,7 +31,7 @@ export function currentStack(entry: () => void): string {
     defineProperty(Error, "stackTraceLimit", { value: MAX_FRAMES, ...rest });
     defineProperty(Error, "prepareStackTrace", { value: take, ...rest });
     captureStackTrace(taken, entry);
-    const text = apply(join, taken.stack, ["\n    at "]) as string;
+    const text = apply(join, taken.stack, ["\n    at "]);
     return text === "" ? "" : `    at ${text}\n`;
   } finally {
     if (limitBefore) defineProperty(Error, "stackTraceLimit", limitBefore);
@@ -58,5 +59,5 @@ function take(error: unknown, frames: readonly NodeJS.CallSite[]): unknown {
   const before: unknown = prepareBefore?.value;
   finishStack();
   if (typeof before === "function") return apply(before, Error, [error, frames]) as unknown;
-  return [String(error), ...frames].join("\n    at ");
+  return [String(error), ...frames.map(String)].join("\n    at ");
 }

@@ -68,7 +68,7 @@ const PTHREAD_CREATE_DETACHED = 1;
 const THREAD_STACK_BYTES = 128 * 1024;
 
 /** Where fields are in struct aiocb of glibc on x64 and arm64 (aio.h), and what follows it in the same memory. */
-const AIO = { fd: 0, buffer: 16, bytes: 24, value: 32, notify: 44, then: 48, attributes: 56 };
+const AIO = { fd: 0, buffer: 16, bytes: 24, value: 32, notify: 44, calls: 48, attributes: 56 };
 const AIOCB_BYTES = 168;
 const BYTE_OFFSET = AIOCB_BYTES;
 const ATTRIBUTES_OFFSET = AIOCB_BYTES + 8;
@@ -154,7 +154,7 @@ function bind(entry: () => void): InterruptCalls {
     block.setBigUint64(AIO.buffer, BigInt(memory + BYTE_OFFSET), true);
     block.setBigUint64(AIO.bytes, 1n, true);
     block.setBigUint64(AIO.value, BigInt(file), true);
-    block.setBigUint64(AIO.then, BigInt(fgetc), true);
+    block.setBigUint64(AIO.calls, BigInt(fgetc), true);
     block.setBigUint64(AIO.attributes, BigInt(attributes), true);
   }
 
