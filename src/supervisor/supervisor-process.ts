@@ -23,6 +23,8 @@ import { SupervisorServer, sweep } from "./supervisor-server.js";
 
 /** How often those who watch are told, if nothing happens. */
 const WATCH_MS = 1000;
+/** A child that is asked to end says at once that it will. */
+const REPLACE_MS = 30_000;
 /** Those who begin to watch see so many events. */
 const KEPT_EVENTS = 200;
 
@@ -178,7 +180,16 @@ export class SupervisorProcess {
     child.replacement = reason;
     this.#noteReplacement(child, reason);
     if (this.registry.isOwn(child)) this.#instance.replace({ nums: [child.num], reason });
-    else void child.calls?.call({ do: "replace", reason }).catch(() => {});
+    else void this.#askToEnd(child, reason);
+  }
+
+  async #askToEnd(child: Child, reason: string): Promise<void> {
+    try {
+      await child.calls?.call({ do: "replace", reason }, { timeout: REPLACE_MS });
+    } catch {
+      // Its connection was lost, or its loop is blocked: a monitor may ask again.
+      child.replacement = undefined;
+    }
   }
 
   #noteReplacement(

@@ -54,25 +54,54 @@ export function supervise(
     metrics.memory.measured(monotonic());
     useMetrics(metrics.memory);
   };
-  let interrupts: Interrupts | undefined;
+  const interrupted = new Interrupted(directory, { run, num: name.num }, child);
   open();
   setInterval(() => {
-    interrupts?.check();
+    interrupted.check();
     if (!metrics) open();
     if (!metrics) return;
     measure(metrics);
     metrics.write();
   }, TICK_MS).unref();
-  const state = () => ({ inFlight: child.inFlight() });
-  const beInterrupted = (token: string) => {
-    const { num } = name;
-    const hello = stringify({ id: 1, do: "interrupts", token, run, num });
-    const opened = Interrupts.open(directory, hello, state);
-    if (opened instanceof Interrupts) interrupts = opened;
-  };
-  new SupervisorLink(directory, facts, child, beInterrupted).begin();
+  new SupervisorLink(directory, facts, child, (token) => interrupted.follow(token)).begin();
   // A forked child ends without Node's teardown.
-  if (name.kind !== "fork") process.once("exit", () => interrupts?.close());
+  if (name.kind !== "fork") process.once("exit", () => interrupted.follow(undefined));
+}
+
+/** Keeps the child open to interrupts while its supervisor knows it. */
+class Interrupted {
+  readonly #directory: string;
+  readonly #name: object;
+  readonly #child: Supervised;
+  #token: string | undefined;
+  #interrupts: Interrupts | undefined;
+
+  constructor(directory: string, name: object, child: Supervised) {
+    this.#directory = directory;
+    this.#name = name;
+    this.#child = child;
+  }
+
+  /** @param token - of the supervisor that knows the child; undefined if none does */
+  follow(token: string | undefined): void {
+    this.#token = token;
+    this.#interrupts?.close();
+    if (token !== undefined) this.#open(token);
+  }
+
+  /** Called now and then. */
+  check(): void {
+    this.#interrupts?.check();
+    // The supervisor had not yet seen the end of the connection before.
+    if (this.#token !== undefined && this.#interrupts?.isOpen === false) this.#open(this.#token);
+  }
+
+  #open(token: string): void {
+    const hello = stringify({ id: 1, do: "interrupts", token, ...this.#name });
+    const inFlight = () => ({ inFlight: this.#child.inFlight() });
+    const opened = Interrupts.open(this.#directory, hello, inFlight);
+    if (opened instanceof Interrupts) this.#interrupts = opened;
+  }
 }
 
 /** Returns what measures the child: since it was called last, or since the start. */

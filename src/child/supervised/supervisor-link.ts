@@ -21,15 +21,15 @@ export class SupervisorLink {
   readonly #directory: string;
   readonly #facts: ChildFacts;
   readonly #child: Supervised;
-  readonly #onKnown: (token: string) => void;
+  readonly #onKnown: (token: string | undefined) => void;
   #attempt = 0;
 
-  /** @param onKnown - called whenever the child has introduced itself, with the token */
+  /** @param onKnown - called with the token when the child has introduced itself, and with `undefined` when the connection has ended */
   constructor(
     directory: string,
     facts: ChildFacts,
     child: Supervised,
-    onKnown: (token: string) => void,
+    onKnown: (token: string | undefined) => void,
   ) {
     this.#onKnown = onKnown;
     this.#directory = directory;
@@ -51,7 +51,10 @@ export class SupervisorLink {
     const calls = new Calls(socket, {
       side: "connected",
       onCall: (call) => this.#answer(call),
-      onClose: () => this.#later(),
+      onClose: () => {
+        this.#onKnown(undefined);
+        this.#later();
+      },
     });
     calls.call({ do: "register", token, child: this.#facts }).then(
       () => {
