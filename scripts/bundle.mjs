@@ -37,10 +37,10 @@ const GROUPS = {
   container: /^container\/(?!index|program-starter|instance-output)/,
   // What a supervised child needs; diagnostics are loaded on demand.
   supervised:
-    /^(child\/supervised\/(supervise|metrics-file|supervisor-link|interrupts|interrupt-calls|current-stack)|wire\/(calls|metrics-file|supervisor-directory))$/,
+    /^(child\/supervised\/(supervise|metrics-file|supervisor-link|interrupts|interrupt-calls|current-stack|time-limits)|wire\/(calls|call-errors|line-writer|metrics-file|supervisor-directory))$/,
   // What a program that has a supervisor loads, and a module of monitors.
   supervisor:
-    /^supervisor\/(supervisor|monitor|client|memory-monitor|process-monitor|utilization-monitor|growth|patience|totals|cpu-totals|process-memory|process-table|monitor-warning)$/,
+    /^supervisor\/(supervisor|monitor|monitor-sources|client|memory-monitor|process-monitor|utilization-monitor|growth|patience|totals|cpu-totals|process-memory|process-table|monitor-warning)$/,
   // Loaded with the first page.
   dashboard: /^supervisor\/dashboard(\/|$)/,
   watching:

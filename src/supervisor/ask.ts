@@ -11,6 +11,8 @@ import { StackUnavailable } from "./stack-request.js";
 const BEGIN_MS = 5000;
 /** A child that is asked for its stacks may be interrupted as well. */
 const BEGIN_DUMP_MS = 1000;
+/** It may get blocked after it has begun. Its workers have 1 s to answer. */
+const DUMP_MS = 4000;
 /** V8 interrupts JavaScript within a ms, and native calls not at all. */
 const INTERRUPT_MS = 3000;
 
@@ -39,9 +41,9 @@ async function dumpThreads(
   question: Question,
 ): Promise<ThreadDump & { readonly kernel?: readonly KernelThread[] }> {
   try {
-    return (await askItself(child, question, BEGIN_DUMP_MS)) as ThreadDump;
+    return (await askItself(child, question, BEGIN_DUMP_MS, DUMP_MS)) as ThreadDump;
   } catch (error) {
-    if (!(error instanceof Blocked)) throw error;
+    if (!(error instanceof SupervisorError && error.reason === "timeout")) throw error;
   }
   try {
     if (child.stacks?.isOpen) return await child.stacks.dumpBlocked(INTERRUPT_MS);
@@ -69,6 +71,7 @@ async function askItself(
   child: Child,
   { name, args, signal, onChunk }: Question,
   patience: number,
+  timeout?: number,
 ): Promise<unknown> {
   const { calls } = child;
   if (!calls)
@@ -76,29 +79,32 @@ async function askItself(
       `${inWords(child)} has not introduced itself to the supervisor: it is starting, its event loop is blocked, or it is no process of Node`,
     );
   const blocked = new AbortController();
-  const timer = setTimeout(
-    () =>
-      blocked.abort(
-        new Blocked(
-          `${inWords(child)} has not begun to answer within ${patience} ms: its event loop is blocked. thread_dump can say by what`,
-        ),
-      ),
-    patience,
-  );
+  let hasBegun = false;
+  const timer = setTimeout(() => blocked.abort(blockedFor(child, patience)), patience);
   try {
     return await calls.call(
       { do: name, args },
       {
+        timeout,
         signal: AbortSignal.any([signal, blocked.signal]),
         onAnswer(piece) {
           clearTimeout(timer);
-          return piece === BEGUN ? undefined : onChunk(String(piece));
+          const isFirst = !hasBegun;
+          hasBegun = true;
+          return isFirst && piece === BEGUN ? undefined : onChunk(String(piece));
         },
       },
     );
   } finally {
     clearTimeout(timer);
   }
+}
+
+function blockedFor(child: Child, patience: number): Blocked {
+  const why = child.calls?.isHeld
+    ? " is sending another answer to a client that reads slowly: ask again when that has ended"
+    : ` has not begun to answer within ${patience} ms: its event loop is blocked. thread_dump can say by what`;
+  return new Blocked(inWords(child) + why);
 }
 
 class Blocked extends SupervisorError {

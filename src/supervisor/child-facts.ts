@@ -4,7 +4,9 @@ import { SupervisorError } from "../errors.js";
 import type { ChildFacts } from "../wire/supervision.js";
 
 /** The file of its metrics is named by it. */
-const RUN = /^\d+-\d+$/;
+const RUN = /^\d{1,20}-\d{1,20}$/;
+/** A child introduces itself in one line of 4096 bytes. */
+const LONGEST_TEXT = 4096;
 
 /** @throws SupervisorError when it is not what a child says */
 export function checkFacts(facts: unknown): ChildFacts {
@@ -14,14 +16,18 @@ export function checkFacts(facts: unknown): ChildFacts {
   const isChild =
     typeof run === "string" &&
     RUN.test(run) &&
-    (pool === undefined || typeof pool === "string") &&
+    (pool === undefined || isText(pool)) &&
     [num, generation, pid].every((each) => Number.isSafeInteger(each) && (each as number) >= 0) &&
     (pid as number) > 0 &&
-    typeof startedAt === "number" &&
-    [name, kind, version].every((each) => typeof each === "string");
+    Number.isFinite(startedAt) &&
+    [name, kind, version].every(isText);
   if (isChild) return facts as ChildFacts;
   throw new SupervisorError(
     `Expected what a child says of itself, got ${describe(facts)}`,
     "refused",
   );
+}
+
+function isText(value: unknown): boolean {
+  return typeof value === "string" && value.length <= LONGEST_TEXT;
 }

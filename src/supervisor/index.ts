@@ -9,7 +9,6 @@ export type { Dashboard, DashboardOptions } from "./dashboard.js";
 export type { GrowthLimit } from "./growth.js";
 export { MemoryMonitor, type MemoryMonitorOptions } from "./memory-monitor.js";
 export { Monitor, type MonitorContext, type SupervisedInstance } from "./monitor.js";
-export type { MonitorStatus } from "./monitor-loop.js";
 export {
   ProcessMonitor,
   type ProcessMonitorOptions,
@@ -17,7 +16,12 @@ export {
 } from "./process-monitor.js";
 export type { Target } from "./registry.js";
 export type { MetricsAddress } from "./serve-metrics.js";
-export type { InstanceState, SupervisionEvent, SupervisionState } from "./supervision-state.js";
+export type {
+  InstanceState,
+  MonitorStatus,
+  SupervisionEvent,
+  SupervisionState,
+} from "./supervision-state.js";
 export { Supervisor, type SupervisorOptions } from "./supervisor.js";
 export {
   type MetricSummary,

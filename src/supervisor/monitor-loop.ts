@@ -8,22 +8,7 @@ import { clearTimeout, setTimeout } from "../system/timers.js";
 import { MAX_DELAY_MS } from "../wire/protocol.js";
 import type { Monitor, MonitorContext, SupervisedInstance } from "./monitor.js";
 import { warnOf } from "./monitor-warning.js";
-
-/** One monitor, as JSON. */
-export interface MonitorStatus {
-  /** Name of its class. */
-  readonly name: string;
-  /** In ms. */
-  readonly interval: number;
-  /** How often it has begun to run. */
-  readonly runs: number;
-  /** When the last run began, in ms since 1970; undefined before the first. */
-  readonly lastRun: number | undefined;
-  /** What it has failed with last, until it runs without failing; or that it hangs. */
-  readonly error?: string;
-  /** What its `status()` has returned; undefined if that failed. */
-  readonly status: unknown;
-}
+import type { MonitorStatus } from "./supervision-state.js";
 
 /** A run that has taken so many intervals, and does not end, is told of. */
 const HANGS_AFTER_INTERVALS = 3;

@@ -28,6 +28,8 @@ const TARGET_RULES: Rules = {
   num: wholeNumber(0, Number.MAX_SAFE_INTEGER),
   pool: { expected: "the name of a worker", accepts: (value) => typeof value === "string" },
 };
+/** A child that is asked for a signal does nothing else. */
+const SIGNAL_MS = 5000;
 const NONE: Rules = {};
 
 export class Operations {
@@ -83,8 +85,15 @@ export class Operations {
     const children = this.#children(target);
     if (args["signal"] === undefined)
       throw new TypeError(`Expected \`signal\` to be one of ${SIGNALS.join(", ")}`);
-    for (const { pid } of children) process.kill(pid, args["signal"] as NodeJS.Signals);
+    const signal = args["signal"] as NodeJS.Signals;
+    await Promise.all(children.map((child) => this.#signalOne(child, signal)));
     return { signalled: children.length };
+  }
+
+  /** Of other containers' children, only their own word says which process they are: each signals itself. */
+  async #signalOne(child: Child, signal: NodeJS.Signals): Promise<void> {
+    if (this.#supervisor.registry.isOwn(child)) process.kill(child.pid, signal);
+    else await child.calls?.call({ do: "signal", signal }, { timeout: SIGNAL_MS });
   }
 
   async #ask(request: Request, call: IncomingCall): Promise<unknown> {
@@ -130,10 +139,10 @@ export class Operations {
       const onChunk = (chunk: string) => written.write(chunk);
       const answer = await ask(child, { name, args, signal: call.signal, onChunk });
       if (written.bytes === 0) await written.write(`${JSON.stringify(answer, undefined, 2)}\n`);
-      written.close();
+      await written.close();
       return { file: written.path, bytes: written.bytes };
     } catch (error) {
-      written.abandon();
+      await written.abandon();
       throw error;
     }
   }

@@ -4,6 +4,7 @@
  */
 import type { Socket } from "node:net";
 import type { Calls } from "../wire/calls.js";
+import { SupervisorError } from "../errors.js";
 import { monotonic } from "../system/monotonic.js";
 import type { ChildFacts, InstanceView } from "../wire/supervision.js";
 import type { SupervisedInstance } from "./monitor.js";
@@ -50,6 +51,12 @@ export interface Target {
   readonly pool?: string | undefined;
 }
 
+/** An instance that the container has not told of yet. */
+interface Early {
+  readonly facts: ChildFacts;
+  admit(): void;
+}
+
 export interface RegistryEvents {
   onRegister(child: Child): void;
   onRemove(child: Child): void;
@@ -62,6 +69,8 @@ export class Registry {
   readonly #events: RegistryEvents;
   readonly #children = new Map<string, Child>();
   readonly #views = new Map<number, InstanceView>();
+  /** Instances that have introduced themselves before the container has told of them. */
+  readonly #early = new Map<Calls, Early>();
 
   constructor(ownRun: string, events: RegistryEvents) {
     this.ownRun = ownRun;
@@ -88,13 +97,14 @@ export class Registry {
     return child.run === this.ownRun;
   }
 
-  /** Returns those that are meant; of a num that two containers have, the younger. */
+  /** Returns those that are meant; of a num that two containers have, that of the own one, or else the younger. */
   find({ num, pool }: Target): Child[] {
     const children = this.children;
     if (num === undefined)
       return pool === undefined ? children : children.filter((each) => each.pool === pool);
     const found = children.filter((each) => each.num === num && each.pool === pool);
-    return found.toSorted((one, other) => other.startedAt - one.startedAt).slice(0, 1);
+    const rank = (child: Child) => (this.isOwn(child) ? Infinity : child.startedAt);
+    return found.toSorted((one, other) => rank(other) - rank(one)).slice(0, 1);
   }
 
   view(num: number): InstanceView | undefined {
@@ -113,11 +123,44 @@ export class Registry {
     return `Expected ${what}${where}; ${list}`;
   }
 
-  /** A child has introduced itself. */
-  introduce(facts: ChildFacts, calls: Calls): void {
-    const child = this.#ensure(facts);
-    // Another has taken its place already.
-    if (child.generation > facts.generation) return calls.close();
+  /**
+   * A child has introduced itself. What it says of an instance of the own container has to be what that tells; of others nothing else is known, so
+   * their pid is only used to look.
+   *
+   * @throws SupervisorError when it cannot be that child
+   */
+  async introduce(facts: ChildFacts, calls: Calls): Promise<void> {
+    if (this.#early.has(calls) || this.children.some((child) => child.calls === calls))
+      throw new SupervisorError("A connection is that of one child", "refused");
+    if (facts.run !== this.ownRun) {
+      const known = this.#children.get(keyOf(facts.run, facts.num));
+      if (known && !isSame(facts, known)) throw impostor(facts, known);
+      this.#connect(this.#ensure(facts), calls);
+      return;
+    }
+    const view = this.#views.get(facts.num);
+    // The container tells of a child some ms after it was started.
+    const isNew = !view || view.generation < facts.generation;
+    if (!isNew && view.pid !== undefined && !isSame(facts, view)) throw impostor(facts, view);
+    await new Promise<void>((admit) => {
+      this.#early.set(calls, { facts, admit });
+      if (view) this.#admit(view);
+    });
+  }
+
+  /** Connects those who have introduced themselves as this instance, which the container says to live. */
+  #admit({ num }: InstanceView): void {
+    const child = this.#children.get(keyOf(this.ownRun, num));
+    if (!child) return;
+    for (const [calls, { facts, admit }] of this.#early) {
+      if (facts.num !== num || !isSame(facts, child)) continue;
+      this.#early.delete(calls);
+      this.#connect(child, calls);
+      admit();
+    }
+  }
+
+  #connect(child: Child, calls: Calls): void {
     child.calls?.close();
     child.calls = calls;
   }
@@ -135,6 +178,8 @@ export class Registry {
 
   /** The connection of a child has ended; without one, only those are known of which the container tells. */
   disconnected(calls: Calls): void {
+    this.#early.get(calls)?.admit();
+    this.#early.delete(calls);
     for (const [key, child] of this.#children) {
       if (child.calls !== calls) continue;
       child.calls = undefined;
@@ -150,6 +195,7 @@ export class Registry {
       else this.#views.set(view.num, view);
       this.#tellOf(before, view);
       this.#follow(view);
+      this.#admit(view);
     }
   }
 
@@ -158,14 +204,11 @@ export class Registry {
     for (const { stacks } of this.#children.values()) stacks?.close();
   }
 
-  #follow({ num, generation, name, pid, state, startedAt, isSupervised }: InstanceView): void {
+  #follow({ num, generation, name, pid, startedAt, isSupervised }: InstanceView): void {
     const key = keyOf(this.ownRun, num);
     const known = this.#children.get(key);
     if (pid === undefined) {
-      // A child may introduce itself before its container tells that it has started.
-      const hasEnded = state === "waiting" || state === "ended";
-      const last = hasEnded ? generation : generation - 1;
-      if (known && known.generation <= last) this.#remove(key, known);
+      if (known && known.generation <= generation) this.#remove(key, known);
     } else if (isSupervised) {
       const facts = { num, generation, name, pid, run: this.ownRun, pool: undefined };
       this.#ensure({ ...facts, startedAt: startedAt ?? monotonic() });
@@ -217,6 +260,19 @@ export class Registry {
     const place = pool === undefined ? { num, name } : { num, name, pool };
     this.#events.onEvent({ time: Date.now(), ...place, what, text });
   }
+}
+
+type Life = Pick<InstanceView, "num" | "generation" | "pid">;
+
+function isSame(one: Life, other: Life): boolean {
+  return one.generation === other.generation && one.pid === other.pid;
+}
+
+function impostor(facts: Life, known: Life): SupervisorError {
+  return new SupervisorError(
+    `Expected num ${known.num} to be generation ${known.generation} with pid ${known.pid}, got generation ${facts.generation} with pid ${facts.pid}`,
+    "refused",
+  );
 }
 
 function keyOf(run: string, num: number): string {

@@ -2,7 +2,16 @@
  * A file that a diagnostic is written to: below a directory that was given when the supervisor was made, wherever a caller wants it to be. Each part of its
  * path is opened from the one before, without following links, so that nothing can be exchanged between a check and a use.
  */
-import { closeSync, constants, fstatSync, mkdirSync, openSync, rmSync, write } from "node:fs";
+import {
+  closeSync,
+  constants,
+  fstatSync,
+  lstatSync,
+  mkdirSync,
+  openSync,
+  unlinkSync,
+  write,
+} from "node:fs";
 import path from "node:path";
 import { promisify } from "node:util";
 import { describe } from "../system/describe.js";
@@ -16,10 +25,14 @@ export class SafeFile {
   readonly path: string;
   bytes = 0;
   readonly #fd: number;
+  /** The directory that it is in, wherever that is moved. */
+  readonly #directory: number;
+  #writing: Promise<void> = Promise.resolve();
 
-  private constructor(file: string, fd: number) {
+  private constructor(file: string, fd: number, directory: number) {
     this.path = file;
     this.#fd = fd;
+    this.#directory = directory;
   }
 
   /**
@@ -35,8 +48,7 @@ export class SafeFile {
     }
     const parts = partsOf(name);
     const file = parts.pop()!;
-    mkdirSync(root, { recursive: true, mode: 0o700 });
-    let directory = openSync(root, O_RDONLY | O_DIRECTORY);
+    let directory = openRoot(root);
     let place = root;
     try {
       for (const part of parts) {
@@ -50,31 +62,68 @@ export class SafeFile {
         O_WRONLY | O_CREAT | O_EXCL | O_NOFOLLOW,
         0o600,
       );
-      return new SafeFile(path.join(place, file), fd);
+      return new SafeFile(path.join(place, file), fd, directory);
     } catch (error) {
-      throw inWords(error, path.join(place, file));
-    } finally {
       closeSync(directory);
+      throw inWords(error, path.join(place, file));
     }
   }
 
   async write(text: string): Promise<void> {
+    this.#writing = this.#append(text);
+    await this.#writing;
+  }
+
+  async #append(text: string): Promise<void> {
     const bytes = Buffer.from(text);
     for (let at = 0; at < bytes.length;) {
-      const { bytesWritten } = await writeTo(this.#fd, bytes, at, bytes.length - at, null);
-      at += bytesWritten;
+      at += await this.#writeSome(bytes.subarray(at));
     }
     this.bytes += bytes.length;
   }
 
-  close(): void {
-    closeSync(this.#fd);
+  async #writeSome(bytes: Buffer): Promise<number> {
+    try {
+      return (await writeTo(this.#fd, bytes, 0, bytes.length, null)).bytesWritten;
+    } catch (error) {
+      const { code } = error as NodeJS.ErrnoException;
+      throw new SupervisorError(`${this.path} could not be written (${code})`);
+    }
   }
 
-  /** What was written is not whole. */
-  abandon(): void {
+  async close(): Promise<void> {
+    await this.#writing;
     closeSync(this.#fd);
-    rmSync(this.path, { force: true });
+    closeSync(this.#directory);
+  }
+
+  /** Removes what was written, as it is not whole. */
+  async abandon(): Promise<void> {
+    // A thread may be about to write: once the descriptor is closed, its number may be that of another file.
+    await this.#writing.catch(() => {});
+    try {
+      this.#remove();
+    } finally {
+      closeSync(this.#fd);
+      closeSync(this.#directory);
+    }
+  }
+
+  /** Where the directory is now, and only what this file is: meanwhile either may have been exchanged. */
+  #remove(): void {
+    const at = within(this.#directory, path.dirname(this.path), path.basename(this.path));
+    const { ino, dev } = fstatSync(this.#fd, { bigint: true });
+    const there = lstatSync(at, { bigint: true, throwIfNoEntry: false });
+    if (there?.ino === ino && there.dev === dev) unlinkSync(at);
+  }
+}
+
+function openRoot(root: string): number {
+  try {
+    mkdirSync(root, { recursive: true, mode: 0o700 });
+    return openSync(root, O_RDONLY | O_DIRECTORY);
+  } catch (error) {
+    throw inWords(error, root);
   }
 }
 
@@ -120,7 +169,8 @@ function inWords(error: unknown, file: string): unknown {
   if (code === "ELOOP" || code === "ENOTDIR")
     return refused(`The path ${file} leads over a link or a file, which is not followed`);
   if (error instanceof SupervisorError) return error;
-  return new SupervisorError(`${file} could not be made: ${(error as Error).message}`);
+  // Not the error's own message, which has the path of a descriptor in it.
+  return new SupervisorError(`${file} could not be made (${code})`);
 }
 
 function refused(why: string): SupervisorError {

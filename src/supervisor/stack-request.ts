@@ -165,6 +165,10 @@ export class StackRequest {
     this.#isOwed = false;
     const question = this.#question;
     if (!question) return;
+    if (line.reason !== undefined) {
+      this.#fail(line.reason);
+      return;
+    }
     const isLate = question.isSecond && line.at < question.askedAt - CLOCK_ERROR_MS;
     if (isLate) this.#send();
     else question.resolve(line);

@@ -2,7 +2,6 @@
  * What a supervisor shows: the state of all instances and monitors at one time, and what has happened since the last; and where a dashboard
  * gets it.
  */
-import type { MonitorStatus } from "./monitor-loop.js";
 
 /** Everything at one time. */
 export interface SupervisionState {
@@ -44,6 +43,22 @@ export interface InstanceState {
   readonly inFlight?: number;
   /** How many it has done. */
   readonly items?: number;
+}
+
+/** One monitor, as JSON. */
+export interface MonitorStatus {
+  /** Name of its class. */
+  readonly name: string;
+  /** In ms. */
+  readonly interval: number;
+  /** How often it has begun to run. */
+  readonly runs: number;
+  /** When the last run began, in ms since 1970; undefined before the first. */
+  readonly lastRun: number | undefined;
+  /** What it has failed with last, until it runs without failing; or that it hangs. */
+  readonly error?: string;
+  /** What its `status()` has returned; undefined if that failed. */
+  readonly status: unknown;
 }
 
 /** Something that has happened to an instance. */

@@ -1,7 +1,6 @@
 /** What a supervisor does in its own process: brings together its server, the children that it knows, its monitors and its metrics. */
 import { once } from "node:events";
 import type { Instance } from "../container/service.js";
-import { findWorker } from "../child/find/find-worker.js";
 import { Changes } from "../system/changes.js";
 import { monotonic } from "../system/monotonic.js";
 import { clearTimeout, setTimeout } from "../system/timers.js";
@@ -11,7 +10,8 @@ import type { Replacement } from "../wire/notification.js";
 import type { InstanceView } from "../wire/supervision.js";
 import type { Supervision, WorkerSource } from "../worker/worker-source.js";
 import { InstanceMetrics } from "./instance-metrics.js";
-import type { Monitor, MonitorContext, SupervisedInstance } from "./monitor.js";
+import type { MonitorContext, SupervisedInstance } from "./monitor.js";
+import { makeMonitors } from "./monitor-sources.js";
 import { MonitorLoop } from "./monitor-loop.js";
 import { checkFacts } from "./child-facts.js";
 import { Operations } from "./operations.js";
@@ -72,9 +72,7 @@ export class SupervisorProcess {
 
   async run(): Promise<void> {
     const { signal } = this.#instance;
-    const monitors: Monitor[] = [];
-    // One after another: a program that has monitors of its own is run again for each.
-    for (const source of this.#sources) monitors.push((await findWorker(source)) as never);
+    const monitors = await makeMonitors(this.#sources);
     this.#monitors = new MonitorLoop(monitors, () => this.#context());
     const server = await SupervisorServer.open(this.#directory, {
       onCall: (call, calls) => this.#onCall(call, calls),
@@ -156,7 +154,7 @@ export class SupervisorProcess {
       case "hello":
         return { pid: process.pid };
       case "register":
-        this.registry.introduce(checkFacts(message["child"]), calls);
+        await this.registry.introduce(checkFacts(message["child"]), calls);
         return undefined;
       case "interrupts":
         this.registry.interruptible(message["run"], message["num"], calls.detach());

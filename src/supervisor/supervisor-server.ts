@@ -5,12 +5,12 @@
 import { randomBytes, timingSafeEqual } from "node:crypto";
 import {
   chmodSync,
+  constants,
   lstatSync,
   mkdirSync,
   readdirSync,
   renameSync,
   rmSync,
-  statSync,
   writeFileSync,
 } from "node:fs";
 import net from "node:net";
@@ -22,7 +22,7 @@ import { tokenPath } from "../wire/supervisor-directory.js";
 
 /** A busy program may need a while from connecting to its first line. */
 const PATIENCE_MS = 10_000;
-/** So many may be about to show the token. */
+/** So many may be about to show the token; for one more, the one that has waited longest has to go. */
 const MAX_STRANGERS = 256;
 /** Of the line with the token. */
 const FIRST_LINE_BYTES = 4096;
@@ -39,7 +39,7 @@ export class SupervisorServer {
   readonly #token = randomBytes(32).toString("hex");
   readonly #server = net.createServer((socket) => this.#accept(socket));
   readonly #connections = new Set<Calls>();
-  #strangers = 0;
+  readonly #strangers = new Set<Calls>();
   /** Of the socket that this server has made. */
   #inode = -1n;
 
@@ -76,6 +76,8 @@ export class SupervisorServer {
     const own = `${SOCKET_FILE}-${process.pid}`;
     rmSync(`${this.#directory}/${own}`, { force: true });
     await listenAt(this.#directory, own, this.#server);
+    // A connection that could not be accepted, for want of descriptors, is the loss of who has made it.
+    this.#server.on("error", () => {});
     chmodSync(`${this.#directory}/${own}`, 0o600);
     const draft = `${tokenPath(this.#directory)}-${process.pid}`;
     rmSync(draft, { force: true });
@@ -87,23 +89,18 @@ export class SupervisorServer {
   }
 
   #accept(socket: net.Socket): void {
-    if (this.#strangers >= MAX_STRANGERS) {
-      socket.destroy();
-      return;
-    }
-    this.#strangers += 1;
-    let isKnown = false;
     const leave = () => {
-      if (!isKnown) this.#strangers -= 1;
-      isKnown = true;
+      this.#strangers.delete(calls);
       clearTimeout(timer);
     };
+    let isKnown = false;
     const calls = new Calls(socket, {
       side: "accepted",
       maxLine: FIRST_LINE_BYTES,
       onCall: async (call) => {
         if (!isKnown) {
           this.#check(call, calls);
+          isKnown = true;
           leave();
           calls.trust();
         }
@@ -116,10 +113,18 @@ export class SupervisorServer {
       },
     });
     this.#connections.add(calls);
+    this.#strangers.add(calls);
+    if (this.#strangers.size > MAX_STRANGERS)
+      this.#turnAway(this.#strangers.values().next().value!);
     const timer = setTimeout(
       () => calls.refuse(`Expected the token of this supervisor within ${PATIENCE_MS} ms`),
       PATIENCE_MS,
     ).unref();
+  }
+
+  #turnAway(stranger: Calls): void {
+    this.#strangers.delete(stranger);
+    stranger.refuse(`More than ${MAX_STRANGERS} connections have not shown the token`);
   }
 
   #check({ message }: IncomingCall, calls: Calls): void {
@@ -139,18 +144,23 @@ function isEqual(given: unknown, token: string): boolean {
 }
 
 function makePrivate(directory: string): void {
-  mkdirSync(directory, { recursive: true, mode: 0o700 });
-  const { mode, uid } = statSync(directory);
-  if (!lstatSync(directory).isDirectory())
-    throw new Error(`Expected ${directory} to be a directory for the supervisor, and not a link`);
+  const place = `the directory of the supervisor, ${directory},`;
+  try {
+    mkdirSync(directory, { recursive: true, mode: 0o700 });
+  } catch (error) {
+    const { code } = error as NodeJS.ErrnoException;
+    if (code !== "EEXIST")
+      throw new Error(`Expected ${place} to be made, got ${code}`, { cause: error });
+  }
+  const { mode, uid } = lstatSync(directory);
+  if ((mode & constants.S_IFMT) !== constants.S_IFDIR)
+    throw new Error(`Expected ${place} to be a directory, and it is a link or a file`);
   if (process.getuid && uid !== process.getuid())
-    throw new Error(
-      `Expected the directory of the supervisor to belong to this user, and ${directory} belongs to user ${uid}`,
-    );
+    throw new Error(`Expected ${place} to belong to this user, and it belongs to user ${uid}`);
   if ((mode & 0o077) === 0) return;
   const rights = (mode & 0o777).toString(8).padStart(4, "0");
   throw new Error(
-    `Expected the directory of the supervisor to be closed to others (0700), and ${directory} has ${rights}: chmod 700 ${directory}`,
+    `Expected ${place} to be closed to others (0700), and it has ${rights}: chmod 700 ${directory}`,
   );
 }
 

@@ -12,10 +12,9 @@ import { type Instance, Service } from "../container/service.js";
 import { check, path as pathRule, type Rule, typed, wholeNumber } from "../option-rules.js";
 import { describe } from "../system/describe.js";
 import { ownedName } from "../system/owner.js";
-import { offerWorker } from "../worker/capture.js";
-import { countDefinition, locateWorker } from "../worker/locate-worker.js";
 import type { WorkerSource } from "../worker/worker-source.js";
 import type { Monitor } from "./monitor.js";
+import { locateMonitors } from "./monitor-sources.js";
 import type { MetricsAddress } from "./serve-metrics.js";
 
 /** Options of `new Supervisor(options)`. */
@@ -86,7 +85,7 @@ export class Supervisor extends Service {
     this.directory = path.resolve(directory ?? path.join(os.tmpdir(), ownedName()));
     this.files = files === undefined ? undefined : path.resolve(files);
     this.metrics = metrics && { ...metrics };
-    this.monitors = monitors.flatMap(locateMonitor);
+    this.monitors = locateMonitors(monitors);
   }
 
   /** Watches until it is asked to stop. */
@@ -94,13 +93,6 @@ export class Supervisor extends Service {
     const { SupervisorProcess } = await import("./supervisor-process.js");
     await new SupervisorProcess(this, instance).run();
   }
-}
-
-function locateMonitor(monitor: Monitor): WorkerSource[] {
-  countDefinition(monitor.constructor);
-  // A monitor of the program's own file is found as a service is: by running the program again up to here.
-  if (offerWorker(monitor)) return [];
-  return [locateWorker(monitor, undefined, process.execArgv, "json", true)];
 }
 
 const MONITORS: Rule = {

@@ -8,16 +8,19 @@
  *   -> {"id":1,"cancel":true}                     nobody waits for the answer any more
  */
 import type { Socket } from "node:net";
-import { SupervisorError } from "../errors.js";
-import { parse } from "../system/json.js";
 import { clearTimeout, setTimeout } from "../system/timers.js";
 import { excerpt } from "./breach.js";
-import { encodeLine, LineSplitter } from "./lines.js";
+import { disconnected, late, recordOf, reviveCallError } from "./call-errors.js";
+import { LineWriter, MAX_LINE_BYTES } from "./line-writer.js";
+import { LineSplitter, objectIn } from "./lines.js";
 
-/** A piece of a long text is 64 Ki characters, which take six bytes each at most. */
-const MAX_LINE_BYTES = 1024 * 1024;
 /** Of one connection; more are refused. */
 const MAX_INCOMING = 256;
+/** As long as a client waits for an answer unless told otherwise. */
+const UNREAD_MS = 60_000;
+/** What was sent before a connection is closed should arrive; one that does not read must not keep it. */
+const CLOSE_MS = 1000;
+const REFUSE_MS = 100;
 
 export type Fields = Readonly<Record<string, unknown>>;
 
@@ -44,8 +47,10 @@ export interface CallsOptions {
   /** Answers a call: what it resolves with is the last answer. */
   onCall(call: IncomingCall): Promise<unknown>;
   onClose?(): void;
-  /** The longest line that is read, in bytes. */
+  /** The longest line that is read before `trust`, in bytes; and then nothing but a call is. */
   readonly maxLine?: number;
+  /** In ms: the connection is closed if the other end leaves partial answers unread for so long. @defaultValue 60_000 for what accepts */
+  readonly unreadFor?: number;
 }
 
 interface Pending {
@@ -59,18 +64,25 @@ export class Calls {
   readonly closed: Promise<void>;
   readonly #socket: Socket;
   readonly #options: CallsOptions;
+  readonly #writer: LineWriter;
   readonly #lines = new LineSplitter();
   readonly #pending = new Map<number, Pending>();
   readonly #incoming = new Map<number, AbortController>();
-  #maxLine: number;
+  /** Lines that have come and are not taken yet, the last one first. */
+  readonly #waiting: string[] = [];
+  /** A partial answer is being taken, and what came after it waits. */
+  #isHeld = false;
+  #isStranger: boolean;
   #lastId: number;
   #isClosed = false;
 
   constructor(socket: Socket, options: CallsOptions) {
     this.#socket = socket;
     this.#options = options;
-    this.#maxLine = options.maxLine ?? MAX_LINE_BYTES;
-    this.#lastId = options.side === "connected" ? -1 : 0;
+    const { side, unreadFor = side === "accepted" ? UNREAD_MS : undefined } = options;
+    this.#writer = new LineWriter(socket, unreadFor);
+    this.#isStranger = options.maxLine !== undefined;
+    this.#lastId = side === "connected" ? -1 : 0;
     // It closes right after.
     socket.on("error", () => {});
     socket.on("data", (chunk: Buffer) => this.#read(chunk));
@@ -82,13 +94,14 @@ export class Calls {
     });
   }
 
-  get isClosed(): boolean {
-    return this.#isClosed;
+  /** Whether what the other end has sent waits until a partial answer of it was taken. */
+  get isHeld(): boolean {
+    return this.#isHeld;
   }
 
   /** The other end has shown who it is: its lines may be as long as any. */
   trust(): void {
-    this.#maxLine = MAX_LINE_BYTES;
+    this.#isStranger = false;
   }
 
   /**
@@ -115,7 +128,7 @@ export class Calls {
           else reject(error);
         };
         const giveUp = (error: unknown) => {
-          this.#send({ id, cancel: true });
+          this.#writer.send({ id, cancel: true });
           settle(error);
         };
         this.#pending.set(id, { what: message.do, onAnswer, settle });
@@ -123,9 +136,10 @@ export class Calls {
           timer = setTimeout(() => giveUp(late(message.do, timeout)), timeout);
         onAbort = () => giveUp(signal!.reason);
         signal?.addEventListener("abort", onAbort, { once: true });
-        this.#send({ ...message, id });
+        this.#writer.send({ ...message, id });
       });
     } finally {
+      this.#pending.delete(id);
       clearTimeout(timer);
       if (onAbort) signal?.removeEventListener("abort", onAbort);
     }
@@ -142,12 +156,13 @@ export class Calls {
   /** Ends the connection, after what was sent. */
   close(): void {
     this.#socket.destroySoon();
+    this.#destroyAfter(CLOSE_MS);
   }
 
   /** Ends the connection, and tells why. */
   refuse(why: string, id?: number): void {
     if (this.#isClosed || this.#socket.destroyed) return;
-    this.#send({
+    this.#writer.send({
       ...(id === undefined ? {} : { id }),
       failed: true,
       error: { name: "SupervisorError", message: why, reason: "refused" },
@@ -155,30 +170,49 @@ export class Calls {
     // What else it sends is not read; one that does not read our answer either must not keep the connection.
     this.#socket.pause();
     this.#socket.end();
-    setTimeout(() => this.#socket.destroy(), 100).unref();
+    this.#destroyAfter(REFUSE_MS);
+  }
+
+  #destroyAfter(ms: number): void {
+    setTimeout(() => this.#socket.destroy(), ms).unref();
+  }
+
+  get #maxLine(): number {
+    return this.#isStranger ? this.#options.maxLine! : MAX_LINE_BYTES;
   }
 
   #read(chunk: Buffer): void {
     if (this.#socket.writableEnded) return;
-    const lines = this.#lines.push(chunk);
-    if (this.#lines.pending > this.#maxLine || lines.some((line) => line.length > this.#maxLine))
-      return this.refuse(`Expected lines of at most ${this.#maxLine} bytes`);
-    for (const line of lines) {
+    this.#waiting.unshift(...this.#lines.push(chunk).toReversed());
+    this.#takeWaiting();
+  }
+
+  get #isHeard(): boolean {
+    return !this.#socket.writableEnded && !this.#socket.destroyed;
+  }
+
+  #takeWaiting(): void {
+    while (!this.#isHeld && !this.#isClosed && this.#isHeard) {
+      const line = this.#waiting.pop();
+      if ((line?.length ?? this.#lines.pending) > this.#maxLine)
+        return this.refuse(`Expected lines of at most ${this.#maxLine} bytes`);
+      if (line === undefined) return;
       this.#take(line);
-      if (this.#isClosed || this.#socket.writableEnded || this.#socket.destroyed) return;
     }
   }
 
   #take(line: string): void {
-    const message = fieldsIn(line);
+    const message = objectIn(line);
     if (!message) return this.refuse(`Expected a line that is a JSON object, got ${excerpt(line)}`);
     const { id } = message;
     if (!Number.isSafeInteger(id) || (id as number) < 0) {
       // The other end has refused us, and closes.
-      if (message["failed"] === true) return this.#fail(revive(message["error"]));
+      if (message["failed"] === true) return this.#fail(reviveCallError(message["error"]));
       return this.refuse("Expected an `id` that is a whole number");
     }
-    if (this.#isOwn(id as number)) this.#takeAnswer(this.#pending.get(id as number), message);
+    if (this.#isStranger && typeof message["do"] !== "string")
+      this.refuse("Expected a call with a token first", id as number);
+    else if (this.#isOwn(id as number)) this.#takeAnswer(this.#pending.get(id as number), message);
     else if (typeof message["do"] === "string") void this.#answer(id as number, message as never);
     else if (message["cancel"] === true) this.#incoming.get(id as number)?.abort();
     else this.refuse("Expected `do` to name an operation", id as number);
@@ -191,19 +225,29 @@ export class Calls {
   /** @param call - undefined if nobody waits for it any more */
   #takeAnswer(call: Pending | undefined, message: Fields): void {
     if (!call) return;
-    if (message["failed"] === true) return call.settle(revive(message["error"]));
+    if (message["failed"] === true) return call.settle(reviveCallError(message["error"]));
     if (message["finished"] === true) return call.settle(undefined, message["answer"]);
     if (!("answer" in message) || !call.onAnswer) return;
-    let taken: void | Promise<void>;
+    const fail = (error: unknown) => {
+      this.#writer.send({ id: message["id"], cancel: true });
+      call.settle(error);
+    };
     try {
-      taken = call.onAnswer(message["answer"]);
+      const taken = call.onAnswer(message["answer"]);
+      if (taken) void this.#hold(taken.catch(fail));
     } catch (error) {
-      this.#send({ id: message["id"], cancel: true });
-      return call.settle(error);
+      fail(error);
     }
-    if (!taken) return;
+  }
+
+  /** Neither reads nor takes what it has read, until the promise has resolved. */
+  async #hold(taken: Promise<void>): Promise<void> {
+    this.#isHeld = true;
     this.#socket.pause();
-    taken.catch((error: unknown) => call.settle(error)).finally(() => this.#socket.resume());
+    await taken;
+    this.#isHeld = false;
+    this.#takeWaiting();
+    if (!this.#isHeld) this.#socket.resume();
   }
 
   async #answer(id: number, message: Fields & { readonly do: string }): Promise<void> {
@@ -212,34 +256,33 @@ export class Calls {
       return this.refuse(`More than ${MAX_INCOMING} calls at once`, id);
     const aborter = new AbortController();
     this.#incoming.set(id, aborter);
+    const last = await this.#lastAnswer(id, message, aborter.signal);
+    // The call is over once there is room for its answer: who does not read answers has no more of them than calls at once.
+    await this.#writer.room();
+    this.#incoming.delete(id);
+    if (this.#isClosed) return;
     try {
-      const answer = await this.#options.onCall({
-        message,
-        signal: aborter.signal,
-        answer: (value) => this.#sendAndWait({ id, answer: value }),
-      });
-      this.#send({ id, finished: true, ...(answer === undefined ? {} : { answer }) });
+      this.#writer.send(last);
     } catch (error) {
-      this.#send({ id, failed: true, error: recordOf(error) });
-    } finally {
-      this.#incoming.delete(id);
+      this.#writer.send({ id, failed: true, error: recordOf(error) });
     }
   }
 
-  #send(message: Fields): boolean {
-    if (this.#isClosed || !this.#socket.writable) return true;
-    return this.#socket.write(encodeLine(message));
-  }
-
-  async #sendAndWait(message: Fields): Promise<void> {
-    if (this.#send(message)) return;
-    await new Promise<void>((resolve) => {
-      const done = () => {
-        this.#socket.off("drain", done).off("close", done);
-        resolve();
-      };
-      this.#socket.on("drain", done).on("close", done);
-    });
+  async #lastAnswer(
+    id: number,
+    message: Fields & { readonly do: string },
+    signal: AbortSignal,
+  ): Promise<Fields> {
+    try {
+      const answer = await this.#options.onCall({
+        message,
+        signal,
+        answer: (value) => this.#writer.sendAndWait({ id, answer: value }),
+      });
+      return { id, finished: true, ...(answer === undefined ? {} : { answer }) };
+    } catch (error) {
+      return { id, failed: true, error: recordOf(error) };
+    }
   }
 
   #onClose(): void {
@@ -253,43 +296,4 @@ export class Calls {
   #fail(error: Error): void {
     for (const { settle } of this.#pending.values()) settle(error);
   }
-}
-
-function fieldsIn(line: string): Fields | undefined {
-  try {
-    const value: unknown = parse(line);
-    return typeof value === "object" && value !== null && !Array.isArray(value)
-      ? (value as Fields)
-      : undefined;
-  } catch {
-    return undefined;
-  }
-}
-
-function recordOf(error: unknown): Fields {
-  if (!(error instanceof Error)) return { name: "Error", message: String(error) };
-  const { reason } = error as { reason?: unknown };
-  return {
-    name: error.name,
-    message: error.message,
-    ...(typeof reason === "string" ? { reason } : {}),
-  };
-}
-
-function revive(record: unknown): Error {
-  const { name, message, reason } = Object(record) as Record<string, unknown>;
-  const text = typeof message === "string" ? message : "the other end has failed without a reason";
-  if (name === "TypeError") return new TypeError(text);
-  return new SupervisorError(text, reason === undefined ? "failed" : (reason as "refused"));
-}
-
-function disconnected(what: string): SupervisorError {
-  return new SupervisorError(
-    `${what}: the connection was closed before the answer had come`,
-    "disconnected",
-  );
-}
-
-function late(what: string, timeout: number): SupervisorError {
-  return new SupervisorError(`${what} was not answered within ${timeout} ms`, "timeout");
 }

@@ -1,8 +1,19 @@
 /** Newline-delimited JSON, both ends: encodes the messages of protocol.ts, and splits bytes into lines. */
-import { stringify } from "../system/json.js";
+import { parse, stringify } from "../system/json.js";
 
 export function encodeLine(message: unknown): string {
   return `${stringify(message)}\n`;
+}
+
+/** Returns the object that a line is as JSON; `undefined` if it is anything else. */
+export function objectIn(line: string): Readonly<Record<string, unknown>> | undefined {
+  try {
+    const value: unknown = parse(line);
+    const isObject = typeof value === "object" && value !== null && !Array.isArray(value);
+    return isObject ? (value as Readonly<Record<string, unknown>>) : undefined;
+  } catch {
+    return undefined;
+  }
 }
 
 /** Cuts a byte stream into lines. */

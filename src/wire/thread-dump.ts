@@ -25,6 +25,8 @@ export interface StackLine {
   readonly stack: string;
   /** When it was taken, on the monotonic clock in ms. */
   readonly at: number;
+  /** Why it could not be taken; then there is no time. */
+  readonly reason?: string;
 }
 
 /** The longest such line; stacks are cut to fit. */

@@ -34,11 +34,22 @@ export interface MetricStore {
 }
 
 /** Key of `globalThis`; a global symbol, as a process may have two copies of this package. */
-const STORE = Symbol.for("forkmap.metrics");
-const globals = globalThis as { [STORE]?: MetricStore | undefined };
+const KEY = Symbol.for("forkmap.metrics");
+
+/** Of this process. */
+interface Kept {
+  store: MetricStore | undefined;
+  /** What has counted before there was a store. */
+  readonly waiting: Set<(store: MetricStore) => void>;
+}
+
+const globals = globalThis as { [KEY]?: Kept };
+const kept = (globals[KEY] ??= { store: undefined, waiting: new Set() });
 
 export function useMetrics(store: MetricStore): void {
-  globals[STORE] = store;
+  kept.store = store;
+  for (const tell of kept.waiting) tell(store);
+  kept.waiting.clear();
 }
 
 /** As Prometheus has it. */
@@ -97,8 +108,11 @@ export function gauge(name: string, options: MetricOptions = {}): Gauge {
 
 class Cell {
   readonly #definition: Parameters<MetricStore["place"]>[0];
-  #store: MetricStore | undefined;
+  /** Undefined if there is no store, or no more room in it. */
   #place: number | undefined;
+  #store: MetricStore | undefined;
+  /** What it has come to without a store. */
+  #value = 0;
 
   constructor(
     name: string,
@@ -114,21 +128,29 @@ class Cell {
   }
 
   add(change: number): void {
-    const place = this.#find();
-    if (place !== undefined) this.#store!.values[place]! += change;
+    this.#follow();
+    if (this.#place !== undefined) this.#store!.values[this.#place]! += change;
+    else this.#value += change;
   }
 
   set(value: number): void {
-    const place = this.#find();
-    if (place !== undefined) this.#store!.values[place] = value;
+    this.#follow();
+    if (this.#place !== undefined) this.#store!.values[this.#place] = value;
+    else this.#value = value;
   }
 
-  /** A forked child has another store than its fork server, where the metric may have been made. */
-  #find(): number | undefined {
-    const store = globals[STORE];
-    if (store === this.#store) return this.#place;
-    this.#store = store;
-    this.#place = store?.place(this.#definition);
-    return this.#place;
+  /** Uses the store of this process: a child that is forked gets one after the metric was made. */
+  #follow(): void {
+    const { store } = kept;
+    if (store !== undefined && store === this.#store) return;
+    if (store) this.#use(store);
+    else kept.waiting.add(this.#use);
   }
+
+  readonly #use = (store: MetricStore): void => {
+    if (store === this.#store) return;
+    this.#store = store;
+    this.#place = store.place(this.#definition);
+    if (this.#place !== undefined) store.values[this.#place]! += this.#value;
+  };
 }

@@ -3,9 +3,16 @@
  * a test runs. Where the package has none (arm64), `chromium` of the system is taken.
  */
 import { execFileSync } from "node:child_process";
-import { existsSync, mkdirSync, renameSync, rmSync } from "node:fs";
-import { createReadStream, createWriteStream } from "node:fs";
-import { createRequire } from "node:module";
+import {
+  createReadStream,
+  createWriteStream,
+  existsSync,
+  mkdirSync,
+  readFileSync,
+  renameSync,
+  rmSync,
+  writeFileSync,
+} from "node:fs";
 import path from "node:path";
 import { pipeline } from "node:stream/promises";
 import { fileURLToPath } from "node:url";
@@ -31,14 +38,10 @@ interface Unpacked {
 
 async function unpacked(): Promise<Unpacked> {
   if (process.arch !== "x64") return { executable: "/usr/bin/chromium", env: {} };
-  const packed = path.join(
-    createRequire(import.meta.url).resolve("@sparticuz/chromium"),
-    "../../../bin",
-  );
-  const version = createRequire(import.meta.url)("playwright-core/package.json") as {
-    version: string;
-  };
-  const folder = path.join(NODE_MODULES, ".cache", `chromium-${version.version}`);
+  const found = path.join(NODE_MODULES, "@sparticuz/chromium");
+  const packed = path.join(found, "bin");
+  const { version } = JSON.parse(readFileSync(path.join(found, "package.json"), "utf8"));
+  const folder = path.join(NODE_MODULES, ".cache", `chromium-${version}`);
   if (!existsSync(folder)) {
     // Under another name until it is whole: another test may do the same at this time.
     const own = `${folder}.${process.pid}`;
@@ -51,6 +54,7 @@ async function unpacked(): Promise<Unpacked> {
       execFileSync("tar", ["-xf", file, "-C", path.join(own, archive)]);
       rmSync(file);
     }
+    writeFileSync(path.join(own, "fonts.conf"), fontsIn(folder));
     try {
       renameSync(own, folder);
     } catch {
@@ -65,13 +69,25 @@ async function expand(from: string, to: string, mode: number): Promise<void> {
   await pipeline(createReadStream(from), createBrotliDecompress(), createWriteStream(to, { mode }));
 }
 
-/** The package brings libraries and a font for systems without. The system's own fit it better. */
+/** The package brings libraries and a font for systems without. The system's own libraries fit it better. */
 function surroundingsOf(executable: string, folder: string): Record<string, string> {
   const libraries = execFileSync("ldd", [executable], { encoding: "utf8" });
   return {
+    FONTCONFIG_FILE: path.join(folder, "fonts.conf"),
     ...(libraries.includes("not found")
       ? { LD_LIBRARY_PATH: path.join(folder, "al2023", "lib") }
       : {}),
-    ...(existsSync("/usr/share/fonts") ? {} : { FONTCONFIG_PATH: path.join(folder, "fonts") }),
   };
+}
+
+/** The system's fonts, and that of the package. */
+function fontsIn(folder: string): string {
+  return `<?xml version="1.0"?>
+<!DOCTYPE fontconfig SYSTEM "fonts.dtd">
+<fontconfig>
+  <include ignore_missing="yes">/etc/fonts/fonts.conf</include>
+  <dir>${folder}/fonts</dir>
+  <cachedir>${folder}/fonts-cache</cachedir>
+</fontconfig>
+`;
 }

@@ -87,6 +87,19 @@ function filled(count: number): Past {
     generation: 5,
     lastEnd: "exit code 1: cannot connect to the database",
   });
+  source.stacks = {
+    threads: [
+      {
+        id: 0,
+        name: "main",
+        state: "blocked",
+        stack:
+          "    at primes (file:///srv/app/primes.js:12:9)\n    at Web.report (file:///srv/app/web.js:88:20)",
+        resources: { Timeout: 2, TCPSocketWrap: 5 },
+      },
+      { id: 1, name: "resize", state: "idle" },
+    ],
+  };
   source.monitors = [
     { name: "MemoryMonitor", interval: 10_000, runs: 214, lastRun: undefined, status: {} },
     {
@@ -130,12 +143,10 @@ for (const count of [4, 64]) {
       page.on("console", (message) => console.error(message.text()));
       page.on("pageerror", (error) => console.error(error));
       await page.goto(dashboard.url);
-      await delay(colorScheme === "light" && name === "wide" ? 26_000 : 2500);
+      await delay(colorScheme === "light" && name === "wide" ? 6000 : 2500);
       const file = (what: string): string =>
         path.join(folder, `${count}-${name}-${colorScheme}${what}.png`);
       await page.screenshot({ path: file("") });
-      if (name === "narrow" && count === 64)
-        await page.screenshot({ path: file("-whole"), fullPage: true });
       if (count === 4 && name !== "middle") {
         await page.getByRole("button", { name: "Stacks of web 0" }).click();
         await delay(200);

@@ -18,7 +18,7 @@ export class FakeSupervision implements DashboardSource {
   monitors: SupervisionState["monitors"] = [];
   /** Pieces of the next heap snapshots. */
   heap: () => Iterable<string> = () => ['{"snapshot":', "{}}"];
-  stacks = "Error\n    at work (file:///app/web.js:12:3)";
+  stacks: unknown = "Error\n    at work (file:///app/web.js:12:3)";
   failure: Error | undefined;
   #news: SupervisionEvent[] = [];
   readonly #recent: SupervisionEvent[] = [];

@@ -1,8 +1,8 @@
 /** A supervisor's end of the connections by which its children are interrupted. */
 import { writeFileSync } from "node:fs";
 import net from "node:net";
-import path from "node:path";
 import { afterEach } from "vitest";
+import { listenIn } from "../../src/wire/socket-path.js";
 import { StackRequest } from "../../src/supervisor/stack-request.js";
 
 export interface Interruptible {
@@ -28,12 +28,7 @@ export class Supervising {
   static async in(directory: string): Promise<Supervising> {
     const supervising = new Supervising(directory);
     open.add(supervising);
-    // A relative path may be shorter than what a socket can have.
-    await new Promise<void>((resolve, reject) => {
-      supervising.#server.once("error", reject);
-      const file = path.relative(process.cwd(), `${directory}/socket`);
-      supervising.#server.listen(file, resolve);
-    });
+    await listenIn(directory, supervising.#server);
     return supervising;
   }
 

@@ -7,7 +7,7 @@
  * - The inspector collects all garbage 20 times a second while it tracks. With a heap of 46 MB in 800,000 objects each turn of the event
  *   loop takes 0.2 to 0.3 s then, so the program hardly proceeds.
  * - It begins with giving each object a number, which takes 1.2 s for these, and 6 s for a heap of 173 MB; and it ends with a snapshot of the
- *   heap, whose costs are in heap-snapshot.ts. To read its text takes 1 s per 86 MB, in pieces between which the program goes on.
+ *   heap, whose costs are in heap-snapshot.ts. To read its text takes 2 s for 92 MB, in pieces between which the program goes on.
  */
 import type { Session } from "node:inspector/promises";
 import { setFlagsFromString } from "node:v8";

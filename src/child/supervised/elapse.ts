@@ -8,24 +8,14 @@ import { clearTimeout, setTimeout } from "../../system/timers.js";
  */
 export async function elapse(ms: number, signal: AbortSignal): Promise<void> {
   signal.throwIfAborted();
-  let abort = () => {};
-  const { promise, resolve, reject } = withResolvers();
-  const timer = setTimeout(resolve, ms).unref();
-  signal.addEventListener("abort", (abort = () => reject(signal.reason as Error)));
-  try {
-    await promise;
-  } finally {
-    clearTimeout(timer);
-    signal.removeEventListener("abort", abort);
-  }
-}
-
-/** Node 20 has no `Promise.withResolvers`. */
-function withResolvers() {
-  let resolve!: () => void;
-  let reject!: (reason: Error) => void;
-  const promise = new Promise<void>((...both) => {
-    [resolve, reject] = both;
+  await new Promise<void>((resolve) => {
+    const end = () => {
+      clearTimeout(timer);
+      signal.removeEventListener("abort", end);
+      resolve();
+    };
+    const timer = setTimeout(end, ms).unref();
+    signal.addEventListener("abort", end);
   });
-  return { promise, resolve, reject };
+  signal.throwIfAborted();
 }

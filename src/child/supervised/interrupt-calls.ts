@@ -11,38 +11,45 @@
  */
 import { loadKoffi } from "../../system/koffi.js";
 
+/** Functions of C return what they do in C; koffi makes a number of it if it fits. */
 export interface InterruptCalls {
-  /** Sets what V8 calls; it must not throw. One function at a time. */
-  onInterrupt(then: (() => void) | undefined): void;
-  /** The function that V8 really calls: what is below it on the stack has been interrupted. */
-  readonly entry: () => void;
+  /** The block of aio_read(3), which is filled in but for its descriptor. */
+  readonly block: number;
+  /** The stream, which must be emptied by `clearError` and `purge` before it is used again. */
+  readonly file: number;
+  aioRead(block: number): number;
+  /** EINPROGRESS until a byte or the end of the stream has come. */
+  aioError(block: number): number;
+  /** After that: 1 for a byte; 0 at the end of the stream, -1 on failure. */
+  aioReturn(block: number): number | bigint;
+  /** Takes the lock of the stream, so waits until the thread of the last interrupt has left it. */
+  clearError(file: number): void;
+  purge(file: number): void;
+  send(fd: number, text: string, bytes: number | bigint, flags: number): number | bigint;
+  /** How many bytes it has in UTF-8. */
+  length(text: string): number | bigint;
+  /** Sets the descriptor from which `aioRead` reads, and whether that requests an interrupt. */
+  set(fd: number, interrupts: boolean): void;
   /**
-   * Returns a connection that is closed on exec, `SEND_MS` being the longest that a connect or a write takes.
+   * Returns a connection that is closed on exec, and in which a connect or a write takes `SEND_MS` at most.
    *
    * @throws what failed, in words
    */
   connect(path: string): number;
-  /** Makes the next byte that comes, or the end of the stream, request an interrupt. Returns errno, 0 if it is armed. */
-  arm(fd: number): number;
-  /** Whether neither has come yet. */
-  isArmed(): boolean;
-  /** Once it is no longer armed: how many bytes have come; 0 at the end of the stream, -1 on failure. */
-  taken(): number;
-  /** From now on, what comes requests no interrupt. */
-  disarm(): void;
-  /** Returns whether all of it was written. */
-  send(fd: number, text: string): boolean;
+  errno(): number;
   /** Makes a thread that waits for a byte see the end of the stream. */
   shutdown(fd: number): void;
   close(fd: number): void;
 }
+
+export const EINPROGRESS = 115;
+export const MSG_NOSIGNAL = 0x4000;
 
 const AF_UNIX = 1;
 const SOCK_STREAM_CLOEXEC = 0o2000001;
 const SOL_SOCKET = 1;
 const SO_SNDBUF = 7;
 const SO_SNDTIMEO = 21;
-const MSG_NOSIGNAL = 0x4000;
 const SHUT_RDWR = 2;
 /** A supervisor that neither accepts nor reads must not hold up its children. */
 const SEND_MS = 100;
@@ -51,7 +58,6 @@ const SEND_BUFFER_BYTES = 256 * 1024;
 const SUN_PATH_OFFSET = 2;
 const SOCKADDR_UN_BYTES = 110;
 
-const EINPROGRESS = 115;
 const SIGEV_NONE = 1;
 const SIGEV_THREAD = 2;
 const FULLY_BUFFERED = 0;
@@ -62,7 +68,7 @@ const PTHREAD_CREATE_DETACHED = 1;
 const THREAD_STACK_BYTES = 128 * 1024;
 
 /** Where fields are in struct aiocb of glibc on x64 and arm64 (aio.h), and what follows it in the same memory. */
-const AIO = { fd: 0, buffer: 16, bytes: 24, value: 32, notify: 44, then: 48, attributes: 56 };
+const AIO = { fd: 0, buffer: 16, bytes: 24, value: 32, notify: 44, calls: 48, attributes: 56 };
 const AIOCB_BYTES = 168;
 const BYTE_OFFSET = AIOCB_BYTES;
 const ATTRIBUTES_OFFSET = AIOCB_BYTES + 8;
@@ -77,13 +83,14 @@ let calls: InterruptCalls | undefined;
 /**
  * Binds the functions, once. It starts no thread, so it may be called before a fork, which saves each child the time and memory.
  *
+ * @param entry - what V8 calls for each interrupt; it must not throw
  * @throws why there can be no interrupts, in words
  */
-export function interruptCalls(): InterruptCalls {
-  return (calls ??= bind());
+export function interruptCalls(entry: () => void): InterruptCalls {
+  return (calls ??= bind(entry));
 }
 
-function bind(): InterruptCalls {
+function bind(entry: () => void): InterruptCalls {
   const koffi = loaded();
   const lib = koffi.load(null);
   const dlsym = lib.func("uintptr_t dlsym(uintptr_t library, const char *name)");
@@ -97,22 +104,14 @@ function bind(): InterruptCalls {
 
   // Until glibc 2.34, they are in a library of their own, which Node does not load.
   const aio = symbol("aio_read") === 0 ? koffi.load("librt.so.1") : lib;
-  const aioRead = aio.func("int aio_read(uintptr_t block)");
-  const aioError = aio.func("int aio_error(uintptr_t block)");
-  const aioReturn = aio.func("intptr_t aio_return(uintptr_t block)");
-  const clearError = lib.func("void clearerr(uintptr_t file)");
-  const purge = lib.func("void __fpurge(uintptr_t file)");
   const socket = lib.func("int socket(int domain, int type, int protocol)");
   const setOption = lib.func(
     "int setsockopt(int fd, int level, int option, const void *value, unsigned int bytes)",
   );
   const connect = lib.func("int connect(int fd, const void *address, unsigned int bytes)");
-  const send = lib.func("intptr_t send(int fd, const char *text, size_t bytes, int flags)");
   const shutdown = lib.func("int shutdown(int fd, int how)");
   const close = lib.func("int close(int fd)") as (fd: number) => number;
 
-  let onInterrupt: (() => void) | undefined;
-  const entry = () => onInterrupt?.();
   const callback = koffi.register(
     entry,
     koffi.pointer(koffi.proto("void (uintptr_t isolate, uintptr_t data)")),
@@ -155,13 +154,24 @@ function bind(): InterruptCalls {
     block.setBigUint64(AIO.buffer, BigInt(memory + BYTE_OFFSET), true);
     block.setBigUint64(AIO.bytes, 1n, true);
     block.setBigUint64(AIO.value, BigInt(file), true);
-    block.setBigUint64(AIO.then, BigInt(fgetc), true);
+    block.setBigUint64(AIO.calls, BigInt(fgetc), true);
     block.setBigUint64(AIO.attributes, BigInt(attributes), true);
   }
 
   return {
-    onInterrupt: (then) => void (onInterrupt = then),
-    entry,
+    block: memory,
+    file,
+    aioRead: aio.func("int aio_read(uintptr_t block)"),
+    aioError: aio.func("int aio_error(uintptr_t block)"),
+    aioReturn: aio.func("intptr_t aio_return(uintptr_t block)"),
+    clearError: lib.func("void clearerr(uintptr_t file)"),
+    purge: lib.func("void __fpurge(uintptr_t file)"),
+    send: lib.func("intptr_t send(int fd, const char *text, size_t bytes, int flags)"),
+    length: lib.func("size_t strlen(const char *text)"),
+    set(fd, interrupts) {
+      block.setInt32(AIO.fd, fd, true);
+      block.setInt32(AIO.notify, interrupts ? SIGEV_THREAD : SIGEV_NONE, true);
+    },
     connect(path) {
       const fd = socket(AF_UNIX, SOCK_STREAM_CLOEXEC, 0) as number;
       if (fd === -1) throw new Error(`socket failed (errno ${koffi.errno()})`);
@@ -175,21 +185,7 @@ function bind(): InterruptCalls {
       close(fd);
       throw new Error(`connect to ${path} failed (errno ${errno})`);
     },
-    arm(fd) {
-      // Empties the stream again. `clearerr` takes its lock, so waits until the thread of the last interrupt has left it.
-      clearError(file);
-      purge(file);
-      block.setInt32(AIO.fd, fd, true);
-      block.setInt32(AIO.notify, SIGEV_THREAD, true);
-      return aioRead(memory) === 0 ? 0 : koffi.errno();
-    },
-    isArmed: () => aioError(memory) === EINPROGRESS,
-    taken: () => Number(aioReturn(memory)),
-    disarm: () => block.setInt32(AIO.notify, SIGEV_NONE, true),
-    send(fd, text) {
-      const bytes = Buffer.byteLength(text);
-      return Number(send(fd, text, bytes, MSG_NOSIGNAL)) === bytes;
-    },
+    errno: koffi.errno,
     shutdown: (fd) => void shutdown(fd, SHUT_RDWR),
     close: (fd) => void close(fd),
   };

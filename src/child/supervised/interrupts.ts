@@ -7,14 +7,24 @@
  *
  * V8 interrupts only JavaScript. A thread in a native call (`execSync`, zlib, a long sort of numbers) answers when that has
  * returned, and one that waits for events when one has come. So each line says when its stack was taken.
+ *
+ * While a script with a time limit runs, there is no stack, see time-limits.ts: V8 could end the handling of an interrupt instead of
+ * the script. It looks for that where a function begins and where a loop turns, so `entry` does neither then; what remains is a limit
+ * that is reached in the 20 µs before `entry` begins.
  */
 import { isMainThread } from "node:worker_threads";
 import { stringify } from "../../system/json.js";
 import { monotonic } from "../../system/monotonic.js";
 import { SOCKET_FILE, withSocketPath } from "../../wire/socket-path.js";
 import { MAX_STACK_LINE_BYTES, type StackLine } from "../../wire/thread-dump.js";
-import { currentStack } from "./current-stack.js";
-import { type InterruptCalls, interruptCalls } from "./interrupt-calls.js";
+import { currentStack, finishStack } from "./current-stack.js";
+import {
+  EINPROGRESS,
+  type InterruptCalls,
+  interruptCalls,
+  MSG_NOSIGNAL,
+} from "./interrupt-calls.js";
+import { limits, watchTimeLimits } from "./time-limits.js";
 
 /** Why a process cannot be interrupted, in words. */
 export interface NoInterrupts {
@@ -29,7 +39,7 @@ export interface NoInterrupts {
  */
 export function prepareInterrupts(): NoInterrupts | undefined {
   try {
-    interruptCalls();
+    interruptCalls(Interrupts.entry);
     return undefined;
   } catch (error) {
     return { reason: (error as Error).message };
@@ -78,21 +88,19 @@ export class Interrupts {
     let calls: InterruptCalls;
     let fd: number;
     try {
-      calls = interruptCalls();
+      calls = interruptCalls(Interrupts.entry);
       fd = withSocketPath(directory, SOCKET_FILE, (path) => calls.connect(path));
     } catch (error) {
       return { reason: (error as Error).message };
     }
     const interrupts = new Interrupts(calls, fd, captureState);
-    calls.onInterrupt(() => interrupts.#onInterrupt());
-    const reason = interrupts.#begin(hello);
-    if (reason !== undefined) {
-      calls.onInterrupt(undefined);
-      calls.close(fd);
-      return { reason };
-    }
     current = interrupts;
-    return interrupts;
+    watchTimeLimits();
+    const reason = interrupts.#begin(hello);
+    if (reason === undefined) return interrupts;
+    current = undefined;
+    calls.close(fd);
+    return { reason };
   }
 
   get isOpen(): boolean {
@@ -100,16 +108,17 @@ export class Interrupts {
   }
 
   /**
-   * Answers a byte whose interrupt was lost: its callback could not run, as the stack was full, or no thread could be made for it.
-   * Call it from the event loop now and then; it takes 1 µs.
+   * Answers a byte whose interrupt was lost: it could not be handled, as the stack was full or a time limit was reached, or no
+   * thread could be made for it. Call it from the event loop now and then; it takes 1 µs.
    */
   check(): void {
     if (!this.#isOpen) return;
-    // A time limit that ends JavaScript also skips what would set it.
     this.#isInside = false;
+    forgetFailure(this.#calls);
+    finishStack();
     // A thread may be about to request the interrupt. It has done so when this is called the next time.
-    if (this.#isOverdue && !this.#calls.isArmed()) this.#onInterrupt();
-    else this.#isOverdue = !this.#calls.isArmed();
+    if (this.#isOverdue && !this.#isArmed()) Interrupts.entry();
+    else this.#isOverdue = !this.#isArmed();
   }
 
   /**
@@ -117,82 +126,127 @@ export class Interrupts {
    * child does at its end, so that no thread interrupts what is gone; a forked child just exits.
    */
   close(): void {
-    if (current !== this) return;
-    current = undefined;
-    this.#calls.onInterrupt(undefined);
+    forgetFailure(this.#calls);
     if (this.#isOpen) this.#end();
+    if (current === this) current = undefined;
   }
 
   #begin(hello: string): string | undefined {
-    if (!this.#calls.send(this.#fd, `${hello}\n`)) return "the supervisor does not read";
-    const errno = this.#calls.arm(this.#fd);
-    return errno === 0 ? undefined : `aio_read failed (errno ${errno})`;
-  }
-
-  /** Runs in the middle of any JavaScript, or of itself, and must not throw. */
-  #onInterrupt(): void {
-    if (this.#isInside) {
-      this.#hasMissed = true;
-      return;
-    }
-    do {
-      this.#isInside = true;
-      this.#hasMissed = false;
-      try {
-        this.#answer();
-      } catch {
-        // The stack is full, or a script with a time limit has reached it. `check` arms it again.
-      }
-      this.#isInside = false;
-      // Looked at last: an interrupt that comes from here on is answered by itself.
-    } while (this.#hasMissed);
-  }
-
-  #answer(): void {
     const calls = this.#calls;
+    const line = `${hello}\n`;
+    const bytes = calls.length(line);
+    if (calls.send(this.#fd, line, bytes, MSG_NOSIGNAL) !== bytes)
+      return "the supervisor does not read";
+    calls.clearError(calls.file);
+    calls.purge(calls.file);
+    calls.set(this.#fd, true);
+    return calls.aioRead(calls.block) === 0
+      ? undefined
+      : `aio_read failed (errno ${calls.errno()})`;
+  }
+
+  /**
+   * Handles an interrupt, in the middle of any JavaScript or of itself.
+   *
+   * @internal
+   */
+  static readonly entry = (): void => {
+    const self = current;
     // An interrupt of a connection that is closed.
-    if (!this.#isOpen || calls.isArmed()) return;
-    this.#isOverdue = false;
-    if (calls.taken() !== 1) {
-      this.#end();
+    if (!self || !self.#isOpen) return;
+    if (self.#isInside) {
+      self.#hasMissed = true;
       return;
     }
-    try {
-      const line = lineOf(currentStack(calls.entry), this.#captureState);
-      // A reader drops what is not JSON: the beginning of a line that was not written whole.
-      this.#isCut = !calls.send(this.#fd, this.#isCut ? `\n${line}` : line);
-    } finally {
-      // Without a thread to wait for the next byte, the connection is of no use.
-      if (calls.arm(this.#fd) !== 0) this.#end();
-    }
+    const calls = self.#calls;
+    const { block, file } = calls;
+    do {
+      self.#isInside = true;
+      self.#hasMissed = false;
+      try {
+        calls.errno();
+      } catch {
+        // As in `forgetFailure`.
+      }
+      try {
+        if (calls.aioError(block) !== EINPROGRESS) {
+          self.#isOverdue = false;
+          if (Number(calls.aioReturn(block)) === 1) {
+            let line = "";
+            try {
+              line = limits.running > 0 ? LIMITED : lineOf(self.#captureState, calls);
+            } finally {
+              // A reader drops what is not JSON: the beginning of a line that was not written whole.
+              if (self.#isCut) line = `\n${line}`;
+              const bytes = calls.length(line);
+              self.#isCut = calls.send(self.#fd, line, bytes, MSG_NOSIGNAL) !== bytes;
+              calls.clearError(file);
+              calls.purge(file);
+              // Without a thread to wait for the next byte, the connection is of no use.
+              if (calls.aioRead(block) !== 0) self.#end();
+            }
+          } else self.#end();
+        }
+      } catch {
+        // The stack is full. `check` arms it again.
+      }
+      self.#isInside = false;
+      // Looked at last: an interrupt that comes from here on is handled by itself.
+    } while (self.#hasMissed);
+  };
+
+  #isArmed(): boolean {
+    return this.#calls.aioError(this.#calls.block) === EINPROGRESS;
   }
 
   #end(): void {
     const calls = this.#calls;
     this.#isOpen = false;
-    calls.disarm();
+    calls.set(this.#fd, false);
     calls.shutdown(this.#fd);
     // Waits for the thread: it would read from whatever has the same descriptor next. It was woken, so that takes some µs.
     const until = monotonic() + END_MS;
-    while (calls.isArmed() && monotonic() < until);
-    if (!calls.isArmed()) calls.close(this.#fd);
+    while (this.#isArmed() && monotonic() < until);
+    if (!this.#isArmed()) calls.close(this.#fd);
+  }
+}
+
+/** If the stack was so full that `entry` could not even begin, the next call through koffi throws that error. */
+function forgetFailure(calls: InterruptCalls): void {
+  try {
+    calls.errno();
+  } catch {
+    // There was such an error.
   }
 }
 
 /** Longer than a thread waits for a processor. The descriptor stays open if it does not. */
 const END_MS = 1000;
 
-function lineOf(stack: string, captureState: () => object): string {
-  const at = monotonic();
-  let state: object;
+const LIMITED = `${stringify({
+  stack: "",
+  at: 0,
+  reason:
+    "a script with a time limit runs (`timeout` of node:vm), and an interrupt could make it exceed that for ever",
+} satisfies StackLine)}\n`;
+
+function lineOf(captureState: () => object, calls: InterruptCalls): string {
+  let state: object = {};
   try {
     state = captureState();
-    if (Buffer.byteLength(stringify(state)) > MAX_STACK_LINE_BYTES / 2) state = {};
   } catch {
-    state = {};
+    // The stack is worth more than what it goes with.
   }
+  const at = monotonic();
+  const stack = currentStack(Interrupts.entry);
+  const line = `${stringify({ ...state, stack, at } satisfies StackLine)}\n`;
+  return Number(calls.length(line)) <= MAX_STACK_LINE_BYTES ? line : cut(stack, at, calls);
+}
+
+/** Returns a line without the state, and with as much of the stack as fits. */
+function cut(stack: string, at: number, calls: InterruptCalls): string {
   for (let text = stack; ; text = text.slice(0, text.length >> 1)) {
-    const line = `${stringify({ ...state, stack: text, at } satisfies StackLine)}\n`;
-    if (Buffer.byteLength(line) <= MAX_STACK_LINE_BYTES) return line;
+    const line = `${stringify({ stack: text, at } satisfies StackLine)}\n`;
+    if (Number(calls.length(line)) <= MAX_STACK_LINE_BYTES) return line;
   }
 }

@@ -62,14 +62,21 @@ function delay() {
     delays.enable();
     return null;
   }
-  // The histogram has the time from one measurement to the next.
-  const inMs = (ns: number) => Math.max(0, ns / NS_PER_MS - RESOLUTION_MS);
   const found =
     delays.count === 0
       ? null
-      : { mean: inMs(delays.mean), p99: inMs(delays.percentile(99)), max: inMs(delays.max) };
+      : {
+          mean: latenessOf(delays.mean),
+          p99: latenessOf(delays.percentile(99)),
+          max: latenessOf(delays.max),
+        };
   delays.reset();
   return found;
+}
+
+/** The histogram has the time from one measurement to the next. */
+function latenessOf(ns: number): number {
+  return Math.max(0, ns / NS_PER_MS - RESOLUTION_MS);
 }
 
 /** Node has no documented function that returns them. */

@@ -29,7 +29,9 @@ export interface SnapshotHandler {
   string(text: string): void;
 }
 
-const [QUOTE, COMMA, DIGIT_0, DIGIT_9, OPEN, BACKSLASH, CLOSE] = [34, 44, 48, 57, 91, 92, 93];
+const [QUOTE, COMMA, OPEN, BACKSLASH, CLOSE] = [34, 44, 91, 92, 93] as const;
+const DIGIT_0 = 48;
+const DIGIT_9 = 57;
 const FIRST_ARRAY = /,\s*"nodes":\[/;
 
 export class SnapshotReader {
@@ -92,8 +94,8 @@ export class SnapshotReader {
     let at = from;
     for (; at < text.length && this.#depth > 0; at += 1) {
       const code = text.charCodeAt(at);
-      if (code >= DIGIT_0! && code <= DIGIT_9!) {
-        number = (number === -1 ? 0 : number * 10) + code - DIGIT_0!;
+      if (code >= DIGIT_0 && code <= DIGIT_9) {
+        number = (number === -1 ? 0 : number * 10) + code - DIGIT_0;
         continue;
       }
       if (code !== COMMA && code !== OPEN && code !== CLOSE) continue;

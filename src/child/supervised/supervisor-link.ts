@@ -7,15 +7,15 @@
 import type { Socket } from "node:net";
 import { backoffAfter } from "../../system/backoff.js";
 import { describe } from "../../system/describe.js";
-import { setTimeout } from "../../system/timers.js";
+import { setImmediate, setTimeout } from "../../system/timers.js";
 import { Calls, type IncomingCall } from "../../wire/calls.js";
 import { connectTo } from "../../wire/socket-path.js";
 import { BEGUN, type ChildFacts } from "../../wire/supervision.js";
 import { readToken } from "../../wire/supervisor-directory.js";
 import type { Supervised } from "../items/supervised.js";
 
-/** A supervisor is restarted after some 100 ms; one that stays away costs an attempt every 5 s. */
-const BACKOFF = { min: 100, max: 5000, factor: 2 };
+/** A supervisor is restarted after some 100 ms. While it is away, an attempt costs 0.1 ms. */
+const BACKOFF = { min: 100, max: 1000, factor: 2 };
 
 export class SupervisorLink {
   readonly #directory: string;
@@ -72,6 +72,11 @@ export class SupervisorLink {
     const { do: name, args = {} } = message;
     if (name === "replace") {
       this.#child.replace(String(message["reason"]));
+      return undefined;
+    }
+    if (name === "signal") {
+      // Once the answer has left.
+      setImmediate(() => process.kill(process.pid, message["signal"] as NodeJS.Signals));
       return undefined;
     }
     // At once: a child that does not say so is blocked.

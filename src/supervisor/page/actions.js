@@ -1,6 +1,7 @@
 /** What the buttons do, the dialogs that they open, and the notices of how it went. */
 import { announce } from "./events.js";
 import { find, labelOf } from "./parts.js";
+import { stacksText } from "./stacks.js";
 
 /** @typedef {import("../supervision-state.js").InstanceState} InstanceState */
 
@@ -9,7 +10,7 @@ const NOTICE_MS = 8000;
 
 const confirmDialog = /** @type {HTMLDialogElement} */ (find(document, "#confirm"));
 const stacksDialog = /** @type {HTMLDialogElement} */ (find(document, "#stacks"));
-const stacksText = find(stacksDialog, "pre");
+const stacksPre = find(stacksDialog, "pre");
 const notices = find(document, "#notices");
 
 /** Operations that are under way: a button does not begin another. @type {Set<string>} */
@@ -97,38 +98,26 @@ async function act(what, state) {
 /** @param {InstanceState} state */
 async function showStacks(state) {
   find(stacksDialog, "h2").textContent = `Stacks of ${labelOf(state)}`;
-  stacksText.textContent = "Taking stacks…";
+  stacksPre.textContent = "Taking stacks…";
   stacksDialog.setAttribute("aria-busy", "true");
   stacksDialog.showModal();
   try {
     const { text, result } = await post("stacks", { num: state.num, pool: state.pool });
-    stacksText.textContent = textOf(text || result);
+    stacksPre.textContent = stacksText(text || result);
   } catch (error) {
-    stacksText.textContent = error instanceof Error ? error.message : String(error);
+    stacksPre.textContent = error instanceof Error ? error.message : String(error);
   }
   stacksDialog.setAttribute("aria-busy", "false");
-}
-
-/** @param {unknown} result */
-function textOf(result) {
-  if (typeof result === "string") return result;
-  if (typeof result === "object" && result !== null) {
-    for (const name of ["text", "stacks"]) {
-      const value = /** @type {Record<string, unknown>} */ (result)[name];
-      if (typeof value === "string") return value;
-    }
-  }
-  return JSON.stringify(result, null, 2);
 }
 
 /** @param {HTMLElement} button */
 async function copyStacks(button) {
   try {
-    await navigator.clipboard.writeText(stacksText.textContent ?? "");
+    await navigator.clipboard.writeText(stacksPre.textContent ?? "");
     button.textContent = "Copied";
   } catch {
     // Not allowed: it is at least selected.
-    getSelection()?.selectAllChildren(stacksText);
+    getSelection()?.selectAllChildren(stacksPre);
     button.textContent = "Selected";
   }
   setTimeout(() => (button.textContent = "Copy"), 2000);

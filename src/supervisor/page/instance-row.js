@@ -126,7 +126,8 @@ export class InstanceRow {
     const series = this.#series.get(keyOf(state));
     if (!series) return;
     const { memoryPlot, cpuPlot } = this.#parts;
-    const marks = series.marks.length === 0 ? "" : `, ${series.marks.length} restarts`;
+    const { length } = series.marks;
+    const marks = length === 0 ? "" : `, ${length} ${length === 1 ? "restart" : "restarts"}`;
     const over = `of ${labelOf(state)} over two minutes, at most`;
     setLabel(memoryPlot, `Memory ${over} ${bytes(largest(series.memory))}${marks}`);
     setLabel(cpuPlot, `CPU ${over} ${percent(largest(series.cpu))}${marks}`);

@@ -63,6 +63,22 @@ test("a CPU profile meanwhile does not end it", async () => {
   expect(sessionsIn(answers[3].value)).toBe(100);
 });
 
+test("an inspector of the program's own that ends it is an error, and the next trace works", async () => {
+  const answers = await diagnosed(
+    FORKED,
+    START,
+    { does: "otherInspector" },
+    STOP,
+    START,
+    { does: "leaks" },
+    STOP,
+  );
+  expect(answers[2].error).toBe(
+    "V8 has tracked no allocations: another inspector of this child has ended the tracking. Ask again without one",
+  );
+  expect(sessionsIn(answers[5].value)).toBe(100);
+});
+
 test("it ends by itself, and keeps its report", async () => {
   const answers = await diagnosed(
     FORKED,

@@ -2,11 +2,12 @@
 import { execFileSync } from "node:child_process";
 import { mkdirSync, writeFileSync } from "node:fs";
 import { setTimeout as sleep } from "node:timers/promises";
-import { describe, expect, it } from "vitest";
+import { describe, expect, it, vi } from "vitest";
 import type { ParallelOptions } from "forkmap";
 import { Interrupted } from "../../fixtures/supervised/interrupted.mjs";
 import { opened } from "../../support/opened.js";
 import { rejection } from "../../support/rejection.js";
+import { SOON } from "../../support/soon.js";
 import { Supervising } from "../../support/supervising.js";
 import { temporaryDirectory } from "../../support/temporary.js";
 import { StackUnavailable } from "../../../src/supervisor/stack-request.js";
@@ -46,26 +47,30 @@ describe.each(WAYS)("a child that is $name", ({ options, isPrepared }) => {
       "spun",
     ],
     ["waiting", /^ {4}at Atomics\.wait .*\n {4}at waiting /, "waited"],
-    ["deep", /^ {4}at spinning .*\n( {4}at deep .*\n){100,199}$/, "spun"],
+    ["deep", /^ {4}at spinning .*\n( {4}at deeper .*\n){100,199}$/, "spun"],
     ["parsing", /(^|\n) {4}at parsing /, 200_000],
     ["matching", /(^|\n) {4}at matching /, false],
   ])("tells its stack 100 times while it is %s", async (what, expected, result) => {
     const child = await begin(what);
+    const stacks: string[] = [];
     for (let time = 0; time < 100; time += 1) {
-      // It may be in the file system for a moment, or in the item before.
       const { stack, state, after } = await child.stacks.ask(PATIENCE_MS);
-      if (!expected.test(stack)) expect(stack).toMatch(/existsSync|process/);
-      else if (time > 50) expect(stack).toMatch(expected);
+      stacks.push(stack);
       expect(state).toEqual({ item: what });
       expect(after).toBeGreaterThanOrEqual(0);
     }
+    expect(stacks.filter((stack) => !/^ {4}at /.test(stack))).toEqual([]);
+    // At other times, it looks whether it is to end.
+    const fitting = stacks.filter((stack) => expected.test(stack));
+    expect(fitting.length, stacks[50]).toBeGreaterThan(50);
     child.supervising.done();
     expect(await child.result).toBe(result);
   });
 
   it("is said to be idle if it is, and goes on", async () => {
     const child = await begin("idle");
-    const error = await rejection(child.stacks.ask(PATIENCE_MS));
+    // It runs now and then.
+    const error = await vi.waitFor(() => rejection(child.stacks.ask(PATIENCE_MS)), SOON);
     expect(error).toBeInstanceOf(StackUnavailable);
     expect(error).toMatchObject({ name: "StackUnavailable", isIdle: true });
     expect(error.message).toMatch(/^the thread waits for events/);
@@ -77,7 +82,8 @@ describe.each(WAYS)("a child that is $name", ({ options, isPrepared }) => {
     const directory = temporaryDirectory();
     execFileSync("mkfifo", [`${directory}/fifo`]);
     const child = await begin("native", directory);
-    const error = await rejection(child.stacks.ask(500));
+    // It may not have come there yet.
+    const error = await vi.waitFor(() => rejection(child.stacks.ask(500)), SOON);
     expect(error).toBeInstanceOf(StackUnavailable);
     expect(error.message).toMatch(
       /^the thread is in a native call, or waits in the kernel: its stack could not be had within 500 ms: thread \d+ \(.*\) waits in \w+$/,
@@ -87,9 +93,12 @@ describe.each(WAYS)("a child that is $name", ({ options, isPrepared }) => {
     const second = child.stacks.ask(PATIENCE_MS);
     writeFileSync(`${directory}/fifo`, "!");
     const { stack, after } = await second;
-    expect(stack).toMatch(/at native /);
+    expect(stack).toMatch(/at (Object\.)?native /);
     expect(after).toBeLessThan(PATIENCE_MS);
-    expect((await child.stacks.ask(PATIENCE_MS)).stack).toMatch(/at spinning /);
+    await vi.waitFor(
+      async () => expect((await child.stacks.ask(PATIENCE_MS)).stack).toMatch(/at spinning /),
+      SOON,
+    );
     child.supervising.done();
     expect(await child.result).toBe("!spun");
   });
@@ -108,13 +117,19 @@ describe.each(WAYS)("a child that is $name", ({ options, isPrepared }) => {
       const child = await begin(what);
       const end = performance.now() + 1500;
       let answers = 0;
+      const reasons = new Set<string>();
       while (performance.now() < end) {
+        await sleep(what === "limited" ? 50 : 0);
         await child.stacks.ask(PATIENCE_MS).then(
           () => (answers += 1),
-          (error: unknown) => expect(error).toBeInstanceOf(StackUnavailable),
+          (error: unknown) => {
+            expect(error).toBeInstanceOf(StackUnavailable);
+            reasons.add((error as Error).message.slice(0, 26));
+          },
         );
       }
-      expect(answers).toBeGreaterThan(0);
+      if (what === "overflowing") expect(answers).toBeGreaterThan(0);
+      else expect(reasons.has("a script with a time limit")).toBe(true);
       child.supervising.done();
       expect(await child.result).toBe(true);
     },
@@ -124,10 +139,9 @@ describe.each(WAYS)("a child that is $name", ({ options, isPrepared }) => {
     const child = await begin("lonely");
     expect(child.stacks.isOpen).toBe(true);
     child.stacks.close();
-    const { cpuMs, sockets, text } = await child.result;
+    const { cpuMs, left, text } = await child.result;
     expect(text).toBe(499_999_500_000);
-    // Its channel to its parent.
-    expect(sockets.length).toBeLessThanOrEqual(1);
+    expect(left).toBe(0);
     expect(cpuMs).toBeLessThan(100);
     const error = await rejection(child.stacks.ask(100));
     expect(error.message).toBe("the child cannot be interrupted any more");
@@ -146,10 +160,11 @@ describe.each(WAYS)("a child that is $name", ({ options, isPrepared }) => {
     const [counts] = await parallel.mapProcesses(["cycles"]);
     const [first, ...others] = counts as { fds: number; tasks: number; kib: number }[];
     expect(others).toHaveLength(2);
+    // V8's heap grows by some MiB until it is collected; 1000 cycles with collections cost nothing.
     for (const { fds, tasks } of others)
       expect({ fds, tasks }).toEqual({ fds: first!.fds, tasks: first!.tasks });
-    expect(others.at(-1)!.kib - first!.kib).toBeLessThan(2048);
-    expect(count).toBe(111);
+    expect(others.at(-1)!.kib - others[0]!.kib).toBeLessThan(8192);
+    expect(count).toBe(211);
   });
 
   it("keeps the connection from the programs that it starts", async () => {
@@ -203,8 +218,10 @@ describe.each(WAYS)("a child that is $name", ({ options, isPrepared }) => {
     const threads = Object.fromEntries(dump.threads.map((each: any) => [each.name, each]));
     expect(threads["main"]).toMatchObject({ id: 0, state: "idle", resources: expect.anything() });
     expect(threads["turning"]).toMatchObject({ state: "running" });
-    expect(threads["turning"].stack).toMatch(/^ {4}at turning /);
-    expect(threads["sleeping"].stack).toMatch(/^ {4}at Atomics\.wait .*\n {4}at sleeping /);
+    expect(threads["turning"].stack).toMatch(/^ {4}at (Object\.)?turning /);
+    expect(threads["sleeping"].stack).toMatch(
+      /^ {4}at Atomics\.wait .*\n {4}at (Object\.)?sleeping /,
+    );
     expect(threads["native"]).toEqual({
       id: expect.any(Number),
       name: "native",
