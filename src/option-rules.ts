@@ -102,9 +102,9 @@ export function check(
   for (const [name, value] of Object.entries(options)) {
     const rule = Object.hasOwn(rules, name) ? rules[name] : undefined;
     if (rule === undefined) {
-      throw new TypeError(
-        `${unknownOption(prefix + name)}. There are: ${Object.keys(rules).join(", ")}`,
-      );
+      const names = Object.keys(rules);
+      const known = names.length === 0 ? "There are none" : `There are: ${names.join(", ")}`;
+      throw new TypeError(`${unknownOption(prefix + name)}. ${known}`);
     }
     // Code that passes on its own options produces `{ timeout: undefined }`.
     if (value === undefined) continue;

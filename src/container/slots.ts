@@ -4,6 +4,7 @@ import { LoopHold } from "../launch/loop-hold.js";
 import { type ChildMessage, children } from "../observe/diagnostics.js";
 import { Changes } from "../system/changes.js";
 import { monotonic, monotonicNanoseconds } from "../system/monotonic.js";
+import { clearTimeout, setTimeout } from "../system/timers.js";
 import type { Container } from "./container.js";
 import { type InstanceEnd, InstanceError, type InstanceInfo, isLoss } from "./instance-info.js";
 import type { Launches } from "./launches.js";
@@ -33,6 +34,8 @@ export class Slots {
   readonly #feed = new SupervisorFeed(this.#slots);
   /** Those that are being replaced on request. */
   readonly #replaced = new Set<ServiceSlot>();
+  /** Resolves when the last of them has had its turn. */
+  #replacing: Promise<void> = Promise.resolve();
   /** The last instance that failed for good, until somebody is told of it. */
   #failure: readonly [InstanceInfo, InstanceEnd] | undefined;
   #readying: Promise<void> | undefined;
@@ -145,7 +148,7 @@ export class Slots {
         runHook("healthCheckFailed", () => policy.healthCheckFailed(container, slot.info(), clock)),
       onReplace: (slot, { nums = [slot.num], reason }) => {
         const isAllowed = nums.length === 1 && nums[0] === slot.num;
-        if (isAllowed || this.#feed.isSupervisor(slot)) void this.#replace(nums, reason);
+        if (isAllowed || this.#feed.isSupervisor(slot)) this.#replace(nums, reason);
       },
       onExited: (_, info, end) => this.#onExited(info, end),
       onFinished: (slot) => this.#onFinished(slot),
@@ -153,22 +156,30 @@ export class Slots {
     };
   }
 
-  /** Replaces instances one after the other. One that is being replaced already is left out. */
-  async #replace(nums: readonly number[], reason: string): Promise<void> {
-    const slots = this.wanted().filter(
-      (slot) => nums.includes(slot.num) && !this.#replaced.has(slot),
-    );
-    for (const slot of slots) {
+  /**
+   * Replaces instances one after the other, after those that were asked for before: monitors ask for each by itself, and instances that grow alike reach
+   * a limit together. One that is being replaced already, or has another child by then, is left out.
+   */
+  #replace(nums: readonly number[], reason: string): void {
+    const asked = this.wanted()
+      .filter((slot) => nums.includes(slot.num) && !this.#replaced.has(slot))
+      .map((slot) => ({ slot, generation: slot.info().generation }));
+    for (const { slot } of asked) {
       this.#replaced.add(slot);
       runHook("replacing", () => this.#policy.replacing(this.#container, slot.info(), reason));
     }
     const isStopping = () => this.#container.isStopping;
-    try {
-      await replaceAll(slots, 1, graceOf(true), isStopping);
-    } catch {
-      // The policy is told of a child that ends before it is ready.
-    }
-    for (const slot of slots) this.#replaced.delete(slot);
+    this.#replacing = this.#replacing.then(async () => {
+      const due = asked.filter(({ slot, generation }) => slot.info().generation === generation);
+      const slots = due.map(({ slot }) => slot);
+      const replaced = replaceAll(slots, 1, graceOf(true), isStopping)
+        // The policy is told of a child that ends before it is ready.
+        .catch(() => {})
+        .finally(() => {
+          for (const { slot } of asked) this.#replaced.delete(slot);
+        });
+      await withLimit(replaced, slots.length * TURN_MS);
+    });
   }
 
   #onExited(info: InstanceInfo, end: InstanceEnd): void {
@@ -193,6 +204,16 @@ export class Slots {
     if (isLast) this.#launches.drop(slot.options);
     this.#changes.tell();
   }
+}
+
+/** A child that is neither ready nor ended by then no longer keeps others from being replaced. */
+const TURN_MS = 60_000;
+
+async function withLimit(done: Promise<void>, ms: number): Promise<void> {
+  let timer: NodeJS.Timeout | undefined;
+  const late = new Promise<void>((resolve) => (timer = setTimeout(resolve, ms).unref()));
+  await Promise.race([done, late]);
+  clearTimeout(timer);
 }
 
 /** An instance is a child as any other to who observes this library. */

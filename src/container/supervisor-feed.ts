@@ -19,6 +19,9 @@ export function supervisorOf(service: Service): SupervisorService | undefined {
   return isSupervisor(service) ? (service as SupervisorService) : undefined;
 }
 
+/** How many supervisors of this program have each directory: while a controller restarts blue-green, those of the old set and of the new one. */
+const users = new Map<string, number>();
+
 export class SupervisorFeed {
   readonly #slots: Iterable<ServiceSlot>;
   /** Those of supervisors that have a child. */
@@ -51,12 +54,17 @@ export class SupervisorFeed {
     } catch {
       // The supervisor tells why.
     }
+    users.set(supervisor.directory, (users.get(supervisor.directory) ?? 0) + 1);
   }
 
-  /** Removes the directories that were made for this program; called when no slot is left. */
+  /** Removes the directories that were made for this program, unless another container has the same; called when no slot is left. */
   close(): void {
-    for (const { directory, ownsDirectory } of this.#added)
-      if (ownsDirectory) rmSync(directory, { recursive: true, force: true });
+    for (const { directory, ownsDirectory } of this.#added.splice(0)) {
+      const left = users.get(directory)! - 1;
+      if (left > 0) users.set(directory, left);
+      else users.delete(directory);
+      if (ownsDirectory && left === 0) rmSync(directory, { recursive: true, force: true });
+    }
   }
 
   /** A child of this slot runs. */

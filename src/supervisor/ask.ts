@@ -1,6 +1,7 @@
 /** Asks one child for a diagnostic, and says so if it cannot answer: it has no connection yet, or its event loop is blocked. */
 import { SupervisorError } from "../errors.js";
 import { clearTimeout, setTimeout } from "../system/timers.js";
+import type { Calls } from "../wire/calls.js";
 import { BEGUN } from "../wire/supervision.js";
 import type { ThreadDump } from "../wire/thread-dump.js";
 import { type KernelThread, kernelThreads } from "./kernel-threads.js";
@@ -73,11 +74,7 @@ async function askItself(
   patience: number,
   timeout?: number,
 ): Promise<unknown> {
-  const { calls } = child;
-  if (!calls)
-    throw new Blocked(
-      `${inWords(child)} has not introduced itself to the supervisor: it is starting, its event loop is blocked, or it is no process of Node`,
-    );
+  const calls = await introduced(child, signal);
   const blocked = new AbortController();
   let hasBegun = false;
   const timer = setTimeout(() => blocked.abort(blockedFor(child, patience)), patience);
@@ -98,6 +95,20 @@ async function askItself(
   } finally {
     clearTimeout(timer);
   }
+}
+
+/** Returns the connection of a child. One that began before its supervisor has it a second later. */
+async function introduced(child: Child, signal: AbortSignal): Promise<Calls> {
+  if (child.calls) return child.calls;
+  const late = new AbortController();
+  const timer = setTimeout(() => late.abort(), BEGIN_MS);
+  const calls = await child.introduced(AbortSignal.any([signal, late.signal]));
+  clearTimeout(timer);
+  signal.throwIfAborted();
+  if (calls) return calls;
+  throw new Blocked(
+    `${inWords(child)} has not introduced itself to the supervisor: it is starting, its event loop is blocked, or it is no process of Node`,
+  );
 }
 
 function blockedFor(child: Child, patience: number): Blocked {

@@ -6,6 +6,7 @@ import { SupervisorError } from "../errors.js";
 import { Calls, type Fields } from "../wire/calls.js";
 import { connectTo } from "../wire/socket-path.js";
 import { readToken } from "../wire/supervisor-directory.js";
+import { Answers, type InstanceAnswer } from "./answers.js";
 import type { Dashboard, DashboardOptions } from "./dashboard.js";
 import type { Target } from "./registry.js";
 import type { SupervisionState } from "./supervision-state.js";
@@ -18,18 +19,6 @@ export interface OperationCall {
   readonly [argument: string]: unknown;
 }
 
-/** The answer of one of several instances. */
-export interface InstanceAnswer {
-  readonly num: number;
-  readonly pool?: string;
-  readonly name: string;
-  readonly generation: number;
-  readonly pid: number;
-  readonly answer?: unknown;
-  /** Why there is no answer. */
-  readonly error?: string;
-}
-
 /** Options of `client.call`. */
 export interface ClientCallOptions {
   /** In ms. @defaultValue 60_000, and the operation's own `duration` */
@@ -40,8 +29,6 @@ export interface ClientCallOptions {
 }
 
 const DEFAULT_TIMEOUT_MS = 60_000;
-/** A text of the answer cannot be longer in V8. */
-const LONGEST_TEXT = 512 * 1024 * 1024;
 const OPTION_RULES: Rules = {
   timeout: milliseconds(1),
   signal: {
@@ -54,13 +41,19 @@ const OPTION_RULES: Rules = {
 /**
  * A connection to a supervisor, for diagnostics of its instances and to replace them.
  *
+ * @remarks
+ * It ends with the supervisor's process: calls reject then with a `SupervisorError` whose `reason` is `disconnected`, and `connect` gives another one as
+ * soon as the supervisor has been restarted. From Node 24 on, `await using` closes it.
+ *
  * @example
  * ```ts
  * import { SupervisorClient } from "forkmap/supervisor";
  *
- * async function report(directory: string): Promise<void> {
- *   await using client = await SupervisorClient.connect(directory);
- *   console.log(await client.call({ do: "thread_dump" }, { num: 0 }));
+ * export async function report(directory: string): Promise<void> {
+ *   const client = await SupervisorClient.connect(directory);
+ *   for (const { name, num, answer, error } of await client.call({ do: "thread_dump" }))
+ *     console.log(name, num, error ?? answer);
+ *   await client.close();
  * }
  * ```
  */
@@ -79,7 +72,9 @@ export class SupervisorClient {
   /**
    * Connects to the supervisor of a directory. The connection does not keep the program alive, and calls do.
    *
+   * @param directory - `supervisor.directory`, or what the supervisor was given
    * @throws SupervisorError when none runs there, or it does not let this program in
+   * @throws TypeError when it is no path
    */
   static async connect(directory: string): Promise<SupervisorClient> {
     if (typeof directory !== "string" || directory === "")
@@ -161,7 +156,18 @@ export class SupervisorClient {
   /**
    * Yields the state of all instances: now, then every second and whenever something happens.
    *
-   * @param signal - ends it
+   * @param signal - ends it, without an error
+   * @throws SupervisorError when the supervisor goes away
+   *
+   * @example
+   * ```ts
+   * import type { SupervisorClient } from "forkmap/supervisor";
+   *
+   * export async function log(client: SupervisorClient, signal: AbortSignal): Promise<void> {
+   *   for await (const { events } of client.watch(signal))
+   *     for (const { name, num, what, text } of events) console.log(`${name} num ${num} ${what}: ${text}`);
+   * }
+   * ```
    */
   async *watch(signal?: AbortSignal): AsyncGenerator<SupervisionState> {
     const ended = new AbortController();
@@ -200,6 +206,19 @@ export class SupervisorClient {
 
   /**
    * Serves a page about all instances on loopback: open its `url`. It has connections of its own, and keeps the program alive until it is closed.
+   *
+   * @throws TypeError for a `host` that other machines can reach
+   * @throws Error when the port is in use
+   *
+   * @example
+   * ```ts
+   * import type { SupervisorClient } from "forkmap/supervisor";
+   *
+   * export async function openPage(client: SupervisorClient): Promise<void> {
+   *   const { url } = await client.dashboard({ port: 9300 });
+   *   console.log(`Open ${url}`);
+   * }
+   * ```
    */
   async dashboard(options?: DashboardOptions): Promise<Dashboard> {
     const { serveDashboard } = await import("./dashboard.js");
@@ -208,6 +227,7 @@ export class SupervisorClient {
     return await serveDashboard(new ConnectedSource(connect), options);
   }
 
+  /** Ends the connection; calls under way reject. Can be called again. */
   async close(): Promise<void> {
     this.#calls.close();
     await this.#calls.closed;
@@ -229,50 +249,6 @@ export class SupervisorClient {
       this.#pending -= 1;
       if (this.#pending === 0) this.#hold(false);
     }
-  }
-}
-
-/** The partial answers to one call. */
-class Answers {
-  readonly #onChunk: ClientCallOptions["onChunk"];
-  readonly #texts = new Map<string, string[]>();
-  #length = 0;
-  readonly #each: InstanceAnswer[] = [];
-
-  constructor(onChunk: ClientCallOptions["onChunk"]) {
-    this.#onChunk = onChunk;
-  }
-
-  take(piece: unknown): void | Promise<void> {
-    const { chunk, num, pool } = Object(piece) as { chunk?: unknown; num?: number; pool?: string };
-    if (typeof chunk !== "string") {
-      this.#each.push(piece as InstanceAnswer);
-      return undefined;
-    }
-    if (this.#onChunk) return this.#onChunk(chunk, num);
-    this.#length += chunk.length;
-    if (this.#length > LONGEST_TEXT)
-      throw new SupervisorError(
-        "The answer is too long to be one text: take it in pieces with `onChunk`, or name a `file`",
-      );
-    const key = `${pool ?? ""} ${num ?? ""}`;
-    const texts = this.#texts.get(key) ?? [];
-    texts.push(chunk);
-    this.#texts.set(key, texts);
-    return undefined;
-  }
-
-  /** @param last - the last answer; undefined if each of several instances has answered */
-  result(last: unknown): unknown {
-    if (last === undefined) {
-      const each = this.#each.map((answer) => {
-        const text = this.#texts.get(`${answer.pool ?? ""} ${answer.num}`);
-        return text ? { ...answer, answer: text.join("") } : answer;
-      });
-      return each.toSorted((one, other) => one.num - other.num);
-    }
-    const text = this.#texts.get(" ");
-    return text ? text.join("") : last;
   }
 }
 

@@ -1,10 +1,6 @@
 /** forkmap/supervisor: watches instances of services. Exports the public API of this entry, and nothing else. */
-export {
-  type ClientCallOptions,
-  type InstanceAnswer,
-  type OperationCall,
-  SupervisorClient,
-} from "./client.js";
+export { type ClientCallOptions, type OperationCall, SupervisorClient } from "./client.js";
+export type { InstanceAnswer } from "./answers.js";
 export type { Dashboard, DashboardOptions } from "./dashboard.js";
 export type { GrowthLimit } from "./growth.js";
 export { MemoryMonitor, type MemoryMonitorOptions } from "./memory-monitor.js";
@@ -30,6 +26,14 @@ export {
   type UtilizationSummary,
 } from "./utilization-monitor.js";
 export { SupervisorError } from "../errors.js";
+export type {
+  AllocationReport,
+  Breakdown,
+  LocationLine,
+  MemorySample,
+  ReportLine,
+} from "../wire/memory-sample.js";
+export type { ThreadDump, ThreadState } from "../wire/thread-dump.js";
 export {
   type Counter,
   counter,

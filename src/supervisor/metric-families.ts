@@ -88,6 +88,13 @@ const OWN = {
   },
 } satisfies Record<string, Known>;
 
+/** The family that is there even if there is no instance yet. */
+export const INSTANCES: Family = {
+  name: "forkmap_instances",
+  ...OWN.forkmap_instances,
+  series: [],
+};
+
 /** Those that children note. */
 const MEASURED: Readonly<Record<string, Known>> = {
   forkmap_event_loop_utilization: {

@@ -30,6 +30,25 @@ export interface MonitorContext {
  * @remarks
  * It runs in the supervisor's process, where its class is found as that of a service is, and its own fields travel as those of a service do. One that
  * throws is reported by a warning (`FORKMAP_MONITOR`) and in its status, and runs again after its interval; the others go on.
+ *
+ * @example
+ * ```ts
+ * import { Monitor, type MonitorContext } from "forkmap/supervisor";
+ *
+ * // Replaces what is a day old, if its event loop is not busy just now.
+ * export class Daily extends Monitor {
+ *   override readonly interval = 60_000;
+ *
+ *   override run({ instances, metricsOf, replace }: MonitorContext): void {
+ *     for (const instance of instances) {
+ *       const busy = metricsOf(instance).get("forkmap_event_loop_utilization") ?? 0;
+ *       if (instance.age > 86_400_000 && busy < 0.5) replace(instance, "it is a day old");
+ *     }
+ *   }
+ * }
+ *
+ * console.log(new Daily().interval); // 60000
+ * ```
  */
 export abstract class Monitor {
   /** Time between two runs, in ms. @defaultValue 10_000 */

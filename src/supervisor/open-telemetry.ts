@@ -1,6 +1,6 @@
 /** Metrics through OpenTelemetry, for programs that have set it up in the supervisor's process; without its API nothing happens. */
 import type * as Api from "@opentelemetry/api";
-import { type Family, type MetricsSource, MetricFamilies } from "./metric-families.js";
+import { type Family, INSTANCES, type MetricsSource, MetricFamilies } from "./metric-families.js";
 
 /**
  * Gives metrics to the meter provider of this process whenever it collects.
@@ -40,6 +40,8 @@ class Instruments {
   }
 
   async start(): Promise<void> {
+    // A callback needs an instrument, and a supervisor that has just begun knows no instance yet.
+    this.#addAll([INSTANCES]);
     this.#addAll(this.#families.of(await this.#source.collect()));
   }
 

@@ -5,6 +5,7 @@
 import type { Socket } from "node:net";
 import type { Calls } from "../wire/calls.js";
 import { SupervisorError } from "../errors.js";
+import { Changes } from "../system/changes.js";
 import { monotonic } from "../system/monotonic.js";
 import type { ChildFacts, InstanceView } from "../wire/supervision.js";
 import type { SupervisedInstance } from "./monitor.js";
@@ -20,12 +21,12 @@ export class Child implements SupervisedInstance {
   readonly pid: number;
   readonly run: string;
   readonly startedAt: number;
-  /** Its connection, while it has one. */
-  calls: Calls | undefined;
   /** For its stack while it does not answer. */
   stacks: StackRequest | undefined;
   /** Why it is to be replaced, once it was told. */
   replacement: string | undefined;
+  #calls: Calls | undefined;
+  readonly #introductions = new Changes();
 
   constructor(
     facts: Pick<ChildFacts, "num" | "generation" | "pool" | "name" | "pid" | "run" | "startedAt">,
@@ -42,6 +43,25 @@ export class Child implements SupervisedInstance {
   get age(): number {
     return monotonic() - this.startedAt;
   }
+
+  /** Its connection, while it has one. */
+  get calls(): Calls | undefined {
+    return this.#calls;
+  }
+
+  set calls(calls: Calls | undefined) {
+    this.#calls = calls;
+    this.#introductions.tell();
+  }
+
+  /** Returns its connection as soon as it has one; undefined if it has none until the signal aborts. */
+  async introduced(signal: AbortSignal): Promise<Calls | undefined> {
+    const look = () => this.#introductions.tell();
+    signal.addEventListener("abort", look);
+    await this.#introductions.until(() => this.#calls !== undefined || signal.aborted);
+    signal.removeEventListener("abort", look);
+    return this.#calls;
+  }
 }
 
 /** Which children a call is for; all of them without a `num`. */
@@ -49,12 +69,6 @@ export interface Target {
   readonly num?: number | undefined;
   /** Name of a worker whose pool it is; else instances of containers are meant. */
   readonly pool?: string | undefined;
-}
-
-/** An instance that the container has not told of yet. */
-interface Early {
-  readonly facts: ChildFacts;
-  admit(): void;
 }
 
 export interface RegistryEvents {
@@ -70,7 +84,7 @@ export class Registry {
   readonly #children = new Map<string, Child>();
   readonly #views = new Map<number, InstanceView>();
   /** Instances that have introduced themselves before the container has told of them. */
-  readonly #early = new Map<Calls, Early>();
+  readonly #early = new Map<Calls, { readonly facts: ChildFacts; readonly known: () => void }>();
 
   constructor(ownRun: string, events: RegistryEvents) {
     this.ownRun = ownRun;
@@ -125,7 +139,7 @@ export class Registry {
 
   /**
    * A child has introduced itself. What it says of an instance of the own container has to be what that tells; of others nothing else is known, so
-   * their pid is only used to look.
+   * their pid is only used to look. Resolves once the child is known: it answers, and may be interrupted.
    *
    * @throws SupervisorError when it cannot be that child
    */
@@ -142,8 +156,8 @@ export class Registry {
     // The container tells of a child some ms after it was started.
     const isNew = !view || view.generation < facts.generation;
     if (!isNew && view.pid !== undefined && !isSame(facts, view)) throw impostor(facts, view);
-    await new Promise<void>((admit) => {
-      this.#early.set(calls, { facts, admit });
+    await new Promise<void>((known) => {
+      this.#early.set(calls, { facts, known });
       if (view) this.#admit(view);
     });
   }
@@ -152,11 +166,11 @@ export class Registry {
   #admit({ num }: InstanceView): void {
     const child = this.#children.get(keyOf(this.ownRun, num));
     if (!child) return;
-    for (const [calls, { facts, admit }] of this.#early) {
+    for (const [calls, { facts, known }] of this.#early) {
       if (facts.num !== num || !isSame(facts, child)) continue;
       this.#early.delete(calls);
       this.#connect(child, calls);
-      admit();
+      known();
     }
   }
 
@@ -165,20 +179,16 @@ export class Registry {
     child.calls = calls;
   }
 
-  /** A child can be interrupted through this connection. */
+  /** A child can be interrupted through this connection, if it has no other. It writes stacks for whatever is sent to it, so it is told nothing. */
   interruptible(run: unknown, num: unknown, socket: Socket): void {
-    const child = this.#children.get(`${String(run)}:${String(num)}`);
-    if (!child) {
-      socket.destroy();
-      return;
-    }
-    child.stacks?.close();
-    child.stacks = new StackRequest(socket, child.pid);
+    const isName = typeof run === "string" && typeof num === "number";
+    const child = isName ? this.#children.get(keyOf(run, num)) : undefined;
+    if (child?.calls && !child.stacks?.isOpen) child.stacks = new StackRequest(socket, child.pid);
+    else socket.destroy();
   }
 
   /** The connection of a child has ended; without one, only those are known of which the container tells. */
   disconnected(calls: Calls): void {
-    this.#early.get(calls)?.admit();
     this.#early.delete(calls);
     for (const [key, child] of this.#children) {
       if (child.calls !== calls) continue;

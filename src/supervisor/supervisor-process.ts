@@ -154,8 +154,7 @@ export class SupervisorProcess {
       case "hello":
         return { pid: process.pid };
       case "register":
-        await this.registry.introduce(checkFacts(message["child"]), calls);
-        return undefined;
+        return await this.registry.introduce(checkFacts(message["child"]), calls);
       case "interrupts":
         this.registry.interruptible(message["run"], message["num"], calls.detach());
         return undefined;

@@ -57,7 +57,8 @@ export interface SupervisorOptions {
  * await container.waitUntilReady();
  *
  * const client = await SupervisorClient.connect(supervisor.directory);
- * console.log(await client.call({ do: "scheduler_dump" }, { num: 1 }));
+ * const dumps = await client.call({ do: "scheduler_dump" });
+ * console.log(dumps.map(({ name, num }) => `${name} ${num}`).join(", ")); // Crawler 1, Crawler 2
  * await client.close();
  * await container.stop();
  * ```

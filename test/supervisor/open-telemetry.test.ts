@@ -80,4 +80,12 @@ it("gives what Prometheus gets, with names and units of OpenTelemetry", async ()
   // The SDK goes on to export the last values.
   expect((await collect())["rooms"]!.points).toEqual([[9, web]]);
   expect(collected).toBe(4);
+  // A supervisor that has begun knows no instance yet.
+  nums = [];
+  const stopOther = await observeByOpenTelemetry({ collect: async () => nums });
+  nums = [numOf(0, { name: "late", metrics: new Map() })];
+  await collect();
+  const late = (await collect())["forkmap.restarts"]!.points as unknown[];
+  expect(late).toContainEqual([0, { num: "0", name: "late" }]);
+  stopOther!();
 });

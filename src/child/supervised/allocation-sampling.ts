@@ -10,7 +10,8 @@ import type { Session } from "node:inspector/promises";
 import { type Allocations, type Frame, siteOf } from "./allocations.js";
 import { countClasses } from "./class-counts.js";
 import { elapse } from "./elapse.js";
-import { type AllocationReport, type Breakdown, reportOf, totalOf } from "./memory-report.js";
+import type { AllocationReport, Breakdown } from "../../wire/memory-sample.js";
+import { reportOf, totalOf } from "./memory-report.js";
 
 /** Part of the time in which all allocations are sampled: what is kept needs longer to show. */
 const ALLOCATED_SHARE = 0.25;

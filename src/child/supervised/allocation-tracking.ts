@@ -12,7 +12,8 @@
 import type { Session } from "node:inspector/promises";
 import { setFlagsFromString } from "node:v8";
 import { AllocationTally } from "./allocation-tally.js";
-import { type AllocationReport, reportOf } from "./memory-report.js";
+import type { AllocationReport } from "../../wire/memory-sample.js";
+import { reportOf } from "./memory-report.js";
 import { SnapshotFile } from "./snapshot-file.js";
 
 /** On all versions of Node, but not documented. */

@@ -1,42 +1,10 @@
 /** Sums allocations by package, file, location and class, the largest first. */
 import type { Allocations, Frame } from "./allocations.js";
+import type { AllocationReport, Breakdown, ReportLine } from "../../wire/memory-sample.js";
 import { CodeOrigins } from "./code-origin.js";
 
 /** How many lines each part of a report has, unless told. */
 export const TOP = 50;
-
-export interface ReportLine {
-  readonly name: string;
-  readonly bytes?: number;
-  readonly count?: number;
-}
-
-export interface LocationLine extends ReportLine {
-  readonly function: string;
-  readonly file: string;
-  /** Where the function begins: V8 does not tell in which line it allocates. */
-  readonly line: number;
-  /** If the function is of Node: the nearest one of the program that has called it. */
-  readonly calledBy?: string;
-}
-
-/** Part of a report. */
-export interface Breakdown<Line extends ReportLine = ReportLine> {
-  readonly top: readonly Line[];
-  /** The lines that it has no room for. */
-  readonly omitted: { readonly lines: number; readonly bytes?: number; readonly count?: number };
-}
-
-export interface AllocationReport {
-  readonly bytes: number;
-  /** Missing in a sample, which does not have it. Of allocations: optimised code may make several objects in one. */
-  readonly count?: number;
-  readonly packages: Breakdown;
-  readonly files: Breakdown;
-  readonly locations: Breakdown<LocationLine>;
-  /** Missing where it is not known. */
-  readonly classes?: Breakdown;
-}
 
 export function reportOf(allocations: Iterable<Allocations>, top: number): AllocationReport {
   const origins = new CodeOrigins();
