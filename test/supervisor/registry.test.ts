@@ -99,7 +99,8 @@ function view(more: Partial<InstanceView> = {}): InstanceView {
   };
 }
 
-function connection(): Calls {
+/** What the registry uses of a connection. */
+function connection(): Calls & { isClosed: boolean } {
   const calls = { isClosed: false, close: () => void (calls.isClosed = true) };
-  return calls as unknown as Calls;
+  return calls as unknown as Calls & { isClosed: boolean };
 }
