@@ -44,7 +44,7 @@ const GROUPS = {
   // Loaded with the first page.
   dashboard: /^supervisor\/dashboard(\/|$)/,
   watching:
-    /^supervisor\/(supervisor-process|supervisor-server|registry|instance-metrics|metric-families|metric-names|serve-metrics|prometheus|open-telemetry|stack-request|kernel-threads|child-facts|operations|ask|safe-file|sampler|monitor-loop|diagnostic-rules)$/,
+    /^supervisor\/(supervisor-process|supervisor-server|registry|instance-metrics|metric-families|metric-names|family-page|serve-metrics|prometheus|open-telemetry|stack-request|kernel-threads|child-facts|operations|ask|safe-file|sampler|monitor-loop|diagnostic-rules)$/,
   // Apart, so that the fork server is started before the pool is loaded.
   pool: /^(pool\/(?!inline-pool).*|launch\/(fork\/(fork-room|fifo-pipes)|(ledger|scratch)-room|item-files|output-pipes)|wire\/(scratch|ledger-reader))$/,
   launch: /^(launch\/(?!spawn\/|thread\/|program\/|socket-pipes).*|wire\/(?!stable-json).*)$/,

@@ -106,6 +106,7 @@ export class Slots {
     // All who wait are told of a failure, and nobody who asks later.
     this.#readying ??= this.#untilReady().finally(() => (this.#readying = undefined));
     await this.#readying;
+    this.#feed.tell();
   }
 
   async #untilReady(): Promise<void> {

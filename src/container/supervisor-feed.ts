@@ -79,17 +79,19 @@ export class SupervisorFeed {
     this.#changed.add(slot);
     if (this.#isDue) return;
     this.#isDue = true;
-    setTimeout(() => this.#tell(), PAUSE_MS).unref();
+    setTimeout(() => this.tell(), PAUSE_MS).unref();
+  }
+
+  /** Tells what has changed now: who knows that all are ready may ask the supervisor for any. */
+  tell(): void {
+    this.#isDue = false;
+    if (this.#changed.size === 0) return;
+    for (const supervisor of this.#supervisors) send(supervisor, this.#changed);
+    this.#changed.clear();
   }
 
   ended(slot: ServiceSlot): void {
     this.#supervisors.delete(slot);
-  }
-
-  #tell(): void {
-    this.#isDue = false;
-    for (const supervisor of this.#supervisors) send(supervisor, this.#changed);
-    this.#changed.clear();
   }
 }
 

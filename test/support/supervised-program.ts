@@ -116,6 +116,7 @@ export class Raw {
     for (let attempt = 0; attempt < 1000; attempt += 1) {
       const line = this.lines.find(isMeant);
       if (line) return line;
+      if (this.isClosed) break;
       await sleep(10);
     }
     throw new Error(`No such line came, but ${JSON.stringify(this.lines)}`);
