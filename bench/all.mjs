@@ -16,6 +16,7 @@ const BENCHES = [
   "accept",
   "serve-http",
   "start",
+  "supervised",
 ];
 
 for (const name of BENCHES) {

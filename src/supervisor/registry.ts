@@ -214,14 +214,11 @@ export class Registry {
     for (const { stacks } of this.#children.values()) stacks?.close();
   }
 
-  #follow({ num, generation, name, pid, state, startedAt, isSupervised }: InstanceView): void {
+  #follow({ num, generation, name, pid, startedAt, isSupervised }: InstanceView): void {
     const key = keyOf(this.ownRun, num);
     const known = this.#children.get(key);
     if (pid === undefined) {
-      // A child may introduce itself before its container tells that it has started.
-      const hasEnded = state === "waiting" || state === "ended";
-      const last = hasEnded ? generation : generation - 1;
-      if (known && known.generation <= last) this.#remove(key, known);
+      if (known && known.generation <= generation) this.#remove(key, known);
     } else if (isSupervised) {
       const facts = { num, generation, name, pid, run: this.ownRun, pool: undefined };
       this.#ensure({ ...facts, startedAt: startedAt ?? monotonic() });

@@ -1,7 +1,13 @@
 /** What is measured of children for those who look: memory and CPU time by /proc, and what each has noted in its file of metrics. */
 import { readFileSync } from "node:fs";
 import { monotonic } from "../system/monotonic.js";
-import { measuredAt, type Metric, metricsPath, readMetrics } from "../wire/metrics-file.js";
+import {
+  LONGEST_TICK_MS,
+  measuredAt,
+  type Metric,
+  metricsPath,
+  readMetrics,
+} from "../wire/metrics-file.js";
 import { memoryOf } from "./process-memory.js";
 import { factsOf } from "./process-table.js";
 import type { Child } from "./registry.js";
@@ -11,9 +17,8 @@ import type { InstanceState } from "./supervision-state.js";
 const LOOK_MS = 50;
 /** What one who scrapes has read does for another. */
 const FRESH_MS = 5000;
-/** A child that has not been measured for longer than this is blocked: it measures itself once a second. */
-const LATE_MS = 2000;
-const TICK_MS = 1000;
+/** A child that has not been measured for longer than this is blocked. */
+const LATE_MS = LONGEST_TICK_MS + 1000;
 const UTILIZATION = "forkmap_event_loop_utilization";
 const DELAY = "forkmap_event_loop_delay_seconds";
 
@@ -82,7 +87,7 @@ export class Sampler {
     if (silence < LATE_MS || child.pid === undefined) return metrics;
     return metrics.map((metric) => {
       if (metric.name === UTILIZATION) return { ...metric, value: 1 };
-      if (metric.name === DELAY) return { ...metric, value: (silence - TICK_MS) / 1000 };
+      if (metric.name === DELAY) return { ...metric, value: (silence - LONGEST_TICK_MS) / 1000 };
       return metric;
     });
   }

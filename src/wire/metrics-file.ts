@@ -16,6 +16,8 @@ const MAGIC = 0x666f726b;
 const COUNT_AT = 4;
 /** When the child was measured last, on the monotonic clock in ms: long ago if its loop is blocked. */
 const MEASURED_AT = 8;
+/** An idle child measures itself at least so often, another once a second. */
+export const LONGEST_TICK_MS = 2000;
 /** Of an entry. */
 const TYPE_AT = 8;
 const FLAGS_AT = 9;

@@ -146,6 +146,31 @@ describe("counters", () => {
   });
 });
 
+describe("counters that another process takes over", () => {
+  const hits = (num: number, value: number) =>
+    numOf(num, { run: "1", metrics: new Map([["hits_total", counter(value, { byNum: false })]]) });
+  const sumOf = (families: MetricFamilies, ...nums: readonly NumMetrics[]) =>
+    families.of(nums).find(({ name }) => name === "hits_total")?.series;
+
+  it("do not fall while not all that count are known to it", () => {
+    const before = new MetricFamilies();
+    const labels = { name: "web" };
+    expect(sumOf(before, hits(0, 5), hits(1, 7))).toEqual([{ labels, value: 12 }]);
+    const saved = JSON.parse(JSON.stringify(before.save())) as ReturnType<MetricFamilies["save"]>;
+    const after = new MetricFamilies(saved);
+    expect(sumOf(after, hits(0, 6))).toEqual([{ labels, value: 13 }]);
+    expect(sumOf(after, hits(0, 6), hits(1, 9))).toEqual([{ labels, value: 15 }]);
+  });
+
+  it("are saved before anybody sees them", () => {
+    let saved: unknown;
+    const families: MetricFamilies = new MetricFamilies(undefined, () => (saved = families.save()));
+    const [series] = sumOf(families, hits(0, 5))!;
+    expect(series!.value).toBe(5);
+    expect(sumOf(new MetricFamilies(saved as never), hits(1, 1))).toMatchObject([{ value: 6 }]);
+  });
+});
+
 describe("names of metrics", () => {
   const namesFor = (...metrics: readonly (readonly [string, NumMetric])[]) =>
     new MetricFamilies()

@@ -2,6 +2,7 @@
  * A hundred restarts, in every way that there is: as Prometheus sees it, no series appears or goes, no counter falls, and what the program has counted
  * itself is all there, also of children that were killed in the middle. FORKMAP_RESTARTS sets how many.
  */
+import { existsSync } from "node:fs";
 import http from "node:http";
 import net from "node:net";
 import path from "node:path";
@@ -130,6 +131,8 @@ async function start(startMethod: "fork" | "spawn"): Promise<Program> {
     name: "supervisor",
     ...keep,
   });
+  // For what instances count before the supervisor has started.
+  expect(existsSync(directory)).toBe(true);
   container.run(new Web(), { name: "web", count: COUNT, supervised: true, ...keep });
   return { container, directory, port };
 }

@@ -4,8 +4,9 @@
  */
 import { performance } from "node:perf_hooks";
 import { monotonic } from "../../system/monotonic.js";
-import { setInterval } from "../../system/timers.js";
+import { setTimeout } from "../../system/timers.js";
 import { stringify } from "../../system/json.js";
+import { LONGEST_TICK_MS } from "../../wire/metrics-file.js";
 import type { ChildFacts } from "../../wire/supervision.js";
 import { useMetrics } from "../../worker/user-metrics.js";
 import type { Supervision } from "../../worker/worker-source.js";
@@ -16,8 +17,10 @@ import { Interrupts } from "./interrupts.js";
 import { MetricsFile } from "./metrics-file.js";
 import { SupervisorLink } from "./supervisor-link.js";
 
-/** How often the child is measured: 1 s costs an idle one less than 0.01 % of a processor. */
+/** How often the child is measured. */
 const TICK_MS = 1000;
+/** Below this utilization, and without items, nothing is to be seen. To wake up takes some 0.5 ms, more than all that is done then. */
+const IDLE_UTILIZATION = 0.01;
 
 /** Which child it is. */
 export interface ChildName {
@@ -29,7 +32,7 @@ export interface ChildName {
 
 /**
  * @param child - what it shows, and can be asked for
- * @param libc - to map a file into memory; without it, what the child counts is written once a second
+ * @param libc - to map a file into memory; without it, what the child counts is written when it is measured
  */
 export function supervise(
   { directory, run, pool }: Supervision,
@@ -56,13 +59,14 @@ export function supervise(
   };
   const interrupted = new Interrupted(directory, { run, num: name.num }, child);
   open();
-  setInterval(() => {
+  const tick = () => {
     interrupted.check();
     if (!metrics) open();
-    if (!metrics) return;
-    measure(metrics);
-    metrics.write();
-  }, TICK_MS).unref();
+    const next = metrics ? measure(metrics) : TICK_MS;
+    metrics?.write();
+    setTimeout(tick, next).unref();
+  };
+  setTimeout(tick, TICK_MS).unref();
   new SupervisorLink(directory, facts, child, (token) => interrupted.follow(token)).begin();
   // A forked child ends without Node's teardown.
   if (name.kind !== "fork") process.once("exit", () => interrupted.follow(undefined));
@@ -104,8 +108,8 @@ class Interrupted {
   }
 }
 
-/** Returns what measures the child: since it was called last, or since the start. */
-function measurer(child: Supervised): (metrics: MetricsFile) => void {
+/** Returns what measures the child: since it was called last, or since the start. That returns the ms until it is to be called again. */
+function measurer(child: Supervised): (metrics: MetricsFile) => number {
   let items = 0;
   let last = performance.eventLoopUtilization();
   let due = monotonic() + TICK_MS;
@@ -116,11 +120,14 @@ function measurer(child: Supervised): (metrics: MetricsFile) => void {
     last = current;
     metrics.set("forkmap_event_loop_utilization", utilization);
     metrics.set("forkmap_event_loop_delay_seconds", Math.max(0, now - due) / 1000);
-    due = now + TICK_MS;
     metrics.memory.measured(now);
     metrics.set("forkmap_items_in_flight", child.inFlight());
     const begun = child.items();
     metrics.add("forkmap_items_total", begun - items);
+    const isIdle = utilization < IDLE_UTILIZATION && child.inFlight() === 0 && begun === items;
     items = begun;
+    const next = isIdle ? LONGEST_TICK_MS : TICK_MS;
+    due = now + next;
+    return next;
   };
 }
