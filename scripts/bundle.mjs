@@ -40,11 +40,11 @@ const GROUPS = {
     /^(child\/supervised\/(supervise|metrics-file|supervisor-link|interrupts|interrupt-calls|current-stack|time-limits)|wire\/(calls|call-errors|line-writer|metrics-file|supervisor-directory))$/,
   // What a program that has a supervisor loads, and a module of monitors.
   supervisor:
-    /^supervisor\/(supervisor|monitor|monitor-sources|client|memory-monitor|process-monitor|utilization-monitor|growth|patience|totals|cpu-totals|process-memory|process-table|monitor-warning)$/,
+    /^supervisor\/(supervisor|monitor|monitor-sources|client|answers|memory-monitor|process-monitor|utilization-monitor|growth|patience|totals|cpu-totals|process-memory|process-table|monitor-warning)$/,
   // Loaded with the first page.
   dashboard: /^supervisor\/dashboard(\/|$)/,
   watching:
-    /^supervisor\/(supervisor-process|supervisor-server|registry|instance-metrics|metric-families|serve-metrics|prometheus|open-telemetry|stack-request|kernel-threads|child-facts|operations|ask|safe-file|sampler|monitor-loop|diagnostic-rules)$/,
+    /^supervisor\/(supervisor-process|supervisor-server|registry|instance-metrics|metric-families|metric-names|family-page|serve-metrics|prometheus|open-telemetry|stack-request|kernel-threads|child-facts|operations|ask|safe-file|sampler|monitor-loop|diagnostic-rules)$/,
   // Apart, so that the fork server is started before the pool is loaded.
   pool: /^(pool\/(?!inline-pool).*|launch\/(fork\/(fork-room|fifo-pipes)|(ledger|scratch)-room|item-files|output-pipes)|wire\/(scratch|ledger-reader))$/,
   launch: /^(launch\/(?!spawn\/|thread\/|program\/|socket-pipes).*|wire\/(?!stable-json).*)$/,

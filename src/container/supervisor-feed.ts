@@ -1,5 +1,5 @@
 /** Tells the supervisors among a container's instances what becomes of all of them, through the channels of their processes. */
-import { rmSync } from "node:fs";
+import { mkdirSync, rmSync } from "node:fs";
 import { setTimeout } from "../system/timers.js";
 import { isSupervisor } from "../worker/check-worker.js";
 import type { Service } from "./service.js";
@@ -48,6 +48,12 @@ export class SupervisorFeed {
     const supervisor = supervisorOf(options.service);
     if (!supervisor) return;
     this.#added.push(supervisor);
+    // Instances count into files there from their first request, however long the supervisor takes to start.
+    try {
+      mkdirSync(supervisor.directory, { recursive: true, mode: 0o700 });
+    } catch {
+      // The supervisor tells why.
+    }
     users.set(supervisor.directory, (users.get(supervisor.directory) ?? 0) + 1);
   }
 

@@ -6,6 +6,7 @@ import { SupervisorError } from "../errors.js";
 import { Calls, type Fields } from "../wire/calls.js";
 import { connectTo } from "../wire/socket-path.js";
 import { readToken } from "../wire/supervisor-directory.js";
+import { Answers, type InstanceAnswer } from "./answers.js";
 import type { Dashboard, DashboardOptions } from "./dashboard.js";
 import type { Target } from "./registry.js";
 import type { SupervisionState } from "./supervision-state.js";
@@ -18,18 +19,6 @@ export interface OperationCall {
   readonly [argument: string]: unknown;
 }
 
-/** The answer of one of several instances. */
-export interface InstanceAnswer {
-  readonly num: number;
-  readonly pool?: string;
-  readonly name: string;
-  readonly generation: number;
-  readonly pid: number;
-  readonly answer?: unknown;
-  /** Why there is no answer. */
-  readonly error?: string;
-}
-
 /** Options of `client.call`. */
 export interface ClientCallOptions {
   /** In ms. @defaultValue 60_000, and the operation's own `duration` */
@@ -40,8 +29,6 @@ export interface ClientCallOptions {
 }
 
 const DEFAULT_TIMEOUT_MS = 60_000;
-/** A text of the answer cannot be longer in V8. */
-const LONGEST_TEXT = 512 * 1024 * 1024;
 const OPTION_RULES: Rules = {
   timeout: milliseconds(1),
   signal: {
@@ -262,50 +249,6 @@ export class SupervisorClient {
       this.#pending -= 1;
       if (this.#pending === 0) this.#hold(false);
     }
-  }
-}
-
-/** The partial answers to one call. */
-class Answers {
-  readonly #onChunk: ClientCallOptions["onChunk"];
-  readonly #texts = new Map<string, string[]>();
-  #length = 0;
-  readonly #each: InstanceAnswer[] = [];
-
-  constructor(onChunk: ClientCallOptions["onChunk"]) {
-    this.#onChunk = onChunk;
-  }
-
-  take(piece: unknown): void | Promise<void> {
-    const { chunk, num, pool } = Object(piece) as { chunk?: unknown; num?: number; pool?: string };
-    if (typeof chunk !== "string") {
-      this.#each.push(piece as InstanceAnswer);
-      return undefined;
-    }
-    if (this.#onChunk) return this.#onChunk(chunk, num);
-    this.#length += chunk.length;
-    if (this.#length > LONGEST_TEXT)
-      throw new SupervisorError(
-        "The answer is too long to be one text: take it in pieces with `onChunk`, or name a `file`",
-      );
-    const key = `${pool ?? ""} ${num ?? ""}`;
-    const texts = this.#texts.get(key) ?? [];
-    texts.push(chunk);
-    this.#texts.set(key, texts);
-    return undefined;
-  }
-
-  /** @param last - the last answer; undefined if each of several instances has answered */
-  result(last: unknown): unknown {
-    if (last === undefined) {
-      const each = this.#each.map((answer) => {
-        const text = this.#texts.get(`${answer.pool ?? ""} ${answer.num}`);
-        return text ? { ...answer, answer: text.join("") } : answer;
-      });
-      return each.toSorted((one, other) => one.num - other.num);
-    }
-    const text = this.#texts.get(" ");
-    return text ? text.join("") : last;
   }
 }
 

@@ -1,10 +1,6 @@
 /** forkmap/supervisor: watches instances of services. Exports the public API of this entry, and nothing else. */
-export {
-  type ClientCallOptions,
-  type InstanceAnswer,
-  type OperationCall,
-  SupervisorClient,
-} from "./client.js";
+export { type ClientCallOptions, type OperationCall, SupervisorClient } from "./client.js";
+export type { InstanceAnswer } from "./answers.js";
 export type { Dashboard, DashboardOptions } from "./dashboard.js";
 export type { GrowthLimit } from "./growth.js";
 export { MemoryMonitor, type MemoryMonitorOptions } from "./memory-monitor.js";

@@ -2,7 +2,12 @@
 import { readFileSync, renameSync, writeFileSync } from "node:fs";
 import { parse, stringify } from "../system/json.js";
 import { CpuTotals } from "./cpu-totals.js";
-import type { MetricsSource, NumMetrics } from "./metric-families.js";
+import {
+  MetricFamilies,
+  type MetricsSource,
+  type NumMetrics,
+  type SavedCounters,
+} from "./metric-families.js";
 import { observeByOpenTelemetry } from "./open-telemetry.js";
 import { Prometheus } from "./prometheus.js";
 import type { Child, Registry } from "./registry.js";
@@ -10,14 +15,21 @@ import type { Sampler } from "./sampler.js";
 import { type MetricsAddress, type MetricsServer, serveMetrics } from "./serve-metrics.js";
 import type { SavedTotals } from "./totals.js";
 
-/** CPU time by num: the kernel forgets that of a child that has ended. */
-const TOTALS_FILE = "cpu-totals";
+const TOTALS_FILE = "totals";
+
+/** What must outlive this process, so that counters do not fall. */
+interface Saved {
+  /** By num: the kernel forgets the CPU time of a child that has ended. */
+  readonly cpu: SavedTotals;
+  readonly counters: SavedCounters;
+}
 
 export class InstanceMetrics implements MetricsSource {
   readonly #file: string;
   readonly #registry: Registry;
   readonly #sampler: Sampler;
   readonly #cpu: CpuTotals;
+  readonly #families: MetricFamilies;
   #prometheus: Promise<Prometheus> | undefined;
   #server: MetricsServer | undefined;
   #stopObserving: (() => void) | undefined;
@@ -27,12 +39,14 @@ export class InstanceMetrics implements MetricsSource {
     this.#file = `${directory}/${TOTALS_FILE}`;
     this.#registry = registry;
     this.#sampler = sampler;
-    this.#cpu = new CpuTotals(savedIn(this.#file));
+    const saved = savedIn(this.#file);
+    this.#cpu = new CpuTotals(saved?.cpu);
+    this.#families = new MetricFamilies(saved?.counters, () => this.#save());
   }
 
   /** @param address - where they are served, if they are */
   async begin(address: MetricsAddress | undefined): Promise<void> {
-    this.#stopObserving = await observeByOpenTelemetry(this);
+    this.#stopObserving = await observeByOpenTelemetry(this, this.#families);
     if (address === undefined || this.#isClosed) return;
     this.#server = serveMetrics(address, async () => (await this.#page()).page());
   }
@@ -46,7 +60,6 @@ export class InstanceMetrics implements MetricsSource {
   async collect(): Promise<NumMetrics[]> {
     const children = this.#registry.children;
     const usages = await this.#cpu.look(children, process.ppid);
-    this.#save();
     const nums: NumMetrics[] = [];
     for (const view of this.#registry.views) {
       const { num, name, state, restarts, failures } = view;
@@ -91,14 +104,15 @@ export class InstanceMetrics implements MetricsSource {
   }
 
   #page(): Promise<Prometheus> {
-    this.#prometheus ??= Prometheus.of(this);
+    this.#prometheus ??= Prometheus.of(this, this.#families);
     return this.#prometheus;
   }
 
   #save(): void {
     const draft = `${this.#file}-${process.pid}`;
     try {
-      writeFileSync(draft, stringify(this.#cpu.save()), { mode: 0o600 });
+      const saved: Saved = { cpu: this.#cpu.save(), counters: this.#families.save() };
+      writeFileSync(draft, stringify(saved), { mode: 0o600 });
       renameSync(draft, this.#file);
     } catch {
       // The disk is full: the next supervisor begins with what was saved before.
@@ -106,9 +120,9 @@ export class InstanceMetrics implements MetricsSource {
   }
 }
 
-function savedIn(file: string): SavedTotals | undefined {
+function savedIn(file: string): Saved | undefined {
   try {
-    return parse(readFileSync(file, "utf8")) as SavedTotals;
+    return parse(readFileSync(file, "utf8")) as Saved;
   } catch {
     return undefined;
   }

@@ -3,8 +3,10 @@
  * often these are restarted. How they are written is left to prometheus.ts and open-telemetry.ts.
  */
 import type { InstanceView } from "../wire/supervision.js";
+import { type Known, Page } from "./family-page.js";
+import { otelName, validName } from "./metric-names.js";
 import { warnOf } from "./monitor-warning.js";
-import { Totals } from "./totals.js";
+import { type SavedTotals, Totals } from "./totals.js";
 
 /** One metric of a child. */
 export interface NumMetric {
@@ -55,8 +57,6 @@ export interface Family {
 
 /** A state without instances has a series too: one that comes and goes breaks graphs and alerts. */
 const STATES = ["starting", "ready", "stopping", "waiting"] as const;
-
-type Known = Pick<Family, "type" | "help" | "otel"> & { readonly merge?: "max" };
 
 /** Those that the supervisor itself knows. */
 const OWN = {
@@ -121,15 +121,38 @@ const MEASURED: Readonly<Record<string, Known>> = {
   },
 };
 
+/** Counters as plain data, for the process that takes over: by series, the keys of its parts. */
+export interface SavedCounters {
+  readonly totals: SavedTotals;
+  readonly parts: Readonly<Record<string, readonly string[]>>;
+}
+
 /**
  * Makes metrics of what is known. Counters never go back: where one counts less than before, it has begun anew, and is added to what it had.
  */
 export class MetricFamilies {
-  readonly #counters = new Totals("a new start");
+  readonly #counters: Totals;
   /** Of counters that are summed over nums: the keys of all nums that have counted, also of those that are gone. */
   readonly #parts = new Map<string, Set<string>>();
   /** Series that have had a value. */
   readonly #seen = new Set<string>();
+  readonly #onCounted: () => void;
+
+  /**
+   * @param saved - what `save()` has returned in another process: those who count may not all be known to this one yet, and sums must not fall by that
+   * @param onCounted - called when counters may have changed, before anybody sees them
+   */
+  constructor(saved?: SavedCounters, onCounted: () => void = () => {}) {
+    this.#counters = new Totals("a new start", saved?.totals);
+    for (const [series, keys] of Object.entries(saved?.parts ?? {}))
+      this.#parts.set(series, new Set(keys));
+    this.#onCounted = onCounted;
+  }
+
+  save(): SavedCounters {
+    const parts = Array.from(this.#parts, ([series, keys]) => [series, [...keys]] as const);
+    return { totals: this.#counters.save(), parts: Object.fromEntries(parts) };
+  }
 
   of(nums: readonly NumMetrics[]): Family[] {
     const page = new Page();
@@ -147,6 +170,7 @@ export class MetricFamilies {
       );
       for (const [name, metric] of num.metrics) this.#addNoted(page, name, metric, num);
     }
+    this.#onCounted();
     return page.families();
   }
 
@@ -201,71 +225,6 @@ export class MetricFamilies {
   }
 }
 
-/** The families while they are made. */
-class Page {
-  readonly #families = new Map<string, Draft>();
-
-  families(): Family[] {
-    return Array.from(this.#families, ([name, { known, series }]) => ({
-      name,
-      type: known.type,
-      help: known.help || name,
-      otel: known.otel,
-      series: [...series.values()],
-    }));
-  }
-
-  /** Returns why the name cannot be used; undefined if it can. */
-  conflict(name: string, given: string, type: string): string | undefined {
-    const family = this.#families.get(name);
-    if (!family) return undefined;
-    if (family.given !== given)
-      return `would be called ${name} for Prometheus, as ${family.given} is already`;
-    return family.known.type === type
-      ? undefined
-      : `is a ${type} here, and elsewhere a ${family.known.type}`;
-  }
-
-  set(
-    name: string,
-    known: Known,
-    given: string,
-    series: string,
-    labels: Labels,
-    value: number,
-  ): void {
-    let family = this.#families.get(name);
-    if (!family) this.#families.set(name, (family = { known, given, series: new Map() }));
-    family.series.set(series, { labels, value });
-  }
-
-  /** For a gauge that two have with the same labels. */
-  add(
-    name: string,
-    known: Known,
-    given: string,
-    series: string,
-    labels: Labels,
-    value: number,
-  ): void {
-    const before = this.#families.get(name)?.series.get(series)?.value;
-    const merged =
-      before === undefined
-        ? value
-        : known.merge === "max"
-          ? Math.max(before, value)
-          : before + value;
-    this.set(name, known, given, series, labels, merged);
-  }
-}
-
-interface Draft {
-  readonly known: Known;
-  /** Its name before it was made valid. */
-  readonly given: string;
-  readonly series: Map<string, { readonly labels: Labels; readonly value: number }>;
-}
-
 function countState(page: Page, num: NumMetrics): void {
   for (const state of STATES) {
     const labels = { state, ...labelsOf(num) };
@@ -277,15 +236,4 @@ function countState(page: Page, num: NumMetrics): void {
 
 function labelsOf({ name, pool }: NumMetrics): Labels {
   return pool === undefined ? { name } : { name, pool };
-}
-
-/** Prometheus accepts letters, digits and "_"; ":" is for the names of its rules. */
-function validName(name: string): string {
-  const valid = name.replaceAll(/[^a-zA-Z0-9_]/g, "_");
-  return /^[a-zA-Z_]/.test(valid) ? valid : `_${valid}`;
-}
-
-/** Of a name that is valid for Prometheus: begins with a letter. */
-function otelName(name: string): string {
-  return name.replace(/^_+(?=[a-zA-Z])/, "");
 }

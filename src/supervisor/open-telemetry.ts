@@ -9,6 +9,7 @@ import { type Family, INSTANCES, type MetricsSource, MetricFamilies } from "./me
  */
 export async function observeByOpenTelemetry(
   source: MetricsSource,
+  families = new MetricFamilies(),
 ): Promise<(() => void) | undefined> {
   let api: typeof Api;
   try {
@@ -17,7 +18,7 @@ export async function observeByOpenTelemetry(
     return undefined;
   }
   // Until a provider is set, the API gives a meter that does nothing, and that stays so: it is asked for here, and not when this is loaded.
-  const instruments = new Instruments(api.metrics.getMeter("forkmap"), source);
+  const instruments = new Instruments(api.metrics.getMeter("forkmap"), source, families);
   await instruments.start();
   return () => instruments.stop();
 }
@@ -25,16 +26,17 @@ export async function observeByOpenTelemetry(
 class Instruments {
   readonly #meter: Api.Meter;
   readonly #source: MetricsSource;
-  readonly #families = new MetricFamilies();
+  readonly #families: MetricFamilies;
   /** By the family's name. */
   readonly #instruments = new Map<string, Api.Observable>();
   /** Those that the callback may observe. */
   #observed: Api.Observable[] = [];
   #isStopped = false;
 
-  constructor(meter: Api.Meter, source: MetricsSource) {
+  constructor(meter: Api.Meter, source: MetricsSource, families: MetricFamilies) {
     this.#meter = meter;
     this.#source = source;
+    this.#families = families;
   }
 
   async start(): Promise<void> {

@@ -12,18 +12,19 @@ export interface MetricsPage {
 export class Prometheus {
   readonly #source: MetricsSource;
   readonly #client: typeof PromClient;
-  readonly #families = new MetricFamilies();
+  readonly #families: MetricFamilies;
   /** Several may ask at a time; all get the same page. */
   #underWay: Promise<MetricsPage> | undefined;
 
-  private constructor(source: MetricsSource, client: typeof PromClient) {
+  private constructor(source: MetricsSource, families: MetricFamilies, client: typeof PromClient) {
     this.#source = source;
+    this.#families = families;
     this.#client = client;
   }
 
   /** @throws Error that says what to install, unless prom-client is there */
-  static async of(source: MetricsSource): Promise<Prometheus> {
-    return new Prometheus(source, await loadClient());
+  static async of(source: MetricsSource, families = new MetricFamilies()): Promise<Prometheus> {
+    return new Prometheus(source, families, await loadClient());
   }
 
   page(): Promise<MetricsPage> {

@@ -71,12 +71,6 @@ export interface Target {
   readonly pool?: string | undefined;
 }
 
-/** An instance that the container has not told of yet. */
-interface Early {
-  readonly facts: ChildFacts;
-  admit(): void;
-}
-
 export interface RegistryEvents {
   onRegister(child: Child): void;
   onRemove(child: Child): void;
@@ -90,7 +84,7 @@ export class Registry {
   readonly #children = new Map<string, Child>();
   readonly #views = new Map<number, InstanceView>();
   /** Instances that have introduced themselves before the container has told of them. */
-  readonly #early = new Map<Calls, Early>();
+  readonly #early = new Map<Calls, { readonly facts: ChildFacts; readonly known: () => void }>();
 
   constructor(ownRun: string, events: RegistryEvents) {
     this.ownRun = ownRun;
@@ -145,7 +139,7 @@ export class Registry {
 
   /**
    * A child has introduced itself. What it says of an instance of the own container has to be what that tells; of others nothing else is known, so
-   * their pid is only used to look.
+   * their pid is only used to look. Resolves once the child is known: it answers, and may be interrupted.
    *
    * @throws SupervisorError when it cannot be that child
    */
@@ -162,8 +156,8 @@ export class Registry {
     // The container tells of a child some ms after it was started.
     const isNew = !view || view.generation < facts.generation;
     if (!isNew && view.pid !== undefined && !isSame(facts, view)) throw impostor(facts, view);
-    await new Promise<void>((admit) => {
-      this.#early.set(calls, { facts, admit });
+    await new Promise<void>((known) => {
+      this.#early.set(calls, { facts, known });
       if (view) this.#admit(view);
     });
   }
@@ -172,11 +166,11 @@ export class Registry {
   #admit({ num }: InstanceView): void {
     const child = this.#children.get(keyOf(this.ownRun, num));
     if (!child) return;
-    for (const [calls, { facts, admit }] of this.#early) {
+    for (const [calls, { facts, known }] of this.#early) {
       if (facts.num !== num || !isSame(facts, child)) continue;
       this.#early.delete(calls);
       this.#connect(child, calls);
-      admit();
+      known();
     }
   }
 
@@ -185,20 +179,16 @@ export class Registry {
     child.calls = calls;
   }
 
-  /** A child can be interrupted through this connection. */
+  /** A child can be interrupted through this connection, if it has no other. It writes stacks for whatever is sent to it, so it is told nothing. */
   interruptible(run: unknown, num: unknown, socket: Socket): void {
-    const child = this.#children.get(`${String(run)}:${String(num)}`);
-    if (!child) {
-      socket.destroy();
-      return;
-    }
-    child.stacks?.close();
-    child.stacks = new StackRequest(socket, child.pid);
+    const isName = typeof run === "string" && typeof num === "number";
+    const child = isName ? this.#children.get(keyOf(run, num)) : undefined;
+    if (child?.calls && !child.stacks?.isOpen) child.stacks = new StackRequest(socket, child.pid);
+    else socket.destroy();
   }
 
   /** The connection of a child has ended; without one, only those are known of which the container tells. */
   disconnected(calls: Calls): void {
-    this.#early.get(calls)?.admit();
     this.#early.delete(calls);
     for (const [key, child] of this.#children) {
       if (child.calls !== calls) continue;
@@ -224,11 +214,14 @@ export class Registry {
     for (const { stacks } of this.#children.values()) stacks?.close();
   }
 
-  #follow({ num, generation, name, pid, startedAt, isSupervised }: InstanceView): void {
+  #follow({ num, generation, name, pid, state, startedAt, isSupervised }: InstanceView): void {
     const key = keyOf(this.ownRun, num);
     const known = this.#children.get(key);
     if (pid === undefined) {
-      if (known && known.generation <= generation) this.#remove(key, known);
+      // A child may introduce itself before its container tells that it has started.
+      const hasEnded = state === "waiting" || state === "ended";
+      const last = hasEnded ? generation : generation - 1;
+      if (known && known.generation <= last) this.#remove(key, known);
     } else if (isSupervised) {
       const facts = { num, generation, name, pid, run: this.ownRun, pool: undefined };
       this.#ensure({ ...facts, startedAt: startedAt ?? monotonic() });
@@ -249,6 +242,8 @@ export class Registry {
 
   #remove(key: string, child: Child): void {
     child.stacks?.close();
+    // One that lives all the same introduces itself again.
+    child.calls?.close();
     this.#children.delete(key);
     this.#events.onRemove(child);
     if (!this.isOwn(child)) this.#tell(child, "ended", `pid ${child.pid}`);

@@ -14,6 +14,7 @@ import {
 } from "node:fs";
 import path from "node:path";
 import { promisify } from "node:util";
+import { makePrivateDirectory } from "../system/make-private.js";
 import { describe } from "../system/describe.js";
 import { SupervisorError } from "../errors.js";
 
@@ -119,8 +120,9 @@ export class SafeFile {
 }
 
 function openRoot(root: string): number {
+  const code = makePrivateDirectory(root);
+  if (code !== undefined && code !== "EEXIST") throw inWords({ code }, root);
   try {
-    mkdirSync(root, { recursive: true, mode: 0o700 });
     return openSync(root, O_RDONLY | O_DIRECTORY);
   } catch (error) {
     throw inWords(error, root);

@@ -19,7 +19,7 @@ import { type Child, Registry, type Target } from "./registry.js";
 import { Sampler } from "./sampler.js";
 import type { InstanceState, SupervisionEvent, SupervisionState } from "./supervision-state.js";
 import type { Supervisor } from "./supervisor.js";
-import { SupervisorServer, sweepMetrics } from "./supervisor-server.js";
+import { SupervisorServer, sweep } from "./supervisor-server.js";
 
 /** How often those who watch are told, if nothing happens. */
 const WATCH_MS = 1000;
@@ -78,7 +78,7 @@ export class SupervisorProcess {
       onCall: (call, calls) => this.#onCall(call, calls),
       onClose: (calls) => this.registry.disconnected(calls),
     });
-    sweepMetrics(this.#directory);
+    sweep(this.#directory);
     await this.#metrics.begin(this.#address);
     this.#instance.followInstances((views) => {
       this.registry.update(views);
@@ -154,8 +154,7 @@ export class SupervisorProcess {
       case "hello":
         return { pid: process.pid };
       case "register":
-        await this.registry.introduce(checkFacts(message["child"]), calls);
-        return undefined;
+        return await this.registry.introduce(checkFacts(message["child"]), calls);
       case "interrupts":
         this.registry.interruptible(message["run"], message["num"], calls.detach());
         return undefined;

@@ -7,13 +7,13 @@ import {
   chmodSync,
   constants,
   lstatSync,
-  mkdirSync,
   readdirSync,
   renameSync,
   rmSync,
   writeFileSync,
 } from "node:fs";
 import net from "node:net";
+import { makePrivateDirectory } from "../system/make-private.js";
 import { clearTimeout, setTimeout } from "../system/timers.js";
 import { SupervisorError } from "../errors.js";
 import { Calls, type IncomingCall } from "../wire/calls.js";
@@ -145,13 +145,9 @@ function isEqual(given: unknown, token: string): boolean {
 
 function makePrivate(directory: string): void {
   const place = `the directory of the supervisor, ${directory},`;
-  try {
-    mkdirSync(directory, { recursive: true, mode: 0o700 });
-  } catch (error) {
-    const { code } = error as NodeJS.ErrnoException;
-    if (code !== "EEXIST")
-      throw new Error(`Expected ${place} to be made, got ${code}`, { cause: error });
-  }
+  const code = makePrivateDirectory(directory);
+  if (code !== undefined && code !== "EEXIST")
+    throw new Error(`Expected ${place} to be made, got ${code}`);
   const { mode, uid } = lstatSync(directory);
   if ((mode & constants.S_IFMT) !== constants.S_IFDIR)
     throw new Error(`Expected ${place} to be a directory, and it is a link or a file`);
@@ -168,10 +164,14 @@ function inodeOf(path: string): bigint {
   return lstatSync(path, { bigint: true, throwIfNoEntry: false })?.ino ?? -1n;
 }
 
-/** Removes the metrics of programs that have ended; their files have the pid in their name. */
-export function sweepMetrics(directory: string): void {
+/** A file of metrics has the pid of its program in its name, and what a supervisor is about to put in place that of the supervisor. */
+const OWNED = /^(?:metrics-(\d+)-\d+-\d+|(?:socket|token|totals)-(\d+))$/;
+
+/** Removes what programs and supervisors that have ended have left. */
+export function sweep(directory: string): void {
   for (const name of readdirSync(directory)) {
-    const pid = /^metrics-(\d+)-\d+-\d+$/.exec(name)?.[1];
+    const [, program, supervisor] = OWNED.exec(name) ?? [];
+    const pid = program ?? supervisor;
     if (pid === undefined || isAlive(Number(pid))) continue;
     rmSync(`${directory}/${name}`, { force: true });
   }

@@ -30,7 +30,7 @@ export interface IncomingCall {
   readonly message: Fields & { readonly do: string };
   /** Aborts when the other end has gone or waits no more. */
   readonly signal: AbortSignal;
-  /** Sends a partial answer; resolves when there is room for the next. */
+  /** Sends a partial answer; resolves when there is room for the next, and rejects when nobody waits for it. */
   answer(value: unknown): Promise<void>;
 }
 
@@ -258,14 +258,11 @@ export class Calls {
     this.#incoming.set(id, aborter);
     const last = await this.#lastAnswer(id, message, aborter.signal);
     // The call is over once there is room for its answer: who does not read answers has no more of them than calls at once.
-    await this.#writer.room();
-    this.#incoming.delete(id);
     if (this.#isClosed) return;
-    try {
-      this.#writer.send(last);
-    } catch (error) {
-      this.#writer.send({ id, failed: true, error: recordOf(error) });
-    }
+    await this.#writer
+      .sendInTurn(last)
+      .catch((error: unknown) => this.#writer.send({ id, failed: true, error: recordOf(error) }));
+    this.#incoming.delete(id);
   }
 
   async #lastAnswer(
@@ -277,7 +274,10 @@ export class Calls {
       const answer = await this.#options.onCall({
         message,
         signal,
-        answer: (value) => this.#writer.sendAndWait({ id, answer: value }),
+        answer: async (value) => {
+          signal.throwIfAborted();
+          await this.#writer.sendAndWait({ id, answer: value });
+        },
       });
       return { id, finished: true, ...(answer === undefined ? {} : { answer }) };
     } catch (error) {

@@ -10,7 +10,7 @@ export const MAX_LINE_BYTES = 1024 * 1024;
 export class LineWriter {
   readonly #socket: Socket;
   readonly #unreadFor: number | undefined;
-  /** Shared by all who wait: a listener for each would be warned of. */
+  /** Shared by all who wait: Node warns of a listener for each. */
   #drained: Promise<void> | undefined;
   #wake: (() => void) | undefined;
 
@@ -34,27 +34,35 @@ export class LineWriter {
     this.#socket.write(line);
   }
 
+  /** Sends when there is room. Of many who wait, each does when what the one before has sent was read. */
+  async sendInTurn(message: object): Promise<void> {
+    while (this.#isFull) await this.#drain();
+    this.send(message);
+  }
+
   /** Resolves once there is room for the next. */
   async sendAndWait(message: object): Promise<void> {
-    // Others may have been woken before: each sends when what the one before has sent was read.
-    await this.room();
-    this.send(message);
-    await this.room();
+    await this.sendInTurn(message);
+    while (this.#isFull) await this.#drain();
+  }
+
+  get #isFull(): boolean {
+    return this.#socket.writable && this.#socket.writableNeedDrain;
   }
 
   /** Resolves once what was sent has been read, or the connection has closed. */
-  async room(): Promise<void> {
-    while (this.#socket.writable && this.#socket.writableNeedDrain)
-      await (this.#drained ??= this.#untilDrained());
-  }
-
-  async #untilDrained(): Promise<void> {
-    const timer =
-      this.#unreadFor === undefined
-        ? undefined
-        : setTimeout(() => this.#socket.destroy(), this.#unreadFor).unref();
-    await new Promise<void>((resolve) => (this.#wake = resolve));
-    clearTimeout(timer);
-    this.#drained = undefined;
+  #drain(): Promise<void> {
+    this.#drained ??= new Promise((resolve) => {
+      const timer =
+        this.#unreadFor === undefined
+          ? undefined
+          : setTimeout(() => this.#socket.destroy(), this.#unreadFor).unref();
+      this.#wake = () => {
+        clearTimeout(timer);
+        this.#drained = undefined;
+        resolve();
+      };
+    });
+    return this.#drained;
   }
 }

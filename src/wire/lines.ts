@@ -5,12 +5,13 @@ export function encodeLine(message: unknown): string {
   return `${stringify(message)}\n`;
 }
 
-/** Returns the object that a line is as JSON; `undefined` if it is anything else. */
+/** Returns the JSON object that a line is; `undefined` for any other line. */
 export function objectIn(line: string): Readonly<Record<string, unknown>> | undefined {
   try {
     const value: unknown = parse(line);
-    const isObject = typeof value === "object" && value !== null && !Array.isArray(value);
-    return isObject ? (value as Readonly<Record<string, unknown>>) : undefined;
+    return typeof value === "object" && value !== null && !Array.isArray(value)
+      ? (value as Readonly<Record<string, unknown>>)
+      : undefined;
   } catch {
     return undefined;
   }

@@ -80,7 +80,7 @@ export class SupervisorLink {
       return undefined;
     }
     // At once: a child that does not say so is blocked.
-    void answer(BEGUN);
+    answer(BEGUN).catch(() => {});
     const { DIAGNOSTICS } = await import("./diagnostics.js");
     const load = DIAGNOSTICS.get(name);
     if (!load)

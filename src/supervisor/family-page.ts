@@ -1,0 +1,70 @@
+/** The families of metrics while they are made, and which names cannot be used. */
+import type { Family, Labels } from "./metric-families.js";
+
+/** What is known of a metric; `merge`: how to show a gauge that two have with the same labels. */
+export type Known = Pick<Family, "type" | "help" | "otel"> & { readonly merge?: "max" };
+
+/** The families while they are made. */
+export class Page {
+  readonly #families = new Map<string, Draft>();
+
+  families(): Family[] {
+    return Array.from(this.#families, ([name, { known, series }]) => ({
+      name,
+      type: known.type,
+      help: known.help || name,
+      otel: known.otel,
+      series: [...series.values()],
+    }));
+  }
+
+  /** Returns why the name cannot be used; undefined if it can. */
+  conflict(name: string, given: string, type: string): string | undefined {
+    const family = this.#families.get(name);
+    if (!family) return undefined;
+    if (family.given !== given)
+      return `would be called ${name} for Prometheus, as ${family.given} is already`;
+    return family.known.type === type
+      ? undefined
+      : `is a ${type} here, and elsewhere a ${family.known.type}`;
+  }
+
+  set(
+    name: string,
+    known: Known,
+    given: string,
+    series: string,
+    labels: Labels,
+    value: number,
+  ): void {
+    let family = this.#families.get(name);
+    if (!family) this.#families.set(name, (family = { known, given, series: new Map() }));
+    family.series.set(series, { labels, value });
+  }
+
+  /** For a gauge that two have with the same labels. */
+  add(
+    name: string,
+    known: Known,
+    given: string,
+    series: string,
+    labels: Labels,
+    value: number,
+  ): void {
+    const before = this.#families.get(name)?.series.get(series)?.value;
+    const merged =
+      before === undefined
+        ? value
+        : known.merge === "max"
+          ? Math.max(before, value)
+          : before + value;
+    this.set(name, known, given, series, labels, merged);
+  }
+}
+
+interface Draft {
+  readonly known: Known;
+  /** Its name before it was made valid. */
+  readonly given: string;
+  readonly series: Map<string, { readonly labels: Labels; readonly value: number }>;
+}
