@@ -150,6 +150,7 @@ export interface ParallelOptions<Item = unknown, Result = unknown> extends CallO
   readonly threads?: number;
   /**
    * With `pool`: the directory of a supervisor that knows the children, see docs/supervisor.md. One that it finds unhealthy is replaced between two items.
+   * Not with `threads`, nor for a `CommandWorker`.
    * @defaultValue none
    */
   readonly supervised?: string;

@@ -31,15 +31,15 @@ test("names the file, the function and the class of the leak, and the instance i
     once(program, "close"),
   ]);
   expect(code, stderr).toBe(0);
-  expect(stdout).toMatch(/file {7}\d\d % \S*offer-cache\.js\n/);
-  expect(stdout).toMatch(/function {3}\d\d % Offer \(\S*offer-cache\.js:\d+\)\n/);
+  expect(stdout).toMatch(/file {7}\d+ % \S*offer-cache\.js\n/);
+  expect(stdout).toMatch(/function {3}\d+ % Offer \(\S*offer-cache\.js:\d+\)\n/);
   expect(stdout).toMatch(/class {6}\d{3,} more of Offer\n/);
   expect(stdout).toMatch(
     /instance (\d) replaced: it has [\d.]+ MiB of memory \(PSS\), more than its limit of 80 MiB\n/,
   );
   expect(stdout).toMatch(/instance \d has [\d.]+ MiB now\n$/);
   expect(stderr).toContain("[FORKMAP_INSTANCE]");
-  expect(stderr).not.toContain("FORKMAP_MONITOR");
+  expect(stderr).not.toContain("raise the limit");
 });
 
 test("shows the page on request, until it is interrupted", async () => {

@@ -50,6 +50,17 @@ parallel.mapProcesses(["a", "b"]).then((words) => {
 
 const TYPESCRIPT = `
 import { ItemError, JsonWorker, Parallel, ParallelWorker, type FinishInfo, type TaskContext } from "forkmap";
+import type { Container } from "forkmap/container";
+import type { MemorySample, SupervisionState, Supervisor, SupervisorClient } from "forkmap/supervisor";
+
+export function watch(container: Container, supervisor: Supervisor, client: SupervisorClient): AsyncIterable<SupervisionState> {
+  container.spawn(supervisor, { restart: "always" });
+  return client.watch();
+}
+export async function classes(client: SupervisorClient): Promise<string[] | undefined> {
+  const { retained } = (await client.call({ do: "memory_sample" }, { num: 1 })) as MemorySample;
+  return retained.classes?.top.map(({ name }) => name);
+}
 
 export class Measure extends JsonWorker<{ word: string }, { length: number; index: number }> {
   process({ word }: { word: string }, { index }: TaskContext): { length: number; index: number } {
@@ -74,6 +85,41 @@ const bytes: Uint8Array[] = await byteMaker.mapProcesses([3]);
 const wrong = parallel.mapSettled([{ word: 1 }]).catch((error: unknown) => error instanceof ItemError);
 await wrong;
 console.log(JSON.stringify({ sizes, bytes: bytes[0]?.length, pids: pids.length }));
+`;
+
+/** Without prom-client, which is optional, too. */
+const SUPERVISED = `
+import { Container, Service } from "forkmap/container";
+import { Supervisor, SupervisorClient } from "forkmap/supervisor";
+
+export class Web extends Service {
+  async run(instance) {
+    instance.ready();
+    await new Promise((resolve) => instance.signal.addEventListener("abort", resolve));
+  }
+}
+
+const container = new Container();
+const supervisor = new Supervisor();
+container.spawn(supervisor, { restart: "always" });
+container.run(new Web(), { count: 1, name: "web", supervised: true });
+await container.waitUntilReady();
+const client = await SupervisorClient.connect(supervisor.directory);
+const { version } = await client.call({ do: "status" }, { num: 1 });
+const metrics = await client.call({ do: "metrics" }).catch((error) => error.message);
+const dashboard = await client.dashboard();
+const page = await fetch(dashboard.url);
+const cookie = page.headers.get("set-cookie").split(";")[0];
+const files = (await page.text()).match(/(?<=(?:src|href)=")[\\w.-]+(?=")/g);
+const statuses = [];
+for (const file of files) {
+  const { status } = await fetch(new URL(file, dashboard.url), { headers: { cookie } });
+  statuses.push(status);
+}
+await dashboard.close();
+await client.close();
+await container.stop();
+console.log(JSON.stringify({ version, metrics, files, statuses }));
 `;
 
 const TSCONFIG = {
@@ -132,6 +178,13 @@ describe("the packed package", { timeout: 180_000 }, () => {
     expect(files).toContain("dist/index.js");
     expect(files).toContain("dist/index.d.ts");
     expect(files).toContain("dist/child/fork-server.js");
+    for (const entry of ["container", "supervisor"]) {
+      expect(files).toContain(`dist/${entry}/index.js`);
+      expect(files).toContain(`dist/${entry}/index.d.ts`);
+    }
+    expect(files).toContain("dist/supervisor/page/index.html");
+    expect(files).toContain("dist/supervisor/page/uPlot.iife.min.js");
+    expect(files).toContain("examples/workers/offer-cache.ts");
     const own =
       /^(package\.json|LICENSE|CHANGELOG\.md|(bench\/)?README\.md|(dist|docs|examples)\/.*)$/;
     expect(files.filter((each) => !own.test(each))).toEqual([]);
@@ -195,6 +248,19 @@ describe("the packed package", { timeout: 180_000 }, () => {
       },
     );
 
+    test("has a supervisor, its page, and metrics", async () => {
+      const { printed, stderr } = await output(directory, "supervised.mjs", SUPERVISED);
+      const files = printed["files"] as string[];
+      expect(files).toContain("page.js");
+      expect(printed).toEqual({
+        version: process.version,
+        metrics: expect.stringContaining('forkmap_instances{state="ready",name="web"} 1'),
+        files,
+        statuses: files.map(() => 200),
+      });
+      expect(stderr).toBe("");
+    });
+
     test("has a command", async () => {
       const command = path.join(directory, "node_modules/.bin/forkmap");
       expect((await run(command, ["--version"])).stdout).toMatch(/^\d+\.\d+\.\d+\n$/);
@@ -230,5 +296,10 @@ describe("the packed package", { timeout: 180_000 }, () => {
     expect(stderr).toContain(
       "ForkmapWarning: Children are spawned, not forked: the optional dependency koffi",
     );
+    const supervised = await output(directory, "supervised.mjs", SUPERVISED);
+    expect(supervised.printed).toMatchObject({
+      version: process.version,
+      metrics: expect.stringContaining("npm install prom-client"),
+    });
   });
 });

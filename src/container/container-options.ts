@@ -68,7 +68,8 @@ export interface SpawnOptions {
   /** URL or path of the module that defines the service. @defaultValue found by itself */
   readonly module?: string | URL | undefined;
   /**
-   * Whether a supervisor knows the instance: `true`, the `Supervisor` that this container has; or the directory of any. See docs/supervisor.md.
+   * Whether a supervisor knows the instance: `true`, the `Supervisor` that was added to this container before; or the directory of any. Not for
+   * instances in threads. See docs/supervisor.md.
    * @defaultValue `false`
    */
   readonly supervised?: boolean | string | undefined;

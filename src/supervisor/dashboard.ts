@@ -12,6 +12,7 @@ import { Operations } from "./dashboard/operations.js";
 import { PageFiles } from "./dashboard/page-files.js";
 import type { DashboardSource } from "./supervision-state.js";
 
+/** Options of `client.dashboard(options)`. */
 export interface DashboardOptions {
   /** @defaultValue 0, any free port */
   readonly port?: number | undefined;

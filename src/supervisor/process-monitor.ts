@@ -5,6 +5,7 @@ import { CpuTotals, type TreeUsage } from "./cpu-totals.js";
 import { Monitor, type MonitorContext, type SupervisedInstance } from "./monitor.js";
 import { hasProc, NO_PROC, rssOf } from "./process-memory.js";
 
+/** Options of `new ProcessMonitor(options)`. */
 export interface ProcessMonitorOptions {
   /** Time between two looks, in ms. @defaultValue 10_000 */
   readonly interval?: number;

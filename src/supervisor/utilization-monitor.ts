@@ -2,6 +2,7 @@
 import { check, milliseconds } from "../option-rules.js";
 import { Monitor, type MonitorContext } from "./monitor.js";
 
+/** Options of `new UtilizationMonitor(options)`. */
 export interface UtilizationMonitorOptions {
   /** Time between two looks, in ms. @defaultValue 10_000 */
   readonly interval?: number;

@@ -87,6 +87,9 @@ export function counter(name: string, options: MetricOptions = {}): Counter {
 /**
  * Returns a gauge, which the supervisor of this instance shows among its metrics.
  *
+ * @remarks
+ * It begins at 0 in each child. All else is as of `counter`.
+ *
  * @param name - as of `counter`
  * @throws TypeError as `counter` does
  *
