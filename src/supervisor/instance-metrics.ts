@@ -1,6 +1,7 @@
 /** The metrics of all instances: collects them, serves them, and keeps what must outlive the supervisor's process. */
 import { readFileSync, renameSync, writeFileSync } from "node:fs";
 import { parse, stringify } from "../system/json.js";
+import type { MetricsOwner } from "../wire/metrics-file.js";
 import { CpuTotals } from "./cpu-totals.js";
 import {
   MetricFamilies,
@@ -69,7 +70,7 @@ export class InstanceMetrics implements MetricsSource {
       nums.push({
         ...facts,
         run,
-        ...(await this.#measured(child ?? { run, num })),
+        ...(await this.#measured(child ?? { run, num, name })),
         cpuSeconds: child && usages.get(child)?.cpuSeconds,
       });
     }
@@ -93,9 +94,7 @@ export class InstanceMetrics implements MetricsSource {
     await this.#server?.close();
   }
 
-  async #measured(
-    child: Child | Pick<Child, "run" | "num">,
-  ): Promise<Pick<NumMetrics, "memory" | "metrics">> {
+  async #measured(child: Child | MetricsOwner): Promise<Pick<NumMetrics, "memory" | "metrics">> {
     const memory = "pid" in child ? await this.#sampler.memory(child) : undefined;
     const metrics = this.#sampler
       .metricsOf(child)

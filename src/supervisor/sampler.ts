@@ -5,6 +5,7 @@ import {
   LONGEST_TICK_MS,
   measuredAt,
   type Metric,
+  type MetricsOwner,
   metricsPath,
   readMetrics,
 } from "../wire/metrics-file.js";
@@ -80,7 +81,7 @@ export class Sampler {
   }
 
   /** Returns what a child has noted. One that is blocked has not noted that: its event loop is busy, and late. */
-  metricsOf(child: Pick<Child, "run" | "num"> & { readonly pid?: number }): Metric[] {
+  metricsOf(child: MetricsOwner & { readonly pid?: number }): Metric[] {
     const bytes = this.#bytes(child);
     const metrics = (bytes && readMetrics(bytes)) ?? [];
     const silence = bytes ? monotonic() - measuredAt(bytes) : 0;
@@ -92,9 +93,9 @@ export class Sampler {
     });
   }
 
-  #bytes({ run, num }: Pick<Child, "run" | "num">): Buffer | undefined {
+  #bytes(owner: MetricsOwner): Buffer | undefined {
     try {
-      return readFileSync(metricsPath(this.#directory, run, num));
+      return readFileSync(metricsPath(this.#directory, owner));
     } catch {
       // A program, or a child that has just begun.
       return undefined;

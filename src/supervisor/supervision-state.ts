@@ -32,6 +32,8 @@ export interface InstanceState {
   readonly lastEnd?: string;
   /** Whether its child answers the supervisor: without that, it can neither show its stacks nor its heap. */
   readonly isSupervised: boolean;
+  /** It is the supervisor itself, which a restart of all leaves out. */
+  readonly isSupervisor?: true;
   /** Its share of memory (PSS), in bytes. */
   readonly memory?: number;
   /** Since the sample before, as a fraction of one processor. */

@@ -234,6 +234,7 @@ export class SupervisorProcess {
       ...(lastEnd === undefined ? {} : { lastEnd }),
       age: view.startedAt === undefined ? 0 : monotonic() - view.startedAt,
       isSupervised: child?.calls !== undefined,
+      ...(num === this.#instance.num ? { isSupervisor: true } : {}),
       ...(child ? this.#sampler.measured(child) : {}),
     };
   }

@@ -165,7 +165,7 @@ function inodeOf(path: string): bigint {
 }
 
 /** A file of metrics has the pid of its program in its name, and what a supervisor is about to put in place that of the supervisor. */
-const OWNED = /^(?:metrics-(\d+)-\d+-\d+|(?:socket|token|totals)-(\d+))$/;
+const OWNED = /^(?:metrics-(\d+)-\d+-\d+-\w*|(?:socket|token|totals)-(\d+))$/;
 
 /** Removes what programs and supervisors that have ended have left. */
 export function sweep(directory: string): void {

@@ -124,7 +124,15 @@ export function readMetrics(bytes: Buffer): Metric[] | undefined {
   });
 }
 
-/** Returns the path of the metrics of a num. */
-export function metricsPath(directory: string, run: string, num: number): string {
-  return `${directory}/metrics-${run}-${num}`;
+/** Whose metrics they are. */
+export interface MetricsOwner {
+  readonly run: string;
+  readonly num: number;
+  /** A num that is given back may go to another service, whose metrics are not the same. */
+  readonly name: string;
+}
+
+export function metricsPath(directory: string, { run, num, name }: MetricsOwner): string {
+  const safe = name.replaceAll(/[^A-Za-z0-9_]/g, "_").slice(0, LONGEST_NAME);
+  return `${directory}/metrics-${run}-${num}-${safe}`;
 }

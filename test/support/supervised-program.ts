@@ -76,7 +76,7 @@ export function tokenOf(directory: string): string {
 
 /** The run of the container whose supervisor has this directory, as metrics are named. */
 export function runOf(directory: string): string | undefined {
-  const runs = readdirSync(directory).map((name) => /^metrics-(\d+-\d+)-\d+$/.exec(name)?.[1]);
+  const runs = readdirSync(directory).map((name) => /^metrics-(\d+-\d+)-\d+-\w+$/.exec(name)?.[1]);
   return runs.find((run) => run !== undefined);
 }
 

@@ -146,7 +146,7 @@ test("what supervisors leave that are killed while they start is removed", async
   const { pid: gone } = await ended();
   const left = ["socket", "token", "totals"].map((name) => `${name}-${gone}`);
   const others = ["token-mine", "notes"];
-  for (const name of [...left, `metrics-${gone}-1-1`, ...others])
+  for (const name of [...left, `metrics-${gone}-1-1-web`, ...others])
     writeFileSync(`${directory}/${name}`, "");
   const program = startScript(fixture("supervised/killed-run.mjs"), { args: ["fork", directory] });
   const output = outputOf(program);
@@ -210,7 +210,7 @@ async function expectWhatBelongs(directory: string, children: number): Promise<v
   // A draft may be there for a moment.
   await vi.waitFor(() => {
     const names = readdirSync(directory);
-    const metrics = names.filter((name) => /^metrics-\d+-\d+-\d+$/.test(name));
+    const metrics = names.filter((name) => /^metrics-\d+-\d+-\d+-\w+$/.test(name));
     const others = names.filter((name) => !metrics.includes(name));
     expect(metrics.length).toBe(children);
     expect(others.toSorted()).toEqual(["socket", "token", "totals"]);

@@ -11,6 +11,7 @@ import {
 import {
   type MetricDefinition,
   METRICS_BYTES,
+  type MetricsOwner,
   metricsPath,
   MetricsMemory,
 } from "../../wire/metrics-file.js";
@@ -39,14 +40,13 @@ export class MetricsFile {
   /** Returns `undefined` if there is no directory yet, or no room on the disk. */
   static open(
     directory: string,
-    run: string,
-    num: number,
+    owner: MetricsOwner,
     libc: Libc | undefined,
   ): MetricsFile | undefined {
     const flags = constants.O_RDWR | constants.O_CREAT | constants.O_NOFOLLOW;
     let fd: number;
     try {
-      fd = openSync(metricsPath(directory, run, num), flags, 0o600);
+      fd = openSync(metricsPath(directory, owner), flags, 0o600);
     } catch {
       return undefined;
     }

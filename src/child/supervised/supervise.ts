@@ -52,7 +52,7 @@ export function supervise(
   let metrics: MetricsFile | undefined;
   const measure = measurer(child);
   const open = () => {
-    metrics = MetricsFile.open(directory, run, name.num, libc);
+    metrics = MetricsFile.open(directory, facts, libc);
     if (!metrics) return;
     metrics.memory.measured(monotonic());
     useMetrics(metrics.memory);

@@ -25,8 +25,7 @@ export function listen(table) {
     void once(`${button.dataset["do"]} ${labelOf(state)}`, () => act(button.dataset["do"], state));
   });
   find(document, "#restart-all").addEventListener("click", () => {
-    const shown = document.querySelectorAll("#instances tbody tr").length;
-    find(confirmDialog, "h2").textContent = `Restart all ${shown} instances?`;
+    find(confirmDialog, "h2").textContent = `Restart all ${table.countRestartable()} instances?`;
     confirmDialog.returnValue = "";
     confirmDialog.showModal();
   });

@@ -82,6 +82,11 @@ export class InstanceTable {
     setText(find(table, "[data-sort=cpu] .scale"), `2 min, 0–${percent(this.#plots.top("cpu"))}`);
   }
 
+  /** How many a restart of all means. */
+  countRestartable() {
+    return [...this.#rows.values()].filter(({ state }) => !state.isSupervisor).length;
+  }
+
   #filter() {
     const words = filter.value.trim().toLowerCase();
     let shown = 0;
