@@ -1,5 +1,6 @@
 /** Tells the supervisors among a container's instances what becomes of all of them, through the channels of their processes. */
-import { mkdirSync, rmSync } from "node:fs";
+import { rmSync } from "node:fs";
+import { makePrivateDirectory } from "../system/make-private.js";
 import { setTimeout } from "../system/timers.js";
 import { isSupervisor } from "../worker/check-worker.js";
 import type { Service } from "./service.js";
@@ -48,12 +49,8 @@ export class SupervisorFeed {
     const supervisor = supervisorOf(options.service);
     if (!supervisor) return;
     this.#added.push(supervisor);
-    // Instances count into files there from their first request, however long the supervisor takes to start.
-    try {
-      mkdirSync(supervisor.directory, { recursive: true, mode: 0o700 });
-    } catch {
-      // The supervisor tells why.
-    }
+    // Instances count into files there from their first request, however long the supervisor takes to start. If it fails, that tells why.
+    makePrivateDirectory(supervisor.directory);
     users.set(supervisor.directory, (users.get(supervisor.directory) ?? 0) + 1);
   }
 

@@ -78,7 +78,7 @@ async function status(): Promise<SupervisionState> {
 function tree(directory: string): Map<string, string> {
   const found = new Map<string, string>();
   for (const entry of readdirSync(directory, { withFileTypes: true, recursive: true })) {
-    if (/^metrics-|^cpu-totals/.test(entry.name)) continue;
+    if (/^metrics-|^totals/.test(entry.name)) continue;
     const file = path.join(entry.parentPath, entry.name);
     found.set(
       file,
