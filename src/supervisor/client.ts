@@ -29,6 +29,8 @@ export interface ClientCallOptions {
 }
 
 const DEFAULT_TIMEOUT_MS = 60_000;
+/** Of those that one who is slow gets at once. */
+const MAX_EVENTS = 1000;
 const OPTION_RULES: Rules = {
   timeout: milliseconds(1),
   signal: {
@@ -180,7 +182,8 @@ export class SupervisorClient {
       {
         signal: signal ? AbortSignal.any([signal, ended.signal]) : ended.signal,
         onAnswer: (state) => {
-          waiting.push(state as SupervisionState);
+          const last = waiting.pop();
+          waiting.push(joined(last, state as SupervisionState));
           wake?.();
         },
       },
@@ -250,6 +253,11 @@ export class SupervisorClient {
       if (this.#pending === 0) this.#hold(false);
     }
   }
+}
+
+/** One who is slow gets the newest state, with all that has happened. */
+function joined(last: SupervisionState | undefined, next: SupervisionState): SupervisionState {
+  return last ? { ...next, events: [...last.events, ...next.events].slice(-MAX_EVENTS) } : next;
 }
 
 function timeoutFor({ duration }: OperationCall, { timeout }: ClientCallOptions): number {
