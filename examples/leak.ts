@@ -45,7 +45,7 @@ async function findLeak(): Promise<void> {
   const load = sendRequests(20);
   console.log("What instance 1 has kept of what it allocated in 4 s:\n");
   const sample = await client.call({ do: "memory_sample", duration: 4000 }, { num: 1 });
-  print(sample as MemorySample);
+  print(sample);
   console.log("\nNow with more requests, until the monitor replaces an instance:\n");
   const more = sendRequests(1);
   await untilReplaced();

@@ -20,6 +20,9 @@ import type { Replacement, ToInstance } from "../wire/notification.js";
 import type { InstanceView } from "../wire/supervision.js";
 import type { ServiceLaunch } from "./service-launch.js";
 
+/** Characters of a status that supervisors are told: those of all instances travel in one message. */
+const MAX_STATUS = 1000;
+
 /** What a slot is for. */
 export interface SlotOptions {
   readonly service: Service;
@@ -119,10 +122,17 @@ export class ServiceSlot {
 
   /** What supervisors are told. */
   view(): InstanceView {
-    const { key: _, age, ...info } = this.info();
+    const { key: _, age, status, ...info } = this.info();
     const startedAt = this.#life ? monotonic() - age : undefined;
     const { isSupervised } = this.options;
-    return { ...info, startedAt, failures: this.#failures, lastEnd: this.#lastEnd, isSupervised };
+    return {
+      ...info,
+      status: status.slice(0, MAX_STATUS),
+      startedAt,
+      failures: this.#failures,
+      lastEnd: this.#lastEnd,
+      isSupervised,
+    };
   }
 
   /** Sends a message to its child, if there is one. */

@@ -192,6 +192,13 @@ export class Slots {
     this.#changes.tell();
   }
 
+  /** Stops the supervisors if nobody else is left: the program ends as it would without them. */
+  #endSupervisors(): void {
+    const left = [...this.#slots];
+    if (!left.every(({ options }) => supervisorOf(options.service))) return;
+    for (const slot of left) void slot.stop(graceOf(true));
+  }
+
   #onFinished(slot: ServiceSlot): void {
     this.#slots.delete(slot);
     this.#feed.ended(slot);
@@ -199,7 +206,7 @@ export class Slots {
     if (this.#slots.size === 0) {
       this.#hold.release();
       this.#feed.close();
-    }
+    } else if (!supervisorOf(slot.options.service)) this.#endSupervisors();
     const { service } = slot.options;
     const isLast = !Array.from(this.#slots).some(({ options }) => options.service === service);
     if (isLast) this.#launches.drop(slot.options);

@@ -2,13 +2,13 @@
 import { SupervisorError } from "../errors.js";
 
 /** The answer of one of several instances. */
-export interface InstanceAnswer {
+export interface InstanceAnswer<Answer = unknown> {
   readonly num: number;
   readonly pool?: string;
   readonly name: string;
   readonly generation: number;
   readonly pid: number;
-  readonly answer?: unknown;
+  readonly answer?: Answer;
   /** Why there is no answer. */
   readonly error?: string;
 }

@@ -8,16 +8,14 @@ import { connectTo } from "../wire/socket-path.js";
 import { readToken } from "../wire/supervisor-directory.js";
 import { Answers, type InstanceAnswer } from "./answers.js";
 import type { Dashboard, DashboardOptions } from "./dashboard.js";
+import type {
+  ChildAnswer,
+  ChildOperation,
+  SupervisorAnswers,
+  SupervisorOperation,
+} from "./operation-types.js";
 import type { Target } from "./registry.js";
 import type { SupervisionState } from "./supervision-state.js";
-
-/** An operation, by its name, and its arguments; see docs/supervisor.md. */
-export interface OperationCall {
-  readonly do: string;
-  /** Writes the answer to this file, below the supervisor's directory for files; for several instances `{num}` stands for the num of each. */
-  readonly file?: string | undefined;
-  readonly [argument: string]: unknown;
-}
 
 /** Options of `client.call`. */
 export interface ClientCallOptions {
@@ -99,41 +97,51 @@ export class SupervisorClient {
   }
 
   /**
-   * Calls an operation of the supervisor, or of one child.
+   * Calls an operation of one child.
    *
    * @param operation - `do` names it; the others are its arguments
-   * @param target - `num`: of which instance
-   * @returns what it answers
+   * @param target - `num`: of which instance; `pool`: of which worker's pool
+   * @returns what it answers; with `onChunk`, without the text
    * @throws SupervisorError when it is refused, fails, or is not answered in time
    * @throws TypeError when an argument is wrong
    */
-  async call(
-    operation: OperationCall,
+  async call<const Operation extends ChildOperation>(
+    operation: Operation,
     target: Target & { readonly num: number },
     options?: ClientCallOptions,
-  ): Promise<unknown>;
+  ): Promise<ChildAnswer<Operation>>;
   /**
-   * Calls an operation of the supervisor: `status`, `restart`, `metrics`.
+   * Calls an operation of the supervisor. `restart` and `signal` are for the instances that are meant, or for all.
    *
    * @returns what it answers
    */
-  async call(
-    operation: OperationCall & { readonly do: "status" | "restart" | "metrics" | "signal" },
+  async call<const Operation extends SupervisorOperation>(
+    operation: Operation,
     target?: Target,
     options?: ClientCallOptions,
-  ): Promise<unknown>;
+  ): Promise<SupervisorAnswers[Operation["do"]]>;
+  /**
+   * Asks the supervisor what it knows of all.
+   *
+   * @returns the state of instances and monitors, and the latest events
+   */
+  async call(
+    operation: { readonly do: "status" },
+    target?: { readonly num?: undefined; readonly pool?: undefined },
+    options?: ClientCallOptions,
+  ): Promise<SupervisionState>;
   /**
    * Calls an operation of all children, or of all in one pool.
    *
    * @returns the answer of each, or why it has none
    */
-  async call(
-    operation: OperationCall,
+  async call<const Operation extends ChildOperation>(
+    operation: Operation,
     target?: Target,
     options?: ClientCallOptions,
-  ): Promise<readonly InstanceAnswer[]>;
+  ): Promise<readonly InstanceAnswer<ChildAnswer<Operation>>[]>;
   async call(
-    operation: OperationCall,
+    operation: ChildOperation | SupervisorOperation,
     target: Target = {},
     options: ClientCallOptions = {},
   ): Promise<unknown> {
@@ -142,12 +150,12 @@ export class SupervisorClient {
         `Expected an operation such as { do: "status" }, got ${describe(operation)}`,
       );
     check(options, OPTION_RULES, "", (name) => `Unknown option \`${name}\` of call`);
-    const { do: name, file, ...args } = operation;
+    const { do: name, file, ...args } = operation as ChildOperation;
     const answers = new Answers(options.onChunk);
     const last = await this.#call(
       { do: name, args, target, file },
       {
-        timeout: timeoutFor(operation, options),
+        timeout: timeoutFor(args as { duration?: number }, options),
         signal: options.signal,
         onAnswer: (piece) => answers.take(piece),
       },
@@ -260,7 +268,10 @@ function joined(last: SupervisionState | undefined, next: SupervisionState): Sup
   return last ? { ...next, events: [...last.events, ...next.events].slice(-MAX_EVENTS) } : next;
 }
 
-function timeoutFor({ duration }: OperationCall, { timeout }: ClientCallOptions): number {
+function timeoutFor(
+  { duration }: { readonly duration?: unknown },
+  { timeout }: ClientCallOptions,
+): number {
   if (timeout !== undefined) return timeout;
   return DEFAULT_TIMEOUT_MS + (typeof duration === "number" && duration > 0 ? duration : 0);
 }

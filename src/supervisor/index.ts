@@ -1,5 +1,5 @@
 /** forkmap/supervisor: watches instances of services. Exports the public API of this entry, and nothing else. */
-export { type ClientCallOptions, type OperationCall, SupervisorClient } from "./client.js";
+export { type ClientCallOptions, SupervisorClient } from "./client.js";
 export type { InstanceAnswer } from "./answers.js";
 export type { Dashboard, DashboardOptions } from "./dashboard.js";
 export type { GrowthLimit } from "./growth.js";
@@ -10,6 +10,20 @@ export {
   type ProcessMonitorOptions,
   type ProcessSample,
 } from "./process-monitor.js";
+export type { KernelThread } from "./kernel-threads.js";
+export type {
+  ChildAnswer,
+  ChildAnswers,
+  ChildOperation,
+  ChildStatus,
+  Described,
+  GarbageProfile,
+  Pauses,
+  SchedulerDump,
+  SupervisorAnswers,
+  SupervisorOperation,
+  WrittenFile,
+} from "./operation-types.js";
 export type { Target } from "./registry.js";
 export type { MetricsAddress } from "./serve-metrics.js";
 export type {

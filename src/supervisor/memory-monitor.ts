@@ -13,6 +13,7 @@ import {
   type TotalMemory,
   totalOf,
 } from "./process-memory.js";
+import { OWN_MODULE } from "../worker/locate-worker.js";
 
 /** Limits of a `MemoryMonitor`; one that is not set is not watched. */
 export interface MemoryMonitorOptions {
@@ -49,6 +50,8 @@ export interface MemoryMonitorOptions {
  * ```
  */
 export class MemoryMonitor extends Monitor {
+  /** @internal */
+  static readonly [OWN_MODULE]: string = import.meta.url;
   override readonly interval: number;
   readonly limit: number | undefined;
   readonly growth: GrowthLimit | undefined;

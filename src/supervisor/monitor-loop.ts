@@ -14,6 +14,8 @@ import type { MonitorStatus } from "./supervision-state.js";
 const HANGS_AFTER_INTERVALS = 3;
 /** But not before so many ms: on a busy machine any run may take as long as a short interval. */
 const HANGS_AFTER_MS = 1000;
+/** All of them are part of one answer, of 1 MiB at most. */
+const MAX_STATUS = 64 * 1024;
 /** As of `Monitor`: for one whose own interval is none. */
 const DEFAULT_INTERVAL_MS = 10_000;
 
@@ -102,6 +104,10 @@ class Entry {
     let status: unknown;
     try {
       const text = JSON.stringify(this.#monitor.status()) as string | undefined;
+      if (text !== undefined && text.length > MAX_STATUS)
+        throw new RangeError(
+          `Expected a status of at most ${MAX_STATUS} characters, got ${text.length}`,
+        );
       status = text === undefined ? undefined : JSON.parse(text);
     } catch (error) {
       this.#failed("status", error);

@@ -4,6 +4,7 @@ import { monotonic } from "../system/monotonic.js";
 import { CpuTotals, type TreeUsage } from "./cpu-totals.js";
 import { Monitor, type MonitorContext, type SupervisedInstance } from "./monitor.js";
 import { hasProc, NO_PROC, rssOf } from "./process-memory.js";
+import { OWN_MODULE } from "../worker/locate-worker.js";
 
 /** Options of `new ProcessMonitor(options)`. */
 export interface ProcessMonitorOptions {
@@ -49,6 +50,8 @@ export interface ProcessSample {
  * ```
  */
 export class ProcessMonitor extends Monitor {
+  /** @internal */
+  static readonly [OWN_MODULE]: string = import.meta.url;
   override readonly interval: number;
 
   readonly #totals = new CpuTotals();

@@ -83,8 +83,10 @@ export class Sampler {
   /** Returns what a child has noted. One that is blocked has not noted that: its event loop is busy, and late. */
   metricsOf(child: MetricsOwner & { readonly pid?: number }): Metric[] {
     const bytes = this.#bytes(child);
-    const metrics = (bytes && readMetrics(bytes)) ?? [];
-    const silence = bytes ? monotonic() - measuredAt(bytes) : 0;
+    // Empty at first, and when the disk is full.
+    const metrics = bytes && readMetrics(bytes);
+    if (!metrics) return [];
+    const silence = monotonic() - measuredAt(bytes);
     if (silence < LATE_MS || child.pid === undefined) return metrics;
     return metrics.map((metric) => {
       if (metric.name === UTILIZATION) return { ...metric, value: 1 };

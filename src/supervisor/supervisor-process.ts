@@ -2,6 +2,7 @@
 import { once } from "node:events";
 import type { Instance } from "../container/service.js";
 import { Changes } from "../system/changes.js";
+import { describe } from "../system/describe.js";
 import { monotonic } from "../system/monotonic.js";
 import { clearTimeout, setTimeout } from "../system/timers.js";
 import { SupervisorError } from "../errors.js";
@@ -76,16 +77,18 @@ export class SupervisorProcess {
     const { signal } = this.#instance;
     const monitors = await makeMonitors(this.#sources);
     this.#monitors = new MonitorLoop(monitors, () => this.#context());
+    this.#instance.followInstances((views) => {
+      this.registry.update(views);
+      this.#changes.tell();
+    });
+    // Whoever is let in finds all instances known.
+    await this.#until(() => this.registry.view(this.#instance.num) !== undefined, signal);
     const server = await SupervisorServer.open(this.#directory, {
       onCall: (call, calls) => this.#onCall(call, calls),
       onClose: (calls) => this.registry.disconnected(calls),
     });
     sweep(this.#directory);
     await this.#metrics.begin(this.#address);
-    this.#instance.followInstances((views) => {
-      this.registry.update(views);
-      this.#changes.tell();
-    });
     this.#monitors.start();
     this.#instance.ready();
     if (!signal.aborted) await once(signal, "abort");
@@ -169,7 +172,11 @@ export class SupervisorProcess {
     return {
       instances: this.registry.children,
       programPid: process.ppid,
-      replace: (instance, reason) => this.#replace(instance as Child, reason),
+      replace: (instance, reason) => {
+        if (typeof reason !== "string")
+          throw new TypeError(`Expected the reason to be a string, got ${describe(reason)}`);
+        this.#replace(instance as Child, reason);
+      },
       metricsOf: (instance: SupervisedInstance) =>
         new Map(this.#sampler.metricsOf(instance as Child).map(({ name, value }) => [name, value])),
     };

@@ -16,6 +16,7 @@ import type { WorkerSource } from "../worker/worker-source.js";
 import type { Monitor } from "./monitor.js";
 import { locateMonitors } from "./monitor-sources.js";
 import type { MetricsAddress } from "./serve-metrics.js";
+import { OWN_MODULE } from "../worker/locate-worker.js";
 
 /** Options of `new Supervisor(options)`. */
 export interface SupervisorOptions {
@@ -64,6 +65,8 @@ export interface SupervisorOptions {
  * ```
  */
 export class Supervisor extends Service {
+  /** @internal */
+  static readonly [OWN_MODULE]: string = import.meta.url;
   /** @internal Read by name, not by `instanceof`: two copies of this package may meet in one process. */
   static readonly isSupervisor = true;
   /** What `SupervisorClient.connect` is given. */

@@ -1,6 +1,7 @@
 /** The monitor that sums up what instances have noted of themselves: how busy their event loops are, their items, and counters and gauges of their own. */
 import { check, milliseconds } from "../option-rules.js";
 import { Monitor, type MonitorContext } from "./monitor.js";
+import { OWN_MODULE } from "../worker/locate-worker.js";
 
 /** Options of `new UtilizationMonitor(options)`. */
 export interface UtilizationMonitorOptions {
@@ -48,6 +49,8 @@ export interface UtilizationSummary {
  * ```
  */
 export class UtilizationMonitor extends Monitor {
+  /** @internal */
+  static readonly [OWN_MODULE]: string = import.meta.url;
   override readonly interval: number;
 
   #summaries: readonly UtilizationSummary[] = [];

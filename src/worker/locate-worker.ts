@@ -19,7 +19,7 @@ import type { Supervision, Unsendable, WorkerSource } from "./worker-source.js";
 
 /**
  * @param worker - what was given to `Parallel`
- * @param module - the option `module`: where its class or function is defined
+ * @param named - the option `module`: where its class or function is defined
  * @param execArgv - options of Node for the children
  * @param serialization - the option
  * @param isService - whether it is a service, not a worker
@@ -28,13 +28,14 @@ import type { Supervision, Unsendable, WorkerSource } from "./worker-source.js";
  */
 export function locateWorker(
   worker: object,
-  module: string | URL | undefined,
+  named: string | URL | undefined,
   execArgv: readonly string[],
   serialization: "json" | "advanced" = "json",
   isService = false,
   supervision?: Supervision,
 ): WorkerSource {
   const definition = definitionOf(worker);
+  const module = named ?? ownModuleOf(definition);
   const isFunction = isOfFunction(worker);
   const text = String(definition);
   const found =
@@ -65,6 +66,15 @@ export function locateWorker(
     supervision,
     context: currentContext(),
   };
+}
+
+/** Key of a class of this package: its module, so that it is found without V8's inspector, which permissions may forbid. */
+export const OWN_MODULE = Symbol.for("forkmap.module");
+
+function ownModuleOf(definition: Definition): string | undefined {
+  return Object.hasOwn(definition, OWN_MODULE)
+    ? (definition as unknown as { readonly [OWN_MODULE]: string })[OWN_MODULE]
+    : undefined;
 }
 
 function moduleUrl(module: string | URL): string {

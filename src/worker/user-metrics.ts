@@ -11,7 +11,10 @@ export interface MetricOptions {
 
 /** Goes up only, also over restarts of the instance. */
 export interface Counter {
-  /** @param count - 1 by default; not below 0 */
+  /**
+   * @param count - 1 by default
+   * @throws TypeError when it is no number, or below 0
+   */
   add(count?: number): void;
 }
 
@@ -36,25 +39,34 @@ export interface MetricStore {
 /** Key of `globalThis`; a global symbol, as a process may have two copies of this package. */
 const KEY = Symbol.for("forkmap.metrics");
 
-/** Of this process. */
+/** Of this process, by name. */
 interface Kept {
   store: MetricStore | undefined;
-  /** What has counted before there was a store. */
-  readonly waiting: Set<(store: MetricStore) => void>;
+  readonly definitions: Map<string, MetricDefinition>;
+  /** What metrics have come to without a store. */
+  readonly waiting: Map<string, number>;
 }
 
+type MetricDefinition = Parameters<MetricStore["place"]>[0];
+
 const globals = globalThis as { [KEY]?: Kept };
-const kept = (globals[KEY] ??= { store: undefined, waiting: new Set() });
+const kept = (globals[KEY] ??= { store: undefined, definitions: new Map(), waiting: new Map() });
 
 export function useMetrics(store: MetricStore): void {
   kept.store = store;
-  for (const tell of kept.waiting) tell(store);
+  for (const [name, value] of kept.waiting) {
+    const place = store.place(kept.definitions.get(name)!);
+    // A gauge has been blanked, a counter may go on from the child before.
+    if (place !== undefined) store.values[place]! += value;
+  }
   kept.waiting.clear();
 }
 
 /** As Prometheus has it. */
 const NAME = /^[a-zA-Z_][a-zA-Z0-9_]{0,79}$/;
 const RESERVED = /^forkmap_/;
+/** As many as a store has room for: names may be made of what users send. */
+const MAX_NAMES = 59;
 
 /**
  * Returns a counter, which the supervisor of this instance shows among its metrics.
@@ -64,7 +76,7 @@ const RESERVED = /^forkmap_/;
  * 59 counters and gauges at most; others, and those of a process without a supervisor, are not kept.
  *
  * @param name - letters, digits and underscores, at most 80; by convention it ends with `_total`
- * @throws TypeError when the name is another, or begins with `forkmap_`
+ * @throws TypeError when the name is another, begins with `forkmap_`, or is that of a gauge
  *
  * @example
  * ```ts
@@ -78,7 +90,8 @@ export function counter(name: string, options: MetricOptions = {}): Counter {
   const cell = new Cell(name, "counter", options);
   return {
     add(count = 1) {
-      if (!(count >= 0)) throw new TypeError(`Expected a counter to go up, got ${describe(count)}`);
+      if (!Number.isFinite(count) || count < 0)
+        throw new TypeError(`Expected a counter to go up by a number, got ${describe(count)}`);
       cell.add(count);
     },
   };
@@ -104,18 +117,21 @@ export function counter(name: string, options: MetricOptions = {}): Counter {
 export function gauge(name: string, options: MetricOptions = {}): Gauge {
   const cell = new Cell(name, "gauge", options);
   return {
-    set: (value) => cell.set(value),
-    add: (change) => cell.add(change),
+    set: (value) => cell.set(checkNumber(value)),
+    add: (change) => cell.add(checkNumber(change)),
   };
 }
 
+function checkNumber(value: unknown): number {
+  if (Number.isFinite(value)) return value as number;
+  throw new TypeError(`Expected a gauge to be a number, got ${describe(value)}`);
+}
+
 class Cell {
-  readonly #definition: Parameters<MetricStore["place"]>[0];
-  /** Undefined if there is no store, or no more room in it. */
-  #place: number | undefined;
+  readonly #name: string;
   #store: MetricStore | undefined;
-  /** What it has come to without a store. */
-  #value = 0;
+  /** In the store; undefined if there is no more room. */
+  #place: number | undefined;
 
   constructor(
     name: string,
@@ -127,33 +143,38 @@ class Cell {
         `Expected the name of a metric (letters, digits and underscores, not beginning with forkmap_), got ${describe(name)}`,
       );
     }
-    this.#definition = { name, type, help, byNum };
+    const known = kept.definitions.get(name);
+    if (known && known.type !== type)
+      throw new TypeError(
+        `Expected another name for the ${type}: ${name} is a ${known.type} already`,
+      );
+    if (!known && kept.definitions.size < MAX_NAMES)
+      kept.definitions.set(name, { name, type, help, byNum });
+    this.#name = name;
   }
 
   add(change: number): void {
-    this.#follow();
-    if (this.#place !== undefined) this.#store!.values[this.#place]! += change;
-    else this.#value += change;
+    if (this.#isStored()) this.#store!.values[this.#place!]! += change;
+    else this.#wait((kept.waiting.get(this.#name) ?? 0) + change);
   }
 
   set(value: number): void {
-    this.#follow();
-    if (this.#place !== undefined) this.#store!.values[this.#place] = value;
-    else this.#value = value;
+    if (this.#isStored()) this.#store!.values[this.#place!] = value;
+    else this.#wait(value);
   }
 
-  /** Uses the store of this process: a child that is forked gets one after the metric was made. */
-  #follow(): void {
+  /** A child gets a store some time after its start, or never. */
+  #wait(value: number): void {
+    if (!kept.store && kept.definitions.has(this.#name)) kept.waiting.set(this.#name, value);
+  }
+
+  #isStored(): boolean {
     const { store } = kept;
-    if (store !== undefined && store === this.#store) return;
-    if (store) this.#use(store);
-    else kept.waiting.add(this.#use);
+    if (store !== this.#store) {
+      this.#store = store;
+      const definition = kept.definitions.get(this.#name);
+      this.#place = definition && store?.place(definition);
+    }
+    return this.#place !== undefined;
   }
-
-  readonly #use = (store: MetricStore): void => {
-    if (store === this.#store) return;
-    this.#store = store;
-    this.#place = store.place(this.#definition);
-    if (this.#place !== undefined) store.values[this.#place]! += this.#value;
-  };
 }

@@ -197,7 +197,9 @@ describe("in the directory", () => {
     const pid = await supervisorPid(directory);
     const client = await connected(directory);
     process.kill(pid, "SIGKILL");
-    await expect(client.call({ do: "watch" })).rejects.toMatchObject({ reason: "disconnected" });
+    await expect(client.call({ do: "watch" } as never)).rejects.toMatchObject({
+      reason: "disconnected",
+    });
     await vi.waitFor(async () => expect(await supervisorPid(directory)).not.toBe(pid), SOON);
     tokens.push(tokenOf(directory));
     // The same ones have introduced themselves again.

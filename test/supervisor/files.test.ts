@@ -40,10 +40,8 @@ beforeAll(async () => {
   program = await supervisedProgram({ supervisor: { files } });
   client = await connected(program.directory);
   nums = await vi.waitFor(async () => {
-    const answers = (await client.call({ do: "status" }, { num: undefined })) as {
-      instances?: { num: number; isSupervised: boolean }[];
-    };
-    const known = answers.instances!.filter(({ isSupervised }) => isSupervised);
+    const { instances } = await client.call({ do: "status" });
+    const known = instances.filter(({ isSupervised }) => isSupervised);
     expect(known).toHaveLength(2);
     return known.map(({ num }) => num);
   }, SOON);

@@ -3,7 +3,6 @@ import { existsSync } from "node:fs";
 import { Parallel } from "forkmap";
 import { CommandService, type ContainerOptions, type InstanceInfo } from "forkmap/container";
 import {
-  type InstanceAnswer,
   MemoryMonitor,
   Supervisor,
   SupervisorClient,
@@ -12,7 +11,7 @@ import {
   type SupervisorOptions,
 } from "forkmap/supervisor";
 import { afterEach, describe, expect, test } from "vitest";
-import { Counts, Keeps, Throws, Turns } from "../fixtures/supervised/turns.mjs";
+import { Counts, Ends, Keeps, Throws, Turns, Verbose } from "../fixtures/supervised/turns.mjs";
 import { contained, PROCESSES, soon } from "../support/contained.js";
 
 const ends: (() => Promise<unknown>)[] = [];
@@ -38,7 +37,7 @@ async function begin(options: ContainerOptions, count: number, own: SupervisorOp
 /** Resolves once so many children have introduced themselves. */
 async function known(client: SupervisorClient, count: number): Promise<SupervisionState> {
   return await soon(async () => {
-    const state = (await client.call({ do: "status" })) as SupervisionState;
+    const state = await client.call({ do: "status" });
     expect(state.instances.filter(({ isSupervised }) => isSupervised)).toHaveLength(count);
     return state;
   });
@@ -48,7 +47,7 @@ describe.each(PROCESSES)("a supervisor with instances that are $name", ({ option
   test("knows them by num, with what they measure", async () => {
     const { client, infoOf } = await begin(options, 2);
     const { instances } = await soon(async () => {
-      const state = (await client.call({ do: "status" })) as SupervisionState;
+      const state = await client.call({ do: "status" });
       expect(state.instances.map(({ utilization }) => utilization)).toEqual([
         undefined,
         expect.any(Number),
@@ -86,8 +85,8 @@ describe.each(PROCESSES)("a supervisor with instances that are $name", ({ option
     const { client, infoOf } = await begin(options, 3);
     await client.call({ do: "signal", signal: "SIGUSR2" }, { num: 1 });
     await client.call({ do: "signal", signal: "SIGHUP" }, { num: 2 });
-    const answers = (await client.call({ do: "thread_dump" })) as readonly InstanceAnswer[];
-    const mains = answers.map(({ answer }) => (answer as any).threads[0]);
+    const answers = await client.call({ do: "thread_dump" });
+    const mains = answers.map(({ answer }) => answer!.threads[0]!);
     expect(mains.map(({ state }) => state)).toEqual(["blocked", "blocked", "idle"]);
     expect(mains[0].stack).toMatch(/^ {4}at (process\.)?spin \(.*turns\.mjs:\d+:\d+\)/);
     expect(mains[1].stack).toMatch(
@@ -129,7 +128,7 @@ describe.each(PROCESSES)("a supervisor with instances that are $name", ({ option
     const { client, infoOf } = await begin(options, 2, { monitors });
     process.kill(infoOf(2).pid!, "SIGKILL");
     await soon(async () => {
-      const state = (await client.call({ do: "status" })) as SupervisionState;
+      const state = await client.call({ do: "status" });
       const [failing, counting] = state.monitors;
       expect(failing).toMatchObject({
         name: "Throws",
@@ -171,7 +170,7 @@ describe.each(PROCESSES)("a supervisor with instances that are $name", ({ option
       const again = all.find(({ num }) => num === large!.num);
       expect(again?.generation).toBe(large!.generation + 1);
     });
-    const { events } = (await client.call({ do: "status" })) as SupervisionState;
+    const { events } = await client.call({ do: "status" });
     expect(events).toContainEqual(
       expect.objectContaining({ what: "replaced", pool: "Keeps", num: large!.num }),
     );
@@ -188,7 +187,7 @@ test("a program is watched, too, and cannot be asked", async () => {
   const client = await SupervisorClient.connect(supervisor.directory);
   ends.push(() => client.close());
   await soon(async () => {
-    const state = (await client.call({ do: "status" })) as SupervisionState;
+    const state = await client.call({ do: "status" });
     expect(state.monitors[0]!.status).toMatchObject({ last: [1] });
     expect(state.instances[1]!.memory).toBeGreaterThan(0);
   });
@@ -209,7 +208,7 @@ test("its own directory is gone once the container has stopped", async () => {
 
 test("whoever asks for what there is not is told what there is", async () => {
   const { client } = await begin({}, 1);
-  const call = (...call: Parameters<SupervisorClient["call"]>) => client.call(...call);
+  const call = client.call.bind(client) as (...call: unknown[]) => Promise<unknown>;
   await expect(call({ do: "constructor" })).rejects.toThrow(
     /^Expected `do` to be one of .*watch, got "constructor"/,
   );
@@ -225,6 +224,63 @@ test("whoever asks for what there is not is told what there is", async () => {
   await expect(call({ do: "status", file: "x" }, { num: 1 })).rejects.toThrow(
     "Expected the supervisor to have a directory for files",
   );
+});
+
+test("it ends with the last of its instances, as the program would without it", async () => {
+  const { container } = contained();
+  container.spawn(new Supervisor(), { restart: "always" });
+  container.spawn(new Ends(), { supervised: true });
+  await container.wait();
+  expect(container.size).toBe(0);
+  expect(() => container.spawn(new Turns(), { supervised: true })).toThrow(
+    "needs a supervisor in this container",
+  );
+});
+
+test("whoever finds it started again finds all instances known", async () => {
+  const { infoOf, supervisor } = await begin({}, 2);
+  for (let time = 0; time < 3; time += 1) {
+    const { pid } = infoOf(0);
+    process.kill(pid!, "SIGKILL");
+    await soon(() => expect(infoOf(0).pid).not.toBe(pid));
+    const next = await soon(() => SupervisorClient.connect(supervisor.directory));
+    ends.push(() => next.close());
+    expect((await next.call({ do: "status" })).instances).toHaveLength(3);
+    await expect(next.call({ do: "scheduler_dump" }, { num: 2 })).resolves.toHaveProperty("timers");
+  }
+});
+
+test("long texts of instances and monitors are cut, or told of, and hide no others", async () => {
+  const monitors = [new Verbose(2 ** 20), new Counts()];
+  const { client } = await begin({}, 1, { monitors });
+  const { monitors: told } = await client.call({ do: "status" });
+  expect(told[0]!.error).toMatch(/^failed in status\(\): RangeError: Expected a status of at most/);
+  expect(told[1]!.error).toBeUndefined();
+});
+
+test("metrics are there while instances start, and count each gauge as it was set last", async () => {
+  const { container, client } = await begin({}, 1);
+  let asked = 0;
+  const isStarting = container.waitUntilReady.bind(container);
+  for (let time = 0; time < 5; time += 1) {
+    container.run(new Turns(), { count: 3, supervised: true });
+    let isDone = false;
+    const done = isStarting().then(() => (isDone = true));
+    while (!isDone) {
+      expect(await client.call({ do: "metrics" })).toContain("forkmap_instances");
+      asked += 1;
+    }
+    await done;
+  }
+  expect(asked).toBeGreaterThan(5);
+  await soon(async () => {
+    const numbers = (await client.call({ do: "metrics" })).match(/^own_number\{num="(\d+)".*$/gm)!;
+    expect(numbers).toHaveLength(16);
+    for (const line of numbers) {
+      const [, num, value] = /num="(\d+)".* (\d+)$/.exec(line)!;
+      expect(value).toBe(num);
+    }
+  });
 });
 
 describe("wrong use", () => {

@@ -200,7 +200,11 @@ describe.each(WAYS)("a child that is $name", ({ options, isPrepared }) => {
     const directory = `${temporaryDirectory()}/${"d".repeat(100)}`;
     mkdirSync(directory);
     const child = await begin("spinning", directory);
-    expect((await child.stacks.ask(PATIENCE_MS)).stack).toMatch(/at spinning /);
+    // It may not have come to its loop yet.
+    await vi.waitFor(
+      async () => expect((await child.stacks.ask(PATIENCE_MS)).stack).toMatch(/at spinning /),
+      SOON,
+    );
     child.supervising.done();
     expect(await child.result).toBe("spun");
   });
