@@ -1,5 +1,16 @@
 /** The families of metrics while they are made, and which names cannot be used. */
-import type { Family, Labels } from "./metric-families.js";
+export type Labels = Readonly<Record<string, string>>;
+
+/** All series of one metric. */
+export interface Family {
+  /** Valid for Prometheus. */
+  readonly name: string;
+  readonly type: "counter" | "gauge";
+  readonly help: string;
+  /** Name and unit for OpenTelemetry, whose exporters for Prometheus make `name` of them. */
+  readonly otel: { readonly name: string; readonly unit?: string };
+  readonly series: readonly { readonly labels: Labels; readonly value: number }[];
+}
 
 /** What is known of a metric; `merge`: how to show a gauge that two have with the same labels. */
 export type Known = Pick<Family, "type" | "help" | "otel"> & { readonly merge?: "max" };

@@ -3,7 +3,7 @@
  * often these are restarted. How they are written is left to prometheus.ts and open-telemetry.ts.
  */
 import type { InstanceView } from "../wire/supervision.js";
-import { type Known, Page } from "./family-page.js";
+import { type Family, type Known, type Labels, Page } from "./family-page.js";
 import { otelName, validName } from "./metric-names.js";
 import { warnOf } from "./monitor-warning.js";
 import { type SavedTotals, Totals } from "./totals.js";
@@ -40,19 +40,6 @@ export interface NumMetrics {
 export interface MetricsSource {
   /** Called for each page of Prometheus, and each time that OpenTelemetry collects. */
   collect(): readonly NumMetrics[] | Promise<readonly NumMetrics[]>;
-}
-
-export type Labels = Readonly<Record<string, string>>;
-
-/** All series of one metric. */
-export interface Family {
-  /** Valid for Prometheus. */
-  readonly name: string;
-  readonly type: "counter" | "gauge";
-  readonly help: string;
-  /** Name and unit for OpenTelemetry, whose exporters for Prometheus make `name` of them. */
-  readonly otel: { readonly name: string; readonly unit?: string };
-  readonly series: readonly { readonly labels: Labels; readonly value: number }[];
 }
 
 /** A state without instances has a series too: one that comes and goes breaks graphs and alerts. */

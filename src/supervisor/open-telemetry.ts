@@ -1,6 +1,7 @@
 /** Metrics through OpenTelemetry, for programs that have set it up in the supervisor's process; without its API nothing happens. */
 import type * as Api from "@opentelemetry/api";
-import { type Family, INSTANCES, type MetricsSource, MetricFamilies } from "./metric-families.js";
+import type { Family } from "./family-page.js";
+import { INSTANCES, type MetricsSource, MetricFamilies } from "./metric-families.js";
 
 /**
  * Gives metrics to the meter provider of this process whenever it collects.

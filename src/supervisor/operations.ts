@@ -9,9 +9,20 @@ import { SupervisorError } from "../errors.js";
 import type { IncomingCall } from "../wire/calls.js";
 import { ask } from "./ask.js";
 import { DIAGNOSTIC_RULES } from "./diagnostic-rules.js";
-import type { Child, Target } from "./registry.js";
+import type { Child, Registry, Target } from "./registry.js";
 import { SafeFile } from "./safe-file.js";
-import type { SupervisorProcess } from "./supervisor-process.js";
+import type { SupervisionState } from "./supervision-state.js";
+
+/** What the supervisor itself does for its clients. */
+export interface OperationsHost {
+  readonly registry: Registry;
+  /** Directory for files; undefined if there is none. */
+  readonly files: string | undefined;
+  state(): Promise<SupervisionState>;
+  watch(signal: AbortSignal): AsyncIterable<SupervisionState>;
+  restart(target: Target, reason: string, signal: AbortSignal): Promise<unknown>;
+  metricsText(): Promise<string>;
+}
 
 /** What a client sends: an operation, its arguments, for which children, and the file for the answer. */
 interface Request {
@@ -33,10 +44,10 @@ const SIGNAL_MS = 5000;
 const NONE: Rules = {};
 
 export class Operations {
-  readonly #supervisor: SupervisorProcess;
+  readonly #supervisor: OperationsHost;
   readonly #table: ReadonlyMap<string, { readonly rules: Rules; readonly run: Operation }>;
 
-  constructor(supervisor: SupervisorProcess) {
+  constructor(supervisor: OperationsHost) {
     this.#supervisor = supervisor;
     const own: [string, { readonly rules: Rules; readonly run: Operation }][] = [
       ["watch", { rules: NONE, run: (_, call) => this.#watch(call) }],

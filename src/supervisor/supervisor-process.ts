@@ -15,11 +15,11 @@ import type { MonitorContext, SupervisedInstance } from "./monitor.js";
 import { makeMonitors } from "./monitor-sources.js";
 import { MonitorLoop } from "./monitor-loop.js";
 import { checkFacts } from "./child-facts.js";
-import { Operations } from "./operations.js";
+import { Operations, type OperationsHost } from "./operations.js";
 import { type Child, Registry, type Target } from "./registry.js";
 import { Sampler } from "./sampler.js";
 import type { InstanceState, SupervisionEvent, SupervisionState } from "./supervision-state.js";
-import type { Supervisor } from "./supervisor.js";
+import type { MetricsAddress } from "./serve-metrics.js";
 import { SupervisorServer, sweep } from "./supervisor-server.js";
 
 /** How often those who watch are told, if nothing happens. */
@@ -36,13 +36,20 @@ type SupervisorInstance = Instance & {
   followInstances(listener: (instances: readonly InstanceView[]) => void): void;
 };
 
-export class SupervisorProcess {
+/** What a `Supervisor` was made with. */
+export interface SupervisorPlan {
+  readonly files: string | undefined;
+  readonly metrics: MetricsAddress | undefined;
+  readonly monitors: readonly WorkerSource[];
+}
+
+export class SupervisorProcess implements OperationsHost {
   readonly registry: Registry;
   readonly files: string | undefined;
   readonly #directory: string;
   readonly #sources: readonly WorkerSource[];
   readonly #metrics: InstanceMetrics;
-  readonly #address: Supervisor["metrics"];
+  readonly #address: MetricsAddress | undefined;
   readonly #instance: SupervisorInstance;
   readonly #sampler: Sampler;
   readonly #operations: Operations;
@@ -53,7 +60,7 @@ export class SupervisorProcess {
   #told = 0;
   #sampling: Promise<void> | undefined;
 
-  constructor({ files, metrics, monitors }: Supervisor, instance: Instance) {
+  constructor({ files, metrics, monitors }: SupervisorPlan, instance: Instance) {
     this.#instance = instance as SupervisorInstance;
     const { directory, run } = this.#instance.supervision;
     this.files = files;
