@@ -1,7 +1,7 @@
 /** Metrics of instances: as many series as nums, and counters that never go back. */
 import { beforeEach, describe, expect, it } from "vitest";
+import type { Family } from "../../src/supervisor/family-page.js";
 import {
-  type Family,
   MetricFamilies,
   type MetricsSource,
   type NumMetric,
