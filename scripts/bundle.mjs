@@ -40,7 +40,7 @@ const GROUPS = {
     /^(child\/supervised\/(supervise|metrics-file|supervisor-link|interrupts|interrupt-calls|current-stack|time-limits)|wire\/(calls|call-errors|line-writer|metrics-file|supervisor-directory))$/,
   // What a program that has a supervisor loads, and a module of monitors.
   supervisor:
-    /^supervisor\/(supervisor|monitor|monitor-sources|client|answers|memory-monitor|process-monitor|utilization-monitor|growth|patience|totals|cpu-totals|process-memory|process-table|monitor-warning)$/,
+    /^supervisor\/(supervisor|monitor|monitor-sources|private-directory|client|answers|memory-monitor|process-monitor|utilization-monitor|growth|patience|totals|cpu-totals|process-memory|process-table|monitor-warning)$/,
   // Loaded with the first page.
   dashboard: /^supervisor\/dashboard(\/|$)/,
   watching:

@@ -112,7 +112,8 @@ async function introduce(worker: LoadedWorker, child: Supervised): Promise<void>
     libcIfAny(),
   ]);
   const { num, generation, service } = start;
-  supervise(supervision, { num, generation, name: service?.name ?? name, kind }, child, libc);
+  const title = { num, generation, name: service?.name ?? name, kind };
+  process.once("exit", supervise(supervision, title, child, libc));
 }
 
 async function channelOpener(): Promise<() => ItemChannel> {

@@ -120,11 +120,7 @@ export class SupervisorClient {
     target?: Target,
     options?: ClientCallOptions,
   ): Promise<SupervisorAnswers[Operation["do"]]>;
-  /**
-   * Asks the supervisor what it knows of all.
-   *
-   * @returns the state of instances and monitors, and the latest events
-   */
+  /** Asks the supervisor what it knows of all. @returns the state of instances and monitors, and the latest events */
   async call(
     operation: { readonly do: "status" },
     target?: { readonly num?: undefined; readonly pool?: undefined },
@@ -137,9 +133,15 @@ export class SupervisorClient {
    */
   async call<const Operation extends ChildOperation>(
     operation: Operation,
-    target?: Target,
+    target?: { readonly num?: undefined; readonly pool?: string | undefined },
     options?: ClientCallOptions,
   ): Promise<readonly InstanceAnswer<ChildAnswer<Operation>>[]>;
+  /** Where it is not known whether a `num` is given. */
+  async call(
+    operation: ChildOperation,
+    target?: Target,
+    options?: ClientCallOptions,
+  ): Promise<unknown>;
   async call(
     operation: ChildOperation | SupervisorOperation,
     target: Target = {},
@@ -149,6 +151,8 @@ export class SupervisorClient {
       throw new TypeError(
         `Expected an operation such as { do: "status" }, got ${describe(operation)}`,
       );
+    if ((operation.do as string) === "watch")
+      throw new TypeError("`watch` has no end: use client.watch()");
     check(options, OPTION_RULES, "", (name) => `Unknown option \`${name}\` of call`);
     const { do: name, file, ...args } = operation as ChildOperation;
     const answers = new Answers(options.onChunk);

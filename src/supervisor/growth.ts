@@ -3,9 +3,9 @@
 /** When growth is taken for a leak. */
 export interface GrowthLimit {
   /** Rises, each a sample that is higher than the highest before it. @defaultValue 20 */
-  readonly samples?: number;
+  readonly samples?: number | undefined;
   /** By so many bytes in all, from where it stood when it began to rise. @defaultValue 200 MiB */
-  readonly threshold?: number;
+  readonly threshold?: number | undefined;
 }
 
 export const GROWTH_SAMPLES = 20;

@@ -1,7 +1,13 @@
 /** The metrics of all instances: collects them, serves them, and keeps what must outlive the supervisor's process. */
-import { readFileSync, renameSync, writeFileSync } from "node:fs";
+import { readdirSync, readFileSync, renameSync, writeFileSync } from "node:fs";
 import { parse, stringify } from "../system/json.js";
-import type { MetricsOwner } from "../wire/metrics-file.js";
+import {
+  METRICS_FILE,
+  metricsFile,
+  type MetricsOwner,
+  ownerIn,
+  readMetrics,
+} from "../wire/metrics-file.js";
 import { CpuTotals } from "./cpu-totals.js";
 import {
   MetricFamilies,
@@ -29,20 +35,30 @@ export class InstanceMetrics implements MetricsSource {
   readonly #file: string;
   readonly #registry: Registry;
   readonly #sampler: Sampler;
-  readonly #cpu: CpuTotals;
-  readonly #families: MetricFamilies;
+  readonly #directory: string;
+  readonly #isCurrent: () => boolean;
+  #cpu = new CpuTotals();
+  #families = new MetricFamilies();
   #prometheus: Promise<Prometheus> | undefined;
   #server: MetricsServer | undefined;
   #stopObserving: (() => void) | undefined;
   #isClosed = false;
 
-  constructor(directory: string, registry: Registry, sampler: Sampler) {
+  /** @param isCurrent - whether no other supervisor has taken over the directory */
+  constructor(directory: string, registry: Registry, sampler: Sampler, isCurrent: () => boolean) {
+    this.#directory = directory;
     this.#file = `${directory}/${TOTALS_FILE}`;
     this.#registry = registry;
     this.#sampler = sampler;
+    this.#isCurrent = isCurrent;
+  }
+
+  /** Goes on with what the supervisor before has saved, and what children have left that are gone. */
+  async takeOver(): Promise<void> {
     const saved = savedIn(this.#file);
     this.#cpu = new CpuTotals(saved?.cpu);
     this.#families = new MetricFamilies(saved?.counters, () => this.#save());
+    this.#families.of(await this.collect());
   }
 
   /** @param address - where they are served, if they are */
@@ -85,7 +101,24 @@ export class InstanceMetrics implements MetricsSource {
         ...(await this.#measured(child)),
       });
     }
-    return nums;
+    return [...nums, ...this.#left(nums)];
+  }
+
+  /** What children have counted that are gone, as of a set that a restart has replaced: it is in their files until the program ends. */
+  #left(nums: readonly NumMetrics[]): NumMetrics[] {
+    const known = new Set(nums.map(({ run = "", num, name }) => metricsFile({ run, num, name })));
+    return readdirSync(this.#directory).flatMap((file) => {
+      const [, run, , num] = METRICS_FILE.exec(file) ?? [];
+      if (run === undefined || known.has(file)) return [];
+      const bytes = bytesOf(`${this.#directory}/${file}`);
+      const owner = bytes && ownerIn(bytes);
+      const metrics = bytes && readMetrics(bytes);
+      if (!owner || !metrics) return [];
+      const { name, pool } = owner;
+      const counted = metrics.map(({ name: metric, ...facts }) => [metric, facts] as const);
+      const facts = { num: Number(num), name, pool, run, state: "ended" } as const;
+      return [{ ...facts, restarts: undefined, failures: undefined, metrics: new Map(counted) }];
+    });
   }
 
   async close(): Promise<void> {
@@ -108,6 +141,7 @@ export class InstanceMetrics implements MetricsSource {
   }
 
   #save(): void {
+    if (!this.#isCurrent()) return;
     const draft = `${this.#file}-${process.pid}`;
     try {
       const saved: Saved = { cpu: this.#cpu.save(), counters: this.#families.save() };
@@ -116,6 +150,14 @@ export class InstanceMetrics implements MetricsSource {
     } catch {
       // The disk is full: the next supervisor begins with what was saved before.
     }
+  }
+}
+
+function bytesOf(file: string): Buffer | undefined {
+  try {
+    return readFileSync(file);
+  } catch {
+    return undefined;
   }
 }
 

@@ -18,15 +18,15 @@ import { OWN_MODULE } from "../worker/locate-worker.js";
 /** Limits of a `MemoryMonitor`; one that is not set is not watched. */
 export interface MemoryMonitorOptions {
   /** Time between two looks, in ms. @defaultValue 10_000 */
-  readonly interval?: number;
+  readonly interval?: number | undefined;
   /** What one instance may have, in bytes: its own pages, and its part of those that it shares (PSS). */
-  readonly limit?: number;
+  readonly limit?: number | undefined;
   /** Replace an instance whose memory only grows. `{}` takes the defaults: 20 rises, 200 MiB in all. */
-  readonly growth?: GrowthLimit;
+  readonly growth?: GrowthLimit | undefined;
   /** What all instances may have together, in bytes, shared pages counted once. The largest is replaced. */
-  readonly totalLimit?: number;
+  readonly totalLimit?: number | undefined;
   /** What the machine, or the cgroup, must have left, in bytes. If it has less, the largest instance is replaced. */
-  readonly minFreeMemory?: number;
+  readonly minFreeMemory?: number | undefined;
 }
 
 /**

@@ -26,8 +26,9 @@ export interface NumMetrics {
   /** Its container or pool, if several may have the same num and name at a time and count apart, as while one takes over from another. */
   readonly run?: string;
   readonly state: InstanceView["state"];
-  readonly restarts: number;
-  readonly failures: number;
+  /** Undefined of a num that is gone, and has left only what it has counted. */
+  readonly restarts: number | undefined;
+  readonly failures: number | undefined;
   /** PSS in bytes; undefined if it has no child, or it is not known. */
   readonly memory?: number | undefined;
   /** Of all children that the num has had, in seconds; undefined if it is not known. */
@@ -73,6 +74,10 @@ const OWN = {
     otel: { name: "forkmap.cpu", unit: "s" },
   },
 } satisfies Record<string, Known>;
+
+const CPU = "forkmap_cpu_seconds_total";
+/** Its value is that of all children of all runs already. */
+const ALL_RUNS = "";
 
 /** The family that is there even if there is no instance yet. */
 export const INSTANCES: Family = {
@@ -155,7 +160,11 @@ export class MetricFamilies {
         num,
         num.cpuSeconds,
       );
-      for (const [name, metric] of num.metrics) this.#addNoted(page, name, metric, num);
+      for (const [name, metric] of num.metrics) {
+        // A gauge ends with its child.
+        if (num.state !== "ended" || metric.type === "counter")
+          this.#addNoted(page, name, metric, num);
+      }
     }
     this.#onCounted();
     return page.families();
@@ -191,7 +200,7 @@ export class MetricFamilies {
       const key = `${series} ${number}`;
       // One that cannot be added to stays what it was.
       if (value !== undefined && value >= 0 && value < Infinity) {
-        this.#counters.note(key, run, value);
+        this.#counters.note(key, name === CPU ? ALL_RUNS : run, value);
         const parts = this.#parts.get(series);
         if (parts) parts.add(key);
         else this.#parts.set(series, new Set([key]));

@@ -42,6 +42,8 @@ const TARGET_RULES: Rules = {
 /** A child that is asked for a signal does nothing else. */
 const SIGNAL_MS = 5000;
 const NONE: Rules = {};
+/** What a call has besides its arguments, target and file. */
+const KNOWN = new Set(["id", "do", "token"]);
 
 export class Operations {
   readonly #supervisor: OperationsHost;
@@ -75,7 +77,12 @@ export class Operations {
         "refused",
       );
     }
-    const { args = {}, target = {}, file } = message;
+    const { args = {}, target = {}, file, ...others } = message;
+    const unknown = Object.keys(others).find((field) => !KNOWN.has(field));
+    if (unknown !== undefined)
+      throw new TypeError(
+        `Unknown field \`${unknown}\` of a call: arguments of ${name} are in \`args\``,
+      );
     check(args, operation.rules, "", (option) => `Unknown option \`${option}\` of ${name}`);
     check(target, TARGET_RULES, "target.", (option) => `Unknown option \`${option}\``);
     if (file !== undefined && typeof file !== "string")

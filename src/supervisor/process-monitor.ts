@@ -9,7 +9,7 @@ import { OWN_MODULE } from "../worker/locate-worker.js";
 /** Options of `new ProcessMonitor(options)`. */
 export interface ProcessMonitorOptions {
   /** Time between two looks, in ms. @defaultValue 10_000 */
-  readonly interval?: number;
+  readonly interval?: number | undefined;
 }
 
 /** What one instance uses, with all that descends from it. */

@@ -13,7 +13,7 @@ export type MetricsAddress =
       /** From 0, which is any that is free. */
       readonly port: number;
       /** @defaultValue "127.0.0.1" */
-      readonly host?: string;
+      readonly host?: string | undefined;
     }
   | {
       /** Of a Unix socket, which only this user may connect to. */

@@ -9,10 +9,9 @@ import { SupervisorError } from "../errors.js";
 import type { Calls, IncomingCall } from "../wire/calls.js";
 import type { Replacement } from "../wire/notification.js";
 import type { InstanceView } from "../wire/supervision.js";
-import type { Supervision, WorkerSource } from "../worker/worker-source.js";
+import type { Supervision } from "../worker/worker-source.js";
 import { InstanceMetrics } from "./instance-metrics.js";
-import type { MonitorContext, SupervisedInstance } from "./monitor.js";
-import { makeMonitors } from "./monitor-sources.js";
+import type { Monitor, MonitorContext, SupervisedInstance } from "./monitor.js";
 import { MonitorLoop } from "./monitor-loop.js";
 import { checkFacts } from "./child-facts.js";
 import { Operations, type OperationsHost } from "./operations.js";
@@ -40,32 +39,35 @@ type SupervisorInstance = Instance & {
 export interface SupervisorPlan {
   readonly files: string | undefined;
   readonly metrics: MetricsAddress | undefined;
-  readonly monitors: readonly WorkerSource[];
 }
 
 export class SupervisorProcess implements OperationsHost {
   readonly registry: Registry;
   readonly files: string | undefined;
   readonly #directory: string;
-  readonly #sources: readonly WorkerSource[];
   readonly #metrics: InstanceMetrics;
   readonly #address: MetricsAddress | undefined;
   readonly #instance: SupervisorInstance;
   readonly #sampler: Sampler;
   readonly #operations: Operations;
-  #monitors = new MonitorLoop([], () => this.#context());
+  readonly #monitors: MonitorLoop;
   readonly #changes = new Changes();
   readonly #events: SupervisionEvent[] = [];
   /** How many events there have been. */
   #told = 0;
   #sampling: Promise<void> | undefined;
+  #server: SupervisorServer | undefined;
 
-  constructor({ files, metrics, monitors }: SupervisorPlan, instance: Instance) {
+  constructor(
+    { files, metrics }: SupervisorPlan,
+    monitors: readonly Monitor[],
+    instance: Instance,
+  ) {
     this.#instance = instance as SupervisorInstance;
     const { directory, run } = this.#instance.supervision;
     this.files = files;
     this.#directory = directory;
-    this.#sources = monitors;
+    this.#monitors = new MonitorLoop(monitors, () => this.#context());
     this.#address = metrics;
     this.#sampler = new Sampler(directory);
     this.#operations = new Operations(this);
@@ -77,13 +79,12 @@ export class SupervisorProcess implements OperationsHost {
       },
       onEvent: (event) => this.#note(event),
     });
-    this.#metrics = new InstanceMetrics(directory, this.registry, this.#sampler);
+    const isCurrent = () => this.#server?.isCurrent ?? false;
+    this.#metrics = new InstanceMetrics(directory, this.registry, this.#sampler, isCurrent);
   }
 
   async run(): Promise<void> {
     const { signal } = this.#instance;
-    const monitors = await makeMonitors(this.#sources);
-    this.#monitors = new MonitorLoop(monitors, () => this.#context());
     this.#instance.followInstances((views) => {
       this.registry.update(views);
       this.#changes.tell();
@@ -94,6 +95,8 @@ export class SupervisorProcess implements OperationsHost {
       onCall: (call, calls) => this.#onCall(call, calls),
       onClose: (calls) => this.registry.disconnected(calls),
     });
+    this.#server = server;
+    await this.#metrics.takeOver();
     sweep(this.#directory);
     await this.#metrics.begin(this.#address);
     this.#monitors.start();

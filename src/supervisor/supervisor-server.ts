@@ -3,20 +3,14 @@
  * not is refused after a while, and costs a connection and a few KiB until then.
  */
 import { randomBytes, timingSafeEqual } from "node:crypto";
-import {
-  chmodSync,
-  constants,
-  lstatSync,
-  readdirSync,
-  renameSync,
-  rmSync,
-  writeFileSync,
-} from "node:fs";
+import { chmodSync, lstatSync, readdirSync, renameSync, rmSync, writeFileSync } from "node:fs";
 import net from "node:net";
-import { makePrivateDirectory } from "../system/make-private.js";
-import { clearTimeout, setTimeout } from "../system/timers.js";
+import { makePrivate } from "./private-directory.js";
+import { monotonic } from "../system/monotonic.js";
+import { clearInterval, clearTimeout, setInterval, setTimeout } from "../system/timers.js";
 import { SupervisorError } from "../errors.js";
 import { Calls, type IncomingCall } from "../wire/calls.js";
+import { warnOf } from "./monitor-warning.js";
 import { listenAt, SOCKET_FILE } from "../wire/socket-path.js";
 import { tokenPath } from "../wire/supervisor-directory.js";
 
@@ -24,6 +18,9 @@ import { tokenPath } from "../wire/supervisor-directory.js";
 const PATIENCE_MS = 10_000;
 /** So many may be about to show the token; for one more, the one that has waited longest has to go. */
 const MAX_STRANGERS = 256;
+/** Longer than a set that is replaced takes to end. */
+const OVERLAP_MS = 15_000;
+const LOOK_MS = 2000;
 /** Of the line with the token. */
 const FIRST_LINE_BYTES = 4096;
 
@@ -37,7 +34,11 @@ export class SupervisorServer {
   readonly #directory: string;
   readonly #events: ServerEvents;
   readonly #token = randomBytes(32).toString("hex");
-  readonly #server = net.createServer((socket) => this.#accept(socket));
+  #server = this.#makeServer();
+  readonly #look = setInterval(() => void this.#reclaim(), LOOK_MS).unref();
+  /** Since when another has the directory, on the monotonic clock. */
+  #lostAt: number | undefined;
+  #isClosed = false;
   readonly #connections = new Set<Calls>();
   readonly #strangers = new Set<Calls>();
   /** Of the socket that this server has made. */
@@ -60,15 +61,50 @@ export class SupervisorServer {
     const closed = new Promise<void>((resolve) => this.#server.close(() => resolve()));
     for (const calls of this.#connections) calls.close();
     // Another supervisor may have taken its place meanwhile.
-    if (inodeOf(this.#path) === this.#inode) {
+    this.#isClosed = true;
+    clearInterval(this.#look);
+    if (this.isCurrent) {
       rmSync(this.#path, { force: true });
       rmSync(tokenPath(this.#directory), { force: true });
     }
     await closed;
   }
 
+  /** Whether the socket in the directory is that of this supervisor. */
+  get isCurrent(): boolean {
+    return inodeOf(this.#path) === this.#inode;
+  }
+
   get #path(): string {
     return `${this.#directory}/${SOCKET_FILE}`;
+  }
+
+  #makeServer(): net.Server {
+    return net.createServer((socket) => this.#accept(socket));
+  }
+
+  /** Another may have taken the directory: a restart has two sets for a while, and a second program should have one of its own. */
+  async #reclaim(): Promise<void> {
+    if (this.isCurrent || this.#isClosed) {
+      this.#lostAt = undefined;
+      return;
+    }
+    if (inodeOf(this.#path) !== -1n) {
+      this.#lostAt ??= monotonic();
+      if (monotonic() - this.#lostAt > OVERLAP_MS)
+        warnOf(
+          `Another supervisor has taken over ${this.#directory}, which is for one at a time: children and clients find that one`,
+          "FORKMAP_SUPERVISOR",
+        );
+      return;
+    }
+    this.#server.close();
+    this.#server = this.#makeServer();
+    try {
+      await this.#listen();
+    } catch {
+      // The directory is gone, or the disk is full.
+    }
   }
 
   /** Takes the place of what a supervisor before has left, or of one that still runs, at once. */
@@ -141,23 +177,6 @@ function isEqual(given: unknown, token: string): boolean {
   const bytes = Buffer.from(given);
   const own = Buffer.from(token);
   return bytes.length === own.length && timingSafeEqual(bytes, own);
-}
-
-function makePrivate(directory: string): void {
-  const place = `the directory of the supervisor, ${directory},`;
-  const code = makePrivateDirectory(directory);
-  if (code !== undefined && code !== "EEXIST")
-    throw new Error(`Expected ${place} to be made, got ${code}`);
-  const { mode, uid } = lstatSync(directory);
-  if ((mode & constants.S_IFMT) !== constants.S_IFDIR)
-    throw new Error(`Expected ${place} to be a directory, and it is a link or a file`);
-  if (process.getuid && uid !== process.getuid())
-    throw new Error(`Expected ${place} to belong to this user, and it belongs to user ${uid}`);
-  if ((mode & 0o077) === 0) return;
-  const rights = (mode & 0o777).toString(8).padStart(4, "0");
-  throw new Error(
-    `Expected ${place} to be closed to others (0700), and it has ${rights}: chmod 700 ${directory}`,
-  );
 }
 
 function inodeOf(path: string): bigint {

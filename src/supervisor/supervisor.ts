@@ -14,7 +14,8 @@ import { describe } from "../system/describe.js";
 import { ownedName } from "../system/owner.js";
 import type { WorkerSource } from "../worker/worker-source.js";
 import type { Monitor } from "./monitor.js";
-import { locateMonitors } from "./monitor-sources.js";
+import { locateMonitors, makeMonitors } from "./monitor-sources.js";
+import { makePrivate } from "./private-directory.js";
 import type { MetricsAddress } from "./serve-metrics.js";
 import { OWN_MODULE } from "../worker/locate-worker.js";
 
@@ -92,10 +93,19 @@ export class Supervisor extends Service {
     this.monitors = locateMonitors(monitors);
   }
 
+  /** @internal Made by `preload`. */
+  made: readonly Monitor[] | undefined;
+
+  /** Makes the monitors and the directory: what is wrong with them is told before any instance begins. */
+  override async preload(): Promise<void> {
+    makePrivate(this.directory);
+    this.made = await makeMonitors(this.monitors);
+  }
+
   /** Watches until it is asked to stop. */
   override async run(instance: Instance): Promise<void> {
     const { SupervisorProcess } = await import("./supervisor-process.js");
-    await new SupervisorProcess(this, instance).run();
+    await new SupervisorProcess(this, this.made!, instance).run();
   }
 }
 
@@ -105,7 +115,10 @@ const MONITORS: Rule = {
 };
 
 function isMonitor(value: unknown): boolean {
-  return typeof (value as Partial<Monitor> | null)?.run === "function";
+  if (typeof (value as Partial<Monitor> | null)?.run !== "function") return false;
+  // Another process needs its class.
+  const prototype = Object.getPrototypeOf(value) as object | null;
+  return prototype !== null && prototype !== Object.prototype;
 }
 
 const METRICS_RULES: Readonly<Record<string, Rule>> = {

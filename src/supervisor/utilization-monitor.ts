@@ -6,7 +6,7 @@ import { OWN_MODULE } from "../worker/locate-worker.js";
 /** Options of `new UtilizationMonitor(options)`. */
 export interface UtilizationMonitorOptions {
   /** Time between two looks, in ms. @defaultValue 10_000 */
-  readonly interval?: number;
+  readonly interval?: number | undefined;
 }
 
 /** One metric over all instances of a name that have noted it. */

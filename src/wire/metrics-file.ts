@@ -6,6 +6,8 @@
  *   magic, count of entries              value, type, flags, name, help
  */
 
+import { objectIn } from "./lines.js";
+
 const ENTRY_BYTES = 256;
 /** Includes the header. */
 const MAX_ENTRIES = 64;
@@ -18,6 +20,8 @@ const COUNT_AT = 4;
 const MEASURED_AT = 8;
 /** An idle child measures itself at least so often, another once a second. */
 export const LONGEST_TICK_MS = 2000;
+/** Of the header: whose they are, as JSON. */
+const OWNER_LENGTH_AT = 6;
 /** Of an entry. */
 const TYPE_AT = 8;
 const FLAGS_AT = 9;
@@ -74,13 +78,20 @@ export class MetricsMemory {
     this.values[MEASURED_AT / 8] = now;
   }
 
+  /** Notes whose metrics these are, for who finds the file after its run has ended. */
+  own(owner: { readonly name: string; readonly pool: string | undefined }): void {
+    const text = JSON.stringify(owner);
+    const length = this.#bytes.write(text, TEXT_AT, ENTRY_BYTES - TEXT_AT);
+    this.#bytes.writeUInt16LE(length, OWNER_LENGTH_AT);
+  }
+
   /** The bytes in use. */
   get used(): Buffer {
     return this.#bytes.subarray(0, (this.#count + 1) * ENTRY_BYTES);
   }
 
   get #count(): number {
-    return this.#bytes.readUInt32LE(COUNT_AT);
+    return this.#bytes.readUInt16LE(COUNT_AT);
   }
 
   /** Returns where the value of a metric is, which is added if it is new; undefined if there is no more room. */
@@ -96,10 +107,22 @@ export class MetricsMemory {
     bytes[TYPE_AT] = type === "counter" ? COUNTER : GAUGE;
     bytes[FLAGS_AT] = byNum ? BY_NUM : 0;
     // Now readers may see it.
-    this.#bytes.writeUInt32LE(entry, COUNT_AT);
+    this.#bytes.writeUInt16LE(entry, COUNT_AT);
     this.#places.set(name, entry * WORDS);
     return entry * WORDS;
   }
+}
+
+/** Returns whose metrics they are; undefined if the file does not tell. */
+export function ownerIn(
+  bytes: Buffer,
+): { readonly name: string; readonly pool?: string } | undefined {
+  if (bytes.length < ENTRY_BYTES) return undefined;
+  const end = TEXT_AT + Math.min(bytes.readUInt16LE(OWNER_LENGTH_AT), ENTRY_BYTES - TEXT_AT);
+  const owner = objectIn(bytes.toString("utf8", TEXT_AT, end));
+  const { name, pool } = owner ?? {};
+  const isOwner = typeof name === "string" && (pool === undefined || typeof pool === "string");
+  return isOwner ? (owner as { name: string; pool?: string }) : undefined;
 }
 
 /** Returns when the child was measured last. */
@@ -110,7 +133,7 @@ export function measuredAt(bytes: Buffer): number {
 /** Returns the metrics in the bytes of a file; `undefined` if that is what they are not. */
 export function readMetrics(bytes: Buffer): Metric[] | undefined {
   if (bytes.length < ENTRY_BYTES || bytes.readUInt32LE(0) !== MAGIC) return undefined;
-  const count = Math.min(bytes.readUInt32LE(COUNT_AT), Math.floor(bytes.length / ENTRY_BYTES) - 1);
+  const count = Math.min(bytes.readUInt16LE(COUNT_AT), Math.floor(bytes.length / ENTRY_BYTES) - 1);
   return Array.from({ length: count }, (_, i) => {
     const entry = bytes.subarray((i + 1) * ENTRY_BYTES, (i + 2) * ENTRY_BYTES);
     const nameEnd = TEXT_AT + Math.min(entry[NAME_LENGTH_AT]!, LONGEST_NAME);
@@ -132,7 +155,13 @@ export interface MetricsOwner {
   readonly name: string;
 }
 
-export function metricsPath(directory: string, { run, num, name }: MetricsOwner): string {
-  const safe = name.replaceAll(/[^A-Za-z0-9_]/g, "_").slice(0, LONGEST_NAME);
-  return `${directory}/metrics-${run}-${num}-${safe}`;
+export function metricsPath(directory: string, owner: MetricsOwner): string {
+  return `${directory}/${metricsFile(owner)}`;
 }
+
+export function metricsFile({ run, num, name }: MetricsOwner): string {
+  return `metrics-${run}-${num}-${name.replaceAll(/[^A-Za-z0-9_]/g, "_").slice(0, LONGEST_NAME)}`;
+}
+
+/** Run and num in the name of such a file. */
+export const METRICS_FILE = /^metrics-((\d+)-\d+)-(\d+)-\w*$/;

@@ -136,7 +136,7 @@ class Cell {
   constructor(
     name: string,
     type: "counter" | "gauge",
-    { help = "", byNum = false }: MetricOptions,
+    { help = "", byNum = false, ...others }: MetricOptions,
   ) {
     if (typeof name !== "string" || !NAME.test(name) || RESERVED.test(name)) {
       throw new TypeError(
@@ -144,6 +144,11 @@ class Cell {
       );
     }
     const known = kept.definitions.get(name);
+    const extra = Object.keys(others)[0];
+    if (extra !== undefined)
+      throw new TypeError(
+        `Unknown option \`${extra}\` of the ${type} ${name}. There are: help, byNum`,
+      );
     if (known && known.type !== type)
       throw new TypeError(
         `Expected another name for the ${type}: ${name} is a ${known.type} already`,

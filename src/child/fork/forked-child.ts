@@ -63,6 +63,7 @@ export class ForkedChild {
   readonly #inherited: Inherited | undefined;
   readonly #serverPid = process.pid;
   readonly #modules: ChildModules;
+  #measureLast: (() => void) | undefined;
   #notes: Notes | undefined;
   #service: RunService.ServiceRunner | undefined;
   #isDone = false;
@@ -212,7 +213,7 @@ export class ForkedChild {
     if (!supervision) return;
     const { kind, name } = this.#around;
     const title = { num, generation, name: service?.name ?? name, kind };
-    this.#modules.supervise?.(supervision, title, child, this.#libc);
+    this.#measureLast = this.#modules.supervise?.(supervision, title, child, this.#libc);
   }
 
   #channel({ directory }: Start): ItemChannel {
@@ -232,6 +233,7 @@ export class ForkedChild {
   }
 
   #exit(code: number): never {
+    this.#measureLast?.();
     // Node's own exit would do both.
     if (isCovered) takeCoverage();
     if (this.#libc.pendingRequests() > 0 && isAtFiles()) this.#libc.finishWork();

@@ -25,14 +25,21 @@ const OWN = {
   forkmap_items_total: "Items or requests that were begun",
 };
 
+/** Whose labels the metrics have. */
+interface MetricsFileOwner {
+  readonly name: string;
+  readonly pool: string | undefined;
+}
+
 export class MetricsFile {
   readonly memory: MetricsMemory;
   /** Kept open where the file cannot be mapped. */
   readonly #fd: number | undefined;
 
-  private constructor(memory: MetricsMemory, fd: number | undefined) {
+  private constructor(memory: MetricsMemory, owner: MetricsFileOwner, fd: number | undefined) {
     this.memory = memory;
     this.#fd = fd;
+    memory.own(owner);
     for (const [name, help] of Object.entries(OWN)) memory.place(definition(name, help));
     if (fd !== undefined) process.once("exit", () => this.write());
   }
@@ -40,9 +47,10 @@ export class MetricsFile {
   /** Returns `undefined` if there is no directory yet, or no room on the disk. */
   static open(
     directory: string,
-    owner: MetricsOwner,
+    owner: MetricsOwner & MetricsFileOwner,
     libc: Libc | undefined,
   ): MetricsFile | undefined {
+    const { name, pool } = owner;
     const flags = constants.O_RDWR | constants.O_CREAT | constants.O_NOFOLLOW;
     let fd: number;
     try {
@@ -57,11 +65,11 @@ export class MetricsFile {
       if (libc) {
         const memory = libc.mapFile(fd, 0, METRICS_BYTES);
         closeSync(fd);
-        return new MetricsFile(new MetricsMemory(memory), undefined);
+        return new MetricsFile(new MetricsMemory(memory), { name, pool }, undefined);
       }
       const memory = new ArrayBuffer(METRICS_BYTES);
       readSync(fd, new Uint8Array(memory), 0, METRICS_BYTES, 0);
-      return new MetricsFile(new MetricsMemory(memory), fd);
+      return new MetricsFile(new MetricsMemory(memory), { name, pool }, fd);
     } catch {
       abandon(fd);
       return undefined;

@@ -32,6 +32,7 @@ export interface ChildName {
 
 /**
  * @param child - what it shows, and can be asked for
+ * @returns what is to be called last, so that what was begun since it was measured counts
  * @param libc - to map a file into memory; without it, what the child counts is written when it is measured
  */
 export function supervise(
@@ -39,7 +40,7 @@ export function supervise(
   name: ChildName,
   child: Supervised,
   libc: Libc | undefined,
-): void {
+): () => void {
   const facts: ChildFacts = {
     ...name,
     run,
@@ -68,8 +69,12 @@ export function supervise(
   };
   setTimeout(tick, TICK_MS).unref();
   new SupervisorLink(directory, facts, child, (token) => interrupted.follow(token)).begin();
-  // A forked child ends without Node's teardown.
-  if (name.kind !== "fork") process.once("exit", () => interrupted.follow(undefined));
+  return () => {
+    if (metrics) measure(metrics);
+    metrics?.write();
+    // A forked child ends without Node's teardown.
+    if (name.kind !== "fork") interrupted.follow(undefined);
+  };
 }
 
 /** Keeps the child open to interrupts while its supervisor knows it. */

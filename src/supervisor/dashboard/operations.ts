@@ -133,7 +133,10 @@ function targetIn(body: unknown): Target {
   if (typeof body !== "object" || body === null) {
     throw new Refusal(400, `Expected the body to be an object, got ${describe(body)}.`);
   }
-  const { num, pool } = body as { readonly num?: unknown; readonly pool?: unknown };
+  const { num, pool, ...others } = body as Readonly<Record<string, unknown>>;
+  const [unknown] = Object.keys(others);
+  if (unknown !== undefined)
+    throw new Refusal(400, `Unknown field \`${unknown}\`. There are: num, pool.`);
   if (num !== undefined && !(Number.isSafeInteger(num) && (num as number) >= 0)) {
     throw new Refusal(400, `Expected \`num\` to be a whole number, got ${describe(num)}.`);
   }
