@@ -67,6 +67,13 @@ async function services(directory: string): Promise<number[]> {
   }, SOON);
 }
 
+/** Resolves with the last of what an iterator gives. */
+async function lastOf<T>(iterator: AsyncIterable<T>): Promise<T | undefined> {
+  let last: T | undefined;
+  for await (const each of iterator) last = each;
+  return last;
+}
+
 /** Each makes a directory in which no supervisor may be, and returns its path. */
 const BAD: readonly [string, () => string, string][] = [
   [
@@ -197,9 +204,7 @@ describe("in the directory", () => {
     const pid = await supervisorPid(directory);
     const client = await connected(directory);
     process.kill(pid, "SIGKILL");
-    await expect(client.call({ do: "watch" } as never)).rejects.toMatchObject({
-      reason: "disconnected",
-    });
+    await expect(lastOf(client.watch())).rejects.toMatchObject({ reason: "disconnected" });
     await vi.waitFor(async () => expect(await supervisorPid(directory)).not.toBe(pid), SOON);
     tokens.push(tokenOf(directory));
     // The same ones have introduced themselves again.

@@ -25,6 +25,8 @@ export interface InterruptCalls {
   /** Takes the lock of the stream, so waits until the thread of the last interrupt has left it. */
   clearError(file: number): void;
   purge(file: number): void;
+  /** The stream has a byte from now on: to read it requests no interrupt. */
+  pushBack(byte: number, file: number): number;
   send(fd: number, text: string, bytes: number | bigint, flags: number): number | bigint;
   /** How many bytes it has in UTF-8. */
   length(text: string): number | bigint;
@@ -166,6 +168,8 @@ function bind(entry: () => void): InterruptCalls {
     aioReturn: aio.func("intptr_t aio_return(uintptr_t block)"),
     clearError: lib.func("void clearerr(uintptr_t file)"),
     purge: lib.func("void __fpurge(uintptr_t file)"),
+    // Not into the buffer, which is code: it is empty, so the C library makes room elsewhere.
+    pushBack: lib.func("int ungetc(int byte, uintptr_t file)"),
     send: lib.func("intptr_t send(int fd, const char *text, size_t bytes, int flags)"),
     length: lib.func("size_t strlen(const char *text)"),
     set(fd, interrupts) {

@@ -8,9 +8,9 @@
  * V8 interrupts only JavaScript. A thread in a native call (`execSync`, zlib, a long sort of numbers) answers when that has
  * returned, and one that waits for events when one has come. So each line says when its stack was taken.
  *
- * While a script with a time limit runs, there is no stack, see time-limits.ts: V8 could end the handling of an interrupt instead of
- * the script. It looks for that where a function begins and where a loop turns, so `entry` does neither then; what remains is a limit
- * that is reached in the 20 µs before `entry` begins.
+ * A script with a time limit is not interrupted, see time-limits.ts: who asks has the answer when it has ended. An interrupt that was requested right
+ * before it began tells no stack: V8 could end the handling instead of the script. It looks for that where a function begins and where a
+ * loop turns, so `entry` does neither then.
  */
 import { isMainThread } from "node:worker_threads";
 import { stringify } from "../../system/json.js";
@@ -95,6 +95,10 @@ export class Interrupts {
     }
     const interrupts = new Interrupts(calls, fd, captureState);
     current = interrupts;
+    limits.onFirst = () => void calls.pushBack(0, calls.file);
+    limits.onLast = () => {
+      if (current) current.#resume();
+    };
     watchTimeLimits();
     const reason = interrupts.#begin(hello);
     if (reason === undefined) return interrupts;
@@ -129,6 +133,13 @@ export class Interrupts {
     forgetFailure(this.#calls);
     if (this.#isOpen) this.#end();
     if (current === this) current = undefined;
+  }
+
+  /** A script with a time limit has ended. What was asked meanwhile is answered now. */
+  #resume(): void {
+    if (!this.#isOpen) return;
+    this.#calls.purge(this.#calls.file);
+    if (!this.#isArmed()) Interrupts.entry();
   }
 
   #begin(hello: string): string | undefined {

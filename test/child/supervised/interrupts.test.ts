@@ -117,19 +117,14 @@ describe.each(WAYS)("a child that is $name", ({ options, isPrepared }) => {
       const child = await begin(what);
       const end = performance.now() + 1500;
       let answers = 0;
-      const reasons = new Set<string>();
       while (performance.now() < end) {
-        await sleep(what === "limited" ? 50 : 0);
+        await sleep(0);
         await child.stacks.ask(PATIENCE_MS).then(
           () => (answers += 1),
-          (error: unknown) => {
-            expect(error).toBeInstanceOf(StackUnavailable);
-            reasons.add((error as Error).message.slice(0, 26));
-          },
+          (error: unknown) => expect(error).toBeInstanceOf(StackUnavailable),
         );
       }
-      if (what === "overflowing") expect(answers).toBeGreaterThan(0);
-      else expect(reasons.has("a script with a time limit")).toBe(true);
+      expect(answers).toBeGreaterThan(0);
       child.supervising.done();
       expect(await child.result).toBe(true);
     },
