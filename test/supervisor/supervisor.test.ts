@@ -85,11 +85,15 @@ describe.each(PROCESSES)("a supervisor with instances that are $name", ({ option
     const { client, infoOf } = await begin(options, 3);
     await client.call({ do: "signal", signal: "SIGUSR2" }, { num: 1 });
     await client.call({ do: "signal", signal: "SIGHUP" }, { num: 2 });
-    const answers = await client.call({ do: "thread_dump" });
-    const mains = answers.map(({ answer }) => answer!.threads[0]!);
-    expect(mains.map(({ state }) => state)).toEqual(["blocked", "blocked", "idle"]);
-    expect(mains[0].stack).toMatch(/^ {4}at (process\.)?spin \(.*turns\.mjs:\d+:\d+\)/);
-    expect(mains[1].stack).toMatch(
+    // The signals come some time after they were sent.
+    const mains = await soon(async () => {
+      const answers = await client.call({ do: "thread_dump" });
+      const found = answers.map(({ answer }) => answer!.threads[0]!);
+      expect(found.map(({ state }) => state)).toEqual(["blocked", "blocked", "idle"]);
+      return found;
+    });
+    expect(mains[0]!.stack).toMatch(/^ {4}at (process\.)?spin \(.*turns\.mjs:\d+:\d+\)/);
+    expect(mains[1]!.stack).toMatch(
       /^ {4}at Atomics\.wait .*\n {4}at (process\.)?wait \(.*turns\.mjs/,
     );
     await expect(client.call({ do: "scheduler_dump" }, { num: 1 })).rejects.toThrow(

@@ -171,8 +171,11 @@ describe.each(WAYS)("a child that is $name", ({ options, isPrepared }) => {
 
   it("cuts what is too long, and never waits for a supervisor that does not read", async () => {
     const child = await begin("large");
-    const { stack } = await child.stacks.ask(PATIENCE_MS);
-    expect(stack.length).toBeGreaterThan(50_000);
+    // It may not have come to its depth yet.
+    await vi.waitFor(async () => {
+      const { stack } = await child.stacks.ask(PATIENCE_MS);
+      expect(stack.length).toBeGreaterThan(50_000);
+    }, SOON);
     child.socket.pause();
     // Nobody reads their answers.
     for (let time = 0; time < 10; time += 1) {
