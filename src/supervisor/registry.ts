@@ -209,6 +209,11 @@ export class Registry {
     }
   }
 
+  /** Children of other containers and pools find the supervisor that has the directory. */
+  letOthersGo(): void {
+    for (const child of this.#children.values()) if (!this.isOwn(child)) child.calls?.close();
+  }
+
   /** Ends the connections that are not those of the server any more. */
   close(): void {
     for (const { stacks } of this.#children.values()) stacks?.close();

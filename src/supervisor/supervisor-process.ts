@@ -94,6 +94,7 @@ export class SupervisorProcess implements OperationsHost {
     const server = await SupervisorServer.open(this.#directory, {
       onCall: (call, calls) => this.#onCall(call, calls),
       onClose: (calls) => this.registry.disconnected(calls),
+      onTakenOver: () => this.registry.letOthersGo(),
     });
     this.#server = server;
     await this.#metrics.takeOver();

@@ -28,6 +28,8 @@ export interface ServerEvents {
   /** A call that came with the token, or after one that did. */
   onCall(call: IncomingCall, calls: Calls): Promise<unknown>;
   onClose(calls: Calls): void;
+  /** Another supervisor has the directory now. */
+  onTakenOver(): void;
 }
 
 export class SupervisorServer {
@@ -90,6 +92,7 @@ export class SupervisorServer {
       return;
     }
     if (inodeOf(this.#path) !== -1n) {
+      this.#events.onTakenOver();
       this.#lostAt ??= monotonic();
       if (monotonic() - this.#lostAt > OVERLAP_MS)
         warnOf(

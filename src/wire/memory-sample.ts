@@ -9,7 +9,7 @@ export interface MemorySample {
   /** `process.memoryUsage()`, in bytes. */
   readonly memory: { readonly before: NodeJS.MemoryUsage; readonly after: NodeJS.MemoryUsage };
   readonly allocated: AllocationReport;
-  /** What of it was still there in the end: where a leak shows. */
+  /** What was allocated and still there in the end: where a leak shows. In a sample, of another part of the time than `allocated`. */
   readonly retained: AllocationReport;
 }
 
@@ -41,6 +41,8 @@ export interface Breakdown<Line extends ReportLine = ReportLine> {
 
 /** What was allocated, or what of it was still there at the end. */
 export interface AllocationReport {
+  /** Only of a sample, in ms: V8 samples what is allocated for a quarter of the time, and what is kept for the rest. */
+  readonly duration?: number;
   readonly bytes: number;
   /** Missing in a sample, which does not have it. Of allocations: optimised code may make several objects in one. */
   readonly count?: number;
