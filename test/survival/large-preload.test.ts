@@ -9,7 +9,8 @@ const ITEMS = 150;
 
 test(
   "every child sees what preload has created, even if other children write to it",
-  { timeout: 120_000 },
+  // Alone 45 s where page faults are slow, and 120 s beside two other files.
+  { timeout: 240_000 },
   async () => {
     const parallel = opened(new LargePreload(), { startMethod: "fork", concurrency: 4 });
     const seen = await parallel.mapProcesses(Array.from({ length: ITEMS }, (_, i) => i % 10 === 0));
