@@ -35,16 +35,15 @@ export const DIAGNOSTIC_RULES = {
 } satisfies Readonly<Record<string, Rules>>;
 
 /**
- * @param operation - a key of `DIAGNOSTIC_RULES`
+ * @param rules - of the arguments of the operation
  * @throws TypeError that names the argument, what was expected and what came
  */
-export function checkDiagnosticArgs(operation: keyof typeof DIAGNOSTIC_RULES, args: unknown): void {
+export function checkArguments(operation: string, rules: Rules, args: unknown): void {
   if (typeof args !== "object" || args === null || Array.isArray(args)) {
     throw new TypeError(
       `Expected the arguments of ${operation} to be an object, got ${describe(args)}`,
     );
   }
-  const rules: Rules = DIAGNOSTIC_RULES[operation];
   for (const [name, value] of Object.entries(args)) {
     const rule = Object.hasOwn(rules, name) ? rules[name] : undefined;
     if (!rule) {

@@ -40,37 +40,28 @@ export class Page {
       : `is a ${type} here, and elsewhere a ${family.known.type}`;
   }
 
-  set(
-    name: string,
-    known: Known,
-    given: string,
-    series: string,
-    labels: Labels,
-    value: number,
-  ): void {
+  set({ name, known, given, series, labels }: Point, value: number): void {
     let family = this.#families.get(name);
     if (!family) this.#families.set(name, (family = { known, given, series: new Map() }));
     family.series.set(series, { labels, value });
   }
 
   /** For a gauge that two have with the same labels. */
-  add(
-    name: string,
-    known: Known,
-    given: string,
-    series: string,
-    labels: Labels,
-    value: number,
-  ): void {
-    const before = this.#families.get(name)?.series.get(series)?.value;
-    const merged =
-      before === undefined
-        ? value
-        : known.merge === "max"
-          ? Math.max(before, value)
-          : before + value;
-    this.set(name, known, given, series, labels, merged);
+  add(point: Point, value: number): void {
+    const { name, known, series } = point;
+    const before = this.#families.get(name)?.series.get(series)?.value ?? 0;
+    this.set(point, known.merge === "max" ? Math.max(before, value) : before + value);
   }
+}
+
+/** Of which metric a value is, and of which of its series. */
+export interface Point {
+  readonly name: string;
+  readonly known: Known;
+  /** Its name before it was made valid. */
+  readonly given: string;
+  readonly series: string;
+  readonly labels: Labels;
 }
 
 interface Draft {

@@ -209,7 +209,7 @@ export class MetricFamilies {
       if (!parts) return;
       let sum = 0;
       for (const part of parts) sum += this.#counters.of(part)!;
-      page.set(name, known, given, series, labels, sum);
+      page.set({ name, known, given, series, labels }, sum);
       return;
     }
     // The memory of a num without a child is none.
@@ -217,7 +217,7 @@ export class MetricFamilies {
       value ?? (name === "forkmap_memory_bytes" && this.#seen.has(series) ? 0 : undefined);
     if (shown === undefined) return;
     this.#seen.add(series);
-    page.add(name, known, given, series, labels, shown);
+    page.add({ name, known, given, series, labels }, shown);
   }
 }
 
@@ -226,7 +226,8 @@ function countState(page: Page, num: NumMetrics): void {
     const labels = { state, ...labelsOf(num) };
     const count = num.state === state ? 1 : 0;
     const name = "forkmap_instances";
-    page.add(name, OWN[name], name, JSON.stringify(labels), labels, count);
+    const series = JSON.stringify(labels);
+    page.add({ name, known: OWN[name], given: name, series, labels }, count);
   }
 }
 

@@ -8,7 +8,7 @@ import { describe } from "../system/describe.js";
 import { SupervisorError } from "../errors.js";
 import type { IncomingCall } from "../wire/calls.js";
 import { ask } from "./ask.js";
-import { DIAGNOSTIC_RULES } from "./diagnostic-rules.js";
+import { checkArguments, DIAGNOSTIC_RULES } from "./diagnostic-rules.js";
 import type { Child, Registry, Target } from "./registry.js";
 import { SafeFile } from "./safe-file.js";
 import type { SupervisionState } from "./supervision-state.js";
@@ -83,7 +83,7 @@ export class Operations {
       throw new TypeError(
         `Unknown field \`${unknown}\` of a call: arguments of ${name} are in \`args\``,
       );
-    check(args, operation.rules, "", (option) => `Unknown option \`${option}\` of ${name}`);
+    checkArguments(name, operation.rules, args);
     check(target, TARGET_RULES, "target.", (option) => `Unknown option \`${option}\``);
     if (file !== undefined && typeof file !== "string")
       throw new TypeError(`Expected \`file\` to be a path, got ${describe(file)}`);

@@ -37,9 +37,11 @@ export class SupervisorServer {
   readonly #events: ServerEvents;
   readonly #token = randomBytes(32).toString("hex");
   #server = this.#makeServer();
-  readonly #look = setInterval(() => void this.#reclaim(), LOOK_MS).unref();
+  /** Undefined until it listens. */
+  #look: NodeJS.Timeout | undefined;
   /** Since when another has the directory, on the monotonic clock. */
   #lostAt: number | undefined;
+  #reclaiming: Promise<void> | undefined;
   #isClosed = false;
   readonly #connections = new Set<Calls>();
   readonly #strangers = new Set<Calls>();
@@ -56,20 +58,24 @@ export class SupervisorServer {
     makePrivate(directory);
     const server = new SupervisorServer(directory, events);
     await server.#listen();
+    server.#look = setInterval(() => {
+      server.#reclaiming = server.#reclaim();
+    }, LOOK_MS).unref();
     return server;
   }
 
   async close(): Promise<void> {
-    const closed = new Promise<void>((resolve) => this.#server.close(() => resolve()));
-    for (const calls of this.#connections) calls.close();
-    // Another supervisor may have taken its place meanwhile.
     this.#isClosed = true;
     clearInterval(this.#look);
+    for (const calls of this.#connections) calls.close();
+    // It may be about to listen again.
+    await this.#reclaiming;
+    // Another supervisor may have taken its place meanwhile.
     if (this.isCurrent) {
       rmSync(this.#path, { force: true });
       rmSync(tokenPath(this.#directory), { force: true });
     }
-    await closed;
+    await new Promise<void>((resolve) => this.#server.close(() => resolve()));
   }
 
   /** Whether the socket in the directory is that of this supervisor. */
