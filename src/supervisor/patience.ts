@@ -1,6 +1,7 @@
 /** How old a child must be before a monitor may replace it, so that a limit that no child can keep does not replace children for ever. */
 import { keyOf } from "./cpu-totals.js";
 import type { SupervisedInstance } from "./monitor.js";
+import { monotonic } from "../system/monotonic.js";
 import { warnOf } from "./monitor-warning.js";
 
 /** The time doubles up to so many intervals: with the default of 10 s, some 11 minutes. */
@@ -13,17 +14,21 @@ const MOST_INTERVALS = 64;
 export class Patience {
   /** By num: how many were replaced in a row. */
   readonly #early = new Map<string, number>();
+  /** Those that were left alone for long enough: what comes later is no fault of the limit. */
+  readonly #settled = new WeakSet<SupervisedInstance>();
+  /** When the first was judged, in monotonic ms. What was before is not known: another supervisor may have watched then. */
+  #begun: number | undefined;
 
   /** Whether it is old enough to be replaced. */
   isOver(instance: SupervisedInstance, interval: number): boolean {
+    this.#begun ??= monotonic();
     return instance.age >= this.#timeOf(instance, interval);
   }
 
   /** A child is replaced for this reason. */
   replaced(instance: SupervisedInstance, interval: number, reason: string): void {
     const key = keyOf(instance);
-    const time = this.#timeOf(instance, interval);
-    if (instance.age > 2 * time) {
+    if (this.#settled.has(instance) || this.#mayHaveSettled(instance, interval)) {
       this.#early.delete(key);
       return;
     }
@@ -37,7 +42,15 @@ export class Patience {
 
   /** The child has been left alone. */
   spared(instance: SupervisedInstance, interval: number): void {
-    if (instance.age > 2 * this.#timeOf(instance, interval)) this.#early.delete(keyOf(instance));
+    if (instance.age <= 2 * this.#timeOf(instance, interval)) return;
+    this.#settled.add(instance);
+    this.#early.delete(keyOf(instance));
+  }
+
+  /** Not by its age alone: on a busy machine, the first look at one that never kept the limit may come late. */
+  #mayHaveSettled(instance: SupervisedInstance, interval: number): boolean {
+    const isOlder = monotonic() - instance.age < this.#begun!;
+    return isOlder && instance.age > 2 * this.#timeOf(instance, interval);
   }
 
   #timeOf(instance: SupervisedInstance, interval: number): number {

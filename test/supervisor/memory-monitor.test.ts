@@ -1,5 +1,6 @@
 /** What the memory monitor replaces, by the memory of real processes. */
 import { once } from "node:events";
+import { setTimeout as sleep } from "node:timers/promises";
 import { deserialize, serialize } from "node:v8";
 import { beforeEach, describe, expect, it } from "vitest";
 import { MemoryMonitor } from "../../src/supervisor/memory-monitor.js";
@@ -85,6 +86,21 @@ describe("limit", () => {
     const next = new Replaced(instanceOf(child, { age: 1000 }));
     await monitor.run(next.context);
     expect(next.replaced).toHaveLength(1);
+  });
+
+  it("gives the next more time also if the machine is so busy that each is looked at late", async () => {
+    const child = await holding(300);
+    const interval = 10;
+    const monitor = new MemoryMonitor({ limit: 200 * MIB, interval });
+    await monitor.run(new Replaced(instanceOf(await holding(1))).context);
+    await sleep(10 * interval);
+    const late = new Replaced(instanceOf(child, { age: 5 * interval }));
+    await monitor.run(late.context);
+    expect(late.replaced).toHaveLength(1);
+    const next = new Replaced(instanceOf(child, { generation: 2, age: 1.9 * interval }));
+    await monitor.run(next.context);
+    expect(next.replaced).toEqual([]);
+    expect(warnings).toHaveLength(1);
   });
 
   it("leaves forked instances alone that share more than it", async () => {
