@@ -35,7 +35,7 @@ import { letHeapSpread } from "./pack-heap.js";
 import { makeRandomRenewable } from "./renew.js";
 import { hideV8Threads } from "./v8-threads.js";
 import { warmUp, warmUpNetwork, warmUpServer } from "./warm-up.js";
-import { letYoungGenerationGrow } from "./young-generation.js";
+import { ageYoungGeneration, letYoungGenerationGrow } from "./young-generation.js";
 
 /** Threads of a Node process with `--single-threaded --v8-pool-size=1` and nothing else: the same on 20, 22, 24 and 26. */
 const NODE_THREADS = 4;
@@ -123,6 +123,8 @@ async function boot(): Promise<void> {
     const steps = source.isService ? [] : await warmUpNetwork(source);
     const later = new LaterSteps(libc, source, readsOutput, steps, () => atEnd(reportExit));
     const modules = await loadModules(worker, source);
+    // These live long enough to collect, and each would make its own copy of all that is young by then: 1 to 2 MiB.
+    if (source.isService || source.supervision) ageYoungGeneration();
     makeLoop = (inherited) =>
       new ForkLoop(libc, worker, source, inherited, later, modules, endServer);
     await safety.settle(patience);
