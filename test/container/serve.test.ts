@@ -5,6 +5,7 @@ import { readFileSync } from "node:fs";
 import http from "node:http";
 import http2 from "node:http2";
 import https from "node:https";
+import net from "node:net";
 import { text } from "node:stream/consumers";
 import { setTimeout as sleep } from "node:timers/promises";
 import type { Container, RunOptions, Service } from "forkmap/container";
@@ -16,6 +17,8 @@ import {
   Http2,
   Plain,
   Secure,
+  ServesTakenApart,
+  TakenApart,
   Wrong,
 } from "../fixtures/serving/servers.mjs";
 import { Web } from "../fixtures/serving/web.mjs";
@@ -154,6 +157,18 @@ describe("a server of", () => {
     }
   });
 });
+
+test.each(["fork", "spawn", "thread"] as const)(
+  "what `run` is given can be taken apart: %s",
+  async (way) => {
+    const container = await served(new TakenApart(), {}, way);
+    expect(container.instances).toMatchObject([{ state: "ready", status: "listens" }]);
+    const socket = net.connect(addressOf(container) as net.TcpSocketConnectOpts);
+    expect(await text(socket)).toBe("taken apart\n");
+    const serving = await served(new ServesTakenApart(), {}, way);
+    expect((await ask(addressOf(serving))).body).toBe("taken apart\n");
+  },
+);
 
 describe.each(["fork", "spawn", "thread"] as const)("an instance by %s that is to stop", (way) => {
   test("answers what is in flight and what comes over kept-alive connections, then closes", async () => {

@@ -86,24 +86,26 @@ export class RunningInstance implements Instance {
     this.#link.onInterrupt(() => this.interrupt(USUAL_GRACE_MS));
   }
 
-  ready(status?: string): void {
+  // What `run` is given is taken apart as well, `run({ serve, signal })`: so these are no methods.
+
+  readonly ready = (status?: string): void => {
     this.#heed();
     this.#link.say({ notify: { ready: true, ...checked(status) } });
-  }
+  };
 
-  healthy(status?: string): void {
+  readonly healthy = (status?: string): void => {
     this.#link.say({ notify: { healthy: true, ...checked(status) } });
-  }
+  };
 
-  status(text: string): void {
+  readonly status = (text: string): void => {
     if (text === undefined)
       throw new TypeError("Expected the status to be a string, got undefined");
     this.#link.say({ notify: checked(text) });
-  }
+  };
 
-  socket(name?: string): number {
+  readonly socket = (name?: string): number => {
     return this.#link.duplicate(this.#shared(name));
-  }
+  };
 
   /** Returns the descriptor that all instances share. */
   #shared(name: string | undefined): number {
@@ -118,9 +120,9 @@ export class RunningInstance implements Instance {
     throw new TypeError(`${which}, got ${describe(name)}`);
   }
 
-  async listen(server: Server, name?: string): Promise<void> {
+  readonly listen = async (server: Server, name?: string): Promise<void> => {
     await this.#listen(server, name);
-  }
+  };
 
   /** Returns what is to be called before the server stops to listen. */
   async #listen(server: Server, name: string | undefined): Promise<() => void> {
@@ -151,7 +153,7 @@ export class RunningInstance implements Instance {
     return endBalance ?? (() => {});
   }
 
-  async serve(server: Server, name?: string): Promise<void> {
+  readonly serve = async (server: Server, name?: string): Promise<void> => {
     checkServer(server);
     const { signal } = this;
     const drain = new Drain(server);
@@ -168,7 +170,7 @@ export class RunningInstance implements Instance {
       stopBeating();
       this.#drains.delete(drain);
     }
-  }
+  };
 
   /** Tells from now on that it is healthy, as long as the event loop turns. Returns what stops that. */
   beat(): () => void {
