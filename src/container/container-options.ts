@@ -193,7 +193,12 @@ function unknown(name: string, method: string): string {
     : `Unknown option \`${name}\` of \`${method}\``;
 }
 
-const GRACE: Rule = either("a boolean", (value) => typeof value === "boolean", milliseconds(0));
+/** What `graceful` may be. */
+export const GRACE: Rule = either(
+  "a boolean",
+  (value) => typeof value === "boolean",
+  milliseconds(0),
+);
 /** The same as systemd-like supervisors give, and shorter than Docker's and Kubernetes' own. */
 const DEFAULT_GRACE_MS = 10_000;
 

@@ -174,6 +174,11 @@ export class ServiceSlot {
     return this.#generation === next && this.#state === "ready";
   }
 
+  /** A child that is ending has no longer than this for it. */
+  hurry(grace: number): void {
+    if (this.#state === "stopping") this.#life!.stop(grace);
+  }
+
   #endChild(end: (life: InstanceLife) => void): void {
     if (this.#state === "ended") return;
     if (this.#state === "waiting") {

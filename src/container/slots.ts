@@ -147,9 +147,9 @@ export class Slots {
         runHook("startFailed", () => policy.startFailed(container, slot.info(), clock)),
       onHealthCheckFailed: (slot, clock) =>
         runHook("healthCheckFailed", () => policy.healthCheckFailed(container, slot.info(), clock)),
-      onReplace: (slot, { nums = [slot.num], reason }) => {
+      onReplace: (slot, { nums = [slot.num], reason, grace = graceOf(true) }) => {
         const isAllowed = nums.length === 1 && nums[0] === slot.num;
-        if (isAllowed || this.#feed.isSupervisor(slot)) this.#replace(nums, reason);
+        if (isAllowed || this.#feed.isSupervisor(slot)) this.#replace(nums, reason, grace);
       },
       onExited: (_, info, end) => this.#onExited(info, end),
       onFinished: (slot) => this.#onFinished(slot),
@@ -159,9 +159,10 @@ export class Slots {
 
   /**
    * Replaces instances one after the other, after those that were asked for before: monitors ask for each by itself, and instances that grow alike reach
-   * a limit together. One that is being replaced already, or has another child by then, is left out.
+   * a limit together. One that is being replaced already, or has another child by then, is left out; the shorter grace counts.
    */
-  #replace(nums: readonly number[], reason: string): void {
+  #replace(nums: readonly number[], reason: string, grace: number): void {
+    for (const slot of this.#replaced) if (nums.includes(slot.num)) slot.hurry(grace);
     const asked = this.wanted()
       .filter((slot) => nums.includes(slot.num) && !this.#replaced.has(slot))
       .map((slot) => ({ slot, generation: slot.info().generation }));
@@ -173,7 +174,7 @@ export class Slots {
     this.#replacing = this.#replacing.then(async () => {
       const due = asked.filter(({ slot, generation }) => slot.info().generation === generation);
       const slots = due.map(({ slot }) => slot);
-      const replaced = replaceAll(slots, 1, graceOf(true), isStopping)
+      const replaced = replaceAll(slots, 1, grace, isStopping)
         // The policy is told of a child that ends before it is ready.
         .catch(() => {})
         .finally(() => {

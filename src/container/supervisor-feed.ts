@@ -40,9 +40,10 @@ export class SupervisorFeed {
     return this.#supervisors.has(slot);
   }
 
-  /** The directory of the supervisor that was added last. */
+  /** The directory of the supervisor that was added last, of those that have not ended. */
   get directory(): string | undefined {
-    return this.#added.at(-1)?.directory;
+    const supervisors = Array.from(this.#slots, ({ options }) => supervisorOf(options.service));
+    return supervisors.findLast((each) => each !== undefined)?.directory;
   }
 
   added({ options }: ServiceSlot): void {

@@ -68,6 +68,11 @@ export class InstanceMetrics implements MetricsSource {
     this.#server = serveMetrics(address, async () => (await this.#page()).page());
   }
 
+  /** Where they are served. */
+  get url(): string | undefined {
+    return this.#server?.url;
+  }
+
   /** As Prometheus reads them. */
   async text(): Promise<string> {
     const { text } = await (await this.#page()).page();

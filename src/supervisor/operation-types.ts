@@ -6,7 +6,11 @@ import type { SupervisionState } from "./supervision-state.js";
 
 /** Operations of the supervisor itself; of those that are restarted or signalled, the target says which. */
 export type SupervisorOperation =
-  | { readonly do: "restart" }
+  | {
+      readonly do: "restart";
+      /** What each has to end: ms, `true` for 10 s, `false` to kill it at once. @defaultValue true */
+      readonly graceful?: boolean | number;
+    }
   | {
       readonly do: "signal";
       readonly signal: "SIGINT" | "SIGTERM" | "SIGHUP" | "SIGUSR2";

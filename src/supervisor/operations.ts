@@ -2,6 +2,7 @@
  * The operations that clients may call, by name: those of the supervisor itself, and those that it passes on to children. There are no others, and no name
  * leads to a method.
  */
+import { GRACE, graceOf } from "../container/container-options.js";
 import type { Rules } from "../option-rules.js";
 import { check, oneOf, wholeNumber } from "../option-rules.js";
 import { describe } from "../system/describe.js";
@@ -13,6 +14,12 @@ import type { Child, Registry, Target } from "./registry.js";
 import { SafeFile } from "./safe-file.js";
 import type { SupervisionState } from "./supervision-state.js";
 
+/** Why instances are replaced, and the ms that each has to end, if those are not the container's own. */
+export interface Restart {
+  readonly reason: string;
+  readonly grace: number | undefined;
+}
+
 /** What the supervisor itself does for its clients. */
 export interface OperationsHost {
   readonly registry: Registry;
@@ -20,7 +27,7 @@ export interface OperationsHost {
   readonly files: string | undefined;
   state(): Promise<SupervisionState>;
   watch(signal: AbortSignal): AsyncIterable<SupervisionState>;
-  restart(target: Target, reason: string, signal: AbortSignal): Promise<unknown>;
+  restart(target: Target, how: Restart, signal: AbortSignal): Promise<unknown>;
   metricsText(): Promise<string>;
 }
 
@@ -53,7 +60,10 @@ export class Operations {
     this.#supervisor = supervisor;
     const own: [string, { readonly rules: Rules; readonly run: Operation }][] = [
       ["watch", { rules: NONE, run: (_, call) => this.#watch(call) }],
-      ["restart", { rules: NONE, run: (request, call) => this.#restart(request, call) }],
+      [
+        "restart",
+        { rules: { graceful: GRACE }, run: (request, call) => this.#restart(request, call) },
+      ],
       ["signal", { rules: { signal: oneOf(...SIGNALS) }, run: (request) => this.#signal(request) }],
       ["metrics", { rules: NONE, run: () => supervisor.metricsText() }],
     ];
@@ -95,8 +105,13 @@ export class Operations {
     for await (const state of this.#supervisor.watch(call.signal)) await call.answer(state);
   }
 
-  async #restart({ target }: Request, call: IncomingCall): Promise<unknown> {
-    return await this.#supervisor.restart(target, "it was asked for", call.signal);
+  async #restart({ target, args: { graceful } }: Request, call: IncomingCall): Promise<unknown> {
+    const grace = graceful === undefined ? undefined : graceOf(graceful);
+    return await this.#supervisor.restart(
+      target,
+      { reason: "it was asked for", grace },
+      call.signal,
+    );
   }
 
   async #signal({ target, args }: Request): Promise<unknown> {

@@ -22,8 +22,8 @@ export type MetricsAddress =
 
 /** Metrics that are served, or will be as soon as the port is free. */
 export interface MetricsServer {
-  /** The port that it listens on; undefined before that, and for a Unix socket. */
-  readonly port: number | undefined;
+  /** Its address, or the path of the Unix socket; undefined while it does not listen. */
+  readonly url: string | undefined;
   /** Resolves once it listens. Rejects never: what prevents that is warned of, and may pass. */
   readonly listening: Promise<void>;
   /** Ends all connections, and answers nothing any more. */
@@ -74,9 +74,12 @@ class Served implements MetricsServer {
     this.#listen();
   }
 
-  get port(): number | undefined {
-    const bound: string | AddressInfo | null = this.#server.address();
-    return typeof bound === "object" ? bound?.port : undefined;
+  get url(): string | undefined {
+    if (!this.#server.listening) return undefined;
+    if ("path" in this.#address) return this.#address.path;
+    const { address, family, port } = this.#server.address() as AddressInfo;
+    const host = family === "IPv6" ? `[${address}]` : address;
+    return `http://${host}:${port}${PATH}`;
   }
 
   async close(): Promise<void> {
@@ -144,8 +147,8 @@ async function answer(
   response: http.ServerResponse,
   page: () => Promise<MetricsPage>,
 ): Promise<void> {
-  if (url !== "/metrics" && !url.startsWith("/metrics?")) {
-    send(response, 404, "There is only /metrics\n");
+  if (url !== PATH && !url.startsWith(`${PATH}?`)) {
+    send(response, 404, `There is only ${PATH}\n`);
   } else if (method === "GET") {
     try {
       const { text, contentType } = await page();
@@ -173,3 +176,4 @@ function send(
 }
 
 const LOOPBACK = "127.0.0.1";
+const PATH = "/metrics";

@@ -9,6 +9,8 @@ export interface SupervisionState {
   readonly time: number;
   readonly instances: readonly InstanceState[];
   readonly monitors: readonly MonitorStatus[];
+  /** Where metrics are served: a URL, or the path of a Unix socket. Undefined while they are not. */
+  readonly metrics?: string | undefined;
   /** Since the state before, oldest first; in the first state the recent ones. */
   readonly events: readonly SupervisionEvent[];
 }

@@ -14,7 +14,7 @@ import { InstanceMetrics } from "./instance-metrics.js";
 import type { Monitor, MonitorContext, SupervisedInstance } from "./monitor.js";
 import { MonitorLoop } from "./monitor-loop.js";
 import { checkFacts } from "./child-facts.js";
-import { Operations, type OperationsHost } from "./operations.js";
+import { Operations, type OperationsHost, type Restart } from "./operations.js";
 import { type Child, Registry, type Target } from "./registry.js";
 import { Sampler } from "./sampler.js";
 import type { InstanceState, SupervisionEvent, SupervisionState } from "./supervision-state.js";
@@ -115,7 +115,13 @@ export class SupervisorProcess implements OperationsHost {
     const others = this.registry.children.filter((child) => !this.registry.isOwn(child));
     const instances = [...own, ...others.map((child) => this.#stateOfOther(child))];
     const monitors = this.#monitors.status();
-    return { time: Date.now(), instances, monitors, events: [...events] };
+    return {
+      time: Date.now(),
+      instances,
+      monitors,
+      metrics: this.#metrics.url,
+      events: [...events],
+    };
   }
 
   /** Yields the state now, then every second and after each event, until the signal aborts. */
@@ -138,15 +144,20 @@ export class SupervisorProcess implements OperationsHost {
   }
 
   /** Replaces instances one after another: those of the own container through that, others by asking them. */
-  async restart(target: Target, reason: string, signal: AbortSignal): Promise<unknown> {
+  async restart(target: Target, { reason, grace }: Restart, signal: AbortSignal): Promise<unknown> {
     const isMeant = ({ num }: { readonly num: number }) =>
       target.num === undefined ? num !== this.#instance.num : num === target.num;
     const views = target.pool === undefined ? this.registry.views.filter(isMeant) : [];
     const others = this.registry.find(target).filter((child) => !this.registry.isOwn(child));
     if (views.length === 0 && others.length === 0)
       throw new SupervisorError(this.registry.missing(target), "refused");
+    if (views.length === 0 && grace !== undefined)
+      throw new TypeError(
+        "Expected no `graceful`: it is for instances of the supervisor's own container, and others decide by themselves when they end",
+      );
     for (const view of views) this.#noteReplacement(view, reason);
-    if (views.length > 0) this.#instance.replace({ nums: views.map(({ num }) => num), reason });
+    const nums = views.map(({ num }) => num);
+    if (views.length > 0) this.#instance.replace({ nums, reason, grace });
     for (const child of others) this.#replace(child, reason);
     const isReplaced = ({ num, generation }: InstanceView) => {
       const now = this.registry.view(num);

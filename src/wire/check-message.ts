@@ -132,8 +132,9 @@ function isNotification({ notify }: Fields): boolean {
   return areFlags && (status === undefined || isText(status));
 }
 
-function isReplacement({ nums, reason }: Fields): boolean {
-  return isText(reason) && (nums === undefined || (Array.isArray(nums) && nums.every(isNumber)));
+function isReplacement({ nums, reason, grace }: Fields): boolean {
+  const areNums = nums === undefined || (Array.isArray(nums) && nums.every(isNumber));
+  return isText(reason) && areNums && (grace === undefined || isNumber(grace));
 }
 
 function isThreadEnd({ exitCode, outOfMemory, reason, fatal }: Fields, end: unknown): boolean {

@@ -27,6 +27,8 @@ export interface Replacement {
   /** Of a supervisor: which instances; else the one that asks. */
   readonly nums?: readonly number[] | undefined;
   readonly reason: string;
+  /** The ms that each has to end; undefined for the container's own. */
+  readonly grace?: number | undefined;
 }
 
 export interface Notification {

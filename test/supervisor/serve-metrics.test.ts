@@ -8,7 +8,11 @@ import { text } from "node:stream/consumers";
 import { afterEach, beforeEach, describe, expect, it } from "vitest";
 import { forgetWarnings } from "../../src/supervisor/monitor-warning.js";
 import { Prometheus } from "../../src/supervisor/prometheus.js";
-import { type MetricsAddress, serveMetrics } from "../../src/supervisor/serve-metrics.js";
+import {
+  type MetricsAddress,
+  type MetricsServer,
+  serveMetrics,
+} from "../../src/supervisor/serve-metrics.js";
 import { soon } from "../support/contained.js";
 import { numOf, parse } from "../support/metrics.js";
 import { node } from "../support/supervised.js";
@@ -37,6 +41,10 @@ async function ask(where: http.RequestOptions) {
   return { status, headers, text: await text(response) };
 }
 
+function portOf({ url }: MetricsServer): number {
+  return Number(new URL(url!).port);
+}
+
 const PLACES: [string, () => MetricsAddress][] = [
   ["a port", () => ({ port: 0 })],
   ["a Unix socket", () => ({ path: path.join(temporaryDirectory(), "metrics.sock") })],
@@ -47,7 +55,7 @@ describe.each(PLACES)("%s", (_, place) => {
     const address = place();
     const server = await serve(address);
     await server.listening;
-    const where = "path" in address ? { socketPath: address.path } : { port: server.port };
+    const where = "path" in address ? { socketPath: address.path } : { port: portOf(server) };
     for (const path of ["/metrics", "/metrics?name=a"]) {
       const page = await ask({ ...where, path });
       expect(page.status).toBe(200);
@@ -67,7 +75,7 @@ describe.each(PLACES)("%s", (_, place) => {
     const address = place();
     const server = await serve(address);
     await server.listening;
-    const where = "path" in address ? { path: address.path } : { port: server.port! };
+    const where = "path" in address ? { path: address.path } : { port: portOf(server) };
     const connection = net.connect(where as net.NetConnectOpts);
     await once(connection, "connect");
     const ended = once(connection, "close");
@@ -81,7 +89,7 @@ describe.each(PLACES)("%s", (_, place) => {
     const address = place();
     const server = await serve(address, () => Promise.reject(new RangeError("why")));
     await server.listening;
-    const where = "path" in address ? { socketPath: address.path } : { port: server.port };
+    const where = "path" in address ? { socketPath: address.path } : { port: portOf(server) };
     expect(await ask(where)).toMatchObject({ status: 500 });
     expect(warnings).toEqual([
       { code: "FORKMAP_METRICS", message: "Metrics cannot be shown: why" },
@@ -92,13 +100,13 @@ describe.each(PLACES)("%s", (_, place) => {
 it("waits in silence for a port that the supervisor before it still has", async () => {
   const first = await serve({ port: 0 });
   await first.listening;
-  const port = first.port!;
+  const port = portOf(first);
   const second = await serve({ port });
   await new Promise((resolve) => setTimeout(resolve, 400));
-  expect(second.port).toBeUndefined();
+  expect(second.url).toBeUndefined();
   await first.close();
   await second.listening;
-  expect(second.port).toBe(port);
+  expect(second.url).toBe(`http://127.0.0.1:${port}/metrics`);
   expect(await ask({ port })).toMatchObject({ status: 200 });
   expect(warnings).toEqual([]);
 });

@@ -230,6 +230,45 @@ test("whoever asks for what there is not is told what there is", async () => {
   );
 });
 
+test("an instance that is stuck is killed when `graceful` has passed, also when it is being replaced already", async () => {
+  const { client, infoOf } = await begin({}, 2);
+  await client.call({ do: "signal", signal: "SIGUSR2" }, { num: 1 });
+  await soon(async () => {
+    const { threads } = await client.call({ do: "thread_dump" }, { num: 1 });
+    expect(threads[0]!.state).toBe("blocked");
+  });
+  const began = performance.now();
+  const patient = client.call({ do: "restart" }, { num: 1 });
+  await soon(() => expect(infoOf(1).state).toBe("stopping"));
+  const call = { do: "restart", graceful: false } as const;
+  await expect(client.call(call, { num: 1 })).resolves.toEqual({ restarted: 1 });
+  await expect(patient).resolves.toEqual({ restarted: 1 });
+  expect(infoOf(1)).toMatchObject({ generation: 2, state: "ready" });
+  // What it has without that.
+  expect(performance.now() - began).toBeLessThan(10_000);
+  await expect(client.call({ ...call, graceful: -1 }, { num: 1 })).rejects.toThrow(
+    /^Expected `graceful` to be a boolean or/,
+  );
+});
+
+test("it tells where its metrics are", async () => {
+  const { client } = await begin({}, 1, { metrics: { port: 0 } });
+  const { metrics } = await client.call({ do: "status" });
+  const page = await fetch(metrics!);
+  expect(await page.text()).toMatch(/^forkmap_instances\{/m);
+});
+
+test("whoever comes when it has ended is not left without one in silence", async () => {
+  const { container } = contained();
+  container.spawn(new Supervisor(), { name: "supervisor" });
+  container.spawn(new Turns(), { supervised: true });
+  await container.waitUntilReady();
+  process.kill(container.instances.find(({ name }) => name === "supervisor")!.pid!, "SIGKILL");
+  await soon(() => expect(container.size).toBe(1));
+  const late = () => container.spawn(new Turns(), { supervised: true });
+  expect(late).toThrow("needs a supervisor in this container");
+});
+
 test("it ends with the last of its instances, as the program would without it", async () => {
   const { container } = contained();
   container.spawn(new Supervisor(), { restart: "always" });
