@@ -1,6 +1,7 @@
 /** The slots of a container: gives them their nums, counts and tells what becomes of them, and forgets them when they have ended. */
 import path from "node:path";
 import { LoopHold } from "../launch/loop-hold.js";
+import { expectSupervisor } from "../launch/missing-supervisor.js";
 import { type ChildMessage, children } from "../observe/diagnostics.js";
 import { Changes } from "../system/changes.js";
 import { monotonic, monotonicNanoseconds } from "../system/monotonic.js";
@@ -92,6 +93,7 @@ export class Slots {
         "`supervised: true` needs a supervisor in this container: call container.spawn(new Supervisor()) before, or name the directory of one",
       );
     }
+    if (directory === given) expectSupervisor(directory);
     const supervision = { directory, run: this.#run, pool: undefined };
     return { supervision, isSupervised: own === undefined };
   }

@@ -17,6 +17,7 @@ import type { Supervision, WorkerSource } from "../worker/worker-source.js";
 import { entryFile } from "./entry-file.js";
 import { forkObstacle } from "./fork/fork-obstacle.js";
 import type { LaunchChoice, Launcher, ServiceOptions } from "./launcher.js";
+import { expectSupervisor } from "./missing-supervisor.js";
 import { assertRuns } from "./runtime.js";
 import type { SpawnLauncher } from "./spawn/spawn-launcher.js";
 import type { ChildSettings } from "./warm-node.js";
@@ -161,7 +162,9 @@ export class ProcessChoice implements LaunchChoice {
     const { supervised, supervision } = this.#options;
     if (supervised === undefined) return supervision;
     const run = `${process.pid}-${monotonicNanoseconds()}`;
-    return { directory: path.resolve(supervised), run, pool: nameOf(this.#worker) };
+    const directory = path.resolve(supervised);
+    expectSupervisor(directory);
+    return { directory, run, pool: nameOf(this.#worker) };
   }
 
   #settings(): ChildSettings {
