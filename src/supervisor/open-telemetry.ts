@@ -12,16 +12,21 @@ export async function observeByOpenTelemetry(
   source: MetricsSource,
   families = new MetricFamilies(),
 ): Promise<(() => void) | undefined> {
-  let api: typeof Api;
-  try {
-    api = await import("@opentelemetry/api");
-  } catch {
-    return undefined;
-  }
+  const api = await loadApi();
+  if (!api) return undefined;
   // Until a provider is set, the API gives a meter that does nothing, and that stays so: it is asked for here, and not when this is loaded.
   const instruments = new Instruments(api.metrics.getMeter("forkmap"), source, families);
   await instruments.start();
   return () => instruments.stop();
+}
+
+/** What was found, if it was looked for: to find out that it is not installed takes long. */
+let found: Promise<typeof Api | undefined> | undefined;
+
+/** Returns undefined if it is not installed. */
+export function loadApi(): Promise<typeof Api | undefined> {
+  found ??= import("@opentelemetry/api").catch(() => undefined);
+  return found;
 }
 
 class Instruments {

@@ -52,7 +52,8 @@ export class Prometheus {
   }
 }
 
-async function loadClient(): Promise<typeof PromClient> {
+/** @throws Error that says what to install */
+export async function loadClient(): Promise<typeof PromClient> {
   try {
     return await import("prom-client");
   } catch (error) {

@@ -2,7 +2,7 @@
 import { setTimeout as sleep } from "node:timers/promises";
 import { MemoryMonitor, ProcessMonitor, Supervisor, UtilizationMonitor } from "forkmap/supervisor";
 import { expect, test } from "vitest";
-import { Idle } from "../fixtures/supervised/idle.mjs";
+import { Hello } from "../fixtures/supervised/hello.mjs";
 import { memoryOf } from "../../src/supervisor/process-memory.js";
 import { ANY, contained } from "../support/serving.js";
 import { statusOnce } from "../support/supervisor-status.js";
@@ -19,7 +19,7 @@ test("an idle one has less than 1 MiB of its own more than one that no superviso
   const monitors = [new MemoryMonitor(), new ProcessMonitor(), new UtilizationMonitor()];
   container.spawn(new Supervisor({ directory, monitors }), { name: "supervisor" });
   for (const supervised of [true, false])
-    container.run(new Idle(), { name: String(supervised), count: COUNT, supervised });
+    container.run(new Hello(), { name: String(supervised), count: COUNT, supervised });
   await container.waitUntilReady();
   await statusOnce(directory, ({ instances }) => {
     const known = instances.filter(({ isSupervised }) => isSupervised);
