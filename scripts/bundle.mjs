@@ -25,7 +25,7 @@ const ENTRIES = [
 const GROUPS = {
   // Apart, as node:crypto and node:net take 3 and 2 ms to load.
   names: /^(system\/owner|wire\/(output-mark|socket-path)|child\/items\/output-marks)$/,
-  base: /^(errors|options|option-rules|observe\/diagnostics|launch\/(choices|outside|loop-hold|child-kill|deadline)|system\/(?!koffi).*|worker\/.*|wire\/(stack-frames|protocol|items|json-value|short-bytes|structured-clone|task|value-check|value-problem))$/,
+  base: /^(errors|options|option-rules|observe\/diagnostics|launch\/(choices|outside|loop-hold|child-kill|deadline)|system\/(?!koffi).*|worker\/.*|wire\/(stack-frames|protocol|run-over|items|json-value|short-bytes|structured-clone|task|value-check|value-problem))$/,
   parallel:
     /^(parallel|check-options|call\/(?!known-tasks).*|observe\/(stats|histogram)|pool\/batching)$/,
   wire: /^wire\/(error-record|check-message|breach|payload|lines|ledger|child-files|result-buffers)$/,
@@ -44,7 +44,7 @@ const GROUPS = {
   // Loaded with the first page.
   dashboard: /^supervisor\/dashboard(\/|$)/,
   watching:
-    /^supervisor\/(supervisor-process|supervisor-server|registry|instance-metrics|metric-families|metric-names|family-page|serve-metrics|prometheus|open-telemetry|stack-request|kernel-threads|child-facts|operations|ask|safe-file|sampler|monitor-loop|diagnostic-rules)$/,
+    /^supervisor\/(supervisor-process|supervisor-server|registry|instance-metrics|left-metrics|metric-families|metric-names|family-page|serve-metrics|prometheus|open-telemetry|stack-request|kernel-threads|child-facts|operations|ask|safe-file|sampler|monitor-loop|diagnostic-rules)$/,
   // Apart, so that the fork server is started before the pool is loaded.
   pool: /^(pool\/(?!inline-pool).*|launch\/(fork\/(fork-room|fifo-pipes)|(ledger|scratch)-room|item-files|output-pipes)|wire\/(scratch|ledger-reader))$/,
   launch: /^(launch\/(?!spawn\/|thread\/|program\/|socket-pipes).*|wire\/(?!stable-json).*)$/,

@@ -30,6 +30,7 @@ const MAY_IMPORT: Readonly<Record<string, readonly string[]>> = {
     "launch/thread",
     "options",
     "system",
+    "wire",
     "worker",
   ],
   "launch/choices": [

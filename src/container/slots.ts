@@ -6,6 +6,7 @@ import { type ChildMessage, children } from "../observe/diagnostics.js";
 import { Changes } from "../system/changes.js";
 import { monotonic, monotonicNanoseconds } from "../system/monotonic.js";
 import { clearTimeout, setTimeout } from "../system/timers.js";
+import { markOver } from "../wire/run-over.js";
 import type { Container } from "./container.js";
 import { type InstanceEnd, InstanceError, type InstanceInfo, isLoss } from "./instance-info.js";
 import type { Launches } from "./launches.js";
@@ -30,8 +31,10 @@ export class Slots {
   readonly #changes = new Changes();
   /** The program lives as long as its instances. */
   readonly #hold = new LoopHold();
-  /** Tells its instances apart from those of other containers. */
-  readonly #run = `${process.pid}-${monotonicNanoseconds()}`;
+  /** Tells its instances apart from those of other containers, and from those before it was last empty. */
+  #run = newRun();
+  /** Where supervisors find what its instances have counted. */
+  readonly #directories = new Set<string>();
   readonly #feed = new SupervisorFeed(this.#slots);
   /** Those that are being replaced on request. */
   readonly #replaced = new Set<ServiceSlot>();
@@ -94,6 +97,7 @@ export class Slots {
       );
     }
     if (directory === given) expectSupervisor(directory);
+    this.#directories.add(directory);
     const supervision = { directory, run: this.#run, pool: undefined };
     return { supervision, isSupervised: own === undefined };
   }
@@ -202,12 +206,19 @@ export class Slots {
     for (const slot of left) void slot.stop(graceOf(true));
   }
 
+  #endRun(): void {
+    for (const directory of this.#directories) markOver(directory, this.#run);
+    this.#directories.clear();
+    this.#run = newRun();
+  }
+
   #onFinished(slot: ServiceSlot): void {
     this.#slots.delete(slot);
     this.#feed.ended(slot);
     this.#nums.give(slot.num);
     if (this.#slots.size === 0) {
       this.#hold.release();
+      this.#endRun();
       this.#feed.close();
     } else if (!supervisorOf(slot.options.service)) this.#endSupervisors();
     const { service } = slot.options;
@@ -215,6 +226,10 @@ export class Slots {
     if (isLast) this.#launches.drop(slot.options);
     this.#changes.tell();
   }
+}
+
+function newRun(): string {
+  return `${process.pid}-${monotonicNanoseconds()}`;
 }
 
 /** A child that is neither ready nor ended by then no longer keeps others from being replaced. */

@@ -1,6 +1,5 @@
 /** Warns of a directory that `supervised` names and in which no supervisor runs: its children would be unknown without a word. */
 import { setTimeout } from "../system/timers.js";
-import { connectTo } from "../wire/socket-path.js";
 
 /** Programs that are started together may begin in any order. */
 const PATIENCE_MS = 10_000;
@@ -11,10 +10,12 @@ const expected = new Set<string>();
 export function expectSupervisor(directory: string): void {
   if (expected.has(directory)) return;
   expected.add(directory);
-  setTimeout(() => look(directory), PATIENCE_MS).unref();
+  setTimeout(() => void look(directory), PATIENCE_MS).unref();
 }
 
-function look(directory: string): void {
+async function look(directory: string): Promise<void> {
+  // Not before: it loads node:net.
+  const { connectTo } = await import("../wire/socket-path.js");
   try {
     const socket = connectTo(directory).unref();
     socket.once("connect", () => socket.destroy());

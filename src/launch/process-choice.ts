@@ -13,6 +13,7 @@ import { monotonicNanoseconds } from "../system/monotonic.js";
 import { assertAllowed } from "../system/permission.js";
 import { nameOf } from "../worker/function-worker.js";
 import { locateWorker } from "../worker/locate-worker.js";
+import { markOver } from "../wire/run-over.js";
 import type { Supervision, WorkerSource } from "../worker/worker-source.js";
 import { entryFile } from "./entry-file.js";
 import { forkObstacle } from "./fork/fork-obstacle.js";
@@ -45,6 +46,8 @@ export class ProcessChoice implements LaunchChoice {
   #current: Launcher | undefined;
   #reason: string | undefined;
   #closed = false;
+  /** Of a pool, whose children belong to nobody else. */
+  #supervised: Supervision | undefined;
 
   constructor(worker: object, options: LaunchOptions) {
     this.#worker = worker;
@@ -72,6 +75,7 @@ export class ProcessChoice implements LaunchChoice {
     this.#closed = true;
     await this.#current?.close();
     await this.#ready?.catch(() => {});
+    if (this.#supervised) markOver(this.#supervised.directory, this.#supervised.run);
   }
 
   async #choose(): Promise<Launcher> {
@@ -164,7 +168,8 @@ export class ProcessChoice implements LaunchChoice {
     const run = `${process.pid}-${monotonicNanoseconds()}`;
     const directory = path.resolve(supervised);
     expectSupervisor(directory);
-    return { directory, run, pool: nameOf(this.#worker) };
+    this.#supervised = { directory, run, pool: nameOf(this.#worker) };
+    return this.#supervised;
   }
 
   #settings(): ChildSettings {

@@ -13,6 +13,9 @@ export interface TreeUsage {
   readonly cpuSeconds: number;
 }
 
+/** A child may be out of sight for a moment, and several of a num run while one replaces another. One that has ended is never seen again. */
+const LIVES = 8;
+
 export class CpuTotals {
   /** What a tree has used falls when a descendant leaves it, as daemons do: its time has been used all the same. */
   readonly #totals: Totals;
@@ -21,7 +24,7 @@ export class CpuTotals {
 
   /** @param saved - what `save()` has returned in another process, since this machine was started */
   constructor(saved?: SavedTotals) {
-    this.#totals = new Totals("ignored", saved);
+    this.#totals = new Totals("ignored", LIVES, saved);
   }
 
   save(): SavedTotals {

@@ -40,6 +40,10 @@ export class Page {
       : `is a ${type} here, and elsewhere a ${family.known.type}`;
   }
 
+  has({ name, series }: Point): boolean {
+    return this.#families.get(name)?.series.has(series) ?? false;
+  }
+
   set({ name, known, given, series, labels }: Point, value: number): void {
     let family = this.#families.get(name);
     if (!family) this.#families.set(name, (family = { known, given, series: new Map() }));

@@ -1,14 +1,10 @@
 /** The metrics of all instances: collects them, serves them, and keeps what must outlive the supervisor's process. */
-import { readdirSync, readFileSync, renameSync, writeFileSync } from "node:fs";
+import { readFileSync, renameSync, writeFileSync } from "node:fs";
+import { isAlive } from "../system/is-alive.js";
 import { parse, stringify } from "../system/json.js";
-import {
-  METRICS_FILE,
-  metricsFile,
-  type MetricsOwner,
-  ownerIn,
-  readMetrics,
-} from "../wire/metrics-file.js";
+import type { MetricsOwner } from "../wire/metrics-file.js";
 import { CpuTotals } from "./cpu-totals.js";
+import { metricsLeft, removeLeft } from "./left-metrics.js";
 import {
   MetricFamilies,
   type MetricsSource,
@@ -26,6 +22,8 @@ const TOTALS_FILE = "totals";
 
 /** What must outlive this process, so that counters do not fall. */
 interface Saved {
+  /** Pid of the program. Of another, only sums go on: what it has shown is not shown before it counts again. */
+  readonly program: number;
   /** By num: the kernel forgets the CPU time of a child that has ended. */
   readonly cpu: SavedTotals;
   readonly counters: SavedCounters;
@@ -38,7 +36,10 @@ export class InstanceMetrics implements MetricsSource {
   readonly #directory: string;
   readonly #isCurrent: () => boolean;
   #cpu = new CpuTotals();
-  #families = new MetricFamilies();
+  readonly #families = new MetricFamilies(undefined, {
+    onCounted: (nums) => this.#counted(nums),
+    isShown: (run) => isAlive(Number.parseInt(run)),
+  });
   #prometheus: Promise<Prometheus> | undefined;
   #server: MetricsServer | undefined;
   #stopObserving: (() => void) | undefined;
@@ -55,10 +56,18 @@ export class InstanceMetrics implements MetricsSource {
 
   /** Goes on with what the supervisor before has saved, and what children have left that are gone. */
   async takeOver(): Promise<void> {
+    this.restore();
+    this.#families.of(await this.collect());
+  }
+
+  /** Goes on with what was saved last, by another. */
+  restore(): void {
     const saved = savedIn(this.#file);
     this.#cpu = new CpuTotals(saved?.cpu);
-    this.#families = new MetricFamilies(saved?.counters, () => this.#save());
-    this.#families.of(await this.collect());
+    const isSameProgram = saved?.program === process.ppid;
+    this.#families.restore(
+      saved && { ...saved.counters, kept: isSameProgram ? saved.counters.kept : [] },
+    );
   }
 
   /** @param address - where they are served, if they are */
@@ -106,24 +115,7 @@ export class InstanceMetrics implements MetricsSource {
         ...(await this.#measured(child)),
       });
     }
-    return [...nums, ...this.#left(nums)];
-  }
-
-  /** What children have counted that are gone, as of a set that a restart has replaced: it is in their files until the program ends. */
-  #left(nums: readonly NumMetrics[]): NumMetrics[] {
-    const known = new Set(nums.map(({ run = "", num, name }) => metricsFile({ run, num, name })));
-    return readdirSync(this.#directory).flatMap((file) => {
-      const [, run, , num] = METRICS_FILE.exec(file) ?? [];
-      if (run === undefined || known.has(file)) return [];
-      const bytes = bytesOf(`${this.#directory}/${file}`);
-      const owner = bytes && ownerIn(bytes);
-      const metrics = bytes && readMetrics(bytes);
-      if (!owner || !metrics) return [];
-      const { name, pool } = owner;
-      const counted = metrics.map(({ name: metric, ...facts }) => [metric, facts] as const);
-      const facts = { num: Number(num), name, pool, run, state: "ended" } as const;
-      return [{ ...facts, restarts: undefined, failures: undefined, metrics: new Map(counted) }];
-    });
+    return [...nums, ...metricsLeft(this.#directory, nums)];
   }
 
   async close(): Promise<void> {
@@ -145,24 +137,20 @@ export class InstanceMetrics implements MetricsSource {
     return this.#prometheus;
   }
 
-  #save(): void {
+  /** Saves what was counted; then what runs that are over have left is no longer needed. */
+  #counted(nums: readonly NumMetrics[]): void {
     if (!this.#isCurrent()) return;
     const draft = `${this.#file}-${process.pid}`;
     try {
-      const saved: Saved = { cpu: this.#cpu.save(), counters: this.#families.save() };
+      const counters = this.#families.save();
+      const saved: Saved = { program: process.ppid, cpu: this.#cpu.save(), counters };
       writeFileSync(draft, stringify(saved), { mode: 0o600 });
       renameSync(draft, this.#file);
+      const over = nums.filter(({ isOver }) => isOver).map(({ run }) => run!);
+      removeLeft(this.#directory, new Set(over));
     } catch {
       // The disk is full: the next supervisor begins with what was saved before.
     }
-  }
-}
-
-function bytesOf(file: string): Buffer | undefined {
-  try {
-    return readFileSync(file);
-  } catch {
-    return undefined;
   }
 }
 

@@ -3,7 +3,7 @@
  * often these are restarted. How they are written is left to prometheus.ts and open-telemetry.ts.
  */
 import type { InstanceView } from "../wire/supervision.js";
-import { type Family, type Known, type Labels, Page } from "./family-page.js";
+import { type Family, type Known, type Labels, Page, type Point } from "./family-page.js";
 import { otelName, validName } from "./metric-names.js";
 import { warnOf } from "./monitor-warning.js";
 import { type SavedTotals, Totals } from "./totals.js";
@@ -25,6 +25,8 @@ export interface NumMetrics {
   readonly name: string;
   /** Its container or pool, if several may have the same num and name at a time and count apart, as while one takes over from another. */
   readonly run?: string;
+  /** Nobody of its run counts any more. */
+  readonly isOver?: boolean;
   readonly state: InstanceView["state"];
   /** Undefined of a num that is gone, and has left only what it has counted. */
   readonly restarts: number | undefined;
@@ -41,6 +43,14 @@ export interface NumMetrics {
 export interface MetricsSource {
   /** Called for each page of Prometheus, and each time that OpenTelemetry collects. */
   collect(): readonly NumMetrics[] | Promise<readonly NumMetrics[]>;
+}
+
+/** Whom the metrics are made for. */
+export interface FamiliesHost {
+  /** Counters may have changed, and nobody has seen them yet. */
+  onCounted?(nums: readonly NumMetrics[]): void;
+  /** Whether what a run that is gone has counted is shown. */
+  isShown?(run: string): boolean;
 }
 
 /** A state without instances has a series too: one that comes and goes breaks graphs and alerts. */
@@ -117,33 +127,47 @@ const MEASURED: Readonly<Record<string, Known>> = {
 export interface SavedCounters {
   readonly totals: SavedTotals;
   readonly parts: Readonly<Record<string, readonly string[]>>;
+  /** Series that are shown though nobody who has counted may be there. */
+  readonly kept: readonly Point[];
 }
 
 /**
  * Makes metrics of what is known. Counters never go back: where one counts less than before, it has begun anew, and is added to what it had.
  */
 export class MetricFamilies {
-  readonly #counters: Totals;
+  #counters!: Totals;
   /** Of counters that are summed over nums: the keys of all nums that have counted, also of those that are gone. */
   readonly #parts = new Map<string, Set<string>>();
+  readonly #points = new Map<string, Point>();
+  /** Of runs that are gone: what they have counted is shown all the same. */
+  readonly #kept = new Map<string, Point>();
   /** Series that have had a value. */
   readonly #seen = new Set<string>();
-  readonly #onCounted: () => void;
+  readonly #host: FamiliesHost;
 
   /**
    * @param saved - what `save()` has returned in another process: those who count may not all be known to this one yet, and sums must not fall by that
-   * @param onCounted - called when counters may have changed, before anybody sees them
    */
-  constructor(saved?: SavedCounters, onCounted: () => void = () => {}) {
-    this.#counters = new Totals("a new start", saved?.totals);
+  constructor(saved?: SavedCounters, host: FamiliesHost = {}) {
+    this.#host = host;
+    this.restore(saved);
+  }
+
+  /** Goes on with this in place of what it has counted itself. */
+  restore(saved: SavedCounters | undefined): void {
+    // As many as there are: each is noted again as long as its file is there.
+    this.#counters = new Totals("a new start", Infinity, saved?.totals);
+    this.#parts.clear();
     for (const [series, keys] of Object.entries(saved?.parts ?? {}))
       this.#parts.set(series, new Set(keys));
-    this.#onCounted = onCounted;
+    this.#kept.clear();
+    for (const point of saved?.kept ?? []) this.#kept.set(point.series, point);
   }
 
   save(): SavedCounters {
     const parts = Array.from(this.#parts, ([series, keys]) => [series, [...keys]] as const);
-    return { totals: this.#counters.save(), parts: Object.fromEntries(parts) };
+    const kept = [...this.#kept.values()];
+    return { totals: this.#counters.save(), parts: Object.fromEntries(parts), kept };
   }
 
   of(nums: readonly NumMetrics[]): Family[] {
@@ -166,8 +190,32 @@ export class MetricFamilies {
           this.#addNoted(page, name, metric, num);
       }
     }
-    this.#onCounted();
+    this.#keep(page, nums);
+    this.#host.onCounted?.(nums);
     return page.families();
+  }
+
+  /** Shows what was counted by runs that are gone, whose files are removed once it is saved. */
+  #keep(page: Page, nums: readonly NumMetrics[]): void {
+    const runs = new Set([ALL_RUNS, ...nums.map(({ run = ALL_RUNS }) => run)]);
+    const ended = this.#counters.endAllBut(runs);
+    const isShown = (key: string) =>
+      ended.get(key)?.some((run) => this.#host.isShown?.(run) ?? true) ?? false;
+    for (const [series, point] of this.#points) {
+      const isKept = ended.size > 0 && [...(this.#parts.get(series) ?? [])].some(isShown);
+      if (isKept) this.#kept.set(series, point);
+    }
+    for (const [series, point] of this.#kept) {
+      const { name, given, known } = point;
+      if (page.has(point) || page.conflict(name, given, known.type) !== undefined) continue;
+      page.set(point, this.#sum(series));
+    }
+  }
+
+  #sum(series: string): number {
+    let sum = 0;
+    for (const part of this.#parts.get(series) ?? []) sum += this.#counters.of(part) ?? 0;
+    return sum;
   }
 
   #addNoted(page: Page, given: string, metric: NumMetric, num: NumMetrics): void {
@@ -196,6 +244,7 @@ export class MetricFamilies {
     const { num: number, run = "" } = num;
     const labels = byNum ? { num: String(number), ...labelsOf(num) } : labelsOf(num);
     const series = `${name} ${JSON.stringify(labels)}`;
+    const point = { name, known, given, series, labels };
     if (known.type === "counter") {
       const key = `${series} ${number}`;
       // One that cannot be added to stays what it was.
@@ -205,11 +254,9 @@ export class MetricFamilies {
         if (parts) parts.add(key);
         else this.#parts.set(series, new Set([key]));
       }
-      const parts = this.#parts.get(series);
-      if (!parts) return;
-      let sum = 0;
-      for (const part of parts) sum += this.#counters.of(part)!;
-      page.set({ name, known, given, series, labels }, sum);
+      if (!this.#parts.has(series)) return;
+      this.#points.set(series, point);
+      page.set(point, this.#sum(series));
       return;
     }
     // The memory of a num without a child is none.
@@ -217,7 +264,7 @@ export class MetricFamilies {
       value ?? (name === "forkmap_memory_bytes" && this.#seen.has(series) ? 0 : undefined);
     if (shown === undefined) return;
     this.#seen.add(series);
-    page.add({ name, known, given, series, labels }, shown);
+    page.add(point, shown);
   }
 }
 

@@ -97,6 +97,7 @@ export class SupervisorProcess implements OperationsHost {
       onCall: (call, calls) => this.#onCall(call, calls),
       onClose: (calls) => this.registry.disconnected(calls),
       onTakenOver: () => this.registry.letOthersGo(),
+      onReclaimed: () => this.#metrics.restore(),
     });
     this.#server = server;
     await this.#metrics.takeOver();

@@ -6,6 +6,7 @@ import { randomBytes, timingSafeEqual } from "node:crypto";
 import { chmodSync, lstatSync, readdirSync, renameSync, rmSync, writeFileSync } from "node:fs";
 import net from "node:net";
 import { makePrivate } from "./private-directory.js";
+import { isAlive } from "../system/is-alive.js";
 import { monotonic } from "../system/monotonic.js";
 import { clearInterval, clearTimeout, setInterval, setTimeout } from "../system/timers.js";
 import { SupervisorError } from "../errors.js";
@@ -30,6 +31,8 @@ export interface ServerEvents {
   onClose(calls: Calls): void;
   /** Another supervisor has the directory now. */
   onTakenOver(): void;
+  /** That one has ended, and this one has the directory again. */
+  onReclaimed(): void;
 }
 
 export class SupervisorServer {
@@ -111,6 +114,7 @@ export class SupervisorServer {
     this.#server = this.#makeServer();
     try {
       await this.#listen();
+      this.#events.onReclaimed();
     } catch {
       // The directory is gone, or the disk is full.
     }
@@ -193,7 +197,7 @@ function inodeOf(path: string): bigint {
 }
 
 /** A file of metrics has the pid of its program in its name, and what a supervisor is about to put in place that of the supervisor. */
-const OWNED = /^(?:metrics-(\d+)-\d+-\d+-\w*|(?:socket|token|totals)-(\d+))$/;
+const OWNED = /^(?:(?:metrics|over)-(\d+)-[\w-]*|(?:socket|token|totals)-(\d+))$/;
 
 /** Removes what programs and supervisors that have ended have left. */
 export function sweep(directory: string): void {
@@ -202,14 +206,5 @@ export function sweep(directory: string): void {
     const pid = program ?? supervisor;
     if (pid === undefined || isAlive(Number(pid))) continue;
     rmSync(`${directory}/${name}`, { force: true });
-  }
-}
-
-function isAlive(pid: number): boolean {
-  try {
-    process.kill(pid, 0);
-    return true;
-  } catch (error) {
-    return (error as NodeJS.ErrnoException).code !== "ESRCH";
   }
 }

@@ -19,22 +19,19 @@ export type SavedTotals = Readonly<
   Record<string, { readonly ended: number; readonly lives: readonly (readonly [string, number])[] }>
 >;
 
-/**
- * So many lives of a key are told apart. More than one may run at a time, while one replaces another, and one that was out of sight for a moment
- * must not be counted twice; what older ones have counted is one sum.
- */
-const LIVES = 8;
-
 export class Totals {
   readonly #totals = new Map<string, Total>();
   readonly #fall: "ignored" | "a new start";
+  readonly #most: number;
 
   /**
    * @param fall - what it means when a life counts less than before: `ignored`, or `a new start` from 0, as Prometheus' `rate()` takes it
+   * @param most - so many lives of a key are told apart, those that were noted last; a life that is noted after that counts twice
    * @param saved - what `save()` has returned in another process
    */
-  constructor(fall: "ignored" | "a new start", saved: SavedTotals = {}) {
+  constructor(fall: "ignored" | "a new start", most: number, saved: SavedTotals = {}) {
     this.#fall = fall;
+    this.#most = most;
     for (const [key, { ended, lives }] of Object.entries(saved)) {
       const known = lives.map(([life, last]) => [life, { base: 0, last }] as const);
       this.#totals.set(key, { ended, lives: new Map(known) });
@@ -63,12 +60,20 @@ export class Totals {
     }
     lives.delete(life);
     lives.set(life, known);
-    if (lives.size > LIVES) {
-      const [oldest, { base, last }] = lives.entries().next().value!;
-      lives.delete(oldest);
-      total.ended += base + last;
-    }
+    if (lives.size > this.#most) end(total, lives.keys().next().value!);
     return this.of(key)!;
+  }
+
+  /** Keeps only the sums of all other lives, which must not be noted any more. Returns them by key. */
+  endAllBut(lives: ReadonlySet<string>): Map<string, string[]> {
+    const ended = new Map<string, string[]>();
+    for (const [key, total] of this.#totals) {
+      const gone = [...total.lives.keys()].filter((life) => !lives.has(life));
+      if (gone.length === 0) continue;
+      for (const life of gone) end(total, life);
+      ended.set(key, gone);
+    }
+    return ended;
   }
 
   /** Returns the total of a key; undefined if none was noted. */
@@ -79,4 +84,10 @@ export class Totals {
     for (const { base, last } of total.lives.values()) sum += base + last;
     return sum;
   }
+}
+
+function end(total: Total, life: string): void {
+  const { base, last } = total.lives.get(life)!;
+  total.lives.delete(life);
+  total.ended += base + last;
 }

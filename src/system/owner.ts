@@ -7,6 +7,7 @@
 import { createHash } from "node:crypto";
 import { readFileSync, readlinkSync } from "node:fs";
 import { hostname } from "node:os";
+import { isAlive } from "./is-alive.js";
 import { monotonicNanoseconds } from "./monotonic.js";
 
 const MARK = /^(\d+)-\d+-(\w+)-([0-9a-f]{8})$/;
@@ -64,15 +65,6 @@ function look(pid: number): { start: string; ended: boolean } | undefined {
     return { start, ended };
   } catch {
     return undefined;
-  }
-}
-
-function isAlive(pid: number): boolean {
-  try {
-    process.kill(pid, 0);
-    return true;
-  } catch (error) {
-    return (error as NodeJS.ErrnoException).code !== "ESRCH";
   }
 }
 

@@ -164,10 +164,55 @@ describe("counters that another process takes over", () => {
 
   it("are saved before anybody sees them", () => {
     let saved: unknown;
-    const families: MetricFamilies = new MetricFamilies(undefined, () => (saved = families.save()));
+    const families: MetricFamilies = new MetricFamilies(undefined, {
+      onCounted: () => (saved = families.save()),
+    });
     const [series] = sumOf(families, hits(0, 5))!;
     expect(series!.value).toBe(5);
     expect(sumOf(new MetricFamilies(saved as never), hits(1, 1))).toMatchObject([{ value: 6 }]);
+  });
+});
+
+describe("counters of runs that are gone", () => {
+  const hits = (run: string, value: number, num = 0) =>
+    numOf(num, { run, metrics: new Map([["hits_total", counter(value)]]) });
+  const shown = (families: MetricFamilies, ...nums: readonly NumMetrics[]) => {
+    const family = families.of(nums).find(({ name }) => name === "hits_total");
+    return family?.series.map(({ labels, value }) => [labels["num"], value]);
+  };
+
+  it("are counted once, however many there are and however often they are looked at", () => {
+    const families = new MetricFamilies();
+    const all = Array.from({ length: 40 }, (_, run) => hits(`1-${run}`, run));
+    const sum = (40 * 39) / 2;
+    for (let time = 0; time < 3; time += 1) expect(shown(families, ...all)).toEqual([["0", sum]]);
+    // Files of most are removed.
+    for (let time = 0; time < 3; time += 1)
+      expect(shown(families, ...all.slice(35))).toEqual([["0", sum]]);
+    expect(shown(families, ...all.slice(35), hits("1-40", 5))).toEqual([["0", sum + 5]]);
+  });
+
+  it("are shown all the same, also by another process", () => {
+    const families = new MetricFamilies(undefined, { isShown: (run) => run !== "gone" });
+    expect(shown(families, hits("a", 5), hits("b", 7, 1), hits("gone", 1, 2))).toEqual([
+      ["0", 5],
+      ["1", 7],
+      ["2", 1],
+    ]);
+    expect(shown(families, hits("c", 1))).toEqual([
+      ["0", 6],
+      ["1", 7],
+    ]);
+    const after = new MetricFamilies(JSON.parse(JSON.stringify(families.save())));
+    expect(shown(after, hits("c", 2))).toEqual([
+      ["0", 7],
+      ["1", 7],
+    ]);
+    after.restore(families.save());
+    expect(shown(after)).toEqual([
+      ["0", 6],
+      ["1", 7],
+    ]);
   });
 });
 
