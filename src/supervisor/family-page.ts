@@ -25,8 +25,14 @@ export class Page {
       type: known.type,
       help: known.help || name,
       otel: known.otel,
-      series: [...series.values()],
+      series: Array.from(series.values(), ({ point: { labels }, value }) => ({ labels, value })),
     }));
+  }
+
+  /** Which counters it has. */
+  counters(): Point[] {
+    const counters = [...this.#families.values()].filter(({ known }) => known.type === "counter");
+    return counters.flatMap(({ series }) => Array.from(series.values(), ({ point }) => point));
   }
 
   /** Returns why the name cannot be used; undefined if it can. */
@@ -44,10 +50,11 @@ export class Page {
     return this.#families.get(name)?.series.has(series) ?? false;
   }
 
-  set({ name, known, given, series, labels }: Point, value: number): void {
+  set(point: Point, value: number): void {
+    const { name, known, given, series } = point;
     let family = this.#families.get(name);
     if (!family) this.#families.set(name, (family = { known, given, series: new Map() }));
-    family.series.set(series, { labels, value });
+    family.series.set(series, { point, value });
   }
 
   /** For a gauge that two have with the same labels. */
@@ -72,5 +79,5 @@ interface Draft {
   readonly known: Known;
   /** Its name before it was made valid. */
   readonly given: string;
-  readonly series: Map<string, { readonly labels: Labels; readonly value: number }>;
+  readonly series: Map<string, { readonly point: Point; readonly value: number }>;
 }

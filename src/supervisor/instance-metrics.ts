@@ -1,6 +1,5 @@
 /** The metrics of all instances: collects them, serves them, and keeps what must outlive the supervisor's process. */
 import { readFileSync, renameSync, writeFileSync } from "node:fs";
-import { isAlive } from "../system/is-alive.js";
 import { parse, stringify } from "../system/json.js";
 import type { MetricsOwner } from "../wire/metrics-file.js";
 import { CpuTotals } from "./cpu-totals.js";
@@ -36,10 +35,7 @@ export class InstanceMetrics implements MetricsSource {
   readonly #directory: string;
   readonly #isCurrent: () => boolean;
   #cpu = new CpuTotals();
-  readonly #families = new MetricFamilies(undefined, {
-    onCounted: (nums) => this.#counted(nums),
-    isShown: (run) => isAlive(Number.parseInt(run)),
-  });
+  readonly #families = new MetricFamilies(undefined, (nums) => this.#counted(nums));
   #prometheus: Promise<Prometheus> | undefined;
   #server: MetricsServer | undefined;
   #stopObserving: (() => void) | undefined;
@@ -57,7 +53,7 @@ export class InstanceMetrics implements MetricsSource {
   /** Goes on with what the supervisor before has saved, and what children have left that are gone. */
   async takeOver(): Promise<void> {
     this.restore();
-    this.#families.of(await this.collect());
+    this.#families.note(await this.collect());
   }
 
   /** Goes on with what was saved last, by another. */
@@ -66,7 +62,7 @@ export class InstanceMetrics implements MetricsSource {
     this.#cpu = new CpuTotals(saved?.cpu);
     const isSameProgram = saved?.program === process.ppid;
     this.#families.restore(
-      saved && { ...saved.counters, kept: isSameProgram ? saved.counters.kept : [] },
+      saved && { ...saved.counters, shown: isSameProgram ? saved.counters.shown : [] },
     );
   }
 

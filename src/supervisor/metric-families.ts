@@ -45,14 +45,6 @@ export interface MetricsSource {
   collect(): readonly NumMetrics[] | Promise<readonly NumMetrics[]>;
 }
 
-/** Whom the metrics are made for. */
-export interface FamiliesHost {
-  /** Counters may have changed, and nobody has seen them yet. */
-  onCounted?(nums: readonly NumMetrics[]): void;
-  /** Whether what a run that is gone has counted is shown. */
-  isShown?(run: string): boolean;
-}
-
 /** A state without instances has a series too: one that comes and goes breaks graphs and alerts. */
 const STATES = ["starting", "ready", "stopping", "waiting"] as const;
 
@@ -123,12 +115,17 @@ const MEASURED: Readonly<Record<string, Known>> = {
   },
 };
 
+/** All series of one counter. */
+interface ShownCounter extends Pick<Point, "name" | "known" | "given"> {
+  readonly labels: readonly Labels[];
+}
+
 /** Counters as plain data, for the process that takes over: by series, the keys of its parts. */
 export interface SavedCounters {
   readonly totals: SavedTotals;
   readonly parts: Readonly<Record<string, readonly string[]>>;
-  /** Series that are shown though nobody who has counted may be there. */
-  readonly kept: readonly Point[];
+  /** Which were shown. */
+  readonly shown: readonly ShownCounter[];
 }
 
 /**
@@ -138,18 +135,18 @@ export class MetricFamilies {
   #counters!: Totals;
   /** Of counters that are summed over nums: the keys of all nums that have counted, also of those that are gone. */
   readonly #parts = new Map<string, Set<string>>();
-  readonly #points = new Map<string, Point>();
-  /** Of runs that are gone: what they have counted is shown all the same. */
-  readonly #kept = new Map<string, Point>();
+  /** Counters that were shown once, and stay, whoever has counted: by series. */
+  readonly #shown = new Map<string, Point>();
   /** Series that have had a value. */
   readonly #seen = new Set<string>();
-  readonly #host: FamiliesHost;
+  readonly #onCounted: (nums: readonly NumMetrics[]) => void;
 
   /**
    * @param saved - what `save()` has returned in another process: those who count may not all be known to this one yet, and sums must not fall by that
+   * @param onCounted - called when counters may have changed, before anybody sees them
    */
-  constructor(saved?: SavedCounters, host: FamiliesHost = {}) {
-    this.#host = host;
+  constructor(saved?: SavedCounters, onCounted: (nums: readonly NumMetrics[]) => void = () => {}) {
+    this.#onCounted = onCounted;
     this.restore(saved);
   }
 
@@ -160,17 +157,49 @@ export class MetricFamilies {
     this.#parts.clear();
     for (const [series, keys] of Object.entries(saved?.parts ?? {}))
       this.#parts.set(series, new Set(keys));
-    this.#kept.clear();
-    for (const point of saved?.kept ?? []) this.#kept.set(point.series, point);
+    this.#shown.clear();
+    for (const { labels, ...counter } of saved?.shown ?? []) {
+      for (const each of labels) {
+        const series = seriesOf(counter.name, each);
+        this.#shown.set(series, { ...counter, series, labels: each });
+      }
+    }
   }
 
   save(): SavedCounters {
     const parts = Array.from(this.#parts, ([series, keys]) => [series, [...keys]] as const);
-    const kept = [...this.#kept.values()];
-    return { totals: this.#counters.save(), parts: Object.fromEntries(parts), kept };
+    const shown = new Map<string, ShownCounter & { readonly labels: Labels[] }>();
+    for (const { name, known, given, labels } of this.#shown.values()) {
+      const counter = shown.get(name);
+      if (counter) counter.labels.push(labels);
+      else shown.set(name, { name, known, given, labels: [labels] });
+    }
+    return {
+      totals: this.#counters.save(),
+      parts: Object.fromEntries(parts),
+      shown: [...shown.values()],
+    };
   }
 
   of(nums: readonly NumMetrics[]): Family[] {
+    const page = this.#pageOf(nums);
+    for (const point of page.counters()) this.#shown.set(point.series, point);
+    for (const point of this.#shown.values()) {
+      const { name, given, known } = point;
+      if (page.has(point) || page.conflict(name, given, known.type) !== undefined) continue;
+      page.set(point, this.#sum(point.series));
+    }
+    this.#onCounted(nums);
+    return page.families();
+  }
+
+  /** Counts what is not to be shown. */
+  note(nums: readonly NumMetrics[]): void {
+    this.#pageOf(nums);
+    this.#onCounted(nums);
+  }
+
+  #pageOf(nums: readonly NumMetrics[]): Page {
     const page = new Page();
     for (const num of nums) {
       if (num.state !== "ended") countState(page, num);
@@ -190,26 +219,8 @@ export class MetricFamilies {
           this.#addNoted(page, name, metric, num);
       }
     }
-    this.#keep(page, nums);
-    this.#host.onCounted?.(nums);
-    return page.families();
-  }
-
-  /** Shows what was counted by runs that are gone, whose files are removed once it is saved. */
-  #keep(page: Page, nums: readonly NumMetrics[]): void {
-    const runs = new Set([ALL_RUNS, ...nums.map(({ run = ALL_RUNS }) => run)]);
-    const ended = this.#counters.endAllBut(runs);
-    const isShown = (key: string) =>
-      ended.get(key)?.some((run) => this.#host.isShown?.(run) ?? true) ?? false;
-    for (const [series, point] of this.#points) {
-      const isKept = ended.size > 0 && [...(this.#parts.get(series) ?? [])].some(isShown);
-      if (isKept) this.#kept.set(series, point);
-    }
-    for (const [series, point] of this.#kept) {
-      const { name, given, known } = point;
-      if (page.has(point) || page.conflict(name, given, known.type) !== undefined) continue;
-      page.set(point, this.#sum(series));
-    }
+    this.#counters.endAllBut(new Set([ALL_RUNS, ...nums.map(({ run = ALL_RUNS }) => run)]));
+    return page;
   }
 
   #sum(series: string): number {
@@ -243,7 +254,7 @@ export class MetricFamilies {
   ): void {
     const { num: number, run = "" } = num;
     const labels = byNum ? { num: String(number), ...labelsOf(num) } : labelsOf(num);
-    const series = `${name} ${JSON.stringify(labels)}`;
+    const series = seriesOf(name, labels);
     const point = { name, known, given, series, labels };
     if (known.type === "counter") {
       const key = `${series} ${number}`;
@@ -255,7 +266,6 @@ export class MetricFamilies {
         else this.#parts.set(series, new Set([key]));
       }
       if (!this.#parts.has(series)) return;
-      this.#points.set(series, point);
       page.set(point, this.#sum(series));
       return;
     }
@@ -276,6 +286,10 @@ function countState(page: Page, num: NumMetrics): void {
     const series = JSON.stringify(labels);
     page.add({ name, known: OWN[name], given: name, series, labels }, count);
   }
+}
+
+function seriesOf(name: string, labels: Labels): string {
+  return `${name} ${JSON.stringify(labels)}`;
 }
 
 function labelsOf({ name, pool }: NumMetrics): Labels {

@@ -64,16 +64,10 @@ export class Totals {
     return this.of(key)!;
   }
 
-  /** Keeps only the sums of all other lives, which must not be noted any more. Returns them by key. */
-  endAllBut(lives: ReadonlySet<string>): Map<string, string[]> {
-    const ended = new Map<string, string[]>();
-    for (const [key, total] of this.#totals) {
-      const gone = [...total.lives.keys()].filter((life) => !lives.has(life));
-      if (gone.length === 0) continue;
-      for (const life of gone) end(total, life);
-      ended.set(key, gone);
-    }
-    return ended;
+  /** Keeps only the sums of all other lives, which must not be noted any more. */
+  endAllBut(lives: ReadonlySet<string>): void {
+    for (const total of this.#totals.values())
+      for (const life of total.lives.keys()) if (!lives.has(life)) end(total, life);
   }
 
   /** Returns the total of a key; undefined if none was noted. */

@@ -164,9 +164,7 @@ describe("counters that another process takes over", () => {
 
   it("are saved before anybody sees them", () => {
     let saved: unknown;
-    const families: MetricFamilies = new MetricFamilies(undefined, {
-      onCounted: () => (saved = families.save()),
-    });
+    const families: MetricFamilies = new MetricFamilies(undefined, () => (saved = families.save()));
     const [series] = sumOf(families, hits(0, 5))!;
     expect(series!.value).toBe(5);
     expect(sumOf(new MetricFamilies(saved as never), hits(1, 1))).toMatchObject([{ value: 6 }]);
@@ -193,11 +191,11 @@ describe("counters of runs that are gone", () => {
   });
 
   it("are shown all the same, also by another process", () => {
-    const families = new MetricFamilies(undefined, { isShown: (run) => run !== "gone" });
-    expect(shown(families, hits("a", 5), hits("b", 7, 1), hits("gone", 1, 2))).toEqual([
+    const families = new MetricFamilies();
+    families.note([hits("gone", 1, 2)]);
+    expect(shown(families, hits("a", 5), hits("b", 7, 1))).toEqual([
       ["0", 5],
       ["1", 7],
-      ["2", 1],
     ]);
     expect(shown(families, hits("c", 1))).toEqual([
       ["0", 6],
@@ -214,6 +212,16 @@ describe("counters of runs that are gone", () => {
       ["1", 7],
     ]);
   });
+});
+
+it("shows no less of a num that is gone: its counters, and neither memory nor state", () => {
+  const families = new MetricFamilies();
+  const names = (...nums: readonly NumMetrics[]) =>
+    families.of(nums).flatMap(({ name, series }) => (series.length > 0 ? [name] : []));
+  const counters = ["cpu_seconds", "failures", "restarts"].map((name) => `forkmap_${name}_total`);
+  const all = names(numOf(0, { run: "a", cpuSeconds: 2, memory: 5 }));
+  expect(all).toEqual(expect.arrayContaining([...counters, "forkmap_memory_bytes"]));
+  expect(names().toSorted()).toEqual(counters);
 });
 
 describe("names of metrics", () => {
