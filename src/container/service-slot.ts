@@ -174,9 +174,10 @@ export class ServiceSlot {
     return this.#generation === next && this.#state === "ready";
   }
 
-  /** A child that is ending has no longer than this for it. */
+  /** A child that is being replaced has no longer than this to end; or the one that has taken its place, if that does not become ready. */
   hurry(grace: number): void {
     if (this.#state === "stopping") this.#life!.stop(grace);
+    else if (this.#isTrial && this.#state === "starting") void this.replace(grace);
   }
 
   #endChild(end: (life: InstanceLife) => void): void {

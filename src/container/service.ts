@@ -3,7 +3,8 @@ import type { Server } from "node:net";
 import type { Instance as ChildInstance } from "../worker/worker.js";
 
 /**
- * The child that a service runs in, as `run` sees it: which one it is, and how it tells its container how it is.
+ * The child that a service runs in, as `run` sees it: which one it is, and how it tells its container how it is. It may be taken apart, as
+ * `run({ serve, signal })`.
  */
 export interface Instance extends ChildInstance {
   /**
@@ -19,16 +20,16 @@ export interface Instance extends ChildInstance {
    *
    * @param status - text for people, see `status`
    */
-  readonly ready: (status?: string) => void;
+  ready(this: void, status?: string): void;
   /**
    * Tells the container that the instance is well. With the option `healthCheckTimeout`, an instance that is ready has to call it more often
    * than that, or it is killed; `serve` does so by itself.
    *
    * @param status - text for people, see `status`
    */
-  readonly healthy: (status?: string) => void;
+  healthy(this: void, status?: string): void;
   /** Sets the text that the container shows as the instance's status. It is no sign of health. */
-  readonly status: (text: string) => void;
+  status(this: void, text: string): void;
   /**
    * Returns a descriptor of the container's listening socket, for `server.listen({ fd })` or other programs. Each call returns a new one,
    * which belongs to the caller.
@@ -36,14 +37,14 @@ export interface Instance extends ChildInstance {
    * @param name - the name in the container's option `sockets`; may be left out if there is only one
    * @throws TypeError when the container has no such socket
    */
-  readonly socket: (name?: string) => number;
+  socket(this: void, name?: string): number;
   /**
    * Listens on the container's socket.
    *
    * @param server - any server of `node:net`, and so of `node:http`, `node:https`, `node:http2`, `node:tls`
    * @param name - as for `socket`
    */
-  readonly listen: (server: Server, name?: string) => Promise<void>;
+  listen(this: void, server: Server, name?: string): Promise<void>;
   /**
    * Serves on the container's socket until the instance is asked to stop: listens, tells that it is ready, and that it is healthy as
    * long as its event loop turns. Then it drains, so that no client sees a reset: it stops accepting, answers what is in flight and what still
@@ -53,7 +54,7 @@ export interface Instance extends ChildInstance {
    * @param name - as for `socket`
    * @returns once the last connection has ended
    */
-  readonly serve: (server: Server, name?: string) => Promise<void>;
+  serve(this: void, server: Server, name?: string): Promise<void>;
 }
 
 /**

@@ -5,7 +5,6 @@ import { expectSupervisor } from "../launch/missing-supervisor.js";
 import { type ChildMessage, children } from "../observe/diagnostics.js";
 import { Changes } from "../system/changes.js";
 import { monotonic, monotonicNanoseconds } from "../system/monotonic.js";
-import { clearTimeout, setTimeout } from "../system/timers.js";
 import { markOver } from "../wire/run-over.js";
 import type { Container } from "./container.js";
 import { type InstanceEnd, InstanceError, type InstanceInfo, isLoss } from "./instance-info.js";
@@ -15,7 +14,7 @@ import type { Policy } from "./policy.js";
 import type { Service } from "./service.js";
 import { runHook } from "./run-hook.js";
 import { graceOf } from "./container-options.js";
-import { replaceAll } from "./rolling-restart.js";
+import { Replacements } from "./replacements.js";
 import { SupervisorFeed, supervisorOf } from "./supervisor-feed.js";
 import { ServiceSlot, type SlotHost, type SlotOptions } from "./service-slot.js";
 import { Statistics } from "./statistics.js";
@@ -28,18 +27,15 @@ export class Slots {
   readonly #host: SlotHost;
   readonly #slots = new Set<ServiceSlot>();
   readonly #nums = new Nums();
+  readonly #replacements: Replacements;
   readonly #changes = new Changes();
   /** The program lives as long as its instances. */
   readonly #hold = new LoopHold();
   /** Tells its instances apart from those of other containers, and from those before it was last empty. */
   #run = newRun();
-  /** Where supervisors find what its instances have counted. */
-  readonly #directories = new Set<string>();
+  /** Where supervisors find what its instances have counted; and what ends the wait for one there. */
+  readonly #directories = new Map<string, (() => void) | undefined>();
   readonly #feed = new SupervisorFeed(this.#slots);
-  /** Those that are being replaced on request. */
-  readonly #replaced = new Set<ServiceSlot>();
-  /** Resolves when the last of them has had its turn. */
-  #replacing: Promise<void> = Promise.resolve();
   /** The last instance that failed for good, until somebody is told of it. */
   #failure: readonly [InstanceInfo, InstanceEnd] | undefined;
   #readying: Promise<void> | undefined;
@@ -48,6 +44,7 @@ export class Slots {
     this.#container = container;
     this.#policy = policy;
     this.#launches = launches;
+    this.#replacements = new Replacements(() => container.isStopping);
     this.#host = this.#makeHost(isTagged);
   }
 
@@ -96,8 +93,10 @@ export class Slots {
         "`supervised: true` needs a supervisor in this container: call container.spawn(new Supervisor()) before, or name the directory of one",
       );
     }
-    if (directory === given) expectSupervisor(directory);
-    this.#directories.add(directory);
+    if (!this.#directories.has(directory)) {
+      const end = directory === given ? expectSupervisor(directory) : undefined;
+      this.#directories.set(directory, end);
+    }
     const supervision = { directory, run: this.#run, pool: undefined };
     return { supervision, isSupervised: own === undefined };
   }
@@ -163,31 +162,10 @@ export class Slots {
     };
   }
 
-  /**
-   * Replaces instances one after the other, after those that were asked for before: monitors ask for each by itself, and instances that grow alike reach
-   * a limit together. One that is being replaced already, or has another child by then, is left out; the shorter grace counts.
-   */
   #replace(nums: readonly number[], reason: string, grace: number): void {
-    for (const slot of this.#replaced) if (nums.includes(slot.num)) slot.hurry(grace);
-    const asked = this.wanted()
-      .filter((slot) => nums.includes(slot.num) && !this.#replaced.has(slot))
-      .map((slot) => ({ slot, generation: slot.info().generation }));
-    for (const { slot } of asked) {
-      this.#replaced.add(slot);
+    const meant = this.wanted().filter(({ num }) => nums.includes(num));
+    for (const slot of this.#replacements.request(meant, grace))
       runHook("replacing", () => this.#policy.replacing(this.#container, slot.info(), reason));
-    }
-    const isStopping = () => this.#container.isStopping;
-    this.#replacing = this.#replacing.then(async () => {
-      const due = asked.filter(({ slot, generation }) => slot.info().generation === generation);
-      const slots = due.map(({ slot }) => slot);
-      const replaced = replaceAll(slots, 1, grace, isStopping)
-        // The policy is told of a child that ends before it is ready.
-        .catch(() => {})
-        .finally(() => {
-          for (const { slot } of asked) this.#replaced.delete(slot);
-        });
-      await withLimit(replaced, slots.length * TURN_MS);
-    });
   }
 
   #onExited(info: InstanceInfo, end: InstanceEnd): void {
@@ -207,7 +185,10 @@ export class Slots {
   }
 
   #endRun(): void {
-    for (const directory of this.#directories) markOver(directory, this.#run);
+    for (const [directory, end] of this.#directories) {
+      end?.();
+      markOver(directory, this.#run);
+    }
     this.#directories.clear();
     this.#run = newRun();
   }
@@ -230,16 +211,6 @@ export class Slots {
 
 function newRun(): string {
   return `${process.pid}-${monotonicNanoseconds()}`;
-}
-
-/** A child that is neither ready nor ended by then no longer keeps others from being replaced. */
-const TURN_MS = 60_000;
-
-async function withLimit(done: Promise<void>, ms: number): Promise<void> {
-  let timer: NodeJS.Timeout | undefined;
-  const late = new Promise<void>((resolve) => (timer = setTimeout(resolve, ms).unref()));
-  await Promise.race([done, late]);
-  clearTimeout(timer);
 }
 
 /** An instance is a child as any other to who observes this library. */

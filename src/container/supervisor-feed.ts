@@ -40,9 +40,10 @@ export class SupervisorFeed {
     return this.#supervisors.has(slot);
   }
 
-  /** The directory of the supervisor that was added last, of those that have not ended. */
+  /** The directory of the supervisor that was added last, of those that go on. */
   get directory(): string | undefined {
-    const supervisors = Array.from(this.#slots, ({ options }) => supervisorOf(options.service));
+    const slots = [...this.#slots].filter(({ isWanted }) => isWanted);
+    const supervisors = slots.map(({ options }) => supervisorOf(options.service));
     return supervisors.findLast((each) => each !== undefined)?.directory;
   }
 

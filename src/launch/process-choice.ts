@@ -48,6 +48,7 @@ export class ProcessChoice implements LaunchChoice {
   #closed = false;
   /** Of a pool, whose children belong to nobody else. */
   #supervised: Supervision | undefined;
+  #stopExpecting: (() => void) | undefined;
 
   constructor(worker: object, options: LaunchOptions) {
     this.#worker = worker;
@@ -73,6 +74,7 @@ export class ProcessChoice implements LaunchChoice {
 
   async close(): Promise<void> {
     this.#closed = true;
+    this.#stopExpecting?.();
     await this.#current?.close();
     await this.#ready?.catch(() => {});
     if (this.#supervised) markOver(this.#supervised.directory, this.#supervised.run);
@@ -167,7 +169,8 @@ export class ProcessChoice implements LaunchChoice {
     if (supervised === undefined) return supervision;
     const run = `${process.pid}-${monotonicNanoseconds()}`;
     const directory = path.resolve(supervised);
-    expectSupervisor(directory);
+    this.#stopExpecting?.();
+    this.#stopExpecting = expectSupervisor(directory);
     this.#supervised = { directory, run, pool: nameOf(this.#worker) };
     return this.#supervised;
   }

@@ -2,8 +2,10 @@
 import { lstatSync, renameSync, rmSync } from "node:fs";
 import http from "node:http";
 import type { AddressInfo } from "node:net";
+import { basename, dirname } from "node:path";
 import { describe } from "../system/describe.js";
 import { clearTimeout, setTimeout } from "../system/timers.js";
+import { withSocketPath } from "../wire/socket-path.js";
 import { warnOf } from "./monitor-warning.js";
 import type { MetricsPage } from "./prometheus.js";
 
@@ -108,17 +110,21 @@ class Served implements MetricsServer {
     rmSync(draft, { force: true });
     // `listen` creates the file before it returns, with the mode that this mask leaves; a later chmod would leave it open to others for a moment.
     const mask = process.umask(0o177);
+    let isBegun = false;
     try {
-      this.#server.listen({ path: draft });
-    } finally {
-      process.umask(mask);
-    }
-    try {
+      withSocketPath(dirname(draft), basename(draft), (short) => {
+        isBegun = true;
+        this.#server.listen({ path: short });
+      });
       this.#inode = lstatSync(draft).ino;
       renameSync(draft, path);
     } catch (error) {
-      // If there is no file, `listen` has failed, and the server emits why.
-      if ((error as NodeJS.ErrnoException).code !== "ENOENT") this.#failed(error as Error);
+      rmSync(draft, { force: true });
+      if (!isBegun) this.#failed(error as Error);
+      // Otherwise it has failed to listen, and emits why.
+      else if (this.#server.listening) this.#server.close(() => this.#failed(error as Error));
+    } finally {
+      process.umask(mask);
     }
   }
 

@@ -9,7 +9,7 @@
 import os from "node:os";
 import path from "node:path";
 import { type Instance, Service } from "../container/service.js";
-import { check, path as pathRule, type Rule, typed, wholeNumber } from "../option-rules.js";
+import { check, path as pathRule, type Rule, wholeNumber } from "../option-rules.js";
 import { describe } from "../system/describe.js";
 import { ownedName } from "../system/owner.js";
 import type { WorkerSource } from "../worker/worker-source.js";
@@ -89,7 +89,8 @@ export class Supervisor extends Service {
     this.ownsDirectory = directory === undefined;
     this.directory = path.resolve(directory ?? path.join(os.tmpdir(), ownedName()));
     this.files = files === undefined ? undefined : path.resolve(files);
-    this.metrics = metrics && { ...metrics };
+    this.metrics =
+      metrics && ("path" in metrics ? { path: path.resolve(metrics.path) } : { ...metrics });
     this.monitors = locateMonitors(monitors);
   }
 
@@ -128,7 +129,10 @@ function isMonitor(value: unknown): boolean {
 
 const METRICS_RULES: Readonly<Record<string, Rule>> = {
   port: wholeNumber(0, 65_535),
-  host: typed("string"),
+  host: {
+    expected: "a name or an address",
+    accepts: (value) => !!value && typeof value === "string",
+  },
   path: pathRule,
 };
 

@@ -1,6 +1,6 @@
 /** Scrapes over HTTP, through a port and a Unix socket. */
 import { once } from "node:events";
-import { existsSync, readdirSync, statSync } from "node:fs";
+import { existsSync, mkdirSync, readdirSync, rmdirSync, statSync, symlinkSync } from "node:fs";
 import http from "node:http";
 import net from "node:net";
 import path from "node:path";
@@ -123,6 +123,36 @@ it("warns of an address that it cannot have, and can be closed", async () => {
 });
 
 describe("a Unix socket", () => {
+  it("whose name a directory has is warned of, and listens when that has gone", async () => {
+    const address = { path: path.join(temporaryDirectory(), "metrics.sock") };
+    mkdirSync(address.path);
+    const server = await serve(address);
+    await soon(() => expect(warnings).toHaveLength(1));
+    expect(warnings[0]!.message).toMatch(/^Metrics cannot be served: EISDIR/);
+    expect(server.url).toBeUndefined();
+    rmdirSync(address.path);
+    await soon(() => expect(server.url).toBe(address.path));
+    expect(await ask({ socketPath: address.path })).toMatchObject({ status: 200 });
+    await server.close();
+    expect(readdirSync(path.dirname(address.path))).toEqual([]);
+  });
+
+  it("may have a path that is longer than those of sockets", async () => {
+    const folder = path.join(temporaryDirectory(), "x".repeat(120));
+    const missing = await serve({ path: path.join(folder, "metrics.sock") });
+    await soon(() => expect(warnings).toHaveLength(1));
+    await missing.close();
+    mkdirSync(folder);
+    const server = await serve({ path: path.join(folder, "metrics.sock") });
+    await server.listening;
+    expect(readdirSync(folder)).toEqual(["metrics.sock"]);
+    symlinkSync(folder, path.join(folder, "..", "short"));
+    const socketPath = path.join(folder, "..", "short", "metrics.sock");
+    expect(await ask({ socketPath })).toMatchObject({ status: 200 });
+    await server.close();
+    expect(readdirSync(folder)).toEqual([]);
+  });
+
   it("is only this user's from the beginning", async () => {
     const address = { path: path.join(temporaryDirectory(), "metrics.sock") };
     await (

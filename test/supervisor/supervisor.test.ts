@@ -11,7 +11,16 @@ import {
   type SupervisorOptions,
 } from "forkmap/supervisor";
 import { afterEach, describe, expect, test } from "vitest";
-import { Counts, Ends, Keeps, Throws, Turns, Verbose } from "../fixtures/supervised/turns.mjs";
+import {
+  Counts,
+  Ends,
+  Hangs,
+  Keeps,
+  SlowSupervisor,
+  Throws,
+  Turns,
+  Verbose,
+} from "../fixtures/supervised/turns.mjs";
 import { contained, PROCESSES, soon } from "../support/contained.js";
 
 const ends: (() => Promise<unknown>)[] = [];
@@ -251,6 +260,38 @@ test("an instance that is stuck is killed when `graceful` has passed, also when 
   );
 });
 
+test("those that wait for their turn are killed when `graceful` has passed, too", async () => {
+  const { client, container } = await begin({}, 3);
+  await client.call({ do: "signal", signal: "SIGUSR2" });
+  await soon(async () => {
+    const answers = await client.call({ do: "thread_dump" });
+    for (const { answer } of answers) expect(answer!.threads[0]!.state).toBe("blocked");
+  });
+  const began = performance.now();
+  const patient = client.call({ do: "restart" });
+  await soon(() => expect(container.instances.map(({ state }) => state)).toContain("stopping"));
+  await client.call({ do: "restart", graceful: false });
+  await patient;
+  expect(container.instances.map(({ generation }) => generation)).toEqual([1, 2, 2, 2]);
+  expect(performance.now() - began).toBeLessThan(10_000);
+});
+
+test("one whose next child does not become ready can be restarted again", async () => {
+  const { container } = contained();
+  const supervisor = new Supervisor();
+  container.spawn(supervisor, { name: "supervisor" });
+  container.spawn(new Hangs(), { restart: "always", supervised: true });
+  await container.waitUntilReady();
+  const client = await SupervisorClient.connect(supervisor.directory);
+  ends.push(() => client.close());
+  const hangs = () => container.instances[1];
+  const first = client.call({ do: "restart" }, { num: 1 });
+  await soon(() => expect(hangs()).toMatchObject({ generation: 2, state: "starting" }));
+  await client.call({ do: "restart", graceful: false }, { num: 1 });
+  await first;
+  expect(hangs()).toMatchObject({ generation: 3, state: "ready" });
+});
+
 test("it tells where its metrics are", async () => {
   const { client } = await begin({}, 1, { metrics: { port: 0 } });
   const { metrics } = await client.call({ do: "status" });
@@ -267,6 +308,16 @@ test("whoever comes when it has ended is not left without one in silence", async
   await soon(() => expect(container.size).toBe(1));
   const late = () => container.spawn(new Turns(), { supervised: true });
   expect(late).toThrow("needs a supervisor in this container");
+});
+
+test("whoever comes while it ends is not left without one in silence", async () => {
+  const { container } = contained();
+  container.spawn(new SlowSupervisor(), { restart: "always" });
+  container.spawn(new Ends(), { supervised: true });
+  await soon(() => expect(container.instances).toMatchObject([{ state: "stopping" }]));
+  const late = () => container.spawn(new Turns(), { supervised: true });
+  expect(late).toThrow("needs a supervisor in this container");
+  await container.wait();
 });
 
 test("it ends with the last of its instances, as the program would without it", async () => {

@@ -62,6 +62,8 @@ export class RunningInstance implements Instance {
     const cells = start.connections === undefined ? undefined : link.map(start.connections);
     this.#balance = cells && new AcceptBalance(cells, child.num);
     this.#interruption = new Interruption(() => this.#heed(), "The instance was asked to stop");
+    // Not enumerable: an instance can be cloned.
+    for (const name of BOUND) Object.defineProperty(this, name, { value: bound(this, name) });
   }
 
   get signal(): AbortSignal {
@@ -86,26 +88,24 @@ export class RunningInstance implements Instance {
     this.#link.onInterrupt(() => this.interrupt(USUAL_GRACE_MS));
   }
 
-  // What `run` is given is taken apart as well, `run({ serve, signal })`: so these are no methods.
-
-  readonly ready = (status?: string): void => {
+  ready(status?: string): void {
     this.#heed();
     this.#link.say({ notify: { ready: true, ...checked(status) } });
-  };
+  }
 
-  readonly healthy = (status?: string): void => {
+  healthy(status?: string): void {
     this.#link.say({ notify: { healthy: true, ...checked(status) } });
-  };
+  }
 
-  readonly status = (text: string): void => {
+  status(text: string): void {
     if (text === undefined)
       throw new TypeError("Expected the status to be a string, got undefined");
     this.#link.say({ notify: checked(text) });
-  };
+  }
 
-  readonly socket = (name?: string): number => {
+  socket(name?: string): number {
     return this.#link.duplicate(this.#shared(name));
-  };
+  }
 
   /** Returns the descriptor that all instances share. */
   #shared(name: string | undefined): number {
@@ -120,9 +120,9 @@ export class RunningInstance implements Instance {
     throw new TypeError(`${which}, got ${describe(name)}`);
   }
 
-  readonly listen = async (server: Server, name?: string): Promise<void> => {
+  async listen(server: Server, name?: string): Promise<void> {
     await this.#listen(server, name);
-  };
+  }
 
   /** Returns what is to be called before the server stops to listen. */
   async #listen(server: Server, name: string | undefined): Promise<() => void> {
@@ -153,7 +153,7 @@ export class RunningInstance implements Instance {
     return endBalance ?? (() => {});
   }
 
-  readonly serve = async (server: Server, name?: string): Promise<void> => {
+  async serve(server: Server, name?: string): Promise<void> {
     checkServer(server);
     const { signal } = this;
     const drain = new Drain(server);
@@ -170,7 +170,7 @@ export class RunningInstance implements Instance {
       stopBeating();
       this.#drains.delete(drain);
     }
-  };
+  }
 
   /** Tells from now on that it is healthy, as long as the event loop turns. Returns what stops that. */
   beat(): () => void {
@@ -218,6 +218,14 @@ export class RunningInstance implements Instance {
   get timeLeft(): number {
     return (this.#killedAt ?? monotonic() + USUAL_GRACE_MS) - monotonic();
   }
+}
+
+/** What `run` is given is taken apart, too: `run({ serve, signal })`. */
+const BOUND = ["ready", "healthy", "status", "socket", "listen", "serve"] as const;
+
+function bound(instance: RunningInstance, name: (typeof BOUND)[number]): unknown {
+  const method = instance[name] as (...args: unknown[]) => unknown;
+  return method.bind(instance);
 }
 
 function checked(status: string | undefined): { readonly status?: string } {
