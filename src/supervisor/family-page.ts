@@ -81,3 +81,28 @@ interface Draft {
   readonly given: string;
   readonly series: Map<string, { readonly point: Point; readonly value: number }>;
 }
+
+/** All series of one metric, without values, as plain data. */
+export interface AllSeries extends Pick<Point, "name" | "known" | "given"> {
+  readonly labels: readonly Labels[];
+}
+
+export function seriesByName(points: Iterable<Point>): AllSeries[] {
+  const all = new Map<string, AllSeries & { readonly labels: Labels[] }>();
+  for (const { name, known, given, labels } of points) {
+    const metric = all.get(name);
+    if (metric) metric.labels.push(labels);
+    else all.set(name, { name, known, given, labels: [labels] });
+  }
+  return [...all.values()];
+}
+
+export function pointsOf(all: readonly AllSeries[]): Point[] {
+  return all.flatMap(({ labels, ...metric }) =>
+    labels.map((each) => ({ ...metric, labels: each, series: seriesOf(metric.name, each) })),
+  );
+}
+
+export function seriesOf(name: string, labels: Labels): string {
+  return `${name} ${JSON.stringify(labels)}`;
+}

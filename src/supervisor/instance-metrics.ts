@@ -1,5 +1,7 @@
 /** The metrics of all instances: collects them, serves them, and keeps what must outlive the supervisor's process. */
 import { readFileSync, renameSync, writeFileSync } from "node:fs";
+import { SupervisorError } from "../errors.js";
+import { isAlive } from "../system/is-alive.js";
 import { parse, stringify } from "../system/json.js";
 import type { MetricsOwner } from "../wire/metrics-file.js";
 import { CpuTotals } from "./cpu-totals.js";
@@ -21,8 +23,8 @@ const TOTALS_FILE = "totals";
 
 /** What must outlive this process, so that counters do not fall. */
 interface Saved {
-  /** Pid of the program. Of another, only sums go on: what it has shown is not shown before it counts again. */
-  readonly program: number;
+  /** Pids of the programs whose supervisors have saved it. When all have ended, only sums go on: a series is not shown before somebody counts. */
+  readonly programs: readonly number[];
   /** By num: the kernel forgets the CPU time of a child that has ended. */
   readonly cpu: SavedTotals;
   readonly counters: SavedCounters;
@@ -36,7 +38,9 @@ export class InstanceMetrics implements MetricsSource {
   readonly #isCurrent: () => boolean;
   #cpu = new CpuTotals();
   readonly #families = new MetricFamilies(undefined, (nums) => this.#counted(nums));
+  #programs: ReadonlySet<number> = new Set();
   #prometheus: Promise<Prometheus> | undefined;
+  #address: MetricsAddress | undefined;
   #server: MetricsServer | undefined;
   #stopObserving: (() => void) | undefined;
   #isClosed = false;
@@ -50,27 +54,47 @@ export class InstanceMetrics implements MetricsSource {
     this.#isCurrent = isCurrent;
   }
 
-  /** Goes on with what the supervisor before has saved, and what children have left that are gone. */
-  async takeOver(): Promise<void> {
-    this.restore();
-    this.#families.note(await this.collect());
-  }
-
-  /** Goes on with what was saved last, by another. */
-  restore(): void {
-    const saved = savedIn(this.#file);
-    this.#cpu = new CpuTotals(saved?.cpu);
-    const isSameProgram = saved?.program === process.ppid;
-    this.#families.restore(
-      saved && { ...saved.counters, shown: isSameProgram ? saved.counters.shown : [] },
-    );
+  /** Goes on with what the supervisor before has saved, and what children have left that are gone. Whoever asks meanwhile waits. */
+  takeOver(): Promise<void> {
+    return this.#families.turns.run(async () => {
+      const saved = savedIn(this.#file);
+      this.#cpu = new CpuTotals(saved?.cpu);
+      this.#programs = new Set([process.ppid, ...(saved?.programs ?? []).filter(isAlive)]);
+      const isShown = saved?.programs.some(isAlive) ?? false;
+      this.#families.restore(
+        saved && { ...saved.counters, shown: isShown ? saved.counters.shown : [] },
+      );
+      this.#families.note(await this.collect());
+    });
   }
 
   /** @param address - where they are served, if they are */
   async begin(address: MetricsAddress | undefined): Promise<void> {
+    this.#address = address;
     this.#stopObserving = await observeByOpenTelemetry(this, this.#families);
-    if (address === undefined || this.#isClosed) return;
-    this.#server = serveMetrics(address, async () => (await this.#page()).page());
+    this.#serve();
+  }
+
+  /** Another supervisor has the directory now. It goes on from what was saved: what is counted here from now on is not shown, or its counters would be lower. */
+  lost(): void {
+    void this.#server?.close();
+    this.#server = undefined;
+  }
+
+  /** That one has ended. */
+  reclaimed(): void {
+    this.takeOver()
+      .then(() => this.#serve())
+      .catch(() => {
+        // The directory is gone.
+      });
+  }
+
+  #serve(): void {
+    if (this.#address === undefined || this.#isClosed || this.#server) return;
+    this.#server = serveMetrics(this.#address, async () =>
+      this.#isCurrent() ? await (await this.#page()).page() : undefined,
+    );
   }
 
   /** Where they are served. */
@@ -80,6 +104,11 @@ export class InstanceMetrics implements MetricsSource {
 
   /** As Prometheus reads them. */
   async text(): Promise<string> {
+    if (!this.#isCurrent())
+      throw new SupervisorError(
+        "Another supervisor has taken over: it has the metrics, connect again",
+        "disconnected",
+      );
     const { text } = await (await this.#page()).page();
     return text;
   }
@@ -139,7 +168,7 @@ export class InstanceMetrics implements MetricsSource {
     const draft = `${this.#file}-${process.pid}`;
     try {
       const counters = this.#families.save();
-      const saved: Saved = { program: process.ppid, cpu: this.#cpu.save(), counters };
+      const saved: Saved = { programs: [...this.#programs], cpu: this.#cpu.save(), counters };
       writeFileSync(draft, stringify(saved), { mode: 0o600 });
       renameSync(draft, this.#file);
       const over = nums.filter(({ isOver }) => isOver).map(({ run }) => run!);

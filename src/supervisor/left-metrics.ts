@@ -15,16 +15,23 @@ import type { NumMetric, NumMetrics } from "./metric-families.js";
 
 /** @param present - those that are not gone */
 export function metricsLeft(directory: string, present: readonly NumMetrics[]): NumMetrics[] {
+  const files = readdirSync(directory);
   const known = new Set(present.map(({ run = "", num, name }) => metricsFile({ run, num, name })));
-  const runs = new Set(present.map(({ run }) => run));
-  return readdirSync(directory).flatMap((file) => {
-    const over = OVER_FILE.exec(file)?.[1];
-    // A child whose connection has not ended yet was read before the mark was seen: the next time, then.
-    if (over !== undefined) return runs.has(over) ? [] : [{ ...NOBODY, run: over, isOver: true }];
+  // A child whose connection has not ended yet was read before its run was over: the next time, then.
+  const goesOn = new Set(present.map(({ run }) => run));
+  const left: NumMetrics[] = [];
+  for (const file of files) {
     const [, run, , num] = METRICS_FILE.exec(file) ?? [];
-    if (run === undefined || known.has(file)) return [];
-    return [{ ...contentOf(`${directory}/${file}`), run, num: Number(num) }];
-  });
+    if (run === undefined || known.has(file)) continue;
+    const content = contentOf(`${directory}/${file}`);
+    if (content === undefined) goesOn.add(run);
+    left.push({ ...NOBODY, ...content, run, num: Number(num) });
+  }
+  for (const file of files) {
+    const run = OVER_FILE.exec(file)?.[1];
+    if (run !== undefined && !goesOn.has(run)) left.push({ ...NOBODY, run, isOver: true });
+  }
+  return left;
 }
 
 /** Removes the files of these runs, whose counts are saved. */
@@ -50,19 +57,21 @@ const NOBODY: NumMetrics = {
   metrics: new Map(),
 };
 
-function contentOf(file: string): NumMetrics {
+type Content = Pick<NumMetrics, "name" | "pool" | "metrics">;
+
+/** Returns undefined if it cannot be read: no descriptor is free, or its program has removed it. */
+function contentOf(file: string): Content | undefined {
   let bytes: Buffer;
   try {
     bytes = readFileSync(file);
   } catch {
-    // No descriptor is free, or its program has removed it.
-    return NOBODY;
+    return undefined;
   }
-  const owner = ownerIn(bytes);
   const metrics = readMetrics(bytes);
-  if (!owner || !metrics) return NOBODY;
-  const { name, pool } = owner;
-  return { ...NOBODY, name, pool, metrics: new Map(metrics.map(entryOf)) };
+  // Its child has ended before it could count.
+  if (!metrics) return NOBODY;
+  const owner = ownerIn(bytes);
+  return owner && { name: owner.name, pool: owner.pool, metrics: new Map(metrics.map(entryOf)) };
 }
 
 function entryOf({ name, ...facts }: Metric): [string, NumMetric] {

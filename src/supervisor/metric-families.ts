@@ -2,8 +2,19 @@
  * What is told to others of all instances, as metrics with labels: by num and name, never by pid, so there are as many series as instances however
  * often these are restarted. How they are written is left to prometheus.ts and open-telemetry.ts.
  */
+import { Turns } from "../system/turns.js";
 import type { InstanceView } from "../wire/supervision.js";
-import { type Family, type Known, type Labels, Page, type Point } from "./family-page.js";
+import {
+  type AllSeries,
+  type Family,
+  type Known,
+  type Labels,
+  Page,
+  type Point,
+  pointsOf,
+  seriesByName,
+  seriesOf,
+} from "./family-page.js";
 import { otelName, validName } from "./metric-names.js";
 import { warnOf } from "./monitor-warning.js";
 import { type SavedTotals, Totals } from "./totals.js";
@@ -115,17 +126,12 @@ const MEASURED: Readonly<Record<string, Known>> = {
   },
 };
 
-/** All series of one counter. */
-interface ShownCounter extends Pick<Point, "name" | "known" | "given"> {
-  readonly labels: readonly Labels[];
-}
-
 /** Counters as plain data, for the process that takes over: by series, the keys of its parts. */
 export interface SavedCounters {
   readonly totals: SavedTotals;
   readonly parts: Readonly<Record<string, readonly string[]>>;
   /** Which were shown. */
-  readonly shown: readonly ShownCounter[];
+  readonly shown: readonly AllSeries[];
 }
 
 /**
@@ -137,6 +143,8 @@ export class MetricFamilies {
   readonly #parts = new Map<string, Set<string>>();
   /** Counters that were shown once, and stay, whoever has counted: by series. */
   readonly #shown = new Map<string, Point>();
+  /** Whoever collects to count takes turns: what was seen earlier and counted later would be taken for a new start. */
+  readonly turns = new Turns();
   /** Series that have had a value. */
   readonly #seen = new Set<string>();
   readonly #onCounted: (nums: readonly NumMetrics[]) => void;
@@ -158,27 +166,17 @@ export class MetricFamilies {
     for (const [series, keys] of Object.entries(saved?.parts ?? {}))
       this.#parts.set(series, new Set(keys));
     this.#shown.clear();
-    for (const { labels, ...counter } of saved?.shown ?? []) {
-      for (const each of labels) {
-        const series = seriesOf(counter.name, each);
-        this.#shown.set(series, { ...counter, series, labels: each });
-      }
-    }
+    for (const point of pointsOf(saved?.shown ?? [])) this.#shown.set(point.series, point);
   }
 
   save(): SavedCounters {
     const parts = Array.from(this.#parts, ([series, keys]) => [series, [...keys]] as const);
-    const shown = new Map<string, ShownCounter & { readonly labels: Labels[] }>();
-    for (const { name, known, given, labels } of this.#shown.values()) {
-      const counter = shown.get(name);
-      if (counter) counter.labels.push(labels);
-      else shown.set(name, { name, known, given, labels: [labels] });
-    }
-    return {
-      totals: this.#counters.save(),
-      parts: Object.fromEntries(parts),
-      shown: [...shown.values()],
-    };
+    const shown = seriesByName(this.#shown.values());
+    return { totals: this.#counters.save(), parts: Object.fromEntries(parts), shown };
+  }
+
+  from(source: MetricsSource): Promise<Family[]> {
+    return this.turns.run(async () => this.of(await source.collect()));
   }
 
   of(nums: readonly NumMetrics[]): Family[] {
@@ -286,10 +284,6 @@ function countState(page: Page, num: NumMetrics): void {
     const series = JSON.stringify(labels);
     page.add({ name, known: OWN[name], given: name, series, labels }, count);
   }
-}
-
-function seriesOf(name: string, labels: Labels): string {
-  return `${name} ${JSON.stringify(labels)}`;
 }
 
 function labelsOf({ name, pool }: NumMetrics): Labels {

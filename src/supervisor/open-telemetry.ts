@@ -48,7 +48,7 @@ class Instruments {
   async start(): Promise<void> {
     // A callback needs an instrument, and a supervisor that has just begun knows no instance yet.
     this.#addAll([INSTANCES]);
-    this.#addAll(this.#families.of(await this.#source.collect()));
+    this.#addAll(await this.#families.from(this.#source));
   }
 
   stop(): void {
@@ -58,7 +58,7 @@ class Instruments {
   }
 
   readonly #observe = async (result: Api.BatchObservableResult): Promise<void> => {
-    const families = this.#families.of(await this.#source.collect());
+    const families = await this.#families.from(this.#source);
     for (const { name, series } of families) {
       const instrument = this.#instruments.get(name);
       if (!instrument) continue;

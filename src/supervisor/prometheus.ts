@@ -33,7 +33,7 @@ export class Prometheus {
   }
 
   async #make(): Promise<MetricsPage> {
-    const families = this.#families.of(await this.#source.collect());
+    const families = await this.#families.from(this.#source);
     const { Counter, Gauge, Registry } = this.#client;
     // New for each page, so that what is gone leaves nothing: 64 nums with 20 metrics take 12 ms.
     const registry = new Registry();

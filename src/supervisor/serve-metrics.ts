@@ -42,11 +42,11 @@ const REQUEST_TIMEOUT_MS = 10_000;
 /**
  * Serves `GET /metrics`, and nothing else.
  *
- * @param page - called for each request
+ * @param page - called for each request; returns undefined if another supervisor has the metrics
  */
 export function serveMetrics(
   address: MetricsAddress,
-  page: () => Promise<MetricsPage>,
+  page: () => Promise<MetricsPage | undefined>,
 ): MetricsServer {
   return new Served(address, page);
 }
@@ -61,7 +61,7 @@ class Served implements MetricsServer {
   /** Of the socket file, which another supervisor may have replaced by its own. */
   #inode: number | undefined;
 
-  constructor(address: MetricsAddress, page: () => Promise<MetricsPage>) {
+  constructor(address: MetricsAddress, page: () => Promise<MetricsPage | undefined>) {
     this.#address = address;
     this.#server = http.createServer(
       { requestTimeout: REQUEST_TIMEOUT_MS },
@@ -151,14 +151,18 @@ class Served implements MetricsServer {
 async function answer(
   { method, url = "" }: http.IncomingMessage,
   response: http.ServerResponse,
-  page: () => Promise<MetricsPage>,
+  page: () => Promise<MetricsPage | undefined>,
 ): Promise<void> {
   if (url !== PATH && !url.startsWith(`${PATH}?`)) {
     send(response, 404, `There is only ${PATH}\n`);
   } else if (method === "GET") {
     try {
-      const { text, contentType } = await page();
-      send(response, 200, text, { "content-type": contentType });
+      const found = await page();
+      if (found) send(response, 200, found.text, { "content-type": found.contentType });
+      else
+        send(response, 503, "Another supervisor has taken over: ask again\n", {
+          "retry-after": "1",
+        });
     } catch (error) {
       const why = error instanceof Error ? error.message : describe(error);
       warnOf(`Metrics cannot be shown: ${why}`, "FORKMAP_METRICS");

@@ -96,8 +96,11 @@ export class SupervisorProcess implements OperationsHost {
     const server = await SupervisorServer.open(this.#directory, {
       onCall: (call, calls) => this.#onCall(call, calls),
       onClose: (calls) => this.registry.disconnected(calls),
-      onTakenOver: () => this.registry.letOthersGo(),
-      onReclaimed: () => this.#metrics.restore(),
+      onTakenOver: () => {
+        this.registry.letOthersGo();
+        this.#metrics.lost();
+      },
+      onReclaimed: () => this.#metrics.reclaimed(),
     });
     this.#server = server;
     await this.#metrics.takeOver();

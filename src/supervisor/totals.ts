@@ -14,9 +14,9 @@ interface Total {
   readonly lives: Map<string, Life>;
 }
 
-/** Totals as plain data, for the process that takes over: by key, what is gone and `[life, value]` of each life. */
+/** Totals as plain data, for the process that takes over: by key, what is gone, and each life. */
 export type SavedTotals = Readonly<
-  Record<string, { readonly ended: number; readonly lives: readonly (readonly [string, number])[] }>
+  Record<string, { readonly ended: number; readonly lives: readonly (readonly [string, Life])[] }>
 >;
 
 export class Totals {
@@ -33,18 +33,17 @@ export class Totals {
     this.#fall = fall;
     this.#most = most;
     for (const [key, { ended, lives }] of Object.entries(saved)) {
-      const known = lives.map(([life, last]) => [life, { base: 0, last }] as const);
+      const known = lives.map(([life, counted]) => [life, { ...counted }] as const);
       this.#totals.set(key, { ended, lives: new Map(known) });
     }
   }
 
   save(): SavedTotals {
-    return Object.fromEntries(
-      Array.from(this.#totals, ([key, { ended, lives }]) => [
-        key,
-        { ended, lives: Array.from(lives, ([life, { base, last }]) => [life, base + last]) },
-      ]),
-    );
+    const all = Array.from(this.#totals, ([key, { ended, lives }]) => [
+      key,
+      { ended, lives: Array.from(lives, ([life, counted]) => [life, { ...counted }] as const) },
+    ]);
+    return Object.fromEntries(all) as SavedTotals;
   }
 
   /** Notes what one life of a key has counted until now, and returns the total of the key. */

@@ -2,19 +2,20 @@
  * The file in which one num of a container or pool keeps its metrics: entries of the same size, which its child maps and adds to, and which the supervisor
  * reads. It outlives the child, so that counters go on with the next one, and costs no message.
  *
- *   header │ entry 1 │ entry 2 │ ...     of 256 bytes each
- *   magic, count of entries              value, type, flags, name, help
+ *   header of 1280 bytes           │ entry 0 │ entry 1 │ ...     of 256 bytes each
+ *   magic, count of entries, owner   value, type, flags, name, help
  */
 
+import { stringify } from "../system/json.js";
 import { objectIn } from "./lines.js";
 
 const ENTRY_BYTES = 256;
-/** Includes the header. */
-const MAX_ENTRIES = 64;
-export const METRICS_BYTES = MAX_ENTRIES * ENTRY_BYTES;
+const MAX_ENTRIES = 63;
+const HEADER_BYTES = 5 * ENTRY_BYTES;
+export const METRICS_BYTES = HEADER_BYTES + MAX_ENTRIES * ENTRY_BYTES;
 
 /** Of the header: written last, so that it is not there before the rest is. */
-const MAGIC = 0x666f726b;
+const MAGIC = 0x666f726c;
 const COUNT_AT = 4;
 /** When the child was measured last, on the monotonic clock in ms: long ago if its loop is blocked. */
 const MEASURED_AT = 8;
@@ -33,7 +34,9 @@ const LONGEST_HELP = ENTRY_BYTES - TEXT_AT - LONGEST_NAME;
 const BY_NUM = 1;
 const COUNTER = 1;
 const GAUGE = 2;
-const WORDS = ENTRY_BYTES / Float64Array.BYTES_PER_ELEMENT;
+const WORD_BYTES = Float64Array.BYTES_PER_ELEMENT;
+/** Of an owner, in characters: both fit into the header. */
+const LONGEST_OWNER = 150;
 
 export type MetricType = "counter" | "gauge";
 
@@ -65,7 +68,7 @@ export class MetricsMemory {
     const known = readMetrics(this.#bytes);
     if (!known) this.#bytes.fill(0);
     for (const [i, { name, type }] of (known ?? []).entries()) {
-      const place = (i + 1) * WORDS;
+      const place = placeOf(i);
       this.#places.set(name, place);
       // Of a child that has ended.
       if (type === "gauge") this.values[place] = 0;
@@ -75,19 +78,19 @@ export class MetricsMemory {
 
   /** The child is measured now, at this time of the monotonic clock. */
   measured(now: number): void {
-    this.values[MEASURED_AT / 8] = now;
+    this.values[MEASURED_AT / WORD_BYTES] = now;
   }
 
   /** Notes whose metrics these are, for who finds the file after its run has ended. */
   own(owner: { readonly name: string; readonly pool: string | undefined }): void {
-    const text = JSON.stringify(owner);
-    const length = this.#bytes.write(text, TEXT_AT, ENTRY_BYTES - TEXT_AT);
+    const [name, pool] = [owner.name, owner.pool].map((text) => text?.slice(0, LONGEST_OWNER));
+    const length = this.#bytes.write(stringify({ name, pool }), TEXT_AT, HEADER_BYTES - TEXT_AT);
     this.#bytes.writeUInt16LE(length, OWNER_LENGTH_AT);
   }
 
   /** The bytes in use. */
   get used(): Buffer {
-    return this.#bytes.subarray(0, (this.#count + 1) * ENTRY_BYTES);
+    return this.#bytes.subarray(0, entryAt(this.#count));
   }
 
   get #count(): number {
@@ -98,27 +101,37 @@ export class MetricsMemory {
   place({ name, type, help, byNum }: MetricDefinition): number | undefined {
     const known = this.#places.get(name);
     if (known !== undefined) return known;
-    const entry = this.#count + 1;
+    const entry = this.#count;
     if (entry >= MAX_ENTRIES) return undefined;
-    const bytes = this.#bytes.subarray(entry * ENTRY_BYTES, (entry + 1) * ENTRY_BYTES);
+    const bytes = this.#bytes.subarray(entryAt(entry), entryAt(entry + 1));
     const nameLength = bytes.write(name, TEXT_AT, LONGEST_NAME);
     bytes[NAME_LENGTH_AT] = nameLength;
     bytes[HELP_LENGTH_AT] = bytes.write(help, TEXT_AT + nameLength, LONGEST_HELP);
     bytes[TYPE_AT] = type === "counter" ? COUNTER : GAUGE;
     bytes[FLAGS_AT] = byNum ? BY_NUM : 0;
     // Now readers may see it.
-    this.#bytes.writeUInt16LE(entry, COUNT_AT);
-    this.#places.set(name, entry * WORDS);
-    return entry * WORDS;
+    this.#bytes.writeUInt16LE(entry + 1, COUNT_AT);
+    const place = placeOf(entry);
+    this.#places.set(name, place);
+    return place;
   }
+}
+
+function entryAt(entry: number): number {
+  return HEADER_BYTES + entry * ENTRY_BYTES;
+}
+
+/** Index of its value among all words of the file. */
+function placeOf(entry: number): number {
+  return entryAt(entry) / WORD_BYTES;
 }
 
 /** Returns whose metrics they are; undefined if the file does not tell. */
 export function ownerIn(
   bytes: Buffer,
 ): { readonly name: string; readonly pool?: string } | undefined {
-  if (bytes.length < ENTRY_BYTES) return undefined;
-  const end = TEXT_AT + Math.min(bytes.readUInt16LE(OWNER_LENGTH_AT), ENTRY_BYTES - TEXT_AT);
+  if (bytes.length < HEADER_BYTES) return undefined;
+  const end = TEXT_AT + Math.min(bytes.readUInt16LE(OWNER_LENGTH_AT), HEADER_BYTES - TEXT_AT);
   const owner = objectIn(bytes.toString("utf8", TEXT_AT, end));
   const { name, pool } = owner ?? {};
   const isOwner = typeof name === "string" && (pool === undefined || typeof pool === "string");
@@ -132,10 +145,10 @@ export function measuredAt(bytes: Buffer): number {
 
 /** Returns the metrics in the bytes of a file; `undefined` if that is what they are not. */
 export function readMetrics(bytes: Buffer): Metric[] | undefined {
-  if (bytes.length < ENTRY_BYTES || bytes.readUInt32LE(0) !== MAGIC) return undefined;
-  const count = Math.min(bytes.readUInt16LE(COUNT_AT), Math.floor(bytes.length / ENTRY_BYTES) - 1);
-  return Array.from({ length: count }, (_, i) => {
-    const entry = bytes.subarray((i + 1) * ENTRY_BYTES, (i + 2) * ENTRY_BYTES);
+  if (bytes.length < HEADER_BYTES || bytes.readUInt32LE(0) !== MAGIC) return undefined;
+  const room = Math.floor((bytes.length - HEADER_BYTES) / ENTRY_BYTES);
+  return Array.from({ length: Math.min(bytes.readUInt16LE(COUNT_AT), room) }, (_, i) => {
+    const entry = bytes.subarray(entryAt(i), entryAt(i + 1));
     const nameEnd = TEXT_AT + Math.min(entry[NAME_LENGTH_AT]!, LONGEST_NAME);
     return {
       value: entry.readDoubleLE(0),
@@ -160,7 +173,16 @@ export function metricsPath(directory: string, owner: MetricsOwner): string {
 }
 
 export function metricsFile({ run, num, name }: MetricsOwner): string {
-  return `metrics-${run}-${num}-${name.replaceAll(/[^A-Za-z0-9_]/g, "_").slice(0, LONGEST_NAME)}`;
+  const plain = name.replaceAll(/[^A-Za-z0-9_]/g, "_").slice(0, LONGEST_NAME);
+  // Names that differ only in what is no part of the file's.
+  return `metrics-${run}-${num}-${plain === name ? name : `${plain}_${hashOf(name)}`}`;
+}
+
+/** FNV-1a of 32 bits (http://www.isthe.com/chongo/tech/comp/fnv/). */
+function hashOf(text: string): string {
+  let hash = 0x811c9dc5;
+  for (const byte of Buffer.from(text)) hash = Math.imul(hash ^ byte, 0x01000193) >>> 0;
+  return hash.toString(16);
 }
 
 /** Run and num in the name of such a file. */

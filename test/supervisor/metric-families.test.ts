@@ -1,4 +1,5 @@
 /** Metrics of instances: as many series as nums, and counters that never go back. */
+import { setTimeout as sleep } from "node:timers/promises";
 import { beforeEach, describe, expect, it } from "vitest";
 import type { Family } from "../../src/supervisor/family-page.js";
 import {
@@ -160,6 +161,34 @@ describe("counters that another process takes over", () => {
     const after = new MetricFamilies(saved);
     expect(sumOf(after, hits(0, 6))).toEqual([{ labels, value: 13 }]);
     expect(sumOf(after, hits(0, 6), hits(1, 9))).toEqual([{ labels, value: 15 }]);
+  });
+
+  it("do not begin anew because they had done so before", () => {
+    const families = new MetricFamilies();
+    const restarts = (from: MetricFamilies, count: number) =>
+      valueIn(from.of([numOf(0, { run: "a", restarts: count })]), "forkmap_restarts_total", {
+        num: "0",
+        name: "web",
+      });
+    expect([2, 1].map((count) => restarts(families, count))).toEqual([2, 3]);
+    const after = new MetricFamilies(JSON.parse(JSON.stringify(families.save())));
+    expect([1, 1, 2].map((count) => restarts(after, count))).toEqual([3, 3, 4]);
+  });
+
+  it("are counted in the order in which they were seen", async () => {
+    const families = new MetricFamilies();
+    let seen = 0;
+    const collect = async () => {
+      const nums = [hits(0, (seen += 1))];
+      await sleep(seen === 1 ? 50 : 0);
+      return nums;
+    };
+    const values = await Promise.all(
+      [1, 2, 3].map(async () =>
+        valueIn(await families.from({ collect }), "hits_total", { name: "web" }),
+      ),
+    );
+    expect(values).toEqual([1, 2, 3]);
   });
 
   it("are saved before anybody sees them", () => {

@@ -1,7 +1,8 @@
 /** One supervisor in two containers, as in the old set and the new one of a blue-green restart. */
 import { existsSync, readdirSync } from "node:fs";
+import { setTimeout as sleep } from "node:timers/promises";
 import { Parallel } from "forkmap";
-import { Container } from "forkmap/container";
+import { Container, type InstanceInfo } from "forkmap/container";
 import { Supervisor, SupervisorClient } from "forkmap/supervisor";
 import { expect, test, vi } from "vitest";
 import { Idle } from "../fixtures/supervised/idle.mjs";
@@ -12,6 +13,7 @@ import { temporaryDirectory } from "../support/temporary.js";
 
 /** More than are told apart at a time. */
 const SETS = 12;
+const KILLS = 6;
 
 test("its directory is there until the last of them has stopped", async () => {
   const supervisor = new Supervisor();
@@ -81,6 +83,47 @@ test("what pools have counted that come and go stays, and none of their files", 
   const next = () => container.instances[0]!;
   await vi.waitUntil(() => next().pid !== pid && next().state === "ready", SOON);
   expect(await counted()).toBe(SETS * items.length);
+  await container.stop();
+});
+
+test("counters are exact while supervisors are killed and everybody asks", async () => {
+  const directory = `${temporaryDirectory()}/supervisor`;
+  const container = new Container();
+  const keep = { restart: "always", intensity: { restarts: 100, within: 1000 } } as const;
+  container.spawn(new Supervisor({ directory }), { name: "supervisor", ...keep });
+  await container.waitUntilReady();
+  await using parallel = new Parallel<object, number>(new Work(), {
+    pool: 4,
+    supervised: directory,
+  });
+  const counted = () =>
+    countedIn(directory, /^work_items_total\{name="Work",pool="Work"\} (\d+)$/m);
+  let [begun, kills] = [0, 0];
+  const items = function* () {
+    while (kills < KILLS) yield { n: (begun += 1), wait: 2 };
+  };
+  const done = parallel.eachProcess(items());
+  const ask = async () => {
+    while (kills < KILLS) {
+      // While there is none, it fails.
+      const seen = await counted().catch(() => 0);
+      expect(seen).toBeLessThanOrEqual(begun);
+      await sleep(5);
+    }
+  };
+  const kill = async () => {
+    for (; kills < KILLS; kills += 1) {
+      const [{ pid, generation }] = container.instances as [InstanceInfo];
+      process.kill(pid!, "SIGKILL");
+      await vi.waitUntil(() => {
+        const [now] = container.instances;
+        return now!.generation > generation && now!.state === "ready";
+      }, SOON);
+    }
+  };
+  await Promise.all([done, ask(), ask(), kill()]);
+  for (let time = 0; time < 3; time += 1) expect(await counted()).toBe(begun);
+  await parallel.close();
   await container.stop();
 });
 
