@@ -103,6 +103,7 @@ test("counters are exact while supervisors are killed and everybody asks", async
     while (kills < KILLS) yield { n: (begun += 1), wait: 2 };
   };
   const done = parallel.eachProcess(items());
+  await vi.waitFor(async () => expect(await counted()).toBeGreaterThan(0), SOON);
   const ask = async () => {
     while (kills < KILLS) {
       // While there is none, it fails.
