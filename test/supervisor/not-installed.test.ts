@@ -9,7 +9,8 @@ import { temporaryDirectory } from "../support/temporary.js";
 it("Prometheus says what to install, and OpenTelemetry nothing", async () => {
   const directory = temporaryDirectory();
   const dist = fileURLToPath(new URL("../../dist", import.meta.url));
-  cpSync(path.join(dist, "supervisor"), path.join(directory, "supervisor"), { recursive: true });
+  for (const folder of ["supervisor", "system"])
+    cpSync(path.join(dist, folder), path.join(directory, folder), { recursive: true });
   writeFileSync(path.join(directory, "package.json"), '{ "type": "module" }');
   const script = path.join(directory, "script.js");
   writeFileSync(
