@@ -31,11 +31,11 @@ export class Replacements {
    */
   request(slots: readonly ServiceSlot[], grace: number): ServiceSlot[] {
     const fresh = slots.filter((slot) => !this.#hurry(slot, grace));
-    const requests = fresh.map((slot) => ({ grace, generation: slot.info().generation }));
-    for (const [i, slot] of fresh.entries()) this.#requests.set(slot, requests[i]!);
-    for (const [i, slot] of fresh.entries()) {
+    for (const slot of fresh) {
+      const request = { grace, generation: slot.info().generation };
+      this.#requests.set(slot, request);
       this.#last = this.#last.then(async () => {
-        await withLimit(this.#replace(slot, requests[i]!));
+        await withLimit(this.#replace(slot, request));
         // Also if its new child hangs: whoever asks again shall not be left out for ever.
         this.#requests.delete(slot);
       });

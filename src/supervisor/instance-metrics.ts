@@ -39,6 +39,8 @@ export class InstanceMetrics implements MetricsSource {
   #cpu = new CpuTotals();
   readonly #families = new MetricFamilies(undefined, (nums) => this.#counted(nums));
   #programs: ReadonlySet<number> = new Set();
+  /** Another has saved meanwhile: what is counted here before that is read must not take its place. */
+  #isStale = false;
   #prometheus: Promise<Prometheus> | undefined;
   #address: MetricsAddress | undefined;
   #server: MetricsServer | undefined;
@@ -58,6 +60,7 @@ export class InstanceMetrics implements MetricsSource {
   takeOver(): Promise<void> {
     return this.#families.turns.run(async () => {
       const saved = savedIn(this.#file);
+      this.#isStale = false;
       this.#cpu = new CpuTotals(saved?.cpu);
       this.#programs = new Set([process.ppid, ...(saved?.programs ?? []).filter(isAlive)]);
       const isShown = saved?.programs.some(isAlive) ?? false;
@@ -83,6 +86,7 @@ export class InstanceMetrics implements MetricsSource {
 
   /** That one has ended. */
   reclaimed(): void {
+    this.#isStale = true;
     this.takeOver()
       .then(() => this.#serve())
       .catch(() => {
@@ -164,7 +168,7 @@ export class InstanceMetrics implements MetricsSource {
 
   /** Saves what was counted; then what runs that are over have left is no longer needed. */
   #counted(nums: readonly NumMetrics[]): void {
-    if (!this.#isCurrent()) return;
+    if (this.#isStale || !this.#isCurrent()) return;
     const draft = `${this.#file}-${process.pid}`;
     try {
       const counters = this.#families.save();
