@@ -69,6 +69,10 @@ const CALL_RULES: Record<keyof CallOptions, Rule | Rules> = {
   journal: path,
   progress: either("a boolean", (value) => typeof value === "boolean", typed("string", "a title")),
   trace: path,
+  run: {
+    expected: "a name of up to 200 letters, digits and -_.~@",
+    accepts: (value) => typeof value === "string" && /^[\w.~@-]{1,200}$/.test(value),
+  },
   tag: typed("function"),
 };
 
@@ -95,6 +99,10 @@ const CONSTRUCTOR_RULES: Record<string, Rule | Rules> = {
   startupTimeout: milliseconds(1),
   closeTimeout: milliseconds(0),
   maxQueue: wholeNumber(1, Number.MAX_SAFE_INTEGER),
+  engine: {
+    expected: "an engine, such as bullmq({ connection }) of forkmap/bullmq",
+    accepts: (value) => typeof (value as { map?: unknown } | null)?.map === "function",
+  },
 } satisfies Record<keyof ParallelOptions, unknown>;
 
 /** @throws TypeError that names the option, what was expected and what came */

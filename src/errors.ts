@@ -30,6 +30,8 @@ export interface ItemFacts {
   /** What the item printed, with `output: "collect"`. */
   readonly stdout?: string | undefined;
   readonly stderr?: string | undefined;
+  /** Name of the machine it ran on, with an `engine`. */
+  readonly machine?: string | undefined;
 }
 
 /** The errors this library has created. Unlike `instanceof`, a lookup runs no code of a proxy that the user throws. */
@@ -69,6 +71,8 @@ export class ItemError extends ParallelError implements ItemFacts {
   declare readonly stdout?: string | undefined;
   /** The same of stderr. */
   declare readonly stderr?: string | undefined;
+  /** Name of the machine it ran on, with an `engine`. */
+  declare readonly machine?: string | undefined;
 
   constructor(
     facts: ItemFacts,
@@ -232,6 +236,24 @@ export class QueueFullError extends ParallelError {
     );
     this.waiting = waiting;
     this.maxQueue = maxQueue;
+  }
+}
+
+/** The server of an engine cannot be used, or a run of it cannot be continued. */
+export class EngineError extends ParallelError {
+  static {
+    this.prototype.name = "EngineError";
+  }
+  /**
+   * `unreachable`: nothing answers; `denied`: wrong password, or a right is missing; `tls`: the connection cannot be secured; `unsuitable`: the
+   * server's version or settings; `busy`: another program continues the same run; `changed`: the run had other items; `lost`: the run was
+   * taken over.
+   */
+  readonly reason: "unreachable" | "denied" | "tls" | "unsuitable" | "busy" | "changed" | "lost";
+
+  constructor(message: string, reason: EngineError["reason"], options?: ErrorOptions) {
+    super("ERR_PARALLEL_ENGINE", message, options);
+    this.reason = reason;
   }
 }
 

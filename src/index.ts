@@ -5,6 +5,7 @@ export {
   ClosedError,
   DeadChildError,
   type Death,
+  EngineError,
   ItemError,
   type ItemFacts,
   ItemTimeoutError,
@@ -21,6 +22,7 @@ export {
 export type { HistogramSummary } from "./observe/histogram.js";
 export type {
   CallOptions,
+  Engine,
   FinishInfo,
   Halt,
   OutputMode,

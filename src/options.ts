@@ -45,6 +45,11 @@ export interface Halt {
   readonly ratio?: number;
 }
 
+/** Where items run, if not in children of this program: what `bullmq` of forkmap/bullmq returns. */
+export interface Engine {
+  readonly name: string;
+}
+
 /** Options of one call, as second argument of all verbs; given to `new Parallel` they are the defaults of its calls. */
 export interface CallOptions<Item = unknown, Result = unknown> {
   /** Children that run items at the same time, at most 1024. @defaultValue 32 forked, `processorCount()` spawned or threads, all of a pool */
@@ -98,6 +103,11 @@ export interface CallOptions<Item = unknown, Result = unknown> {
   readonly progress?: boolean | string;
   /** File for a trace of the call in Chrome's format, for ui.perfetto.dev: one row for each num. */
   readonly trace?: string;
+  /**
+   * With `engine`: names the run, so that it can be continued. If this program is killed and makes the same call over the same items
+   * again, it collects what was done, and waits for what is under way. @defaultValue a run that ends with this program
+   */
+  readonly run?: string;
   /** With `output: "tag"`: returns the prefix of each line. @defaultValue the item's index */
   readonly tag?: (item: Item, index: number) => string;
 }
@@ -154,6 +164,8 @@ export interface ParallelOptions<Item = unknown, Result = unknown> extends CallO
    * @defaultValue none
    */
   readonly supervised?: string;
+  /** Where items run. Options of children are then those of each machine's `QueueWorker`. @defaultValue children of this program */
+  readonly engine?: Engine;
   /** Replaces a child after this many items; its slot keeps its number. @defaultValue 1 without `pool`, unlimited with */
   readonly maxItemsPerChild?: number;
   /** Replaces a child that holds more bytes of memory than this, between two items. For a thread, only its own heap and buffers count. @defaultValue none */
@@ -227,6 +239,7 @@ export type ResolvedOptions = Required<
     | "journal"
     | "limits"
     | "minFreeMemory"
+    | "run"
     | "scratchRoot"
     | "signal"
     | "timeout"
