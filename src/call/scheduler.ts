@@ -93,6 +93,10 @@ export class Scheduler implements TaskOwner {
     return this.options;
   }
 
+  get isComplete(): boolean {
+    return !this.end.reason && !this.#delivery.hasFailed;
+  }
+
   /** Items pulled so far. */
   get pulled(): number {
     return this.#feed.pulled;
@@ -113,7 +117,11 @@ export class Scheduler implements TaskOwner {
         signal: this.options.signal,
         end: this.end,
         hold: this.#open.hold,
-        begin: () => this.#beginCall(),
+        begin: async () => {
+          await this.#recorder.open(this.options, this.#feed.remaining);
+          await this.#openKnown();
+          this.onMore();
+        },
         idle: () => this.#delivery.idle(),
         stop: () => this.#feed.stop(),
         close: [
@@ -126,12 +134,6 @@ export class Scheduler implements TaskOwner {
     } finally {
       this.#release();
     }
-  }
-
-  async #beginCall(): Promise<void> {
-    await this.#recorder.open(this.options, this.#feed.remaining);
-    await this.#openKnown();
-    this.onMore();
   }
 
   /** Releases what belongs to the caller: a warm child keeps its last call alive, which must not keep the `Parallel`. */
