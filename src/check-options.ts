@@ -101,7 +101,7 @@ const CONSTRUCTOR_RULES: Record<string, Rule | Rules> = {
   maxQueue: wholeNumber(1, Number.MAX_SAFE_INTEGER),
   engine: {
     expected: "an engine, such as bullmq({ connection }) of forkmap/bullmq",
-    accepts: (value) => typeof (value as { map?: unknown } | null)?.map === "function",
+    accepts: (value: unknown) => typeof (value as { map?: unknown } | null)?.map === "function",
   },
 } satisfies Record<keyof ParallelOptions, unknown>;
 
