@@ -130,7 +130,8 @@ export function writeReport(
   for (const [place, outcome] of outcomes.entries()) {
     const result = areKept && "result" in outcome ? (outcome.result ?? null) : null;
     const size = sizeOfResult(result);
-    if (size > MAX_SIZE) failures[place] = recordFailure(tooLarge(tasks[place]!, outcome.run, size), machine);
+    if (size > MAX_SIZE)
+      failures[place] = recordFailure(tooLarge(tasks[place]!, outcome.run, size), machine);
     else if ("failure" in outcome) failures[place] = recordFailure(outcome.failure, machine);
     kept.push({ index: place, item: failures[place] ? null : result, attempt: 1 });
   }
@@ -152,7 +153,8 @@ export function readReport(text: string, length: number): Report {
   const now = monotonic();
   const outcomes: ItemOutcome[] = [];
   for (let place = 0; place < length; place += 1) {
-    const run = runs?.[place] && reviveRun(runs[place], now);
+    const record = runs?.[place];
+    const run = record && reviveRun(record, now);
     const failure = failures?.[place];
     if (failure) outcomes.push({ failure: reviveFailure(failure), run });
     else {

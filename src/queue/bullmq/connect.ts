@@ -1,10 +1,13 @@
-/** Connections to the server: whether it can be used is checked once, with a sentence for each cause; then clients reconnect. */
-import type { Redis } from "ioredis";
+/** Connections to the server: whether it can be used is checked once, with a sentence for each cause; then clients reconnect for ever. */
+import type * as ioredisModule from "ioredis";
+import type { Redis, RedisOptions } from "ioredis";
 import type { RetryDelay } from "../../options.js";
+import { clearInterval, setImmediate, setInterval } from "../../system/timers.js";
 import type { Connection } from "./engine-options.js";
+import { loadLibraries, optionsOf } from "./libraries.js";
 
-/** @throws EngineError within two seconds, with a sentence that names the cause and what to do */
-export async function checkServer(_connection: Connection): Promise<void> {}
+export { checkServer } from "./check-server.js";
+export { loadLibraries } from "./libraries.js";
 
 export interface ClientOptions {
   readonly retry: Required<RetryDelay>;
@@ -12,5 +15,89 @@ export interface ClientOptions {
   readonly holdsLoop: boolean;
 }
 
-/** Returns a client that connects, and reconnects for ever with the pauses of `retry`; its commands wait meanwhile. */
-export declare function makeClient(connection: Connection, options: ClientOptions): Promise<Redis>;
+/** How long a server may leave commands without any answer until the client connects anew, in ms: commands that block must be shorter. */
+export const SILENCE_LIMIT_MS = 15_000;
+
+/**
+ * Returns a client that connects, and reconnects for ever with the pauses of `retry`; its commands wait meanwhile. Its `duplicate`
+ * returns another of the kind.
+ *
+ * @throws EngineError if the libraries are not installed
+ * @throws TypeError if `connection` is no URL of Redis
+ */
+export async function makeClient(connection: Connection, options: ClientOptions): Promise<Redis> {
+  const { ioredis } = await loadLibraries();
+  return newClient(ioredis, optionsOf(connection, ioredis), options);
+}
+
+/** How long an attempt to connect may take, in ms; meanwhile, it keeps a program alive in any case. */
+const CONNECT_TIMEOUT_MS = 5000;
+/**
+ * After this, the kernel probes a connection that is silent, ten times in ten seconds, in ms. Only so is it noticed that the
+ * connection of a subscriber is gone, which sends nothing.
+ */
+const KEEP_ALIVE_MS = 5000;
+
+function newClient(
+  ioredis: typeof ioredisModule,
+  connection: RedisOptions,
+  options: ClientOptions,
+): Redis {
+  const { min, max, factor } = options.retry;
+  const client = new ioredis.Redis({
+    connectTimeout: CONNECT_TIMEOUT_MS,
+    keepAlive: KEEP_ALIVE_MS,
+    ...connection,
+    // BullMQ's condition: commands wait for as long as the server is away.
+    maxRetriesPerRequest: null,
+    enableReadyCheck: true,
+    retryStrategy: (attempt) => Math.min(max, min * factor ** (attempt - 1)),
+  });
+  client.duplicate = (override) => newClient(ioredis, { ...client.options, ...override }, options);
+  // Without a listener, ioredis prints. Those that matter are met by a command, or by `checkServer` at the start.
+  client.on("error", () => {});
+  endSilence(client);
+  if (!options.holdsLoop) releaseLoop(client);
+  return client;
+}
+
+/** Checks in a limit. If the loop was blocked, many are one, so that answers that wait to be read count. */
+const CHECKS = 5;
+
+/**
+ * Closes a connection that does not answer, so that another is made: after a partition of the network, the kernel may wait for a quarter of an hour.
+ * The option `socketTimeout` of ioredis would close the new connection in place of the old.
+ */
+function endSilence(client: Redis): void {
+  let timer: NodeJS.Timeout | undefined;
+  client.on("connect", () => {
+    const { stream } = client;
+    let [silent, read] = [0, 0];
+    clearInterval(timer);
+    timer = setInterval(() => {
+      const isWaiting = countOfSent(client) > 0 && stream.bytesRead === read;
+      silent = isWaiting ? silent + 1 : 0;
+      read = stream.bytesRead;
+      if (silent > CHECKS) stream.destroy(new Error(`No answer for ${SILENCE_LIMIT_MS} ms`));
+    }, SILENCE_LIMIT_MS / CHECKS).unref();
+  });
+  client.on("close", () => clearInterval(timer));
+}
+
+/** Of ioredis's own fields, which its types do not have; without them a connection is never silent, and a pause keeps a program alive. */
+interface Internals {
+  readonly commandQueue?: { readonly length: number };
+  readonly reconnectTimeout?: NodeJS.Timeout | null;
+}
+
+function countOfSent(client: Redis): number {
+  return (client as unknown as Internals).commandQueue?.length ?? 0;
+}
+
+function releaseLoop(client: Redis): void {
+  const release = () => client.stream?.unref();
+  // The socket is made a moment later.
+  client.on("connecting", () => void setImmediate(release));
+  client.on("connect", release);
+  client.on("reconnecting", () => (client as unknown as Internals).reconnectTimeout?.unref());
+}
