@@ -19,7 +19,7 @@ import type { SlotPool } from "../pool/slot-pool.js";
 import type { TaskOwner } from "../pool/task-owner.js";
 import { processorCount } from "../system/processor-count.js";
 import { shortageOf } from "../system/shortage.js";
-import { definitionOf, nameOf } from "../worker/function-worker.js";
+import { nameOf } from "../worker/function-worker.js";
 import { workerNameOf } from "../worker/worker-name.js";
 import type { AnyWorker } from "../worker/worker.js";
 
@@ -174,7 +174,7 @@ export class Pools {
   #openElsewhere(): Promise<Pool> {
     const { serialization = "json" } = this.#options as { serialization?: ItemFormat };
     return this.#engine!.map({
-      worker: workerNameOf(definitionOf(this.#worker)),
+      worker: workerNameOf(this.#worker),
       format: serialization,
       meter: this.#meter,
     });

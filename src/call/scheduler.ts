@@ -26,7 +26,6 @@ export class Scheduler implements TaskOwner {
   readonly endsAtError: boolean;
   readonly batching: Batching;
   options: ResolvedOptions;
-  /** Until the call has ended. */
   #call: Call | undefined;
   readonly #recorder: CallRecorder;
   readonly #feed: Feed;
@@ -97,7 +96,6 @@ export class Scheduler implements TaskOwner {
     return !this.end.reason && !this.#delivery.hasFailed;
   }
 
-  /** Items pulled so far. */
   get pulled(): number {
     return this.#feed.pulled;
   }
@@ -164,8 +162,8 @@ export class Scheduler implements TaskOwner {
     const waiting = this.#waiting.take(limit);
     // Known results are delivered while the feed pulls. This count keeps the call from ending in between.
     this.#open.add(1);
-    const { length } = waiting;
-    const fed = length < limit ? this.#feed.take(limit - length, length === 0) : [];
+    const left = limit - waiting.length;
+    const fed = left > 0 ? this.#feed.take(left, left === limit) : [];
     this.#open.add(fed.length - 1);
     const pulled = joined(waiting, fed);
     // Pulling can end the call: by an item that cannot be pulled, or by a known result.

@@ -38,7 +38,8 @@ export class JobCheck {
     const old = [...jobs].filter((job) => job.isAdded && now - job.knownAt > age);
     if (old.length === 0) return;
     const pipeline = this.#client.pipeline();
-    for (const { id } of old) pipeline.hmget(this.#keys.job(id), "finishedOn", "failedReason", "data");
+    for (const { id } of old)
+      pipeline.hmget(this.#keys.job(id), "finishedOn", "failedReason", "data");
     const replies = (await pipeline.exec()) ?? [];
     for (const [at, job] of old.entries()) {
       const [error, fields] = replies[at] as [Error | null, (string | null)[]];

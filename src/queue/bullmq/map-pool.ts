@@ -16,13 +16,13 @@ import type { ResolvedBullmqOptions } from "./engine-options.js";
 import { JobAdder } from "./job-adder.js";
 import { JobCheck } from "./job-check.js";
 import type { ReportFields } from "./keys.js";
-import { listMachines } from "./machines.js";
+import { MachineWatch } from "./machine-watch.js";
 import { MapCaller } from "./map-caller.js";
 import { abortJob, closeLink, type MapLink, openLink } from "./map-link.js";
 import { failedJob, MappedJob, refusedJob, unreadableJob } from "./mapped-job.js";
 import { ReportReader } from "./report-reader.js";
 
-/** Jobs that are under way at least, also while no machine is known. */
+/** Also while no machine is known. */
 const LEAST_JOBS = 16;
 /** For each item that machines can run at once: one runs, and one waits there. */
 const JOBS_PER_SLOT = 2;
@@ -31,8 +31,6 @@ const LEAST_BATCH_MS = 50;
 const BATCH_MS_PER_SLOT = 0.5;
 /** How long the reports of a killed program are kept; a program may also stand still so long without losing any. */
 const KEEP_REPORTS_MS = 600_000;
-/** After this time without a machine that has the worker, a warning says so. */
-const UNSERVED_MS = 5000;
 
 export class MapPool implements Pool, TaskPlace {
   readonly #link: MapLink;
@@ -40,6 +38,7 @@ export class MapPool implements Pool, TaskPlace {
   readonly #reader: ReportReader;
   readonly #adder: JobAdder;
   readonly #check: JobCheck;
+  readonly #machines: MachineWatch;
   readonly #callers = new Map<TaskOwner, MapCaller>();
   readonly #hungry = new Queue<MapCaller>();
   readonly #jobs = new Map<string, MappedJob>();
@@ -47,9 +46,6 @@ export class MapPool implements Pool, TaskPlace {
   readonly #jobOf = new WeakMap<Task, MappedJob>();
   readonly #timer: NodeJS.Timeout;
   #limit: number | undefined;
-  #capacity = 0;
-  #machines = 0;
-  #unservedSince: number | undefined;
   #lastId = 0;
   #isDispatching = false;
   #isDue = false;
@@ -85,12 +81,13 @@ export class MapPool implements Pool, TaskPlace {
       onFailed: (job, reason) => this.#end(job, () => job.fail((each) => failedJob(each, reason))),
       onMissing: (job) => this.#end(job, () => job.giveBack()),
     });
+    this.#machines = new MachineWatch(link, plan.worker);
     this.#timer = setInterval(() => void this.#tick(), options.crashTimeout / 3).unref();
   }
 
   /** How many items all machines can run at once; set: how many may be under way. */
   get size(): number {
-    return this.#limit ?? Math.max(1, this.#capacity);
+    return this.#limit ?? Math.max(1, this.#machines.slots);
   }
 
   set size(count: number) {
@@ -100,21 +97,23 @@ export class MapPool implements Pool, TaskPlace {
   }
 
   get batchMs(): number {
-    return Math.max(LEAST_BATCH_MS, this.#capacity * BATCH_MS_PER_SLOT);
+    return Math.max(LEAST_BATCH_MS, this.#machines.slots * BATCH_MS_PER_SLOT);
   }
 
   /** How many machines serve the worker. */
   get machines(): number {
-    return this.#machines;
+    return this.#machines.count;
   }
 
   add(owner: TaskOwner): void {
     const caller = new MapCaller(owner, this.#link, this.#reader, this.#plan);
     this.#callers.set(owner, caller);
-    void caller.open((job) => this.#jobs.set(job.id, job)).then(() => {
-      this.#wants(caller);
-      this.dispatch();
-    });
+    void caller
+      .open((job) => this.#jobs.set(job.id, job))
+      .then(() => {
+        this.#wants(caller);
+        this.dispatch();
+      });
   }
 
   async remove(owner: TaskOwner): Promise<void> {
@@ -170,7 +169,7 @@ export class MapPool implements Pool, TaskPlace {
     });
   }
 
-  /** Which of the tasks that are under way have begun is not known. */
+  /** Not known. */
   firstWaiting(): undefined {}
 
   killAll(): void {
@@ -188,7 +187,7 @@ export class MapPool implements Pool, TaskPlace {
   }
 
   get #window(): number {
-    return Math.max(LEAST_JOBS, JOBS_PER_SLOT * this.#capacity);
+    return Math.max(LEAST_JOBS, JOBS_PER_SLOT * this.#machines.slots);
   }
 
   #wants(caller: MapCaller): void {
@@ -217,7 +216,8 @@ export class MapPool implements Pool, TaskPlace {
       owner.doomed(error as Error, tasks[0]);
       return owner.returned(tasks);
     }
-    if (record && "failure" in record) return owner.failed(tasksOf(batch)[0]!, record.failure, NOWHERE);
+    if (record && "failure" in record)
+      return owner.failed(tasksOf(batch)[0]!, record.failure, NOWHERE);
     if (!record) {
       const tasks = tasksOf(batch);
       const half = Math.ceil(tasks.length / 2);
@@ -286,7 +286,9 @@ export class MapPool implements Pool, TaskPlace {
     if (this.#isTicking) return;
     this.#isTicking = true;
     try {
-      await this.#countMachines();
+      const { slots } = this.#machines;
+      await this.#machines.look(this.#jobs.size > 0);
+      if (this.#machines.slots > slots) this.dispatch();
       await this.#reader.keepStreams(KEEP_REPORTS_MS);
       await Promise.all([...this.#callers.values()].map((caller) => caller.renew()));
       const { crashTimeout } = this.#link.options;
@@ -296,37 +298,4 @@ export class MapPool implements Pool, TaskPlace {
     }
     this.#isTicking = false;
   }
-
-  async #countMachines(): Promise<void> {
-    const { client, keys, queue } = this.#link;
-    const { worker } = this.#plan;
-    const all = await listMachines(client, keys);
-    const serving = all.filter(({ workers }) => workers.includes(worker));
-    const capacity = serving.reduce((sum, { slots }) => sum + slots, 0);
-    const grew = capacity > this.#capacity;
-    this.#capacity = capacity;
-    this.#machines = serving.length;
-    if (grew) this.dispatch();
-    if (serving.length > 0 || this.#jobs.size === 0) this.#unservedSince = undefined;
-    else {
-      const now = monotonic();
-      this.#unservedSince ??= now;
-      if (now - this.#unservedSince >= UNSERVED_MS) warnOfUnserved(worker, queue.name, all.length);
-    }
-  }
-}
-
-const warned = new Set<string>();
-
-function warnOfUnserved(worker: string, queue: string, others: number): void {
-  if (warned.has(worker)) return;
-  warned.add(worker);
-  const who =
-    others === 0
-      ? `No machine serves the queue ${queue}`
-      : `None of the ${others} machines that serve the queue ${queue} has ${worker}`;
-  process.emitWarning(`${who}: items wait for one. Start \`forkmap serve\`, or a QueueWorker, with ${worker}`, {
-    type: "ForkmapWarning",
-    code: "FORKMAP_UNSERVED",
-  });
 }

@@ -5,7 +5,15 @@ import { factsOf } from "../../pool/outcome.js";
 import type { TaskOwner } from "../../pool/task-owner.js";
 import { monotonic } from "../../system/monotonic.js";
 import { describe } from "../../system/describe.js";
-import { type Batch, FreshItems, freshTask, type Run, type Runs, type Task, tasksOf } from "../../wire/task.js";
+import {
+  type Batch,
+  FreshItems,
+  freshTask,
+  type Run,
+  type Runs,
+  type Task,
+  tasksOf,
+} from "../../wire/task.js";
 import { NOWHERE, type Report } from "../batch-record.js";
 
 export class MappedJob {

@@ -102,10 +102,15 @@ export class ReportReader {
   async #readOnce(): Promise<void> {
     const keys = [...this.#streams.keys()];
     const ids = keys.map((key) => this.#streams.get(key)!);
-    const read = (await this.#waiter.xread(
-      ...["COUNT", COUNT, "BLOCK", BLOCK_MS, "STREAMS"],
-      ...([...keys, ...ids] as unknown as []),
-    )) as [string, [string, string[]][]][] | null;
+    const read = await this.#waiter.xread(
+      "COUNT",
+      COUNT,
+      "BLOCK",
+      BLOCK_MS,
+      "STREAMS",
+      ...keys,
+      ...ids,
+    );
     for (const [key, entries] of read ?? []) this.#passOn(key, entries);
     const isAll = (read ?? []).every(([, entries]) => entries.length < COUNT);
     if (isAll) this.#events.onRound((this.#rounds += 1));
