@@ -120,7 +120,36 @@ export function checkConstructorOptions(options: unknown): void {
     );
   }
   if (threads !== undefined) checkOutputOfThreads(options as ParallelOptions);
+  checkEngineOptions(options as ParallelOptions, options as ParallelOptions);
+  if ((options as ParallelOptions).run === undefined) return;
+  throw new TypeError("The option `run` is one of a call: each run has a name of its own");
 }
+
+/**
+ * @param base - the options of `new Parallel`
+ * @param own - those to check
+ * @throws TypeError for an option that only children of this program can have, and for one that needs an engine
+ */
+export function checkEngineOptions({ engine }: ParallelOptions, own: ParallelOptions): void {
+  if (engine === undefined) {
+    if (own.run === undefined) return;
+    throw new TypeError(
+      "The option `run` needs an `engine`: without one, use `journal` to continue a call after its program was killed",
+    );
+  }
+  for (const name of NOT_WITH_ENGINE) {
+    if (own[name] === undefined) continue;
+    throw new TypeError(
+      `The option \`${name}\` is not for an \`engine\`: it is one of the children, which each machine has by its own QueueWorker`,
+    );
+  }
+}
+
+const NOT_WITH_ENGINE = [
+  ...["pool", "threads", "supervised", "maxItemsPerChild", "maxRss", "output", "tag", "limits"],
+  ...["startMethod", "module", "execArgv", "env", "cwd", "startupTimeout", "fibers"],
+  ...["minFreeMemory", "scratchRoot", "killSignal", "forceKillAfterDelay"],
+] as (keyof ParallelOptions)[];
 
 /** @throws TypeError that names the option, what was expected and what came */
 export function checkCallOptions(options: unknown): void {
@@ -146,6 +175,7 @@ function checkOutputOfThreads({ output = "inherit" }: ParallelOptions): void {
 }
 
 const NOT_FOR_THREADS = {
+  engine: "threads are those of this program. Use mapProcesses",
   limits: "the kernel enforces it on whole processes. Use mapProcesses, or `maxRss` between items",
   cwd: "all threads of a process share its working directory",
 } satisfies Partial<Record<keyof ParallelOptions, string>>;

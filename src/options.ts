@@ -284,7 +284,7 @@ const DEFAULTS = {
   progress: false,
   serialization: "json",
 } as const;
-const DEFAULT_RETRY_DELAY = { min: 1000, max: 30_000, factor: 2 };
+export const DEFAULT_RETRY_DELAY = { min: 1000, max: 30_000, factor: 2 };
 
 /** @internal */
 export function withoutUndefined<T extends object>(options: T): T {

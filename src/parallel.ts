@@ -26,6 +26,7 @@ import {
   checkCommandOptions,
   checkConcurrency,
   checkConstructorOptions,
+  checkEngineOptions,
   checkRunDefaults,
   checkRunOptions,
   checkStreamOptions,
@@ -56,6 +57,7 @@ import {
   type JsonKeeps,
   type WorkerFunction,
 } from "./worker/function-worker.js";
+import { workerNameOf } from "./worker/worker-name.js";
 import { countDefinition } from "./worker/locate-worker.js";
 import type { AnyWorker } from "./worker/worker.js";
 
@@ -121,6 +123,8 @@ export class Parallel<Item, Result> {
       const found = commandOf(given);
       if (found) checkCommandOptions(options as ParallelOptions);
       checkConstructorOptions(options);
+      if (options.engine)
+        workerNameOf(typeof given === "function" ? new FunctionWorker(given) : given);
       return found;
     });
     const worker = typeof given === "function" ? new FunctionWorker(given) : given;
@@ -851,7 +855,10 @@ export class Parallel<Item, Result> {
     wantsResults: boolean,
     handlers: Handlers<Result>,
   ): Scheduler {
-    if (this.#isCommand) site.check(() => checkCommandOptions(options as ParallelOptions));
+    site.check(() => {
+      if (this.#isCommand) checkCommandOptions(options as ParallelOptions);
+      checkEngineOptions(this.#defaults as ParallelOptions, options as ParallelOptions);
+    });
     return calls.start({
       site,
       defaults: this.#defaults,

@@ -196,6 +196,8 @@ export class Calls {
       expected: expectedResult(this.#worker, resolved.serialization),
       recorder: new CallRecorder(this.#name),
       isInline: pools.areInline,
+      // Where an item waits on its way through an engine is not known: it counts as begun.
+      perPlace: pools.areElsewhere ? Infinity : resolved.fibers,
       keepsPool: areShared,
       slots: {
         get size() {
@@ -249,6 +251,7 @@ export class Calls {
     return {
       startMethod: this.#pools.areInline ? "inline" : this.#launch.current?.startMethod,
       reason: this.#launch.reason,
+      machines: this.#pools.machines,
       calls: this.#running.size + (this.#runs?.size ?? 0),
       queue: this.#runs?.stats() ?? NO_QUEUE,
       items: { succeeded: this.#succeeded, failed: this.#failed },

@@ -61,6 +61,11 @@ export class Delivery {
     return this.#onFinish !== undefined;
   }
 
+  /** Whether an item has finally failed. */
+  get hasFailed(): boolean {
+    return this.#firstError !== undefined;
+  }
+
   /** Runs `onStart` for an item. */
   start({ item, index }: Task): Promise<unknown> {
     return this.#gate.pass(this.#hooks.now(() => this.#onStart!(item as never, index)));

@@ -35,6 +35,11 @@ export class PoolLease {
     return this.#pool?.size ?? 1;
   }
 
+  /** How many ms of work a batch should be; by default as many as suit a child of this process. */
+  get batchMs(): number | undefined {
+    return this.#pool?.batchMs;
+  }
+
   /** Opens the pool, which then takes tasks from the call. An error, or an abort of the wait, ends the attempt. */
   async open(
     end: Pick<CallEnd, "isStopped" | "stop">,

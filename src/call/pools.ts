@@ -8,9 +8,11 @@ import { outside } from "../launch/outside.js";
 import type { Meter } from "../observe/stats.js";
 import {
   DEFAULT_CLOSE_TIMEOUT_MS,
+  type ItemFormat,
   type ParallelOptions,
   type ResolvedOptions,
 } from "../options.js";
+import type { TaskEngine } from "../pool/engine.js";
 import type { Pool } from "../pool/pool.js";
 import type { SlotPoolOptions } from "../pool/slot-host.js";
 import type { SlotPool } from "../pool/slot-pool.js";
@@ -18,6 +20,7 @@ import type { TaskOwner } from "../pool/task-owner.js";
 import { processorCount } from "../system/processor-count.js";
 import { shortageOf } from "../system/shortage.js";
 import { nameOf } from "../worker/function-worker.js";
+import { workerNameOf } from "../worker/worker-name.js";
 import type { AnyWorker } from "../worker/worker.js";
 
 export class Pools {
@@ -25,6 +28,7 @@ export class Pools {
   readonly #options: ParallelOptions<never, never>;
   readonly #launch: DeferredLaunch;
   readonly #meter: Meter;
+  readonly #engine: TaskEngine | undefined;
   /** Slots of the shared pool; `undefined` if each call has its own. */
   #sharedSize: number | undefined;
   #opening: Promise<Pool> | undefined;
@@ -49,16 +53,28 @@ export class Pools {
     this.#launch = launch;
     this.#meter = meter;
     this.#concurrency = options.concurrency;
-    const { pool } = options;
+    const { pool, engine } = options;
+    this.#engine = engine as TaskEngine | undefined;
+    if (engine) return;
     this.#sharedSize = pool === true ? processorCount() : pool === false ? undefined : pool;
   }
 
   get areShared(): boolean {
-    return this.#sharedSize !== undefined;
+    return this.#sharedSize !== undefined || this.areElsewhere;
+  }
+
+  /** Whether items run on other machines. */
+  get areElsewhere(): boolean {
+    return this.#engine !== undefined;
   }
 
   get areInline(): boolean {
     return this.#sharedSize === 0;
+  }
+
+  /** How many machines serve the worker, with an `engine`. */
+  get machines(): number | undefined {
+    return this.#shared?.machines;
   }
 
   /** Slots of the shared pool, or of each call's own. */
@@ -68,6 +84,7 @@ export class Pools {
 
   /** How many items can run at once, `fibers` aside. */
   get slots(): number {
+    if (this.areElsewhere) return this.#shared?.size ?? 1;
     if (this.#sharedSize !== undefined) return this.#slotsFor(this.#sharedSize) || 1;
     return this.#concurrency ?? this.#launch.current?.defaultConcurrency ?? processorCount();
   }
@@ -76,8 +93,8 @@ export class Pools {
   set concurrency(count: number) {
     if (this.areInline) return;
     this.#timesResized += 1;
-    if (this.areShared) this.#sharedSize = count;
-    else this.#concurrency = count;
+    if (this.#sharedSize === undefined) this.#concurrency = count;
+    else this.#sharedSize = count;
     for (const pool of this.#own) pool.size = count;
     if (this.#shared) this.#shared.size = this.#slotsFor(count);
   }
@@ -85,7 +102,7 @@ export class Pools {
   /** Resolves once a pool can be opened. */
   async ready(): Promise<void> {
     try {
-      if (this.areInline) {
+      if (this.areInline || this.areElsewhere) {
         await this.#openShared();
         return;
       }
@@ -119,7 +136,7 @@ export class Pools {
 
   /** A call has ended: closes its own pool; a shared one stays for the next call. */
   async release(pool: Pool, call: TaskOwner): Promise<void> {
-    pool.remove(call);
+    await pool.remove(call);
     if (pool === this.#shared) return;
     this.#own.delete(pool);
     await pool.close();
@@ -136,16 +153,31 @@ export class Pools {
   }
 
   async #openShared(): Promise<Pool> {
-    const size = this.#sharedSize!;
-    this.#opening ??= outside(() => (size === 0 ? this.#openInline() : this.#openWarm(size)));
+    this.#opening ??= outside(() => this.#openFor(this.#sharedSize));
     try {
       const pool = await this.#opening;
-      if (!this.#shared) pool.size = this.#slotsFor(this.#sharedSize!) || 1;
+      // It may have been set in the meantime.
+      const size = this.#sharedSize ?? this.#concurrency;
+      if (!this.#shared && size !== undefined) pool.size = this.#slotsFor(size) || 1;
       return (this.#shared = pool);
     } catch (error) {
       this.#opening = undefined;
       throw error;
     }
+  }
+
+  #openFor(size: number | undefined): Promise<Pool> {
+    if (size === undefined) return this.#openElsewhere();
+    return size === 0 ? this.#openInline() : this.#openWarm(size);
+  }
+
+  #openElsewhere(): Promise<Pool> {
+    const { serialization = "json" } = this.#options as { serialization?: ItemFormat };
+    return this.#engine!.map({
+      worker: workerNameOf(this.#worker),
+      format: serialization,
+      meter: this.#meter,
+    });
   }
 
   async #openInline(): Promise<Pool> {

@@ -34,7 +34,7 @@ export class RunBacklog {
   constructor(plan: RunPlan, source: BacklogSource) {
     this.#plan = plan;
     this.#source = source;
-    this.#places = new RunPlaces(plan.options.fibers);
+    this.#places = new RunPlaces(plan.perPlace);
     this.#drains = new Drains(() => this.#room());
   }
 
@@ -99,8 +99,8 @@ export class RunBacklog {
 
   /** Until the pool takes tasks, as many as it can run do not count: below 0 if there are fewer. */
   get #waiting(): number {
-    const { slots, options } = this.#plan;
-    const running = this.#source.takesTasks() ? this.#places.running : slots.size * options.fibers;
+    const { slots, perPlace } = this.#plan;
+    const running = this.#source.takesTasks() ? this.#places.running : slots.size * perPlace;
     return this.#source.active() - running;
   }
 }

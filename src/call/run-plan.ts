@@ -16,6 +16,8 @@ export interface RunPlan {
   readonly isInline: boolean;
   /** Whether the pool stays open when no `run` is under way. */
   readonly keepsPool: boolean;
+  /** How many items one place of the pool runs at once. */
+  readonly perPlace: number;
   /** How many items can be begun at once. */
   readonly slots: { readonly size: number };
   /** How the pool is opened and released, once for all items until none is under way. */

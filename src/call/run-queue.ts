@@ -34,6 +34,7 @@ export class RunQueue implements TaskOwner {
   readonly wantsResults = true;
   readonly endsAtError = false;
   readonly observesChildren = false;
+  readonly arrivesSingly = true;
   readonly batching: Batching;
   readonly #plan: RunPlan;
   /** Those that no child has been given. */

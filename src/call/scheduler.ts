@@ -26,7 +26,6 @@ export class Scheduler implements TaskOwner {
   readonly endsAtError: boolean;
   readonly batching: Batching;
   options: ResolvedOptions;
-  /** Until the call has ended. */
   #call: Call | undefined;
   readonly #recorder: CallRecorder;
   readonly #feed: Feed;
@@ -93,7 +92,10 @@ export class Scheduler implements TaskOwner {
     return this.options;
   }
 
-  /** Items pulled so far. */
+  get isComplete(): boolean {
+    return !this.end.reason && !this.#delivery.hasFailed;
+  }
+
   get pulled(): number {
     return this.#feed.pulled;
   }
@@ -113,7 +115,11 @@ export class Scheduler implements TaskOwner {
         signal: this.options.signal,
         end: this.end,
         hold: this.#open.hold,
-        begin: () => this.#beginCall(),
+        begin: async () => {
+          await this.#recorder.open(this.options, this.#feed.remaining);
+          await this.#openKnown();
+          this.onMore();
+        },
         idle: () => this.#delivery.idle(),
         stop: () => this.#feed.stop(),
         close: [
@@ -126,12 +132,6 @@ export class Scheduler implements TaskOwner {
     } finally {
       this.#release();
     }
-  }
-
-  async #beginCall(): Promise<void> {
-    await this.#recorder.open(this.options, this.#feed.remaining);
-    await this.#openKnown();
-    this.onMore();
   }
 
   /** Releases what belongs to the caller: a warm child keeps its last call alive, which must not keep the `Parallel`. */
@@ -162,8 +162,8 @@ export class Scheduler implements TaskOwner {
     const waiting = this.#waiting.take(limit);
     // Known results are delivered while the feed pulls. This count keeps the call from ending in between.
     this.#open.add(1);
-    const { length } = waiting;
-    const fed = length < limit ? this.#feed.take(limit - length, length === 0) : [];
+    const left = limit - waiting.length;
+    const fed = left > 0 ? this.#feed.take(left, left === limit) : [];
     this.#open.add(fed.length - 1);
     const pulled = joined(waiting, fed);
     // Pulling can end the call: by an item that cannot be pulled, or by a known result.

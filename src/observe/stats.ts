@@ -44,6 +44,8 @@ export interface ParallelStats {
   readonly startMethod: Kind | undefined;
   /** Why the start method is not `fork`; `undefined` if `spawn` was requested. */
   readonly reason: string | undefined;
+  /** With an `engine`: how many machines serve the worker. */
+  readonly machines?: number | undefined;
   /** Calls that have not ended, each `run` included. */
   readonly calls: number;
   /** Items that succeeded and items that failed, over all calls. */

@@ -22,23 +22,28 @@ interface FeedState {
   readonly arrivesSingly?: boolean;
 }
 
+interface PoolFacts {
+  /** The number of slots. */
+  readonly size: number;
+  readonly batchMs?: number | undefined;
+}
+
 export class Batching {
   readonly #batch: ResolvedOptions["batch"];
   readonly #hasStartHook: boolean;
   readonly #feed: FeedState;
   readonly #waiting: { readonly size: number };
-  readonly #pool: { readonly size: number };
+  readonly #pool: PoolFacts;
   readonly #pace = new Pace();
 
   /**
    * @param waiting - the tasks that wait for a slot again
-   * @param pool - with the number of slots
    */
   constructor(
     { batch, onStart }: ResolvedOptions,
     feed: FeedState,
     waiting: { readonly size: number },
-    pool: { readonly size: number },
+    pool: PoolFacts,
   ) {
     this.#batch = batch;
     this.#hasStartHook = onStart !== undefined;
@@ -90,7 +95,7 @@ export class Batching {
 
   /** @param bytes - of the results of these items, and of the items that were too long for a line */
   note(count: number, ms: number, bytes: number): void {
-    this.#pace.note(count, ms, bytes);
+    this.#pace.note(count, ms, bytes, this.#pool.batchMs);
   }
 }
 
@@ -116,11 +121,11 @@ export class Pace {
     return this.#msPerItem;
   }
 
-  /** Notes that `count` items took `ms` and `bytes`. */
-  note(count: number, ms: number, bytes: number): void {
+  /** Notes that `count` items took `ms` and `bytes`. @param targetMs - how many ms a batch should take */
+  note(count: number, ms: number, bytes: number, targetMs = TARGET_MS): void {
     this.#msPerItem = ms / count;
     // The clock has a resolution of a microsecond.
-    const byTime = (TARGET_MS * count) / Math.max(ms, 0.001);
+    const byTime = (targetMs * count) / Math.max(ms, 0.001);
     const bySize = (TARGET_BYTES * count) / Math.max(bytes, 1);
     const fitting = Math.floor(Math.min(byTime, bySize, MAX_BATCH));
     this.#size = Math.max(1, Math.min(fitting, this.#size * MAX_GROWTH));

@@ -5,8 +5,13 @@ import type { TaskOwner } from "./task-owner.js";
 export interface Pool {
   /** How many tasks can run at once, apart from `fibers`. May be changed at any time. */
   size: number;
+  /** How many ms of work a batch should be; by default as many as suit a child of this process. */
+  readonly batchMs?: number;
   add(owner: TaskOwner): void;
-  remove(owner: TaskOwner): void;
+  /** Resolves once nothing of the call is left. */
+  remove(owner: TaskOwner): void | Promise<void>;
+  /** How many machines serve the worker, if it runs on others. */
+  readonly machines?: number;
   /** Notes that a call may have tasks; `dispatch` asks it for them. */
   wants(owner: TaskOwner): void;
   /** `true` while `dispatch` gives nothing, because other events have their turn before the next tasks. */

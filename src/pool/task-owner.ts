@@ -31,6 +31,10 @@ export interface TaskOwner {
   readonly batching: Batching;
   /** Whether the call is told of each child that ends. */
   readonly observesChildren: boolean;
+  /** Items that have succeeded are all that there were: nothing is left that a later call could continue. */
+  readonly isComplete?: boolean;
+  /** Each item comes from a caller of its own, who may abort it alone. */
+  readonly arrivesSingly?: boolean;
   /** `false` if `take` would return none; an owner that does not know has no such property. */
   readonly mayHaveTasks?: boolean;
   /**

@@ -27,6 +27,7 @@ export interface BullmqOptions {
 export type ResolvedBullmqOptions = Required<Omit<BullmqOptions, "queue">> &
   Pick<BullmqOptions, "queue">;
 
+export const DEFAULT_CONNECTION = "redis://127.0.0.1:6379";
 export const DEFAULT_PREFIX = "bull";
 export const DEFAULT_CRASH_TIMEOUT_MS = 10_000;
 export const DEFAULT_MAX_CRASHES = 5;

@@ -1,0 +1,57 @@
+/** Which machines serve a worker, and a warning if none does while items wait. */
+import { monotonic } from "../../system/monotonic.js";
+import type { MachineRecord } from "./keys.js";
+import { listMachines } from "./machines.js";
+import type { MapLink } from "./map-link.js";
+
+/** After this time without a machine that has the worker, a warning says so. */
+const UNSERVED_MS = 5000;
+
+export class MachineWatch {
+  readonly #link: MapLink;
+  readonly #worker: string;
+  #serving: readonly MachineRecord[] = [];
+  #unservedSince: number | undefined;
+
+  constructor(link: MapLink, worker: string) {
+    this.#link = link;
+    this.#worker = worker;
+  }
+
+  /** How many machines serve the worker. */
+  get count(): number {
+    return this.#serving.length;
+  }
+
+  /** How many items they can run at once. */
+  get slots(): number {
+    return this.#serving.reduce((sum, { slots }) => sum + slots, 0);
+  }
+
+  /** @param isWaited - whether items wait for a machine */
+  async look(isWaited: boolean): Promise<void> {
+    const { client, keys, queue } = this.#link;
+    const all = await listMachines(client, keys);
+    this.#serving = all.filter(({ workers }) => workers.includes(this.#worker));
+    if (this.#serving.length > 0 || !isWaited) {
+      this.#unservedSince = undefined;
+      return;
+    }
+    this.#unservedSince ??= monotonic();
+    if (monotonic() - this.#unservedSince < UNSERVED_MS) return;
+    warnOfUnserved(this.#worker, queue.name, all.length);
+  }
+}
+
+const warned = new Set<string>();
+
+function warnOfUnserved(worker: string, queue: string, others: number): void {
+  if (warned.has(worker)) return;
+  warned.add(worker);
+  const who =
+    others === 0
+      ? `No machine serves the queue ${queue}`
+      : `None of the ${others} machines that serve the queue ${queue} has ${worker}`;
+  const what = `${who}: items wait for one. Start \`forkmap serve\`, or a QueueWorker, with ${worker}`;
+  process.emitWarning(what, { type: "ForkmapWarning", code: "FORKMAP_UNSERVED" });
+}
