@@ -13,6 +13,7 @@ const ENTRIES = [
   "index",
   "container/index",
   "supervisor/index",
+  "queue/index",
   "child/fork-server",
   "child/spawned-child",
   "child/thread-child",
@@ -45,6 +46,11 @@ const GROUPS = {
   dashboard: /^supervisor\/dashboard(\/|$)/,
   watching:
     /^supervisor\/(supervisor-process|supervisor-server|registry|instance-metrics|left-metrics|metric-families|metric-names|family-page|serve-metrics|prometheus|open-telemetry|stack-request|kernel-threads|child-facts|operations|ask|safe-file|sampler|monitor-loop|diagnostic-rules)$/,
+  // What a child loads with a worker's module that serves it.
+  queue:
+    /^queue\/(queue-worker|configure|resolve-options|environment|worker-options|logger|middleware|job-counts|served-worker|serve-session|stop-signals|bullmq\/(engine|engine-options))$/,
+  // Loaded by the first call and by `run`.
+  queued: /^queue\/(?!index$).*/,
   // Apart, so that the fork server is started before the pool is loaded.
   pool: /^(pool\/(?!inline-pool).*|launch\/(fork\/(fork-room|fifo-pipes)|(ledger|scratch)-room|item-files|output-pipes)|wire\/(scratch|ledger-reader))$/,
   launch: /^(launch\/(?!spawn\/|thread\/|program\/|socket-pipes).*|wire\/(?!stable-json).*)$/,

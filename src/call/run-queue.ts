@@ -102,6 +102,7 @@ export class RunQueue implements TaskOwner {
     const options = given === NO_OPTIONS ? this.#defaults : optionsOf(given, this.options);
     return new Promise((resolve, reject) => {
       const task = new RunTask(number, item, options, context, resolve, reject);
+      if (given.attempt) task.attempt = given.attempt;
       if (signal) this.#signals.add(signal, task);
       this.#add(task);
     });
@@ -164,6 +165,7 @@ export class RunQueue implements TaskOwner {
   succeeded(task: RunTask, result: unknown, runs: Runs, seq: number): void {
     this.#plan.recorder.attempt(task, runs, seq);
     this.#backlog.leave(task, runs.startOf(seq));
+    task.options.onRun?.(runs.runOf(seq));
     if (this.#close(task, true)) task.resolve(result);
   }
 
@@ -172,7 +174,10 @@ export class RunQueue implements TaskOwner {
     this.#backlog.leave(task, run.start);
     // Of a child that could not be started: why no child can.
     if (this.#doom) return this.#fail(task, this.#doom);
-    if (!isRetriable || task.attempt > task.options.retries) return this.#fail(task, error);
+    if (!isRetriable || task.attempt > task.options.retries) {
+      task.options.onRun?.(run);
+      return this.#fail(task, error);
+    }
     const ms = backoffAfter(task.attempt, this.options.retryDelay);
     this.#pause(task, ms, () => (task.attempt += 1));
   }

@@ -5,21 +5,27 @@ import { monotonic } from "../system/monotonic.js";
 import { Link, type Queue } from "../system/queue.js";
 import { checkItem } from "../wire/items.js";
 import type { EncodedItem } from "../wire/payload.js";
-import type { Failure, Task } from "../wire/task.js";
+import type { Failure, Run, Task } from "../wire/task.js";
 import type { CallerContext } from "./caller-context.js";
 import type { RunPlace } from "./run-places.js";
 
-export type RunItemOptions = RunOptions & Pick<ResolvedOptions, "tag">;
+export interface RunItemOptions extends RunOptions, Pick<ResolvedOptions, "tag"> {
+  /** Number of the first attempt, if others were made elsewhere. @defaultValue 1 */
+  readonly attempt?: number;
+  /** Receives the run of the last attempt, before the promise of the item settles. */
+  readonly onRun?: ((run: Run) => void) | undefined;
+}
 
 export const NO_OPTIONS: RunItemOptions = {};
 
 export interface OptionsOfRun extends TaskOptions {
   readonly retries: number;
   readonly signal: AbortSignal | undefined;
+  readonly onRun: RunItemOptions["onRun"];
 }
 
 export function optionsOf(
-  { retries, timeout, signal, tag }: RunItemOptions,
+  { retries, timeout, signal, tag, onRun }: RunItemOptions,
   defaults: ResolvedOptions,
 ): OptionsOfRun {
   return {
@@ -27,6 +33,7 @@ export function optionsOf(
     timeout: timeout ?? defaults.timeout,
     signal,
     tag,
+    onRun,
   };
 }
 

@@ -100,7 +100,6 @@ export class MapPool implements Pool, TaskPlace {
     return Math.max(LEAST_BATCH_MS, this.#machines.slots * BATCH_MS_PER_SLOT);
   }
 
-  /** How many machines serve the worker. */
   get machines(): number {
     return this.#machines.count;
   }
