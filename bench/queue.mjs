@@ -73,7 +73,8 @@ function contender(group, name, [program, kind], connect, run) {
   let producer;
   const turn = () => Promise.race([run(producer), consumer.ended]);
   return {
-    ...{ group, name },
+    group,
+    name,
     async open() {
       if (name.startsWith(OURS) && !ours) throw new harness.Skip("forkmap/bullmq is not built");
       consumer = await startConsumer(program, kind, queue, connection);

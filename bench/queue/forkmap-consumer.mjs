@@ -22,7 +22,9 @@ await done;
 
 function open(instance, options) {
   return new QueueWorker([instance], {
-    ...{ connection: JSON.parse(connection), queues: [queue], processes: CHILDREN },
+    connection: JSON.parse(connection),
+    queues: [queue],
+    processes: CHILDREN,
     ...options,
   });
 }

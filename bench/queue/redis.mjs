@@ -14,8 +14,13 @@ export async function startRedis() {
   const directory = mkdtempSync(join(tmpdir(), "forkmap-bench-queue-"));
   const path = join(directory, "redis.sock");
   const options = {
-    ...{ port: "0", unixsocket: path, unixsocketperm: "700", dir: directory },
-    ...{ save: "", appendonly: "no", "maxmemory-policy": "noeviction" },
+    port: "0",
+    unixsocket: path,
+    unixsocketperm: "700",
+    dir: directory,
+    save: "",
+    appendonly: "no",
+    "maxmemory-policy": "noeviction",
   };
   const args = Object.entries(options).flatMap(([name, value]) => [`--${name}`, value]);
   const server = spawn("redis-server", args, { stdio: ["ignore", "ignore", "inherit"] });
