@@ -12,6 +12,7 @@ const BENCHES = [
   "memory",
   "payload",
   "preload",
+  "queue",
   "serve",
   "accept",
   "serve-http",

@@ -6,8 +6,9 @@
 import { readFileSync } from "node:fs";
 import { type CliCommand, UsageError } from "./cli-command.js";
 import { conform } from "./conform.js";
+import { serve } from "./serve.js";
 
-const COMMANDS: readonly CliCommand[] = [conform];
+const COMMANDS: readonly CliCommand[] = [conform, serve];
 
 const USAGE_EXIT_CODE = 2;
 /** 128 + 13: what a shell reports for a program ended by SIGPIPE. Node ignores SIGPIPE. */

@@ -9,7 +9,13 @@ import { factsOf, inWords } from "../pool/outcome.js";
 import { NOWHERE } from "./batch-record.js";
 import type { Counts } from "./job-counts.js";
 import type { Log } from "./logger.js";
-import { choose, type Dispatcher, type Middleware, runWithin, type ServedJob } from "./middleware.js";
+import {
+  choose,
+  type Dispatcher,
+  type Middleware,
+  runWithin,
+  type ServedJob,
+} from "./middleware.js";
 import { Places } from "./places.js";
 import { isOfMachine, type Items, type ServedWorker } from "./served-worker.js";
 
@@ -144,7 +150,9 @@ export class JobRunner {
     const worker = name === undefined ? undefined : workers.get(name);
     if (worker) return worker;
     if (name !== undefined) throw this.#unknown(name);
-    throw new Error(`The dispatcher chose a worker that was not given to this QueueWorker. ${this.#served}`);
+    throw new Error(
+      `The dispatcher chose a worker that was not given to this QueueWorker. ${this.#served}`,
+    );
   }
 
   #unknown(name: string): Error {

@@ -104,7 +104,9 @@ class InnerCall {
     const isFirst = this.promise === undefined;
     const promise = isFirst
       ? this.#run()
-      : Promise.reject(new Error("Expected a middleware to call next() once, it has called it again"));
+      : Promise.reject(
+          new Error("Expected a middleware to call next() once, it has called it again"),
+        );
     const settle = () => {
       if (isFirst) this.isSettled = true;
     };

@@ -108,7 +108,9 @@ export class QueueWorker {
     const worker = typeof given === "function" ? new FunctionWorker(given) : given;
     const name = workerNameOf(worker);
     if ([...this.#names.values()].includes(name)) {
-      throw new TypeError(`Expected workers with different names, got two that are called "${name}"`);
+      throw new TypeError(
+        `Expected workers with different names, got two that are called "${name}"`,
+      );
     }
     this.#names.set(given, name);
     this.#names.set(worker, name);

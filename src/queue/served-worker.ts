@@ -4,7 +4,13 @@
  */
 import { Calls } from "../call/calls.js";
 import type { RunItemOptions } from "../call/run-task.js";
-import { ClosedError, ItemError, LaunchError, ResultTypeError, WorkerModuleError } from "../errors.js";
+import {
+  ClosedError,
+  ItemError,
+  LaunchError,
+  ResultTypeError,
+  WorkerModuleError,
+} from "../errors.js";
 import { commandChoice, processChoice } from "../launch/choices.js";
 import { type ItemFormat, type ParallelOptions, withCommandDefaults } from "../options.js";
 import type { BatchJob, ItemOutcome } from "../pool/engine.js";

@@ -40,7 +40,10 @@ export class StopSignals {
     if (this.#count === 1) {
       this.#log("info", `${signal}: no more jobs are taken`, { signal });
       this.#deadline = setTimeout(() => {
-        this.#log("warn", `Jobs have not ended ${this.#stopTimeout} ms after ${signal}: given back`);
+        this.#log(
+          "warn",
+          `Jobs have not ended ${this.#stopTimeout} ms after ${signal}: given back`,
+        );
         this.#target.kill();
       }, this.#stopTimeout);
       this.#target.stop();

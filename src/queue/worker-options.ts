@@ -115,15 +115,11 @@ export const QUEUE_WORKER_RULES: Readonly<Record<keyof QueueWorkerOptions, Rule 
   stopTimeout: milliseconds(0),
   signals: typed("boolean"),
   logger: LOGGER_RULE,
-  dispatcher: either(
-    "a function (job) => worker",
-    (value) => typeof value === "function",
-    {
-      expected: "an object with a method dispatch(job)",
-      accepts: (value) =>
-        typeof (value as { dispatch?: unknown } | null | undefined)?.dispatch === "function",
-    },
-  ),
+  dispatcher: either("a function (job) => worker", (value) => typeof value === "function", {
+    expected: "an object with a method dispatch(job)",
+    accepts: (value) =>
+      typeof (value as { dispatch?: unknown } | null | undefined)?.dispatch === "function",
+  }),
   middleware: {
     expected: "an array of functions (job, next) => result",
     accepts: (value) => Array.isArray(value) && value.every((each) => typeof each === "function"),

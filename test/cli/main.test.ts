@@ -27,8 +27,11 @@ describe("forkmap", () => {
   });
 
   it.each([
-    [[], "forkmap: no command given: expected conform; see forkmap --help"],
-    [["conforn"], 'forkmap: unknown command "conforn": expected conform; see forkmap --help'],
+    [[], "forkmap: no command given: expected conform, serve; see forkmap --help"],
+    [
+      ["conforn"],
+      'forkmap: unknown command "conforn": expected conform, serve; see forkmap --help',
+    ],
     [["conform"], "forkmap conform: expected a program after --, as in -- ruby worker.rb"],
     [["conform", "--"], "forkmap conform: expected a program after --"],
     [

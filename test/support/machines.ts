@@ -49,7 +49,11 @@ export async function untilPrinted(
     if (child.exitCode !== null || child.signalCode !== null) {
       throw new Error(`The program ended before it printed "${text}": ${output()}`);
     }
-    await Promise.race([once(child.stdout!, "data"), once(child.stderr!, "data"), once(child, "exit")]);
+    await Promise.race([
+      once(child.stdout!, "data"),
+      once(child.stderr!, "data"),
+      once(child, "exit"),
+    ]);
   }
 }
 

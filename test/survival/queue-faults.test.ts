@@ -38,7 +38,12 @@ describeWithRedis("a map over three machines", () => {
   });
 
   function start(): Promise<Machine> {
-    const options = { connection: redis.url, crashTimeout: CRASH_TIMEOUT_MS, processes: 2, fibers: 4 };
+    const options = {
+      connection: redis.url,
+      crashTimeout: CRASH_TIMEOUT_MS,
+      processes: 2,
+      fibers: 4,
+    };
     return startMachine({ ...options, prefetch: 8 }, { ...counts.env, MS: ITEM_MS });
   }
 

@@ -86,11 +86,27 @@ describeWithRedis("a Parallel with an engine", () => {
 
   test("keeps texts, bytes and, by structured clone, all values", async () => {
     const same = parallelOf<unknown, unknown>(new Same() as never);
-    const texts = ["", "\n", "日本🙂", "\ud800", "x".repeat(50_000), '"\\', new Uint8Array([0, 255]), new Uint8Array(20_000)];
+    const texts = [
+      "",
+      "\n",
+      "日本🙂",
+      "\ud800",
+      "x".repeat(50_000),
+      '"\\',
+      new Uint8Array([0, 255]),
+      new Uint8Array(20_000),
+    ];
     const results = await same.mapProcesses(texts);
     expect(results).toEqual(texts);
     const cloned = parallelOf<unknown, unknown>(new Same() as never, { serialization: "advanced" });
-    const values = [new Map([["a", new Date(5)]]), new Set([1n]), undefined, Number.NaN, [undefined], Buffer.from("b")];
+    const values = [
+      new Map([["a", new Date(5)]]),
+      new Set([1n]),
+      undefined,
+      Number.NaN,
+      [undefined],
+      Buffer.from("b"),
+    ];
     expect(await cloned.mapProcesses(values)).toEqual(values);
   });
 
@@ -132,10 +148,14 @@ describeWithRedis("a Parallel with an engine", () => {
     expect(reasons[1]).toMatchObject({ signal: "SIGKILL", name: "DeadChildError" });
     expect(reasons[2]).toBeInstanceOf(ItemTimeoutError);
     expect(reasons[3]).toBeInstanceOf(ItemError);
-    expect((reasons[3] as Error).message).toMatch(/gave a result of 293 KiB as JSON, more than the 256 KiB/);
+    expect((reasons[3] as Error).message).toMatch(
+      /gave a result of 293 KiB as JSON, more than the 256 KiB/,
+    );
     expect(reasons[4]).toBe("a");
     expect(reasons[5]).toBeInstanceOf(StartError);
-    expect((reasons[5] as Error).message).toMatch(/^Item 5 could not be started: takes 293 KiB as JSON/);
+    expect((reasons[5] as Error).message).toMatch(
+      /^Item 5 could not be started: takes 293 KiB as JSON/,
+    );
     expect(reasons[6]).toBe("c");
     const same = parallelOf<unknown, unknown>(new Same() as never);
     const mistyped = await rejection(same.mapProcesses([["no text"]]));
@@ -207,13 +227,17 @@ describeWithRedis("a Parallel with an engine", () => {
 
   test("refuses options of children, workers without a name, and threads", async () => {
     const given = { engine: engine() };
-    expect(() => new Parallel(new Obeys(), { ...given, pool: 2 })).toThrow(/option `pool` is not for an `engine`/);
+    expect(() => new Parallel(new Obeys(), { ...given, pool: 2 })).toThrow(
+      /option `pool` is not for an `engine`/,
+    );
     class Nameless extends Same {}
     expect(() => new Parallel(new Nameless(), given)).toThrow(
       /Expected the class Nameless to have a name that all machines know, such as `static workerName = "nameless@1"`/,
     );
     const parallel = parallelOf<string, string>(new Obeys() as never);
-    expect(await rejection(parallel.mapProcesses(["a"], { limits: { memory: 1e9 } }))).toMatchObject({
+    expect(
+      await rejection(parallel.mapProcesses(["a"], { limits: { memory: 1e9 } })),
+    ).toMatchObject({
       name: "TypeError",
     });
     expect(await rejection(parallel.mapThreads(["a"]))).toMatchObject({ name: "TypeError" });
