@@ -14,6 +14,7 @@ const ENTRIES = [
   "container/index",
   "supervisor/index",
   "queue/index",
+  "queue/bullmq/lock-keeper-thread",
   "child/fork-server",
   "child/spawned-child",
   "child/thread-child",
@@ -50,7 +51,7 @@ const GROUPS = {
   queue:
     /^queue\/(queue-worker|configure|resolve-options|environment|worker-options|logger|middleware|job-counts|served-worker|serve-session|stop-signals|bullmq\/(engine|engine-options))$/,
   // Loaded by the first call and by `run`.
-  queued: /^queue\/(?!index$).*/,
+  queued: /^queue\/(?!index$|bullmq\/lock-keeper-thread$).*/,
   // Apart, so that the fork server is started before the pool is loaded.
   pool: /^(pool\/(?!inline-pool).*|launch\/(fork\/(fork-room|fifo-pipes)|(ledger|scratch)-room|item-files|output-pipes)|wire\/(scratch|ledger-reader))$/,
   launch: /^(launch\/(?!spawn\/|thread\/|program\/|socket-pipes).*|wire\/(?!stable-json).*)$/,

@@ -61,6 +61,8 @@ export class Calls {
   readonly #running = new Map<Scheduler, Promise<void>>();
   /** The calls of `run`; created by the first. */
   #runs: RunQueue | undefined;
+  /** Of those, the ones whose results are dropped: only a machine that serves a queue has some. */
+  #drops: RunQueue | undefined;
   #closed = false;
   #succeeded = 0;
   #failed = 0;
@@ -162,7 +164,8 @@ export class Calls {
   runItem(item: unknown, options: RunItemOptions, index?: number): Promise<unknown> {
     this.assertOpen();
     if (this.#isRerun) return stopHere();
-    return this.#queue.run(item, options, index);
+    const queue = options.wantsResult === false ? this.#dropping : this.#queue;
+    return queue.run(item, options, index);
   }
 
   /**
@@ -180,10 +183,14 @@ export class Calls {
   }
 
   get #queue(): RunQueue {
-    return (this.#runs ??= this.#makeRuns());
+    return (this.#runs ??= this.#makeRuns(true));
   }
 
-  #makeRuns(): RunQueue {
+  get #dropping(): RunQueue {
+    return (this.#drops ??= this.#makeRuns(false));
+  }
+
+  #makeRuns(wantsResults: boolean): RunQueue {
     const { maxQueue, ...options } = this.#options;
     const pools = this.#pools;
     const { areShared } = pools;
@@ -191,6 +198,7 @@ export class Calls {
     const resolved = resolveOptions({ ...options, concurrency } as CallOptions, {});
     return new RunQueue({
       options: resolved,
+      wantsResults,
       verb: this.#runVerb,
       maxQueue,
       expected: expectedResult(this.#worker, resolved.serialization),
@@ -234,6 +242,7 @@ export class Calls {
     await holdingLoop(async () => {
       await Promise.allSettled(this.#running.values());
       await this.#runs?.idle();
+      await this.#drops?.idle();
       await this.#pools.closeShared();
       await this.#launch.close();
     });
@@ -243,6 +252,7 @@ export class Calls {
     this.#closed = true;
     for (const call of this.#running.keys()) call.end.halt(reason);
     this.#runs?.destroy(reason);
+    this.#drops?.destroy(reason);
     this.#pools.killShared();
     await this.close();
   }
@@ -252,7 +262,7 @@ export class Calls {
       startMethod: this.#pools.areInline ? "inline" : this.#launch.current?.startMethod,
       reason: this.#launch.reason,
       machines: this.#pools.machines,
-      calls: this.#running.size + (this.#runs?.size ?? 0),
+      calls: this.#running.size + (this.#runs?.size ?? 0) + (this.#drops?.size ?? 0),
       queue: this.#runs?.stats() ?? NO_QUEUE,
       items: { succeeded: this.#succeeded, failed: this.#failed },
       ...this.#meter.stats(),

@@ -6,6 +6,7 @@ import type { Call } from "./call.js";
 export interface RunPlan {
   /** Those of `new Parallel`. */
   readonly options: ResolvedOptions;
+  readonly wantsResults: boolean;
   /** Of `Parallel`, for errors. */
   readonly verb: RunVerb;
   readonly maxQueue: number | undefined;

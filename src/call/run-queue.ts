@@ -31,7 +31,7 @@ import { SharedSignals } from "./shared-signals.js";
 export class RunQueue implements TaskOwner {
   readonly options: ResolvedOptions;
   readonly expected: string;
-  readonly wantsResults = true;
+  readonly wantsResults: boolean;
   readonly endsAtError = false;
   readonly observesChildren = false;
   readonly arrivesSingly = true;
@@ -61,6 +61,7 @@ export class RunQueue implements TaskOwner {
     this.#plan = plan;
     this.options = plan.options;
     this.expected = plan.expected;
+    this.wantsResults = plan.wantsResults;
     this.#defaults = optionsOf(NO_OPTIONS, plan.options);
     this.batching = new Batching(
       plan.options,
@@ -242,7 +243,7 @@ export class RunQueue implements TaskOwner {
     if (this.#withdraw(task)) return void this.#closeIfDismissed(task);
     task.place!.place.abort(task);
     // It may go on beside others; its result is dropped.
-    if (this.options.fibers > 1) task.reject(task.dismissal.reason);
+    if (this.options.fibers > 1 && !task.options.awaitsEnd) task.reject(task.dismissal.reason);
   }
 
   /** Removes a task that no child has; returns whether it was one. */

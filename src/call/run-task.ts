@@ -14,6 +14,10 @@ export interface RunItemOptions extends RunOptions, Pick<ResolvedOptions, "tag">
   readonly attempt?: number;
   /** Receives the run of the last attempt, before the promise of the item settles. */
   readonly onRun?: ((run: Run) => void) | undefined;
+  /** After an abort, the promise settles only once the item no longer runs, also if its child runs others. @defaultValue false */
+  readonly awaitsEnd?: boolean;
+  /** `false`: the item may have any result, which is dropped. @defaultValue true */
+  readonly wantsResult?: boolean;
 }
 
 export const NO_OPTIONS: RunItemOptions = {};
@@ -22,10 +26,11 @@ export interface OptionsOfRun extends TaskOptions {
   readonly retries: number;
   readonly signal: AbortSignal | undefined;
   readonly onRun: RunItemOptions["onRun"];
+  readonly awaitsEnd: boolean;
 }
 
 export function optionsOf(
-  { retries, timeout, signal, tag, onRun }: RunItemOptions,
+  { retries, timeout, signal, tag, onRun, awaitsEnd = false }: RunItemOptions,
   defaults: ResolvedOptions,
 ): OptionsOfRun {
   return {
@@ -34,6 +39,7 @@ export function optionsOf(
     signal,
     tag,
     onRun,
+    awaitsEnd,
   };
 }
 

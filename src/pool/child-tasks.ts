@@ -32,6 +32,7 @@ export class ChildTasks {
   readonly #ledger: Ledger;
   readonly #recall: Recall;
   /** The call whose tasks the child has: a child serves one call at a time. Released when the child has no task. */
+  readonly #unwanted = new WeakSet<Task>();
   #owner: TaskOwner | undefined;
   /** How many calls the child has served. */
   #owners = 0;
@@ -148,11 +149,18 @@ export class ChildTasks {
     return monotonic() - Math.max(last, lastDoneAt) > STUCK_MS;
   }
 
-  /** Whether no other task runs beside this one, if it has begun. */
-  mayRunAlone(task: Task): boolean {
+  /** Nobody wants the task any more. Returns whether no task that is wanted runs beside it, if it has begun. */
+  abort(task: Task): boolean {
+    this.#unwanted.add(task);
     if (this.#owner?.options.fibers === 1) return true;
     const running = this.list.upTo(this.collector.begun()).map(([, each]) => each);
-    return running.length <= 1 || !running.includes(task);
+    return !running.includes(task) || running.every((each) => this.#unwanted.has(each));
+  }
+
+  /** Whether there are tasks, and nobody wants any of them. */
+  get areUnwanted(): boolean {
+    const tasks = this.list.upTo(this.list.next);
+    return tasks.length > 0 && tasks.every(([, each]) => this.#unwanted.has(each));
   }
 
   /** Takes back all tasks; none of them may have been sent to the child. */

@@ -70,6 +70,8 @@ export interface BatchJob extends TakenJob {
   readonly format: ItemFormat;
   /** In ms, for each item. */
   readonly timeout: number | undefined;
+  /** Whether the caller keeps the results; if not, they may be anything. */
+  readonly wantsResults: boolean;
   /** Whether the caller reads `run` of the outcomes. */
   readonly wantsRuns: boolean;
   /** Aborted when the caller does not want the item at this place any more; `undefined` if items have no signals of their own. */

@@ -115,9 +115,9 @@ export class SlotChild {
   abort(task: Task): void {
     // What the child has done and not reported yet does not run beside it.
     this.#look();
-    if (this.tasks.mayRunAlone(task)) this.recall();
+    if (this.tasks.abort(task)) this.recall();
     this.#look();
-    if (this.load === 1 && this.tasks.list.has(task)) this.kill();
+    if (this.tasks.areUnwanted) this.kill();
     this.#host.onFree(this.#start.num);
   }
 

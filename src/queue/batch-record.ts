@@ -128,13 +128,13 @@ export function writeReport(
   const now = monotonic();
   const failures: Record<number, FailureRecord> = {};
   const kept: Task[] = [];
-  for (const [place, outcome] of outcomes.entries()) {
-    const result = areKept && "result" in outcome ? (outcome.result ?? null) : null;
-    const size = sizeOfResult(result);
+  for (const [index, outcome] of outcomes.entries()) {
+    const item = areKept && "result" in outcome ? outcome.result : null;
+    const size = sizeOfResult(item);
     if (size > MAX_SIZE)
-      failures[place] = recordFailure(tooLarge(tasks[place]!, outcome.run, size), machine);
-    else if ("failure" in outcome) failures[place] = recordFailure(outcome.failure, machine);
-    kept.push({ index: place, item: failures[place] ? null : result, attempt: 1 });
+      failures[index] = recordFailure(tooLarge(tasks[index]!, outcome.run, size), machine);
+    else if ("failure" in outcome) failures[index] = recordFailure(outcome.failure, machine);
+    kept.push({ index, item: failures[index] ? null : item, attempt: 1 });
   }
   const packed = areKept ? packItems(kept, 0, INLINE, format) : undefined;
   const runs = areWanted ? outcomes.map(({ run }) => recordRun(run, now)) : undefined;

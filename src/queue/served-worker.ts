@@ -24,7 +24,7 @@ import { childOptions } from "./worker-options.js";
 /** The items that a job has for one worker. */
 export type Items = Pick<
   BatchJob,
-  "id" | "tasks" | "format" | "timeout" | "wantsRuns" | "signal" | "signalOf"
+  "id" | "tasks" | "format" | "timeout" | "wantsResults" | "wantsRuns" | "signal" | "signalOf"
 > & {
   /** Receives how many items are left, after each. */
   readonly onLess?: ((open: number) => void) | undefined;
@@ -73,23 +73,30 @@ export class ServedWorker {
    * @throws WorkerModuleError, LaunchError if this machine cannot run the worker; anything if the items are not wanted any more
    */
   run(items: Items): Promise<ItemOutcome[]> {
-    const { id, tasks, format, timeout, wantsRuns, signal, signalOf, onLess } = items;
+    const { id, tasks, format, timeout, wantsResults, wantsRuns } = items;
+    const { signal, signalOf, onLess } = items;
     const calls = this.#callsFor(format);
     const outcomes: ItemOutcome[] = [];
     outcomes.length = tasks.length;
     const base: RunItemOptions = {
-      ...{ retries: 0, signal },
+      ...{ retries: 0, signal, awaitsEnd: true, wantsResult: wantsResults },
       ...(timeout === undefined ? {} : { timeout }),
       ...(this.#options.output === "tag" ? { tag: () => id } : {}),
     };
     return new Promise((resolve, reject) => {
       let open = tasks.length;
+      let refusal: { readonly reason: unknown } | undefined;
       if (open === 0) resolve(outcomes);
-      const settle = (place: number, outcome: ItemOutcome): void => {
-        outcomes[place] = outcome;
+      const end = (): void => {
         open -= 1;
         onLess?.(open);
-        if (open === 0) resolve(outcomes);
+        if (open > 0) return;
+        if (refusal) reject(refusal.reason as Error);
+        else resolve(outcomes);
+      };
+      const settle = (place: number, outcome: ItemOutcome): void => {
+        outcomes[place] = outcome;
+        end();
       };
       for (const [place, { index, item, attempt }] of tasks.entries()) {
         let run: Run | undefined;
@@ -105,8 +112,10 @@ export class ServedWorker {
               };
         const fail = (reason: unknown): void => {
           const failure = failureOf(reason, signal, own);
-          if (failure) settle(place, { failure, run });
-          else reject(reason as Error);
+          if (failure) return settle(place, { failure, run });
+          // Not at once: none of the items may run any more when it is told.
+          refusal ??= { reason };
+          end();
         };
         try {
           calls
