@@ -17,6 +17,7 @@ const ENTRIES = [
   "child/spawned-child",
   "child/thread-child",
   "cli/main",
+  "queue/bullmq/lock-keeper-thread",
 ];
 /**
  * Which modules share a file: the first pattern that fits a module's path. A child loads `base` and `parallel` too, with
