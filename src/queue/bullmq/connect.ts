@@ -27,16 +27,18 @@ export const SILENCE_LIMIT_MS = 15_000;
  */
 export async function makeClient(connection: Connection, options: ClientOptions): Promise<Redis> {
   const { ioredis } = await loadLibraries();
-  return newClient(ioredis, optionsOf(connection, ioredis), options);
+  return newClient(ioredis, optionsOf(connection, ioredis, DEFAULTS), options);
 }
 
-/** How long an attempt to connect may take, in ms; meanwhile, it keeps a program alive in any case. */
-const CONNECT_TIMEOUT_MS = 5000;
-/**
- * After this, the kernel probes a connection that is silent, ten times in ten seconds, in ms. Only so is it noticed that the
- * connection of a subscriber is gone, which sends nothing.
- */
-const KEEP_ALIVE_MS = 5000;
+const DEFAULTS: RedisOptions = {
+  /** How long an attempt to connect may take, in ms; meanwhile, it keeps a program alive in any case. */
+  connectTimeout: 5000,
+  /**
+   * After this, the kernel probes a silent connection, ten times in ten seconds, in ms. Only so is it noticed that the connection of a
+   * subscriber is gone, as it sends nothing.
+   */
+  keepAlive: 5000,
+};
 
 function newClient(
   ioredis: typeof ioredisModule,
@@ -45,8 +47,6 @@ function newClient(
 ): Redis {
   const { min, max, factor } = options.retry;
   const client = new ioredis.Redis({
-    connectTimeout: CONNECT_TIMEOUT_MS,
-    keepAlive: KEEP_ALIVE_MS,
     ...connection,
     // BullMQ's condition: commands wait for as long as the server is away.
     maxRetriesPerRequest: null,
@@ -62,7 +62,7 @@ function newClient(
 }
 
 /** Checks in a limit. If the loop was blocked, many are one, so that answers that wait to be read count. */
-const CHECKS = 5;
+const CHECKS = 15;
 
 /**
  * Closes a connection that does not answer, so that another is made: after a partition of the network, the kernel may wait for a quarter of an hour.

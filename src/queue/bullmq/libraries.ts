@@ -25,19 +25,47 @@ export async function loadLibraries(): Promise<Libraries> {
   }
 }
 
-/** @throws TypeError if `connection` is no URL of Redis */
-export function optionsOf(connection: Connection, { Redis }: typeof ioredisModule): RedisOptions {
-  if (typeof connection !== "string") {
-    const entries = Object.entries(connection).filter(([, value]) => typeof value !== "function");
-    return Object.fromEntries(entries);
-  }
-  const scheme = /^([\w+.-]+):\/\//.exec(connection)?.[1];
+/**
+ * Returns what ioredis makes of `connection`, with defaults of ours.
+ *
+ * @throws TypeError if `connection` is no URL of Redis, or has what BullMQ cannot use
+ */
+export function optionsOf(
+  connection: Connection,
+  ioredis: typeof ioredisModule,
+  defaults: RedisOptions = {},
+): RedisOptions {
+  const options =
+    typeof connection === "string"
+      ? parse(connection, ioredis, defaults)
+      : { ...defaults, ...withoutFunctions(connection) };
+  if (!options.keyPrefix) return options;
+  throw new TypeError(
+    "Expected `connection` without `keyPrefix`, which BullMQ cannot use: give `bullmq` the option `prefix`",
+  );
+}
+
+/** Only ioredis knows all its forms of addresses. */
+function parse(url: string, { Redis }: typeof ioredisModule, defaults: RedisOptions): RedisOptions {
+  const scheme = /^([\w+.-]+):\/\//.exec(url)?.[1];
   if (scheme !== undefined && !/^rediss?$/i.test(scheme)) {
     throw new TypeError(
       `Expected \`connection\` to be a URL that begins with redis:// or rediss://, got one that begins with ${scheme}://`,
     );
   }
-  // Only ioredis knows all its forms of addresses; one that waits has opened nothing.
-  const { options } = new Redis(connection, { lazyConnect: true });
-  return { ...options, lazyConnect: false };
+  try {
+    // A client that waits has opened nothing.
+    const { options } = new Redis(url, { ...defaults, lazyConnect: true });
+    return { ...options, lazyConnect: false };
+  } catch {
+    // The error has the URL, and so the password.
+    throw new TypeError(
+      "Expected `connection` to be a URL such as redis://user:password@host:6379/0, got one that cannot be parsed: escape special characters of the password by encodeURIComponent",
+    );
+  }
+}
+
+function withoutFunctions(options: RedisOptions): RedisOptions {
+  const entries = Object.entries(options).filter(([, value]) => typeof value !== "function");
+  return Object.fromEntries(entries);
 }
