@@ -14,11 +14,11 @@ const ENTRIES = [
   "container/index",
   "supervisor/index",
   "queue/index",
-  "queue/bullmq/lock-keeper-thread",
   "child/fork-server",
   "child/spawned-child",
   "child/thread-child",
   "cli/main",
+  "queue/bullmq/lock-keeper-thread",
 ];
 /**
  * Which modules share a file: the first pattern that fits a module's path. A child loads `base` and `parallel` too, with

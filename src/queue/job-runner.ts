@@ -112,7 +112,15 @@ export class JobRunner {
     const served: ServedJob = { id, queue, name, attempt, signal, data, items: undefined };
     const task = { ...freshTask(0, data), attempt };
     const items: Items = {
-      ...{ id, signal, tasks: [task], format: "json", timeout: undefined, wantsRuns: false },
+      ...{
+        id,
+        signal,
+        tasks: [task],
+        format: "json",
+        timeout: undefined,
+        wantsResults: true,
+        wantsRuns: false,
+      },
       signalOf: () => undefined,
     };
     const result = await this.#within(served, async () => {

@@ -6,7 +6,7 @@
  */
 import { type ChildProcess, execFileSync, spawn } from "node:child_process";
 import { once } from "node:events";
-import { mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs";
+import { existsSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import { createServer, type AddressInfo } from "node:net";
 import { tmpdir } from "node:os";
 import path from "node:path";
@@ -180,28 +180,28 @@ class Server implements RedisServer {
 
 /** Its path, or why there is none. */
 function findProgram(): string | { readonly why: string } {
+  const found = onPath();
+  if (found !== undefined) return found;
   const script = fileURLToPath(new URL("../../scripts/get-redis", import.meta.url));
-  for (const attempt of ["find", "install"] as const) {
-    for (const name of ["redis-server", "valkey-server"]) {
-      try {
-        return execFileSync("which", [name], { encoding: "utf8", stdio: "pipe" }).trim();
-      } catch {
-        // The next one.
-      }
-    }
-    if (attempt === "install") break;
-    try {
-      execFileSync(script, { stdio: ["ignore", "pipe", "pipe"], timeout: 300_000 });
-    } catch (error) {
-      const { stderr, message } = error as Error & { stderr?: Buffer };
-      const last = String(stderr ?? "")
-        .trim()
-        .split("\n")
-        .at(-1);
-      return { why: last || message };
-    }
+  try {
+    execFileSync(script, { stdio: ["ignore", "pipe", "pipe"], timeout: 300_000 });
+  } catch (error) {
+    const { stderr, message } = error as Error & { stderr?: Buffer };
+    const last = String(stderr ?? "")
+      .trim()
+      .split("\n")
+      .at(-1);
+    return { why: last || message };
   }
-  return { why: "its installation has not brought one" };
+  return onPath() ?? { why: "its installation has not brought one" };
+}
+
+function onPath(): string | undefined {
+  const folders = process.env["PATH"]!.split(path.delimiter);
+  const names = ["redis-server", "valkey-server"];
+  return names
+    .flatMap((name) => folders.map((folder) => path.join(folder, name)))
+    .find((file) => existsSync(file));
 }
 
 /** The system may give the port to another until the server has it, which is rare. */
