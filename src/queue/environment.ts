@@ -11,10 +11,20 @@ const list = (text: string): unknown => text.split(",").map((each) => each.trim(
 const text = (text: string): unknown => text;
 
 const PARSERS: Partial<Record<keyof QueueWorkerOptions, (text: string) => unknown>> = {
-  ...{ connection: text, prefix: text, startMethod: text, supervised: text },
-  ...{ processes: number, fibers: number, prefetch: number, maxItemsPerChild: number },
-  ...{ maxRss: number, timeout: number, crashTimeout: number, maxCrashes: number },
-  ...{ stopTimeout: number, startupTimeout: number },
+  connection: text,
+  prefix: text,
+  startMethod: text,
+  supervised: text,
+  processes: number,
+  fibers: number,
+  prefetch: number,
+  maxItemsPerChild: number,
+  maxRss: number,
+  timeout: number,
+  crashTimeout: number,
+  maxCrashes: number,
+  stopTimeout: number,
+  startupTimeout: number,
   queues: list,
   pool: boolean,
 };

@@ -25,7 +25,12 @@ type Writable<T> = { -readonly [Key in keyof T]: T[Key] };
 
 export class Counts {
   readonly jobs: Writable<JobCounts> = {
-    ...{ active: 0, succeeded: 0, failed: 0, returned: 0, refused: 0, lost: 0 },
+    active: 0,
+    succeeded: 0,
+    failed: 0,
+    returned: 0,
+    refused: 0,
+    lost: 0,
   };
   readonly items: Writable<ItemCounts> = { succeeded: 0, failed: 0 };
 }

@@ -112,43 +112,40 @@ export class JobRunner {
     const served: ServedJob = { id, queue, name, attempt, signal, data, items: undefined };
     const task = { ...freshTask(0, data), attempt };
     const items: Items = {
-      ...{
-        id,
-        signal,
-        tasks: [task],
-        format: "json",
-        timeout: undefined,
-        wantsResults: true,
-        wantsRuns: false,
-      },
+      id,
+      signal,
+      tasks: [task],
+      format: "json",
+      timeout: undefined,
+      wantsResults: true,
+      wantsRuns: false,
       signalOf: () => undefined,
     };
-    const result = await this.#within(served, async () => {
+    return await this.#within(served, async () => {
       const [outcome] = await this.#run(await this.#workerFor(served), items);
       if ("failure" in outcome!) throw causeOf(outcome.failure);
       return outcome!.result;
     });
-    // As JSON.stringify of a Uint8Array would be an object with a key for each byte.
-    return result instanceof Uint8Array ? Buffer.from(result) : (result ?? null);
   }
 
   /** @throws what a middleware or the job threw; a middleware cannot hide that the job is to be given back */
   async #within(job: ServedJob, run: () => Promise<unknown>): Promise<unknown> {
-    let returned: { readonly error: unknown } | undefined;
+    const returned: unknown[] = [];
     const guarded = async (): Promise<unknown> => {
       try {
         return await run();
       } catch (error) {
-        if (this.#isReturned(error, job)) returned = { error };
+        if (this.#isReturned(error, job)) returned.push(error);
         throw error;
       }
     };
     try {
-      return await runWithin(this.#parts.middleware, job, guarded);
-    } finally {
-      // oxlint-disable-next-line no-unsafe-finally -- replaces what the middleware made of it
-      if (returned) throw (returned as { readonly error: unknown }).error;
+      const result = await runWithin(this.#parts.middleware, job, guarded);
+      if (returned.length === 0) return result;
+    } catch (error) {
+      if (returned.length === 0) throw error;
     }
+    throw returned[0];
   }
 
   async #workerFor(job: ServedJob): Promise<ServedWorker> {
@@ -177,8 +174,8 @@ export class JobRunner {
     // The children of one kind are as many as the places.
     const kinds = [...this.#parts.workers.values()].reduce((sum, { kinds }) => sum + kinds, 0);
     const held = kinds > 1 ? await this.#places.take(tasks.length, signal) : undefined;
-    signal.throwIfAborted();
     try {
+      signal.throwIfAborted();
       return await worker.run(held ? { ...items, onLess: (open) => held.keep(open) } : items);
     } catch (error) {
       if (isOfMachine(error)) {

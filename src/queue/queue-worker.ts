@@ -1,6 +1,5 @@
 /**
- * The folder holds a map over many machines: how tasks and results travel through queues, and the machines that serve workers; what is of
- * BullMQ and Redis is in bullmq/. Here: class QueueWorker, a machine that serves workers. Jobs come from queues, and their items run in children of this process, which itself
+ * class QueueWorker: a machine that serves workers. Jobs come from queues, and their items run in children of this process, which itself
  * runs none of the workers' code and so always has time for the queue.
  *
  *   queues ─▶ Serving ─ jobs ─▶ JobRunner ─ items, within middleware ─▶ ServedWorker ─▶ Calls ─▶ children
@@ -43,7 +42,7 @@ export interface QueueWorkerStats {
   /** Since this object was made, as `items`. */
   readonly jobs: JobCounts;
   readonly items: ItemCounts;
-  /** Process ids of the children. */
+  /** Processes of this machine that are alive: the fork servers, or spawned children or programs and their reapers. */
   readonly pids: readonly number[];
 }
 
@@ -114,7 +113,7 @@ export class QueueWorker {
     }
     this.#names.set(given, name);
     this.#names.set(worker, name);
-    return worker as AnyWorker<never, unknown>;
+    return worker;
   }
 
   /**
@@ -132,7 +131,10 @@ export class QueueWorker {
     if (isRerun()) return await stopHere();
     if (this.#session) throw new Error("This QueueWorker runs already: await run() before another");
     const session = new ServeSession({
-      ...{ options: this.#options, workers: this.#workers, counts: this.#counts, log: this.#log },
+      options: this.#options,
+      workers: this.#workers,
+      counts: this.#counts,
+      log: this.#log,
       nameOf: (worker) => this.#names.get(worker),
       onReady: () => this.#start.succeed(),
     });
@@ -178,7 +180,9 @@ export class QueueWorker {
       state: session?.state ?? "idle",
       isConnected: session?.isConnected ?? false,
       queues: queues.length > 0 ? queues : workers,
-      ...{ workers, slots, held: session?.held ?? 0 },
+      workers,
+      slots,
+      held: session?.held ?? 0,
       jobs: { ...this.#counts.jobs },
       items: { ...this.#counts.items },
       pids: session?.pids ?? [],

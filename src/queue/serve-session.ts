@@ -94,7 +94,11 @@ export class ServeSession {
     const queues = options.queues.length > 0 ? options.queues : names;
     const runner = await this.#makeRunner();
     const serving = await new BullmqEngine(server).serve({
-      ...{ queues, workers: names, slots, prefetch, retry },
+      queues,
+      workers: names,
+      slots,
+      prefetch,
+      retry,
       runBatch: (job) => runner.runBatch(job),
       runJob: (job) => runner.runJob(job),
       onEvent: (event) => this.#on(event),
@@ -102,7 +106,10 @@ export class ServeSession {
     this.#serving = serving;
     if (this.state === "serving") {
       log("info", `Serving ${inWords(queues)} with room for ${slots} items at once`, {
-        ...{ queues, workers: names, slots, prefetch },
+        queues,
+        workers: names,
+        slots,
+        prefetch,
       });
       onReady();
     }
@@ -122,8 +129,13 @@ export class ServeSession {
     const { options, nameOf, counts, log } = this.#parts;
     const { dispatcher, middleware = [] } = options.given;
     return new JobRunner({
-      ...{ workers: this.#workers, nameOf, slots: options.slots, counts, log },
-      ...{ dispatcher, middleware },
+      workers: this.#workers,
+      nameOf,
+      slots: options.slots,
+      counts,
+      log,
+      dispatcher,
+      middleware,
       onBroken: (error) => this.#fail(error),
     });
   }

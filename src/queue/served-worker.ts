@@ -79,7 +79,10 @@ export class ServedWorker {
     const outcomes: ItemOutcome[] = [];
     outcomes.length = tasks.length;
     const base: RunItemOptions = {
-      ...{ retries: 0, signal, awaitsEnd: true, wantsResult: wantsResults },
+      retries: 0,
+      signal,
+      awaitsEnd: true,
+      wantsResult: wantsResults,
       ...(timeout === undefined ? {} : { timeout }),
       ...(this.#options.output === "tag" ? { tag: () => id } : {}),
     };
@@ -91,7 +94,7 @@ export class ServedWorker {
         open -= 1;
         onLess?.(open);
         if (open > 0) return;
-        if (refusal) reject(refusal.reason as Error);
+        if (refusal) reject(refusal.reason);
         else resolve(outcomes);
       };
       const settle = (place: number, outcome: ItemOutcome): void => {

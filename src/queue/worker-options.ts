@@ -101,7 +101,10 @@ const { connection, prefix, crashTimeout, maxCrashes } = ENGINE_RULES satisfies 
 const { env, cwd, execArgv } = LAUNCH_RULES;
 
 export const QUEUE_WORKER_RULES: Readonly<Record<keyof QueueWorkerOptions, Rule | Rules>> = {
-  ...{ connection, prefix, crashTimeout, maxCrashes },
+  connection,
+  prefix,
+  crashTimeout,
+  maxCrashes,
   queues: QUEUES_RULE,
   processes: wholeNumber(1, MAX_CONCURRENCY),
   fibers: wholeNumber(1, MAX_FIBERS),
@@ -125,7 +128,9 @@ export const QUEUE_WORKER_RULES: Readonly<Record<keyof QueueWorkerOptions, Rule 
     accepts: (value) => Array.isArray(value) && value.every((each) => typeof each === "function"),
   },
   startMethod: oneOf("fork", "spawn"),
-  ...{ execArgv, env, cwd },
+  execArgv,
+  env,
+  cwd,
   output: oneOf("inherit", "tag", "collect"),
   startupTimeout: milliseconds(1),
   supervised: path,
@@ -147,7 +152,7 @@ export function childOptions(
 ): ParallelOptions<never, never> {
   const own: Record<string, unknown> = {};
   for (const name of OF_CHILDREN) if (options[name] !== undefined) own[name] = options[name];
-  if (isCommand) checkCommandOptions(own as ParallelOptions);
+  if (isCommand) checkCommandOptions(own);
   return own;
 }
 

@@ -6,7 +6,7 @@ import { ParallelWorker } from "../../src/worker/worker.js";
 import { workerNameOf } from "../../src/worker/worker-name.js";
 
 class Resize extends ParallelWorker {
-  static workerName = "resize@1";
+  static override workerName = "resize@1";
 
   process(text: string): string {
     return text;
