@@ -11,7 +11,7 @@ import {
   type FinishInfo,
 } from "forkmap";
 import { bullmq } from "forkmap/bullmq";
-import { afterAll, afterEach, beforeAll, beforeEach, expect, test } from "vitest";
+import { afterAll, afterEach, beforeAll, expect, test } from "vitest";
 import { Counted, Obeys, Same } from "../../fixtures/queue/counted.mjs";
 import { type Counts, countedItems, type Machine, startMachine } from "../../support/machines.js";
 import { describeWithRedis, type RedisServer, startRedis } from "../../support/redis-server.js";
