@@ -68,6 +68,8 @@ class BullmqServing implements Serving {
   #runs: Promise<unknown> = Promise.resolve();
   /** Resolves once the readers wait for no job any more. */
   #isCut: Promise<unknown> | undefined;
+  #tellClosed!: () => void;
+  readonly #closed = new Promise<void>((resolve) => (this.#tellClosed = resolve));
   #stopping: Promise<void> | undefined;
   #killing: Promise<void> | undefined;
   #closing: Promise<void> | undefined;
@@ -113,7 +115,7 @@ class BullmqServing implements Serving {
 
   async #open(): Promise<void> {
     const { connection, prefix, crashTimeout } = this.#options;
-    const { queues, workers, slots, retry } = this.#plan;
+    const { queues, workers, slots, prefetch, retry } = this.#plan;
     const { bullmq } = await loadLibraries();
     const clients = await Promise.all(
       ["commands", "aborts"].map(() => makeClient(connection, { retry, holdsLoop: true })),
@@ -128,6 +130,7 @@ class BullmqServing implements Serving {
       prefix,
       retry,
       client,
+      most: prefetch + queues.length,
       times: { duration: this.#lockDuration, interval: Math.round(crashTimeout / 5) },
       onLost: (locks) => this.#lose(locks),
     });
@@ -244,7 +247,8 @@ class BullmqServing implements Serving {
 
   async #stop(): Promise<void> {
     this.#cut();
-    await this.#runs;
+    // Once killed, it is over, though commands may wait for a server that is away.
+    await Promise.race([this.#runs, this.#closed]);
     await this.#close();
   }
 
@@ -262,6 +266,7 @@ class BullmqServing implements Serving {
   #close(): Promise<void> {
     this.#closing ??= (async () => {
       for (const close of this.#opened.toReversed()) await close();
+      this.#tellClosed();
     })();
     return this.#closing;
   }
