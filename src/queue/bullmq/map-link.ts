@@ -29,7 +29,7 @@ export interface MapLink {
 export async function openLink(options: ResolvedBullmqOptions, worker: string): Promise<MapLink> {
   const { connection, prefix, queue: name = worker } = options;
   const { bullmq } = await loadLibraries();
-  await checkServer(connection);
+  await checkServer(connection, prefix);
   const how = { retry: DEFAULT_RETRY_DELAY, holdsLoop: false };
   const [client, waiter] = await Promise.all([
     makeClient(connection, how),
