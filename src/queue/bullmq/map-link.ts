@@ -3,7 +3,8 @@ import { randomUUID } from "node:crypto";
 import type { Queue } from "bullmq";
 import type { Redis } from "ioredis";
 import { DEFAULT_RETRY_DELAY } from "../../options.js";
-import { checkServer, loadLibraries, makeClient } from "./connect.js";
+import { checkServer, makeClient } from "./connect.js";
+import { loadBullmq } from "./libraries.js";
 import type { ResolvedBullmqOptions } from "./engine-options.js";
 import { type AbortMessage, Keys } from "./keys.js";
 
@@ -28,7 +29,7 @@ export interface MapLink {
 /** @throws EngineError within two seconds if the server cannot be used */
 export async function openLink(options: ResolvedBullmqOptions, worker: string): Promise<MapLink> {
   const { connection, prefix, queue: name = worker } = options;
-  const { bullmq } = await loadLibraries();
+  const bullmq = await loadBullmq();
   await checkServer(connection, prefix);
   const how = { retry: DEFAULT_RETRY_DELAY, holdsLoop: false };
   const [client, waiter] = await Promise.all([

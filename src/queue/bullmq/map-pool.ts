@@ -103,7 +103,6 @@ export class MapPool implements Pool, TaskPlace {
   get machines(): number {
     return this.#machines.count;
   }
-
   add(owner: TaskOwner): void {
     const caller = new MapCaller(owner, this.#link, this.#reader, this.#plan);
     this.#callers.set(owner, caller);
@@ -168,7 +167,6 @@ export class MapPool implements Pool, TaskPlace {
     });
   }
 
-  /** Not known. */
   firstWaiting(): undefined {}
 
   killAll(): void {
@@ -290,6 +288,8 @@ export class MapPool implements Pool, TaskPlace {
       if (this.#machines.slots > slots) this.dispatch();
       await this.#reader.keepStreams(KEEP_REPORTS_MS);
       await Promise.all([...this.#callers.values()].map((caller) => caller.renew()));
+      // A machine that had no connection has missed it.
+      for (const job of this.#jobs.values()) if (job.isAborted) await abortJob(this.#link, job.id);
       const { crashTimeout } = this.#link.options;
       await this.#check.look(this.#jobs.values(), crashTimeout, () => this.#reader.rounds);
     } catch {

@@ -2,10 +2,10 @@
 import type { Job, Processor, Worker } from "bullmq";
 import type { Redis } from "ioredis";
 import { setTimeout } from "../../system/timers.js";
-import type { Libraries } from "./libraries.js";
+import type { Bullmq } from "./libraries.js";
 
 export interface QueueReaderOptions {
-  readonly bullmq: Libraries["bullmq"];
+  readonly bullmq: Bullmq;
   /** For all commands but those that block, which have a connection of their own. */
   readonly client: Redis;
   readonly prefix: string;

@@ -13,7 +13,8 @@ import type { Redis } from "ioredis";
 import type { ServePlan, Serving } from "../../pool/engine.js";
 import { Aborts } from "./aborts.js";
 import { acknowledgeReliably, isRefusal } from "./acknowledge.js";
-import { checkServer, loadLibraries, makeClient } from "./connect.js";
+import { checkServer, makeClient } from "./connect.js";
+import { type Bullmq, loadBullmq } from "./libraries.js";
 import type { ResolvedBullmqOptions } from "./engine-options.js";
 import { Keys } from "./keys.js";
 import { extendLocks, type HeldLock } from "./lock-extender.js";
@@ -116,7 +117,7 @@ class BullmqServing implements Serving {
   async #open(): Promise<void> {
     const { connection, prefix, crashTimeout } = this.#options;
     const { queues, workers, slots, prefetch, retry } = this.#plan;
-    const { bullmq } = await loadLibraries();
+    const bullmq = await loadBullmq();
     const clients = await Promise.all(
       ["commands", "aborts"].map(() => makeClient(connection, { retry, holdsLoop: true })),
     );
@@ -157,11 +158,7 @@ class BullmqServing implements Serving {
     this.#runs = Promise.allSettled(this.#readers.map((reader) => reader.run()));
   }
 
-  #read(
-    queue: string,
-    parts: RunParts,
-    bullmq: Awaited<ReturnType<typeof loadLibraries>>["bullmq"],
-  ) {
+  #read(queue: string, parts: RunParts, bullmq: Bullmq) {
     const { prefix, crashTimeout, maxCrashes } = this.#options;
     const byJob = new WeakMap<Job, TakenJob>();
     const reader = new QueueReader(queue, {
