@@ -52,7 +52,9 @@ export async function abortJob(
   job: string,
   places?: readonly number[],
 ): Promise<void> {
-  await client.publish(keys.aborts, JSON.stringify({ job, places } satisfies AbortMessage));
+  const message = JSON.stringify({ job, places } satisfies AbortMessage);
+  // Told again with the next look, if the server is away.
+  await client.publish(keys.aborts, message).catch(() => {});
 }
 
 export async function closeLink({ client, waiter, queue, keys, id }: MapLink): Promise<void> {

@@ -163,7 +163,7 @@ export class MapPool implements Pool, TaskPlace {
     if (job.size === 1) return void this.#abort(job);
     const place = (job.batch as readonly Task[]).indexOf(task);
     void this.#withdraw(job).then((isBack) => {
-      if (!isBack) return abortJob(this.#link, job.id, [place]);
+      if (!isBack) void abortJob(this.#link, job.id, [place]);
     });
   }
 
@@ -266,7 +266,7 @@ export class MapPool implements Pool, TaskPlace {
   async #abort(job: MappedJob): Promise<void> {
     job.isAborted = true;
     if (!job.isAdded || (await this.#withdraw(job))) return;
-    await abortJob(this.#link, job.id).catch(() => {});
+    await abortJob(this.#link, job.id);
     // A machine that went silent has killed its children, or will.
     setTimeout(() => this.#end(job, () => job.giveBack()), this.#link.options.crashTimeout).unref();
   }

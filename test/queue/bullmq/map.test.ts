@@ -169,7 +169,10 @@ describeWithRedis("a Parallel with an engine", () => {
     const directory = temporaryDirectory();
     const trace = path.join(directory, "trace.json");
     const options = {
-      ...{ retries: 1, retryDelay: { min: 1 }, trace, journal: path.join(directory, "journal") },
+      retries: 1,
+      retryDelay: { min: 1 },
+      trace,
+      journal: path.join(directory, "journal"),
       onStart: (_: string, index: number) => begun.push(index),
       onFinish: (_: string, index: number, __: string, info: FinishInfo) =>
         finished.push([index, info]),
