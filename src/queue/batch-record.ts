@@ -1,6 +1,5 @@
 /**
- * The folder holds the way past one machine (entry forkmap/bullmq): what travels through a queue, the worker that takes it from there,
- * and in bullmq/ the engine. Here: a batch of tasks as a job carries it to a machine, and what the machine reports of it, both as JSON. Items and results that JSON
+ * A batch of tasks as a job carries it to a machine, and what the machine reports of it, both as JSON. Items and results that JSON
  * does not keep travel as base64. All of it passes the queue's server, so single items and results are limited in size.
  */
 import { ItemError, StartError } from "../errors.js";
