@@ -43,7 +43,7 @@ const AWAY_MS = 400;
  * @throws EngineError within two seconds if the server cannot be used, or the libraries are not installed
  */
 export async function serve(options: ResolvedBullmqOptions, plan: ServePlan): Promise<Serving> {
-  await checkServer(options.connection);
+  await checkServer(options.connection, options.prefix);
   const serving = new BullmqServing(options, plan);
   await serving.open();
   return serving;
