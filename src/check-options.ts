@@ -146,9 +146,25 @@ export function checkEngineOptions({ engine }: ParallelOptions, own: ParallelOpt
 }
 
 const NOT_WITH_ENGINE = [
-  ...["pool", "threads", "supervised", "maxItemsPerChild", "maxRss", "output", "tag", "limits"],
-  ...["startMethod", "module", "execArgv", "env", "cwd", "startupTimeout", "fibers"],
-  ...["minFreeMemory", "scratchRoot", "killSignal", "forceKillAfterDelay"],
+  "pool",
+  "threads",
+  "supervised",
+  "maxItemsPerChild",
+  "maxRss",
+  "output",
+  "tag",
+  "limits",
+  "startMethod",
+  "module",
+  "execArgv",
+  "env",
+  "cwd",
+  "startupTimeout",
+  "fibers",
+  "minFreeMemory",
+  "scratchRoot",
+  "killSignal",
+  "forceKillAfterDelay",
 ] as (keyof ParallelOptions)[];
 
 /** @throws TypeError that names the option, what was expected and what came */

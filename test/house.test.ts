@@ -112,6 +112,7 @@ const MAY_IMPORT: Readonly<Record<string, readonly string[]>> = {
     "call",
     "check-options",
     "errors",
+    "journal",
     "launch",
     "launch/choices",
     "observe",

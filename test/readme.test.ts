@@ -19,6 +19,7 @@ import { text } from "node:stream/consumers";
 import { fileURLToPath } from "node:url";
 import * as forkmap from "forkmap";
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
+import { hasRedis, type RedisServer, startRedis } from "./support/redis-server.js";
 
 const ROOT = fileURLToPath(new URL("..", import.meta.url));
 
@@ -36,6 +37,7 @@ interface Block {
 
 const blocks = ["README.md", ...files("docs", ".md"), ...files("src", ".ts")].flatMap(blocksOf);
 let folder: string;
+let redis: RedisServer | undefined;
 /** The compiler's messages; empty if there are none. */
 let complaints: string;
 
@@ -79,7 +81,8 @@ function expectedOutput(code: string): string {
     .join("");
 }
 
-beforeAll(() => {
+beforeAll(async () => {
+  if (hasRedis) redis = await startRedis();
   folder = mkdtempSync(path.join(tmpdir(), "forkmap-test-readme-"));
   mkdirSync(path.join(folder, "tmp"));
   mkdirSync(path.join(folder, "node_modules"));
@@ -119,11 +122,17 @@ describe("the examples of the documentation", () => {
 
   test.for(blocks)("$place prints as stated", async ({ folder: inside, file, code }, { skip }) => {
     skip(code.includes('"python3"') && !hasPython, "python3 is not installed");
+    skip(code.includes('"forkmap/bullmq"') && !redis, "there is no server of Redis");
     const child = spawn(process.execPath, [file.replace(/\.ts$/, ".js")], {
       cwd: path.join(folder, inside),
       stdio: ["ignore", "pipe", "pipe"],
       // A controller tells its news there, not on stderr.
-      env: { ...process.env, TMPDIR: path.join(folder, "tmp"), NOTIFY_LOG: "/dev/null" },
+      env: {
+        ...process.env,
+        TMPDIR: path.join(folder, "tmp"),
+        NOTIFY_LOG: "/dev/null",
+        ...(redis ? { FORKMAP_CONNECTION: redis.url } : {}),
+      },
     });
     const [stdout, stderr, [exitCode]] = await Promise.all([
       text(child.stdout),

@@ -1,12 +1,12 @@
 /**
- * The folder holds the way past one machine (entry forkmap/bullmq): what travels through a queue, the worker that takes it from there,
- * and in bullmq/ the engine. Here: a batch of tasks as a job carries it to a machine, and what the machine reports of it, both as JSON. Items and results that JSON
+ * A batch of tasks as a job carries it to a machine, and what the machine reports of it, both as JSON. Items and results that JSON
  * does not keep travel as base64. All of it passes the queue's server, so single items and results are limited in size.
  */
 import { ItemError, StartError } from "../errors.js";
 import type { ItemFormat } from "../options.js";
 import type { ItemOutcome } from "../pool/engine.js";
 import { factsOf } from "../pool/outcome.js";
+import { describe } from "../system/describe.js";
 import { parse, stringify } from "../system/json.js";
 import { monotonic } from "../system/monotonic.js";
 import { type ItemStore, packItems } from "../wire/items.js";
@@ -87,8 +87,18 @@ export function recordBatch(
   const { index, indexes, attempts, items, encoded } = packItems(batch, 0, INLINE, format);
   if (items.length < batch.length) return undefined;
   const record: BatchRecord = {
-    ...{ forkmap: VERSION, to, index, indexes, attempts, items, encoded, format, timeout },
-    ...{ results, runs, singly: singly || undefined },
+    forkmap: VERSION,
+    to,
+    index,
+    indexes,
+    attempts,
+    items,
+    encoded,
+    format,
+    timeout,
+    results,
+    runs,
+    singly: singly || undefined,
   };
   const size = lengthOf(items) + (encoded ? lengthOf(encoded) : 0);
   if (size <= MAX_SIZE) return record;
@@ -105,7 +115,7 @@ export function readBatch(data: unknown): BatchRecord | undefined {
   if (version === undefined) return undefined;
   if (version === VERSION) return data as BatchRecord;
   throw new Error(
-    `The job is of version ${String(version)} of the format of forkmap, and this machine knows version ${VERSION}: update forkmap here`,
+    `The job is of version ${describe(version)} of the format of forkmap, and this machine knows version ${VERSION}: update forkmap here`,
   );
 }
 
@@ -178,7 +188,12 @@ const INLINE: ItemStore = {
 
 /** For an item that never reached a machine. */
 export const NOWHERE: Run = {
-  ...{ num: 0, generation: 0, pid: undefined, start: 0, end: 0, usage: undefined },
+  num: 0,
+  generation: 0,
+  pid: undefined,
+  start: 0,
+  end: 0,
+  usage: undefined,
 };
 
 function tooLarge(task: Task, run: Run | undefined, size: number): Failure {
@@ -209,8 +224,12 @@ function recordRun(run: Run | undefined, now: number): RunRecord {
 
 function reviveRun([num, generation, pid, start, end]: RunRecord, now: number): Run {
   return {
-    ...{ num, generation, pid: pid ?? undefined, usage: undefined },
-    ...{ start: now - start, end: now - end },
+    num,
+    generation,
+    pid: pid ?? undefined,
+    usage: undefined,
+    start: now - start,
+    end: now - end,
   };
 }
 

@@ -1,9 +1,9 @@
 /** A failure of an item on its way from the machine to the program that maps: as JSON, and as an error of the same class again. */
+import type { ParallelError } from "../errors.js";
 import {
   DeadChildError,
   ItemError,
   ItemTimeoutError,
-  ParallelError,
   own,
   ProtocolError,
   ResultTypeError,
@@ -28,7 +28,7 @@ export function reviveFailure({ error: record, retry }: FailureRecord): Failure 
   const { code } = error as { code?: unknown };
   const type = CLASSES.get(code as string);
   if (type) {
-    Object.setPrototypeOf(error, type.prototype as object);
+    Object.setPrototypeOf(error, type.prototype);
     // Those of a class are not its instance's own.
     if (Object.hasOwn(error, "name")) Reflect.deleteProperty(error, "name");
     own(error);

@@ -63,11 +63,6 @@ export abstract class AnyWorker<Item, Result> {
    * @defaultValue `false`
    */
   static readonly forkSafe?: boolean;
-  /**
-   * The name by which programs and machines know the worker, with its version: needed by the option `engine` and by `QueueWorker` of
-   * forkmap/bullmq. A letter, digit or `_` first, then up to 99 of these and `-.~@`, such as `"resize@1"`. A subclass needs one of its own.
-   */
-  static readonly workerName?: string;
   /** Runs once in the fork server, before any fork: all children share what it loads. A spawned child or a thread runs it itself. */
   preload?(): void | Promise<void>;
   /** Runs once in each child, before its first item. */

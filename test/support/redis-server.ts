@@ -49,6 +49,7 @@ export interface RedisServer {
 }
 
 const program = findProgram();
+export const hasRedis = typeof program === "string";
 
 /** As `describe`, for tests that need a server of Redis. */
 export function describeWithRedis(name: string, body: () => void): void {

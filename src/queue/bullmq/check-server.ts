@@ -6,7 +6,7 @@ import { EngineError } from "../../errors.js";
 import { clearTimeout, setTimeout } from "../../system/timers.js";
 import { type Attempt, connectionError } from "./connection-problem.js";
 import { type Connection, DEFAULT_PREFIX } from "./engine-options.js";
-import { loadLibraries, optionsOf } from "./libraries.js";
+import { loadIoredis, optionsOf } from "./libraries.js";
 import { missingRights } from "./server-rights.js";
 
 /** For all that is asked; the two seconds that are promised have room for the probe of TLS besides. */
@@ -23,7 +23,7 @@ const OLDEST_REDIS = [6, 2] as const;
  * @throws TypeError if `connection` is no URL of Redis
  */
 export async function checkServer(connection: Connection, prefix = DEFAULT_PREFIX): Promise<void> {
-  const { ioredis } = await loadLibraries();
+  const ioredis = await loadIoredis();
   const options = optionsOf(connection, ioredis);
   const client = new ioredis.Redis({
     ...options,

@@ -4,10 +4,9 @@ import type { Redis, RedisOptions } from "ioredis";
 import type { RetryDelay } from "../../options.js";
 import { clearInterval, setImmediate, setInterval } from "../../system/timers.js";
 import type { Connection } from "./engine-options.js";
-import { loadLibraries, optionsOf } from "./libraries.js";
+import { loadIoredis, optionsOf } from "./libraries.js";
 
 export { checkServer } from "./check-server.js";
-export { loadLibraries } from "./libraries.js";
 
 export interface ClientOptions {
   readonly retry: Required<RetryDelay>;
@@ -26,7 +25,7 @@ export const SILENCE_LIMIT_MS = 15_000;
  * @throws TypeError if `connection` is no URL of Redis
  */
 export async function makeClient(connection: Connection, options: ClientOptions): Promise<Redis> {
-  const { ioredis } = await loadLibraries();
+  const ioredis = await loadIoredis();
   return newClient(ioredis, optionsOf(connection, ioredis, DEFAULTS), options);
 }
 
@@ -38,6 +37,8 @@ const DEFAULTS: RedisOptions = {
    * subscriber is gone, as it sends nothing.
    */
   keepAlive: 5000,
+  /** How long a client that was closed may hold a program while the server is away, in ms. */
+  disconnectTimeout: 500,
 };
 
 function newClient(

@@ -29,9 +29,9 @@ import {
  * @throws TypeError that names the option, what was expected and what came
  *
  * @example
- * ```ts no-run
+ * ```ts
  * import { JsonWorker, Parallel } from "forkmap";
- * import { bullmq } from "forkmap/bullmq";
+ * import { bullmq, QueueWorker } from "forkmap/bullmq";
  *
  * export class Length extends JsonWorker<string, number> {
  *   static workerName = "length@1";
@@ -40,10 +40,16 @@ import {
  *   }
  * }
  *
- * const engine = bullmq({ connection: "redis://127.0.0.1:6379" });
+ * // Usually on other machines.
+ * const machine = new QueueWorker([new Length()], { processes: 1 });
+ * const serving = machine.run();
+ *
+ * const engine = bullmq(); // of the environment variable FORKMAP_CONNECTION, or on this machine
  * const parallel = new Parallel(new Length(), { engine });
  * console.log(await parallel.mapProcesses(["a", "bc"])); // [ 1, 2 ]
  * await parallel.close();
+ * machine.stop();
+ * await serving;
  * ```
  */
 export function bullmq(options: BullmqOptions = {}): Engine {

@@ -39,7 +39,7 @@ export class JobAdder {
   async #flush(): Promise<void> {
     const jobs = this.#next.splice(0);
     try {
-      await Promise.all(jobs.map(({ run, job }) => run?.record(job.id, job.batch)));
+      await Promise.all(jobs.map(async ({ run, job }) => run?.record(job.id, job.batch)));
       await this.#queue.addBulk(jobs.map((each) => this.#bulk(each)));
       for (const { job } of jobs) {
         job.isAdded = true;

@@ -5,16 +5,23 @@ import type { RedisOptions } from "ioredis";
 import { EngineError } from "../../errors.js";
 import type { Connection } from "./engine-options.js";
 
-export interface Libraries {
-  readonly bullmq: typeof bullmqModule;
-  readonly ioredis: typeof ioredisModule;
+export type Bullmq = typeof bullmqModule;
+export type Ioredis = typeof ioredisModule;
+
+/** @throws EngineError if it is not installed */
+export function loadBullmq(): Promise<Bullmq> {
+  return load(() => import("bullmq"));
 }
 
-/** @throws EngineError if they are not installed: both are optional */
-export async function loadLibraries(): Promise<Libraries> {
+/** The thread that keeps locks needs nothing else. @throws EngineError if it is not installed */
+export function loadIoredis(): Promise<Ioredis> {
+  return load(() => import("ioredis"));
+}
+
+/** Both are optional. */
+async function load<T>(library: () => Promise<T>): Promise<T> {
   try {
-    const [bullmq, ioredis] = await Promise.all([import("bullmq"), import("ioredis")]);
-    return { bullmq, ioredis };
+    return await library();
   } catch (error) {
     if ((error as NodeJS.ErrnoException).code !== "ERR_MODULE_NOT_FOUND") throw error;
     throw new EngineError(

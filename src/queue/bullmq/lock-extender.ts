@@ -23,6 +23,8 @@ export interface LockEvents {
   onLost(locks: readonly HeldLock[]): void;
   /** Asked before each extension: whether the program may still want its locks. */
   mayHold(): boolean;
+  /** Locks to extend besides those that were taken here. */
+  others?(): readonly HeldLock[];
 }
 
 export class LockExtender {
@@ -68,7 +70,7 @@ export class LockExtender {
     if (this.#isExtending || this.#client.status !== "ready" || !this.#events.mayHold()) return;
     this.#isExtending = true;
     try {
-      const all = [...this.#locks.values()];
+      const all = [...this.#locks.values(), ...(this.#events.others?.() ?? [])];
       const queues = new Set(all.map(({ queue }) => queue));
       for (const queue of queues) {
         const locks = all.filter((lock) => lock.queue === queue);

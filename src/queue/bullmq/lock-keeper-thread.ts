@@ -4,15 +4,18 @@ import { monotonic } from "../../system/monotonic.js";
 import { makeClient } from "./connect.js";
 import { LockExtender } from "./lock-extender.js";
 import type { FromKeeper, KeeperData, ToKeeper } from "./lock-keeper.js";
+import { LockTable } from "./lock-table.js";
 
-const { connection, prefix, retry, times, patience } = workerData as KeeperData;
+const { connection, prefix, retry, times, patience, locks } = workerData as KeeperData;
 const port = parentPort!;
 const say = (message: FromKeeper) => port.postMessage(message);
 
+const table = new LockTable(locks);
 let lastSign = monotonic();
 const client = await makeClient(connection, { retry, holdsLoop: false });
 const extender = new LockExtender(client, prefix, times, {
   onLost: (locks) => say({ status: "lost", locks }),
+  others: () => table.read(),
   mayHold: () => monotonic() - lastSign < patience,
 });
 extender.start();

@@ -11,6 +11,7 @@ import { clearInterval, setInterval } from "../../system/timers.js";
 import { OWN_FOLDER } from "../../wire/stack-frames.js";
 import type { Connection } from "./engine-options.js";
 import { type HeldLock, LockExtender, type LockTimes } from "./lock-extender.js";
+import { LockTable } from "./lock-table.js";
 
 /** `workerData` of the thread. */
 export interface KeeperData {
@@ -18,11 +19,14 @@ export interface KeeperData {
   readonly prefix: string;
   readonly retry: Required<RetryDelay>;
   readonly times: LockTimes;
+  /** Of the table of locks. */
+  readonly locks: SharedArrayBuffer;
   /** How long the main loop may be blocked until the thread lets go of the locks, in ms. */
   readonly patience: number;
 }
 
 export type ToKeeper =
+  /** One that the table has no room for. */
   | { readonly do: "take" | "drop"; readonly lock: HeldLock }
   /** The main loop runs. */
   | { readonly do: "wait" };
@@ -40,6 +44,8 @@ export interface KeeperOptions {
   readonly prefix: string;
   readonly retry: Required<RetryDelay>;
   readonly times: LockTimes;
+  /** How many locks are usually held at most. */
+  readonly most: number;
   /** Of the main loop, in case that it has to do the work. */
   readonly client: Redis;
   onLost(locks: readonly HeldLock[]): void;
@@ -47,7 +53,9 @@ export interface KeeperOptions {
 
 export class LockKeeper {
   readonly #options: KeeperOptions;
-  readonly #locks = new Set<HeldLock>();
+  readonly #table: LockTable;
+  /** By place in the table; `undefined` for those that have none. */
+  readonly #locks = new Map<HeldLock, number | undefined>();
   #thread: Worker | undefined;
   #signs: NodeJS.Timeout | undefined;
   /** Does the work of the thread if there is none. */
@@ -56,6 +64,7 @@ export class LockKeeper {
 
   constructor(options: KeeperOptions) {
     this.#options = options;
+    this.#table = new LockTable(options.most);
   }
 
   /** Resolves once locks are kept. */
@@ -84,14 +93,17 @@ export class LockKeeper {
   }
 
   take(lock: HeldLock): void {
-    this.#locks.add(lock);
-    this.#tell({ do: "take", lock });
+    const place = this.#table.add(lock);
+    this.#locks.set(lock, place);
+    if (place === undefined) this.#tell({ do: "take", lock });
     this.#own?.take(lock);
   }
 
   drop(lock: HeldLock): void {
+    const place = this.#locks.get(lock);
     if (!this.#locks.delete(lock)) return;
-    this.#tell({ do: "drop", lock });
+    if (place === undefined) this.#tell({ do: "drop", lock });
+    else this.#table.remove(place);
     this.#own?.drop(lock);
   }
 
@@ -116,6 +128,7 @@ export class LockKeeper {
       connection: sendable(connection),
       prefix,
       times,
+      locks: this.#table.buffer,
       patience: PATIENCE_MS,
       // Back before the jobs are given to others, whenever the server is.
       retry: { ...retry, max: Math.min(retry.max, times.interval) },
@@ -132,7 +145,7 @@ export class LockKeeper {
     clearInterval(this.#signs);
     const { client, prefix, times, onLost } = this.#options;
     this.#own = new LockExtender(client, prefix, times, { onLost, mayHold: () => true });
-    for (const lock of this.#locks) this.#own.take(lock);
+    for (const lock of this.#locks.keys()) this.#own.take(lock);
     this.#own.start();
   }
 }

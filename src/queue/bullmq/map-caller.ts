@@ -64,7 +64,7 @@ export class MapCaller extends Link {
         return this.owner.doomed(error as Error);
       }
       for (const [id, size] of this.run.adoptedJobs) {
-        const job = new MappedJob(id, this.owner, new Array<Task>(size));
+        const job = new MappedJob(id, this.owner, holes(size));
         job.isAdded = true;
         job.knownAt = -Infinity;
         this.#adopted.set(id, job);
@@ -155,4 +155,11 @@ export class MapCaller extends Link {
     }
     return parts;
   }
+}
+
+/** For tasks that the call has not come to. */
+function holes(length: number): Task[] {
+  const tasks: Task[] = [];
+  tasks.length = length;
+  return tasks;
 }

@@ -3,7 +3,8 @@ import { randomUUID } from "node:crypto";
 import type { Queue } from "bullmq";
 import type { Redis } from "ioredis";
 import { DEFAULT_RETRY_DELAY } from "../../options.js";
-import { checkServer, loadLibraries, makeClient } from "./connect.js";
+import { checkServer, makeClient } from "./connect.js";
+import { loadBullmq } from "./libraries.js";
 import type { ResolvedBullmqOptions } from "./engine-options.js";
 import { type AbortMessage, Keys } from "./keys.js";
 
@@ -28,8 +29,8 @@ export interface MapLink {
 /** @throws EngineError within two seconds if the server cannot be used */
 export async function openLink(options: ResolvedBullmqOptions, worker: string): Promise<MapLink> {
   const { connection, prefix, queue: name = worker } = options;
-  const { bullmq } = await loadLibraries();
-  await checkServer(connection);
+  const bullmq = await loadBullmq();
+  await checkServer(connection, prefix);
   const how = { retry: DEFAULT_RETRY_DELAY, holdsLoop: false };
   const [client, waiter] = await Promise.all([
     makeClient(connection, how),
@@ -51,7 +52,9 @@ export async function abortJob(
   job: string,
   places?: readonly number[],
 ): Promise<void> {
-  await client.publish(keys.aborts, JSON.stringify({ job, places } satisfies AbortMessage));
+  const message = JSON.stringify({ job, places } satisfies AbortMessage);
+  // Told again with the next look, if the server is away.
+  await client.publish(keys.aborts, message).catch(() => {});
 }
 
 export async function closeLink({ client, waiter, queue, keys, id }: MapLink): Promise<void> {

@@ -103,7 +103,6 @@ export class MapPool implements Pool, TaskPlace {
   get machines(): number {
     return this.#machines.count;
   }
-
   add(owner: TaskOwner): void {
     const caller = new MapCaller(owner, this.#link, this.#reader, this.#plan);
     this.#callers.set(owner, caller);
@@ -164,11 +163,10 @@ export class MapPool implements Pool, TaskPlace {
     if (job.size === 1) return void this.#abort(job);
     const place = (job.batch as readonly Task[]).indexOf(task);
     void this.#withdraw(job).then((isBack) => {
-      if (!isBack) return abortJob(this.#link, job.id, [place]);
+      if (!isBack) void abortJob(this.#link, job.id, [place]);
     });
   }
 
-  /** Not known. */
   firstWaiting(): undefined {}
 
   killAll(): void {
@@ -268,7 +266,7 @@ export class MapPool implements Pool, TaskPlace {
   async #abort(job: MappedJob): Promise<void> {
     job.isAborted = true;
     if (!job.isAdded || (await this.#withdraw(job))) return;
-    await abortJob(this.#link, job.id).catch(() => {});
+    await abortJob(this.#link, job.id);
     // A machine that went silent has killed its children, or will.
     setTimeout(() => this.#end(job, () => job.giveBack()), this.#link.options.crashTimeout).unref();
   }
@@ -290,6 +288,8 @@ export class MapPool implements Pool, TaskPlace {
       if (this.#machines.slots > slots) this.dispatch();
       await this.#reader.keepStreams(KEEP_REPORTS_MS);
       await Promise.all([...this.#callers.values()].map((caller) => caller.renew()));
+      // A machine that had no connection has missed it.
+      for (const job of this.#jobs.values()) if (job.isAborted) await abortJob(this.#link, job.id);
       const { crashTimeout } = this.#link.options;
       await this.#check.look(this.#jobs.values(), crashTimeout, () => this.#reader.rounds);
     } catch {

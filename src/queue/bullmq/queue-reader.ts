@@ -2,10 +2,10 @@
 import type { Job, Processor, Worker } from "bullmq";
 import type { Redis } from "ioredis";
 import { setTimeout } from "../../system/timers.js";
-import type { Libraries } from "./libraries.js";
+import type { Bullmq } from "./libraries.js";
 
 export interface QueueReaderOptions {
-  readonly bullmq: Libraries["bullmq"];
+  readonly bullmq: Bullmq;
   /** For all commands but those that block, which have a connection of their own. */
   readonly client: Redis;
   readonly prefix: string;
@@ -75,7 +75,15 @@ export class QueueReader {
 
   /** Closes the connections; what has not been sent is dropped. */
   async close(): Promise<void> {
-    await this.worker.close(true);
+    const client = await this.#blocking();
+    // By force, ioredis would end it again, with a timer that holds the program for two seconds.
+    const isEnded = client?.status === "end" && !this.worker.isRunning();
+    await this.worker.close(!isEnded);
+  }
+
+  /** Returns the connection for commands that block; `undefined` if it never came to be. */
+  async #blocking() {
+    return await this.worker.getBackend().blockingClient!.catch(() => undefined);
   }
 
   /** The server refuses fetches, such as while it cannot save; BullMQ would ask again at once, and for ever. */
@@ -92,7 +100,8 @@ export class QueueReader {
    */
   async #cut(): Promise<void> {
     const backend = this.worker.getBackend();
-    const client = await backend.blockingClient!;
+    const client = await this.#blocking();
+    if (!client) return;
     if (client.status === "ready") await backend.disconnectBlocking(true);
     // To end a client that is about to connect would stop it for good, with the command in its queue.
     else client.once("ready", () => void this.#cut().catch(() => {}));

@@ -14,14 +14,14 @@ import {
   tasksOfRecord,
   writeReport,
 } from "../batch-record.js";
-import type { Libraries } from "./libraries.js";
+import type { Bullmq } from "./libraries.js";
 import type { Reports } from "./reports.js";
 import type { TakenJob } from "./taken-job.js";
 
 export interface RunParts {
   readonly plan: ServePlan;
   readonly reports: Reports;
-  readonly errors: Pick<Libraries["bullmq"], "UnrecoverableError" | "WaitingError">;
+  readonly errors: Pick<Bullmq, "UnrecoverableError" | "WaitingError">;
   /** Name of this machine, for errors. */
   readonly machine: string;
   /** How long the run of a job may go on when the job is to be given back, in ms. */

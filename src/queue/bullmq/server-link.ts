@@ -49,7 +49,8 @@ export class ServerLink {
   async close(): Promise<void> {
     this.#isClosed = true;
     if (this.#isConnected) await settledWithin(this.#client.quit(), QUIT_MS);
-    this.#client.disconnect();
+    // For one that has ended, ioredis would start a timer that holds the program.
+    if (this.#client.status !== "end") this.#client.disconnect();
   }
 
   #change(isConnected: boolean): void {

@@ -13,7 +13,8 @@ import type { Redis } from "ioredis";
 import type { ServePlan, Serving } from "../../pool/engine.js";
 import { Aborts } from "./aborts.js";
 import { acknowledgeReliably, isRefusal } from "./acknowledge.js";
-import { checkServer, loadLibraries, makeClient } from "./connect.js";
+import { checkServer, makeClient } from "./connect.js";
+import { type Bullmq, loadBullmq } from "./libraries.js";
 import type { ResolvedBullmqOptions } from "./engine-options.js";
 import { Keys } from "./keys.js";
 import { extendLocks, type HeldLock } from "./lock-extender.js";
@@ -42,7 +43,7 @@ const AWAY_MS = 400;
  * @throws EngineError within two seconds if the server cannot be used, or the libraries are not installed
  */
 export async function serve(options: ResolvedBullmqOptions, plan: ServePlan): Promise<Serving> {
-  await checkServer(options.connection);
+  await checkServer(options.connection, options.prefix);
   const serving = new BullmqServing(options, plan);
   await serving.open();
   return serving;
@@ -68,6 +69,8 @@ class BullmqServing implements Serving {
   #runs: Promise<unknown> = Promise.resolve();
   /** Resolves once the readers wait for no job any more. */
   #isCut: Promise<unknown> | undefined;
+  #tellClosed!: () => void;
+  readonly #closed = new Promise<void>((resolve) => (this.#tellClosed = resolve));
   #stopping: Promise<void> | undefined;
   #killing: Promise<void> | undefined;
   #closing: Promise<void> | undefined;
@@ -113,8 +116,8 @@ class BullmqServing implements Serving {
 
   async #open(): Promise<void> {
     const { connection, prefix, crashTimeout } = this.#options;
-    const { queues, workers, slots, retry } = this.#plan;
-    const { bullmq } = await loadLibraries();
+    const { queues, workers, slots, prefetch, retry } = this.#plan;
+    const bullmq = await loadBullmq();
     const clients = await Promise.all(
       ["commands", "aborts"].map(() => makeClient(connection, { retry, holdsLoop: true })),
     );
@@ -128,6 +131,7 @@ class BullmqServing implements Serving {
       prefix,
       retry,
       client,
+      most: prefetch + queues.length,
       times: { duration: this.#lockDuration, interval: Math.round(crashTimeout / 5) },
       onLost: (locks) => this.#lose(locks),
     });
@@ -154,11 +158,7 @@ class BullmqServing implements Serving {
     this.#runs = Promise.allSettled(this.#readers.map((reader) => reader.run()));
   }
 
-  #read(
-    queue: string,
-    parts: RunParts,
-    bullmq: Awaited<ReturnType<typeof loadLibraries>>["bullmq"],
-  ) {
+  #read(queue: string, parts: RunParts, bullmq: Bullmq) {
     const { prefix, crashTimeout, maxCrashes } = this.#options;
     const byJob = new WeakMap<Job, TakenJob>();
     const reader = new QueueReader(queue, {
@@ -244,7 +244,8 @@ class BullmqServing implements Serving {
 
   async #stop(): Promise<void> {
     this.#cut();
-    await this.#runs;
+    // Once killed, it is over, though commands may wait for a server that is away.
+    await Promise.race([this.#runs, this.#closed]);
     await this.#close();
   }
 
@@ -262,6 +263,7 @@ class BullmqServing implements Serving {
   #close(): Promise<void> {
     this.#closing ??= (async () => {
       for (const close of this.#opened.toReversed()) await close();
+      this.#tellClosed();
     })();
     return this.#closing;
   }

@@ -11,7 +11,7 @@ import {
   type FinishInfo,
 } from "forkmap";
 import { bullmq } from "forkmap/bullmq";
-import { afterAll, afterEach, beforeAll, beforeEach, expect, test } from "vitest";
+import { afterAll, afterEach, beforeAll, expect, test } from "vitest";
 import { Counted, Obeys, Same } from "../../fixtures/queue/counted.mjs";
 import { type Counts, countedItems, type Machine, startMachine } from "../../support/machines.js";
 import { describeWithRedis, type RedisServer, startRedis } from "../../support/redis-server.js";
@@ -169,7 +169,10 @@ describeWithRedis("a Parallel with an engine", () => {
     const directory = temporaryDirectory();
     const trace = path.join(directory, "trace.json");
     const options = {
-      ...{ retries: 1, retryDelay: { min: 1 }, trace, journal: path.join(directory, "journal") },
+      retries: 1,
+      retryDelay: { min: 1 },
+      trace,
+      journal: path.join(directory, "journal"),
       onStart: (_: string, index: number) => begun.push(index),
       onFinish: (_: string, index: number, __: string, info: FinishInfo) =>
         finished.push([index, info]),

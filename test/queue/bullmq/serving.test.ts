@@ -86,6 +86,17 @@ describeWithRedis("a machine that serves", () => {
     expect(machine.has("begun")).toBe(false);
   });
 
+  it("tells of a job that it cannot acknowledge, and goes on", async () => {
+    const { caller, machine } = await setUp();
+    await caller.addBatch("b", [{ ms: 1000 }]);
+    await machine.until("begun", "b");
+    await caller.client.del(caller.keys.job("b"), "bull:q:b:lock");
+    await machine.until("refused", "b");
+    await caller.addBatch("c", [{}]);
+    await caller.gone("c");
+    expect(machine.has("error")).toBe(false);
+  });
+
   it("aborts a batch, and says when nothing of it runs any more", async () => {
     const { caller, machine } = await setUp();
     await caller.addBatch("b", [{ ms: 600_000 }]);
