@@ -1,5 +1,6 @@
 /**
- * class QueueWorker: a machine that serves workers. Jobs come from queues, and their items run in children of this process, which itself
+ * The folder holds maps over many machines: how items and results travel through queues, and the machines that serve workers; what is of BullMQ
+ * and Redis is in bullmq/. Here: class QueueWorker, a machine that serves workers. Jobs come from queues, and their items run in children of this process, which itself
  * runs none of the workers' code and so always has time for the queue.
  *
  *   queues ─▶ Serving ─ jobs ─▶ JobRunner ─ items, within middleware ─▶ ServedWorker ─▶ Calls ─▶ children
