@@ -7,7 +7,7 @@ import { resolveQueueWorkerOptions } from "../../src/queue/resolve-options.js";
 import type { QueueWorkerOptions } from "../../src/queue/worker-options.js";
 
 class Resize extends ParallelWorker {
-  static override workerName = "resize@1";
+  static workerName = "resize@1";
 
   process(text: string): string {
     return text;
@@ -90,7 +90,7 @@ test("workers that cannot be served are refused", () => {
     }
   }
   class Program extends CommandWorker {
-    static override workerName = "program@1";
+    static workerName = "program@1";
   }
   const make = (workers: unknown, options = {}) => {
     return () => new QueueWorker(workers as [], options);

@@ -6,7 +6,7 @@ import { ParallelWorker } from "../../src/worker/worker.js";
 import { workerNameOf } from "../../src/worker/worker-name.js";
 
 class Resize extends ParallelWorker {
-  static override workerName = "resize@1";
+  static workerName = "resize@1";
 
   process(text: string): string {
     return text;
@@ -16,11 +16,11 @@ class Resize extends ParallelWorker {
 class MakeThumb extends Resize {}
 
 class Colon extends Resize {
-  static override workerName = "a:b";
+  static workerName = "a:b";
 }
 
 class Program extends CommandWorker {
-  static override workerName = "program@2";
+  static workerName = "program@2";
 }
 
 test("a class, a function and a program have the name that their author gave them", () => {
