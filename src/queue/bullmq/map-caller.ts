@@ -25,6 +25,7 @@ export class MapCaller extends Link {
   readonly #link: MapLink;
   readonly #reader: ReportReader;
   readonly #plan: MapPlan;
+  readonly #end = new AbortController();
   #opening: Promise<void> | undefined;
   /** Jobs of an earlier program, by id. */
   readonly #adopted = new Map<string, MappedJob>();
@@ -59,7 +60,8 @@ export class MapCaller extends Link {
       const { client, keys, options } = this.#link;
       const { format, worker } = this.#plan;
       try {
-        this.run = await NamedRun.open(client, keys, name, { ...options, format, worker });
+        const { signal } = this.#end;
+        this.run = await NamedRun.open(client, keys, name, { ...options, format, worker, signal });
       } catch (error) {
         return this.owner.doomed(error as Error);
       }
@@ -132,15 +134,20 @@ export class MapCaller extends Link {
   }
 
   async close(): Promise<void> {
-    await this.#opening;
-    const { run } = this;
-    if (!run) return;
-    this.#reader.remove(run.stream);
+    const { isComplete = false } = this.owner;
+    this.#end.abort();
     // A server that is away must not keep the results from the caller; all keys expire.
     const late = new Promise<void>((resolve) => {
       setTimeout(resolve, this.#link.options.crashTimeout).unref();
     });
-    await Promise.race([run.close(this.owner.isComplete === true).catch(() => {}), late]);
+    await Promise.race([this.#close(isComplete).catch(() => {}), late]);
+  }
+
+  async #close(isComplete: boolean): Promise<void> {
+    await this.#opening;
+    if (!this.run) return;
+    this.#reader.remove(this.run.stream);
+    await this.run.close(isComplete);
   }
 
   /** Each item of `run` may have a timeout of its own. */

@@ -19,7 +19,7 @@ import type { ReportFields } from "./keys.js";
 import { MachineWatch } from "./machine-watch.js";
 import { MapCaller } from "./map-caller.js";
 import { abortJob, closeLink, type MapLink, openLink } from "./map-link.js";
-import { failedJob, MappedJob, refusedJob, unreadableJob } from "./mapped-job.js";
+import { failedJob, halvesOf, MappedJob, refusedJob, unreadableJob } from "./mapped-job.js";
 import { ReportReader } from "./report-reader.js";
 
 /** Also while no machine is known. */
@@ -216,10 +216,8 @@ export class MapPool implements Pool, TaskPlace {
     if (record && "failure" in record)
       return owner.failed(tasksOf(batch)[0]!, record.failure, NOWHERE);
     if (!record) {
-      const tasks = tasksOf(batch);
-      const half = Math.ceil(tasks.length / 2);
-      this.#send(caller, tasks.slice(0, half));
-      return this.#send(caller, tasks.slice(half));
+      for (const half of halvesOf(batch)) this.#send(caller, half);
+      return;
     }
     this.#lastId += 1;
     const job = new MappedJob(`${this.#link.id}-${this.#lastId}`, owner, batch);
@@ -264,19 +262,20 @@ export class MapPool implements Pool, TaskPlace {
   }
 
   async #abort(job: MappedJob): Promise<void> {
-    job.isAborted = true;
-    if (!job.isAdded || (await this.#withdraw(job))) return;
-    await abortJob(this.#link, job.id);
-    // A machine that went silent has killed its children, or will.
-    setTimeout(() => this.#end(job, () => job.giveBack()), this.#link.options.crashTimeout).unref();
+    if (!job.isAborted) {
+      job.isAborted = true;
+      // The server may be away. A machine that went silent has killed its children, or will.
+      const giveUp = () => this.#end(job, () => job.giveBack());
+      setTimeout(giveUp, this.#link.options.crashTimeout).unref();
+    }
+    if (job.isAdded && !(await this.#withdraw(job))) await abortJob(this.#link, job.id);
   }
 
   /** Removes a job that no machine has taken; returns whether it did. */
   async #withdraw(job: MappedJob): Promise<boolean> {
     const removed = await this.#link.queue.remove(job.id).catch(() => 0);
-    if (removed !== 1 || !this.#jobs.has(job.id)) return false;
-    this.#end(job, () => job.giveBack());
-    return true;
+    if (removed === 1) this.#end(job, () => job.giveBack());
+    return removed === 1;
   }
 
   async #tick(): Promise<void> {

@@ -81,6 +81,12 @@ export function deliver(owner: TaskOwner, batch: Batch, place: number, outcome: 
   owner.freshSucceeded!(index + place, items[place], result, runs(run), 0);
 }
 
+export function halvesOf(batch: Batch): Batch[] {
+  const tasks = tasksOf(batch);
+  const half = Math.ceil(tasks.length / 2);
+  return [tasks.slice(0, half), tasks.slice(half)];
+}
+
 export function taskAt(batch: Batch, place: number): Task {
   if (!(batch instanceof FreshItems)) return batch[place]!;
   return freshTask(batch.index + place, batch.items[place]);

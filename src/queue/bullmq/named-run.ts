@@ -41,6 +41,8 @@ export interface NamedRunOptions {
   readonly format: ItemFormat;
   readonly crashTimeout: number;
   readonly keepRun: number;
+  /** Aborted when the run is not wanted any more. */
+  readonly signal: AbortSignal;
 }
 
 /** Entries read at once. */
@@ -171,9 +173,10 @@ export class NamedRun {
 
   async #lease(): Promise<void> {
     const key = this.#keys.lease(this.name);
-    const { crashTimeout } = this.#options;
+    const { crashTimeout, signal } = this.#options;
     const deadline = monotonic() + crashTimeout * 1.5;
     for (;;) {
+      signal.throwIfAborted();
       const isOurs = await this.#client.set(key, this.#mark, "PX", crashTimeout, "NX");
       if (isOurs) return;
       const other = (await this.#client.get(key)) ?? "";
