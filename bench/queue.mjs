@@ -3,6 +3,7 @@
  * have a process each. The server is started for the bench.
  */
 import { Parallel } from "forkmap";
+import { bullmq } from "forkmap/bullmq";
 import * as harness from "./harness.mjs";
 import { Producer, startConsumer } from "./queue/clients.mjs";
 import { Shout, ShoutJob } from "./queue/forkmap-workers.mjs";
@@ -44,10 +45,9 @@ const items = Array.from({ length: ITEMS }, (_, i) => `item ${i}`);
 const expected = items.map(shout);
 /** ms by turn, the first of which is to warm up: the 99th percentile of its jobs. */
 const slowest = new Map([PLAIN, OURS].map((name) => [name, []]));
-const ours = await loadOurs();
 const byPlain = (queue) => new Producer(queue, connection);
 const byOurs = (queue) =>
-  new Parallel(new Shout(), { engine: ours.bullmq({ connection, queue }), batch: BATCH });
+  new Parallel(new Shout(), { engine: bullmq({ connection, queue }), batch: BATCH });
 const figures = await harness.race([
   contender(BATCHES, PLAIN, ["bullmq-consumer", "batches"], byPlain, maps(mapByHand)),
   contender(BATCHES, OURS, ["forkmap-consumer", "batches"], byOurs, maps(mapByEngine)),
@@ -60,15 +60,9 @@ const figures = await harness.race([
 await redis.close();
 report();
 
-function loadOurs() {
-  return import("forkmap/bullmq").catch((error) => {
-    if (error.code !== "ERR_PACKAGE_PATH_NOT_EXPORTED") throw error;
-  });
-}
-
 /** The consumer is a process of its own; this process is the producer. */
 function contender(group, name, [program, kind], connect, run) {
-  const queue = `${group}, ${name}`.replaceAll(":", "");
+  const queue = `${group} ${name}`.replaceAll(/\W+/g, "-");
   let consumer;
   let producer;
   const turn = () => Promise.race([run(producer), consumer.ended]);
@@ -76,7 +70,6 @@ function contender(group, name, [program, kind], connect, run) {
     group,
     name,
     async open() {
-      if (name.startsWith(OURS) && !ours) throw new harness.Skip("forkmap/bullmq is not built");
       consumer = await startConsumer(program, kind, queue, connection);
       producer = connect(queue);
     },

@@ -41,7 +41,7 @@ seconds; the second gives them back at once.
 Exit code: 0 if it was stopped, 1 if it could not serve or was stopped by a second signal, 2 if the
 command line is wrong.
 
-Example: forkmap serve workers.ts --processes 4 --health 8080
+Example: forkmap serve worker.ts --processes 4 --health 8080
 `;
 
 export const serve: CliCommand = {

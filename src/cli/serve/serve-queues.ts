@@ -1,4 +1,7 @@
-/** Serves: from the modules named on the command line to the end of the last job, and what is told meanwhile. */
+/**
+ * The folder holds what `forkmap serve` does once its name is known. Here: it serves, from the modules named on the command line to the
+ * end of the last job, and what is told meanwhile.
+ */
 import { type News, type Notify, openNotify, withoutNotify } from "../../container/notify.js";
 import { reapZombies } from "../../container/zombies.js";
 import {
