@@ -140,30 +140,39 @@ function together(name) {
 
 function report() {
   const of = (group, name) => figures.get(harness.key({ group, name }));
-  const rows = (group, names, more) =>
-    names
-      .filter((name) => of(group, name))
-      .map((name) => {
+  const show = (title, group, names, columns, more) => {
+    const ran = names.filter((name) => of(group, name));
+    if (ran.length === 0) return;
+    harness.heading(title);
+    harness.table(
+      columns,
+      ran.map((name) => {
         const figure = of(group, name);
         return [name, digits(median(figure)), span(figure), ...more(name, figure)];
-      });
-  harness.heading(`${ITEMS} items in jobs of ${BATCH}`);
-  harness.table(
+      }),
+    );
+  };
+  show(
+    `${ITEMS} items in jobs of ${BATCH}`,
+    BATCHES,
+    [PLAIN, OURS],
     ["", "items/s", "min - max", `items/s / ${PLAIN}`],
-    rows(BATCHES, [PLAIN, OURS], (_, figure) => [harness.times(ratio(figure, of(BATCHES, PLAIN)))]),
+    (_, figure) => [harness.times(ratio(figure, of(BATCHES, PLAIN)))],
   );
-  harness.heading("a job at a time: ms from adding it to its result");
-  harness.table(
+  show(
+    "a job at a time: ms from adding it to its result",
+    SINGLE,
+    [PLAIN, OURS],
     ["", "median", "min - max of rounds", "99 of 100 below"],
     // The first turn was to warm up.
-    rows(SINGLE, [PLAIN, OURS], (name) => [digits(median(slowest.get(name).slice(1)))]),
+    (name) => [digits(median(slowest.get(name).slice(1)))],
   );
-  harness.heading(FRESH);
-  harness.table(
+  show(
+    FRESH,
+    FRESH,
+    [SHARED, KILLED, OURS_FRESH],
     ["", "jobs/s", "min - max", `jobs/s / ${SHARED}`],
-    rows(FRESH, [SHARED, KILLED, OURS_FRESH], (_, figure) => [
-      harness.times(ratio(figure, of(FRESH, SHARED))),
-    ]),
+    (_, figure) => [harness.times(ratio(figure, of(FRESH, SHARED)))],
   );
   harness.heading("targets");
   target(
