@@ -11,6 +11,7 @@ import { Meter, type ParallelStats, type QueueStats } from "../observe/stats.js"
 import {
   type CallOptions,
   type ParallelOptions,
+  type ResolvedOptions,
   resolveOptions,
   type RunVerb,
 } from "../options.js";
@@ -18,6 +19,9 @@ import { stopHere } from "../worker/capture.js";
 import { expectedResult } from "../worker/check-worker.js";
 import { nameOf } from "../worker/function-worker.js";
 import type { AnyWorker } from "../worker/worker.js";
+import type { ItemOutcome } from "../pool/engine.js";
+import type { BatchItems } from "./batch-run.js";
+import { BatchRuns } from "./batch-runs.js";
 import { CallRecorder } from "./call-recorder.js";
 import type { CallSite } from "./call-site.js";
 import { CallerContext } from "./caller-context.js";
@@ -63,6 +67,7 @@ export class Calls {
   #runs: RunQueue | undefined;
   /** Of those, the ones whose results are dropped: only a machine that serves a queue has some. */
   #drops: RunQueue | undefined;
+  #batches: BatchRuns | undefined;
   #closed = false;
   #succeeded = 0;
   #failed = 0;
@@ -168,6 +173,18 @@ export class Calls {
     return queue.run(item, options, index);
   }
 
+  /** Runs a batch from elsewhere in the shared pool. */
+  async runBatch(items: BatchItems): Promise<readonly ItemOutcome[]> {
+    this.assertOpen();
+    this.#batches ??= new BatchRuns(async () => {
+      const options = this.#runOptions();
+      await this.#pools.ready();
+      const pool = await this.#pools.openerFor(options)();
+      return { pool, options, expected: expectedResult(this.#worker, options.serialization) };
+    });
+    return await this.#batches.run(items);
+  }
+
   /**
    * Whether a call with one item may be a `run`, which costs a fifth of a call: nobody can tell, if children are shared and
    * nothing is observed.
@@ -190,12 +207,17 @@ export class Calls {
     return (this.#drops ??= this.#makeRuns(false));
   }
 
+  #runOptions(): ResolvedOptions {
+    const { maxQueue: _, ...options } = this.#options;
+    const concurrency = this.#pools.areShared ? undefined : this.#pools.concurrency;
+    return resolveOptions({ ...options, concurrency } as CallOptions, {});
+  }
+
   #makeRuns(wantsResults: boolean): RunQueue {
-    const { maxQueue, ...options } = this.#options;
+    const { maxQueue } = this.#options;
     const pools = this.#pools;
     const { areShared } = pools;
-    const concurrency = areShared ? undefined : pools.concurrency;
-    const resolved = resolveOptions({ ...options, concurrency } as CallOptions, {});
+    const resolved = this.#runOptions();
     return new RunQueue({
       options: resolved,
       wantsResults,
@@ -243,6 +265,7 @@ export class Calls {
       await Promise.allSettled(this.#running.values());
       await this.#runs?.idle();
       await this.#drops?.idle();
+      await this.#batches?.idle();
       await this.#pools.closeShared();
       await this.#launch.close();
     });
@@ -253,6 +276,7 @@ export class Calls {
     for (const call of this.#running.keys()) call.end.halt(reason);
     this.#runs?.destroy(reason);
     this.#drops?.destroy(reason);
+    this.#batches?.destroy(reason);
     this.#pools.killShared();
     await this.close();
   }

@@ -34,17 +34,20 @@ export class Batching {
   readonly #feed: FeedState;
   readonly #waiting: { readonly size: number };
   readonly #pool: PoolFacts;
-  readonly #pace = new Pace();
+  readonly #pace: Pace;
 
   /**
    * @param waiting - the tasks that wait for a slot again
+   * @param pace - what is known of how long items take
    */
   constructor(
     { batch, onStart }: ResolvedOptions,
     feed: FeedState,
     waiting: { readonly size: number },
     pool: PoolFacts,
+    pace = new Pace(),
   ) {
+    this.#pace = pace;
     this.#batch = batch;
     this.#hasStartHook = onStart !== undefined;
     this.#feed = feed;

@@ -74,6 +74,8 @@ export interface BatchJob extends TakenJob {
   readonly wantsResults: boolean;
   /** Whether the caller reads `run` of the outcomes. */
   readonly wantsRuns: boolean;
+  /** Whether items come from callers of their own, who may abort each alone. */
+  readonly isSingly: boolean;
   /** Aborted when the caller does not want the item at this place any more; `undefined` if items have no signals of their own. */
   signalOf(place: number): AbortSignal | undefined;
 }

@@ -119,6 +119,7 @@ export class JobRunner {
       timeout: undefined,
       wantsResults: true,
       wantsRuns: false,
+      isSingly: true,
       signalOf: () => undefined,
     };
     return await this.#within(served, async () => {

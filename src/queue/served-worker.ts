@@ -24,7 +24,15 @@ import { childOptions } from "./worker-options.js";
 /** The items that a job has for one worker. */
 export type Items = Pick<
   BatchJob,
-  "id" | "tasks" | "format" | "timeout" | "wantsResults" | "wantsRuns" | "signal" | "signalOf"
+  | "id"
+  | "tasks"
+  | "format"
+  | "timeout"
+  | "wantsResults"
+  | "wantsRuns"
+  | "signal"
+  | "signalOf"
+  | "isSingly"
 > & {
   /** Receives how many items are left, after each. */
   readonly onLess?: ((open: number) => void) | undefined;
@@ -72,10 +80,22 @@ export class ServedWorker {
    * @returns what became of each, in their order
    * @throws WorkerModuleError, LaunchError if this machine cannot run the worker; anything if the items are not wanted any more
    */
-  run(items: Items): Promise<ItemOutcome[]> {
+  run(items: Items): Promise<readonly ItemOutcome[]> {
     const { id, tasks, format, timeout, wantsResults, wantsRuns } = items;
     const { signal, signalOf, onLess } = items;
     const calls = this.#callsFor(format);
+    if (this.#options.pool && tasks.length > 1 && !items.isSingly) {
+      const tag = this.#options.output === "tag" ? () => id : undefined;
+      return calls.runBatch({
+        tasks,
+        timeout: timeout ?? this.#options.timeout,
+        wantsResults,
+        wantsRuns,
+        signal,
+        tag,
+        onLess,
+      });
+    }
     const outcomes: ItemOutcome[] = [];
     outcomes.length = tasks.length;
     const base: RunItemOptions = {

@@ -8,6 +8,8 @@ import { persist, type Persistence } from "./persist.js";
 export interface AcknowledgeOptions extends Persistence {
   /** Takes the job's lock again; false if another machine has the job. */
   relock(): Promise<boolean>;
+  /** The acknowledgement is sent. */
+  onBegin(): void;
   onRefused(): void;
   /** The job is no longer held. */
   onDone(): void;
@@ -44,6 +46,7 @@ async function acknowledge<T>(
   command: () => Promise<T>,
   options: AcknowledgeOptions,
 ): Promise<T | undefined> {
+  options.onBegin();
   try {
     const next = await persist(command, isFinal, options);
     options.onDone();

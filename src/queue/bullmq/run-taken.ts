@@ -56,6 +56,7 @@ async function runBatch(taken: TakenJob, record: BatchRecord, parts: RunParts): 
         timeout: record.timeout,
         wantsResults: record.results,
         wantsRuns: record.runs,
+        isSingly: record.singly === true,
         signalOf: (place) => (record.singly ? taken.signalOf(place) : undefined),
       });
       outcomes = await taken.settled(run, giveBackAfter);

@@ -187,6 +187,7 @@ class BullmqServing implements Serving {
     acknowledgeReliably(job, {
       ...this.#persistence,
       relock: async () => (await this.#extend(taken.lock)).length === 0,
+      onBegin: () => (taken.isAcknowledging = true),
       onRefused: () => this.#plan.onEvent({ what: "refused", job: taken.id, queue }),
       onDone: () => this.#release(taken),
     });
@@ -214,8 +215,8 @@ class BullmqServing implements Serving {
   #lose(locks: readonly HeldLock[]): void {
     for (const lock of locks) {
       const taken = this.#jobs.withLock(lock);
-      // It may just have been acknowledged.
-      if (!taken || taken.end === "lost") continue;
+      // One that is being acknowledged has no lock any more as soon as that has succeeded; if it has not, it is refused.
+      if (!taken || taken.end === "lost" || taken.isAcknowledging) continue;
       this.#keeper.drop(taken.lock);
       this.#plan.onEvent({ what: "lost", job: lock.id, queue: lock.queue });
       taken.stop("lost");

@@ -14,6 +14,8 @@ export class TakenJob {
   readonly share: Share;
   /** Why BullMQ wants the job to fail without being run: machines went silent with it too often. */
   readonly doom: string | undefined;
+  /** What became of it is on its way to the server, which may have removed the lock already. */
+  isAcknowledging = false;
   readonly #controller = new AbortController();
   readonly #places = new Map<number, AbortController>();
   #end: EndReason | undefined;
