@@ -229,7 +229,10 @@ function failed({ tasks }: BatchJob, cause: unknown): ItemOutcome[] {
 /** What the worker threw, as the job is known by itself, and not as an item; if its child died, how. */
 function causeOf({ error }: Failure): Error {
   const { cause } = error;
-  return error.constructor === ItemError && cause instanceof Error ? cause : error;
+  if (error.constructor === ItemError && cause instanceof Error) return cause;
+  // It has one item, of which its user does not know.
+  error.message = error.message.replace(/^Item 0 /, "The job ");
+  return error;
 }
 
 function toSettled(outcome: ItemOutcome): PromiseSettledResult<unknown> {

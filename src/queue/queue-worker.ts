@@ -104,7 +104,7 @@ export class QueueWorker {
   }
 
   #add(given: NamedWorker): AnyWorker<never, unknown> {
-    checkWorker(given);
+    checkWorker(given, "QueueWorker");
     const worker = typeof given === "function" ? new FunctionWorker(given) : given;
     const name = workerNameOf(worker);
     if ([...this.#names.values()].includes(name)) {

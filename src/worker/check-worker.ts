@@ -3,9 +3,12 @@ import { describe } from "../system/describe.js";
 import { isOfFunction } from "./function-worker.js";
 import { AnyWorker } from "./worker.js";
 
-/** @throws TypeError unless `worker` is a function, or an instance of a class that has `process` */
-export function checkWorker(worker: unknown): void {
-  if (typeof worker === "function") return checkFunction(worker);
+/**
+ * @param user - the class that it was given to
+ * @throws TypeError unless `worker` is a function, or an instance of a class that has `process`
+ */
+export function checkWorker(worker: unknown, user = "Parallel"): void {
+  if (typeof worker === "function") return checkFunction(worker, user);
   const isObject = typeof worker === "object" && worker !== null;
   if (isObject && typeof (worker as { process?: unknown }).process === "function") {
     const prototype = Object.getPrototypeOf(worker) as object | null;
@@ -25,13 +28,13 @@ export function checkWorker(worker: unknown): void {
   );
 }
 
-function checkFunction(given: Function): void {
+function checkFunction(given: Function, user: string): void {
   const { name, prototype } = given as { name: string; prototype?: { process?: unknown } };
   const text = String(given);
   const isClass = /^class\b/.test(text);
   if (typeof prototype?.process === "function") {
     throw new TypeError(
-      `Expected an instance of ${name || "a class"}, got the class itself: write new Parallel(new ${name || "Worker"}())`,
+      `Expected an instance of ${name || "a class"}, got the class itself: write ${user === "Parallel" ? `new Parallel(new ${name || "Worker"}())` : `new ${user}([new ${name || "Worker"}()])`}`,
     );
   }
   const expected =

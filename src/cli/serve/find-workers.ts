@@ -31,7 +31,7 @@ export async function findWorkers(modules: readonly string[]): Promise<object[]>
   }
   const found = new Set<object>();
   for (const path of modules) {
-    const exported = await load(pathToFileURL(resolve(path)).href, path);
+    const exported = withoutWrapper(await load(pathToFileURL(resolve(path)).href, path));
     const workers = workersOf(exported, path);
     if (workers.length === 0) throw new ServeError(`${path} ${whyNone(exported)}`);
     for (const worker of workers) found.add(worker);
@@ -47,6 +47,14 @@ async function load(url: string, name: string): Promise<Exports> {
   } catch (error) {
     throw new ServeError(`${name} could not be loaded: ${reasonOf(error)}`, { cause: error });
   }
+}
+
+/** Some loaders give a module that is CommonJS as one export, whose properties are getters. */
+function withoutWrapper(exported: Exports): Exports {
+  const { default: all, ...others } = exported;
+  const isWrapper = typeof all === "object" && all !== null && !isNamedInstance(all);
+  const names = Object.keys(others).filter((name) => name !== "module.exports");
+  return isWrapper && names.length === 0 ? { ...(all as Exports) } : exported;
 }
 
 /** What Node says of TypeScript that it cannot run by itself. */

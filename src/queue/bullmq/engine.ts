@@ -54,6 +54,12 @@ import {
  */
 export function bullmq(options: BullmqOptions = {}): Engine {
   check(options, ENGINE_RULES, "", (name) => `Unknown option \`${name}\` of bullmq`);
+  const { FORKMAP_CONNECTION: url } = process.env;
+  if (options.connection === undefined && url !== undefined && !CONNECTION_RULE.accepts(url)) {
+    throw new TypeError(
+      "Expected the environment variable FORKMAP_CONNECTION to be a URL that begins with redis:// or rediss://, or the path of a socket",
+    );
+  }
   return new BullmqEngine(withDefaults(options));
 }
 

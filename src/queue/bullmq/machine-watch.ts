@@ -3,15 +3,15 @@ import { monotonic } from "../../system/monotonic.js";
 import type { MachineRecord } from "./keys.js";
 import { listMachines } from "./machines.js";
 import type { MapLink } from "./map-link.js";
+import type { MappedJob } from "./mapped-job.js";
 
-/** After this time without a machine that has the worker, a warning says so. */
-const UNSERVED_MS = 5000;
+/** If a job has waited so long and no machine has the worker, a warning says so. */
+const UNSERVED_MS = 3000;
 
 export class MachineWatch {
   readonly #link: MapLink;
   readonly #worker: string;
   #serving: readonly MachineRecord[] = [];
-  #unservedSince: number | undefined;
 
   constructor(link: MapLink, worker: string) {
     this.#link = link;
@@ -28,18 +28,16 @@ export class MachineWatch {
     return this.#serving.reduce((sum, { slots }) => sum + slots, 0);
   }
 
-  /** @param isWaited - whether items wait for a machine */
-  async look(isWaited: boolean): Promise<void> {
+  /** @param jobs - those under way */
+  async look(jobs: Iterable<MappedJob>): Promise<void> {
     const { client, keys, queue } = this.#link;
     const all = await listMachines(client, keys);
     this.#serving = all.filter(({ workers }) => workers.includes(this.#worker));
-    if (this.#serving.length > 0 || !isWaited) {
-      this.#unservedSince = undefined;
-      return;
+    if (this.#serving.length > 0) return;
+    const since = monotonic() - UNSERVED_MS;
+    for (const { madeAt } of jobs) {
+      if (madeAt < since) return warnOfUnserved(this.#worker, queue.name, all.length);
     }
-    this.#unservedSince ??= monotonic();
-    if (monotonic() - this.#unservedSince < UNSERVED_MS) return;
-    warnOfUnserved(this.#worker, queue.name, all.length);
   }
 }
 

@@ -147,7 +147,8 @@ export class MapCaller extends Link {
     await this.#opening;
     if (!this.run) return;
     this.#reader.remove(this.run.stream);
-    await this.run.close(isComplete);
+    // What was found of items that the call has not asked for, another call may ask for.
+    await this.run.close(isComplete && this.run.isFresh);
   }
 
   /** Each item of `run` may have a timeout of its own. */

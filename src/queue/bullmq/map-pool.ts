@@ -138,7 +138,7 @@ export class MapPool implements Pool, TaskPlace {
       for (let caller = this.#hungry.first; caller; caller = this.#hungry.first) {
         if (this.#jobs.size >= this.#window) break;
         this.#hungry.remove(caller);
-        if (this.#serve(caller)) this.#hungry.push(caller);
+        if (this.#serve(caller)) this.#wants(caller);
       }
     }
     this.#isDispatching = false;
@@ -283,7 +283,7 @@ export class MapPool implements Pool, TaskPlace {
     this.#isTicking = true;
     try {
       const { slots } = this.#machines;
-      await this.#machines.look(this.#jobs.size > 0);
+      await this.#machines.look(this.#jobs.values());
       if (this.#machines.slots > slots) this.dispatch();
       await this.#reader.keepStreams(KEEP_REPORTS_MS);
       await Promise.all([...this.#callers.values()].map((caller) => caller.renew()));

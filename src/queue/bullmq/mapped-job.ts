@@ -21,6 +21,8 @@ export class MappedJob {
   readonly owner: TaskOwner;
   /** For a job that an earlier program has added: with holes for the items that the call has not come to. */
   readonly batch: Batch;
+  /** In ms on the monotonic clock. */
+  readonly madeAt = monotonic();
   /** When it was last known to be in the queue, in ms on the monotonic clock. */
   knownAt = monotonic();
   /** Whether the server has it. */

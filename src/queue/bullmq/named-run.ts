@@ -92,11 +92,6 @@ export class NamedRun {
     return this.#known.size === 0 && this.#adopted.size === 0;
   }
 
-  /** How many items of an earlier program are known or under way. */
-  get found(): number {
-    return this.#known.size + this.#adopted.size;
-  }
-
   /** Ids and sizes of the jobs that an earlier program has added and that have no report. */
   get adoptedJobs(): ReadonlyMap<string, number> {
     return this.#sizes;
