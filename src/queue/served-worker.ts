@@ -38,6 +38,12 @@ export type Items = Pick<
   readonly onLess?: ((open: number) => void) | undefined;
 };
 
+/**
+ * How long a child that is killed may take to end by itself. Short: another machine is to have the jobs of a killed one within a second, and
+ * none of them may still run here then.
+ */
+const FORCE_KILL_MS = 300;
+
 export class ServedWorker {
   readonly name: string;
   readonly #worker: AnyWorker<never, unknown>;
@@ -57,7 +63,7 @@ export class ServedWorker {
     this.#command = commandOf(worker);
     const own = childOptions(given, this.#command !== undefined);
     const places = pool ? { pool: processes } : { pool, concurrency: processes };
-    this.#options = { ...own, ...places };
+    this.#options = { ...own, ...places, forceKillAfterDelay: FORCE_KILL_MS };
   }
 
   /** How many kinds of children there are. */

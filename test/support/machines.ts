@@ -15,13 +15,22 @@ export interface Machine {
   end(signal?: NodeJS.Signals): Promise<number | null>;
 }
 
+export interface MachineProgram {
+  /** In fixtures/queue/. @defaultValue "machine.mjs" */
+  readonly script?: string;
+  /** A command that starts Node, such as `ip netns exec`. */
+  readonly command?: readonly string[];
+}
+
 /** @param options - of `QueueWorker`, by default with two processes and a crashTimeout of 3 s */
 export async function startMachine(
   options: Readonly<Record<string, unknown>>,
   env: Readonly<Record<string, string>> = {},
+  { script = "machine.mjs", command = [] }: MachineProgram = {},
 ): Promise<Machine> {
   const all = { processes: 2, crashTimeout: 3000, ...options };
-  const child = startScript(fixture("queue/machine.mjs"), { args: [JSON.stringify(all)], env });
+  const args = [JSON.stringify(all)];
+  const child = startScript(fixture(`queue/${script}`), { args, env, command });
   let output = "";
   child.stdout!.setEncoding("utf8").on("data", (text: string) => (output += text));
   child.stderr!.setEncoding("utf8").on("data", (text: string) => (output += text));

@@ -16,11 +16,13 @@ import {
 } from "../batch-record.js";
 import type { Bullmq } from "./libraries.js";
 import type { Reports } from "./reports.js";
+import type { Suspects } from "./suspects.js";
 import type { TakenJob } from "./taken-job.js";
 
 export interface RunParts {
   readonly plan: ServePlan;
   readonly reports: Reports;
+  readonly suspects: Suspects;
   readonly errors: Pick<Bullmq, "UnrecoverableError" | "WaitingError">;
   /** Name of this machine, for errors. */
   readonly machine: string;
@@ -35,8 +37,10 @@ export interface RunParts {
  * @throws WaitingError if the job is not to be acknowledged, else what is to be the job's error
  */
 export async function runTaken(taken: TakenJob, parts: RunParts): Promise<unknown> {
+  const { suspects } = parts;
   const record = readBatch(taken.job.data);
-  return record ? await runBatch(taken, record, parts) : await runSingle(taken, parts);
+  const run = () => (record ? runBatch(taken, record, parts) : runSingle(taken, parts));
+  return await (suspects.has(taken) ? suspects.alone(taken, run) : run());
 }
 
 async function runBatch(taken: TakenJob, record: BatchRecord, parts: RunParts): Promise<void> {

@@ -27,6 +27,7 @@ import { Reports } from "./reports.js";
 import { type RunParts, runTaken } from "./run-taken.js";
 import { ServerLink } from "./server-link.js";
 import { settledWithin } from "./settled-within.js";
+import { Suspects } from "./suspects.js";
 import { TakenJob } from "./taken-job.js";
 import { TakenJobs } from "./taken-jobs.js";
 
@@ -149,6 +150,7 @@ class BullmqServing implements Serving {
     const parts: RunParts = {
       plan: this.#plan,
       reports: new Reports(client, this.#persistence),
+      suspects: new Suspects(client, prefix, this.#options.maxCrashes),
       errors: bullmq,
       machine: this.#machine,
       giveBackAfter: RUN_END_MS,

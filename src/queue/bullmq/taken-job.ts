@@ -12,21 +12,20 @@ export class TakenJob {
   readonly job: Job;
   readonly lock: HeldLock;
   readonly share: Share;
-  /** Why BullMQ wants the job to fail without being run: machines went silent with it too often. */
-  readonly doom: string | undefined;
   /** What became of it is on its way to the server, which may have removed the lock already. */
   isAcknowledging = false;
   readonly #controller = new AbortController();
   readonly #places = new Map<number, AbortController>();
   #end: EndReason | undefined;
+  #doom: string | undefined;
 
   constructor(job: Job, queue: string, share: Share) {
     this.job = job;
     this.lock = { queue, id: job.id!, token: job.token! };
     this.share = share;
-    this.doom = job.deferredFailure;
+    this.#doom = job.deferredFailure;
     // BullMQ would fail the job at once, and nobody would report to its caller.
-    if (this.doom !== undefined) Reflect.deleteProperty(job, "deferredFailure");
+    if (this.#doom !== undefined) Reflect.deleteProperty(job, "deferredFailure");
   }
 
   get queue(): string {
@@ -44,6 +43,16 @@ export class TakenJob {
   /** The reason that counts: a job that another machine has is lost whatever else happens. */
   get end(): EndReason | undefined {
     return this.#end;
+  }
+
+  /** Why BullMQ wants the job to fail without being run: machines went silent with it too often. */
+  get doom(): string | undefined {
+    return this.#doom;
+  }
+
+  /** The job is run all the same. */
+  pardon(): void {
+    this.#doom = undefined;
   }
 
   signalOf(place: number): AbortSignal {
