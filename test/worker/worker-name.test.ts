@@ -16,7 +16,7 @@ class Resize extends ParallelWorker {
 class MakeThumb extends Resize {}
 
 class Colon extends Resize {
-  static workerName = "a:b";
+  static override workerName = "a:b";
 }
 
 class Program extends CommandWorker {
