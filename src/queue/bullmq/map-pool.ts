@@ -1,7 +1,6 @@
 /**
  * The pool of calls whose items run on many machines: makes jobs of the tasks that calls have, as many as keep the machines busy, and
  * gives each call what machines report.
- *
  * A job's report is the truth, and wakes this program at once: a machine adds it to a stream before it acknowledges the job.
  */
 import type { MapPlan } from "../../pool/engine.js";
@@ -19,7 +18,7 @@ import type { ReportFields } from "./keys.js";
 import { MachineWatch } from "./machine-watch.js";
 import { MapCaller } from "./map-caller.js";
 import { abortJob, closeLink, type MapLink, openLink } from "./map-link.js";
-import { failedJob, MappedJob, refusedJob, unreadableJob } from "./mapped-job.js";
+import { failedJob, MappedJob, MappedJobs, refusedJob, unreadableJob } from "./mapped-job.js";
 import { ReportReader } from "./report-reader.js";
 
 /** Also while no machine is known. */
@@ -41,7 +40,7 @@ export class MapPool implements Pool, TaskPlace {
   readonly #machines: MachineWatch;
   readonly #callers = new Map<TaskOwner, MapCaller>();
   readonly #hungry = new Queue<MapCaller>();
-  readonly #jobs = new Map<string, MappedJob>();
+  readonly #jobs = new MappedJobs();
   /** Of callers who may abort single tasks. */
   readonly #jobOf = new WeakMap<Task, MappedJob>();
   readonly #timer: NodeJS.Timeout;
@@ -108,7 +107,7 @@ export class MapPool implements Pool, TaskPlace {
     const caller = new MapCaller(owner, this.#link, this.#reader, this.#plan);
     this.#callers.set(owner, caller);
     void caller
-      .open((job) => this.#jobs.set(job.id, job))
+      .open((job) => this.#jobs.add(job))
       .then(() => {
         this.#wants(caller);
         this.dispatch();
@@ -120,7 +119,7 @@ export class MapPool implements Pool, TaskPlace {
     if (!caller) return;
     this.#callers.delete(owner);
     this.#hungry.remove(caller);
-    for (const job of caller.jobs) this.#jobs.delete(job.id);
+    for (const job of caller.jobs) this.#jobs.delete(job);
     await caller.close();
   }
 
@@ -160,7 +159,7 @@ export class MapPool implements Pool, TaskPlace {
   /** Takes the task back if no machine has its job, else tells that machine. */
   abort(task: Task): void {
     const job = this.#jobOf.get(task);
-    if (!job || !this.#jobs.has(job.id)) return;
+    if (!job || !this.#jobs.has(job)) return;
     if (job.size === 1) return void this.#abort(job);
     const place = (job.batch as readonly Task[]).indexOf(task);
     void this.#withdraw(job).then((isBack) => {
@@ -225,7 +224,7 @@ export class MapPool implements Pool, TaskPlace {
     }
     this.#lastId += 1;
     const job = new MappedJob(`${this.#link.id}-${this.#lastId}`, owner, batch);
-    this.#jobs.set(job.id, job);
+    this.#jobs.add(job);
     caller.enter(job);
     if (owner.arrivesSingly) for (const task of tasksOf(batch)) this.#jobOf.set(task, job);
     this.#adder.add({ job, record, run: caller.run });
@@ -255,7 +254,7 @@ export class MapPool implements Pool, TaskPlace {
 
   /** The job is over: `settle` gives its tasks outcomes, or back. */
   #end(job: MappedJob, settle: () => void): void {
-    if (!this.#jobs.delete(job.id)) return;
+    if (!this.#jobs.delete(job)) return;
     this.#check.forget(job);
     const caller = this.#callers.get(job.owner);
     caller?.leave(job);
@@ -276,7 +275,8 @@ export class MapPool implements Pool, TaskPlace {
   /** Removes a job that no machine has taken; returns whether it did. */
   async #withdraw(job: MappedJob): Promise<boolean> {
     const removed = await this.#link.queue.remove(job.id).catch(() => 0);
-    if (removed !== 1 || !this.#jobs.has(job.id)) return false;
+    if (removed === 1) this.#callers.get(job.owner)?.run?.forget(job.id);
+    if (removed !== 1 || !this.#jobs.has(job)) return false;
     this.#end(job, () => job.giveBack());
     return true;
   }

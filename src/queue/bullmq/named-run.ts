@@ -143,6 +143,11 @@ export class NamedRun {
     await this.#client.hset(this.#keys.batches(this.name), job, stringify(facts));
   }
 
+  /** The job was taken back before a machine had it: the next program need not look for it. */
+  forget(job: string): void {
+    this.#client.hdel(this.#keys.batches(this.name), job).catch(() => {});
+  }
+
   /** Returns whether this program still continues the run; renews everything that expires. */
   async renew(): Promise<boolean> {
     const { crashTimeout, keepRun } = this.#options;
