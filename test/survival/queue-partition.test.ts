@@ -2,7 +2,7 @@
 import { setTimeout as pause } from "node:timers/promises";
 import { afterEach, describe, expect, test } from "vitest";
 import { type Counts, countedItems, type Machine, startMachine } from "../support/machines.js";
-import { leftoverKeys, startMapping, tellCounts } from "../support/mapping.js";
+import { expectNoKeys, startMapping, tellCounts } from "../support/mapping.js";
 import {
   NamespaceNetwork,
   type Network,
@@ -53,7 +53,7 @@ describeWithRedis("a partition of the network", () => {
     expect(mapping.output(), "the map goes on after the partition").not.toContain("{");
     expect(await mapping.result()).toEqual({ length: COUNT, wrong: -1 });
     tellCounts(told, counts, COUNT);
-    expect(await leftoverKeys(redis)).toEqual([]);
+    await expectNoKeys(redis);
   }
 
   async function cut(place: number): Promise<void> {

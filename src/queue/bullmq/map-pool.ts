@@ -1,8 +1,6 @@
 /**
  * The pool of calls whose items run on many machines: makes jobs of the tasks that calls have, as many as keep the machines busy, and
- * gives each call what machines report.
- *
- * A job's report is the truth, and wakes this program at once: a machine adds it to a stream before it acknowledges the job.
+ * gives each call what machines report. A job's report is the truth, and wakes this program at once: a machine adds it to a stream before it acknowledges the job.
  */
 import type { MapPlan } from "../../pool/engine.js";
 import type { Pool } from "../../pool/pool.js";
@@ -18,18 +16,19 @@ import { JobCheck } from "./job-check.js";
 import type { ReportFields } from "./keys.js";
 import { MachineWatch } from "./machine-watch.js";
 import { MapCaller } from "./map-caller.js";
+import { batchMsFor, windowFor } from "./map-pace.js";
 import { abortJob, closeLink, type MapLink, openLink } from "./map-link.js";
-import { failedJob, halvesOf, MappedJob, refusedJob, unreadableJob } from "./mapped-job.js";
+import {
+  failedJob,
+  halvesOf,
+  MappedJob,
+  MappedJobs,
+  refusedJob,
+  unreadableJob,
+} from "./mapped-job.js";
 import { ReportReader } from "./report-reader.js";
 
-/** Also while no machine is known. */
-const LEAST_JOBS = 16;
-/** For each item that machines can run at once: one runs, and one waits there. */
-const JOBS_PER_SLOT = 2;
-/** One server passes on some 4,000 jobs a second: a batch takes long enough for half of that. */
-const LEAST_BATCH_MS = 50;
-const BATCH_MS_PER_SLOT = 0.5;
-/** How long the reports of a killed program are kept; a program may also stand still so long without losing any. */
+/** Kept of a killed program; a program may also stand still so long without losing any. */
 const KEEP_REPORTS_MS = 600_000;
 
 export class MapPool implements Pool, TaskPlace {
@@ -41,7 +40,7 @@ export class MapPool implements Pool, TaskPlace {
   readonly #machines: MachineWatch;
   readonly #callers = new Map<TaskOwner, MapCaller>();
   readonly #hungry = new Queue<MapCaller>();
-  readonly #jobs = new Map<string, MappedJob>();
+  readonly #jobs = new MappedJobs();
   /** Of callers who may abort single tasks. */
   readonly #jobOf = new WeakMap<Task, MappedJob>();
   readonly #timer: NodeJS.Timeout;
@@ -97,7 +96,7 @@ export class MapPool implements Pool, TaskPlace {
   }
 
   get batchMs(): number {
-    return Math.max(LEAST_BATCH_MS, this.#machines.slots * BATCH_MS_PER_SLOT);
+    return batchMsFor(this.#machines.slots);
   }
 
   get machines(): number {
@@ -107,7 +106,7 @@ export class MapPool implements Pool, TaskPlace {
     const caller = new MapCaller(owner, this.#link, this.#reader, this.#plan);
     this.#callers.set(owner, caller);
     void caller
-      .open((job) => this.#jobs.set(job.id, job))
+      .open((job) => this.#jobs.add(job))
       .then(() => {
         this.#wants(caller);
         this.dispatch();
@@ -119,7 +118,7 @@ export class MapPool implements Pool, TaskPlace {
     if (!caller) return;
     this.#callers.delete(owner);
     this.#hungry.remove(caller);
-    for (const job of caller.jobs) this.#jobs.delete(job.id);
+    for (const job of caller.jobs) this.#jobs.delete(job);
     await caller.close();
   }
 
@@ -159,7 +158,7 @@ export class MapPool implements Pool, TaskPlace {
   /** Takes the task back if no machine has its job, else tells that machine. */
   abort(task: Task): void {
     const job = this.#jobOf.get(task);
-    if (!job || !this.#jobs.has(job.id)) return;
+    if (!job || !this.#jobs.has(job)) return;
     if (job.size === 1) return void this.#abort(job);
     const place = (job.batch as readonly Task[]).indexOf(task);
     void this.#withdraw(job).then((isBack) => {
@@ -184,11 +183,12 @@ export class MapPool implements Pool, TaskPlace {
   }
 
   get #window(): number {
-    return Math.max(LEAST_JOBS, JOBS_PER_SLOT * this.#machines.slots);
+    return windowFor(this.#machines.slots);
   }
 
   #wants(caller: MapCaller): void {
-    if (caller.isOpen && !this.#hungry.has(caller)) this.#hungry.push(caller);
+    if (!caller.isOpen || this.#hungry.has(caller)) return;
+    if (this.#callers.get(caller.owner) === caller) this.#hungry.push(caller);
   }
 
   /** Makes a job of tasks of this call, if it has any; returns whether it may have more. */
@@ -221,7 +221,7 @@ export class MapPool implements Pool, TaskPlace {
     }
     this.#lastId += 1;
     const job = new MappedJob(`${this.#link.id}-${this.#lastId}`, owner, batch);
-    this.#jobs.set(job.id, job);
+    this.#jobs.add(job);
     caller.enter(job);
     if (owner.arrivesSingly) for (const task of tasksOf(batch)) this.#jobOf.set(task, job);
     this.#adder.add({ job, record, run: caller.run });
@@ -251,7 +251,7 @@ export class MapPool implements Pool, TaskPlace {
 
   /** The job is over: `settle` gives its tasks outcomes, or back. */
   #end(job: MappedJob, settle: () => void): void {
-    if (!this.#jobs.delete(job.id)) return;
+    if (!this.#jobs.delete(job)) return;
     this.#check.forget(job);
     const caller = this.#callers.get(job.owner);
     caller?.leave(job);
@@ -274,23 +274,25 @@ export class MapPool implements Pool, TaskPlace {
   /** Removes a job that no machine has taken; returns whether it did. */
   async #withdraw(job: MappedJob): Promise<boolean> {
     const removed = await this.#link.queue.remove(job.id).catch(() => 0);
-    if (removed === 1) this.#end(job, () => job.giveBack());
-    return removed === 1;
+    if (removed !== 1) return false;
+    this.#callers.get(job.owner)?.run?.forget(job.id);
+    this.#end(job, () => job.giveBack());
+    return true;
   }
 
   async #tick(): Promise<void> {
     if (this.#isTicking) return;
     this.#isTicking = true;
     try {
-      const { slots } = this.#machines;
       await this.#machines.look(this.#jobs.values());
-      if (this.#machines.slots > slots) this.dispatch();
+      this.dispatch();
       await this.#reader.keepStreams(KEEP_REPORTS_MS);
       await Promise.all([...this.#callers.values()].map((caller) => caller.renew()));
-      // A machine that had no connection has missed it.
-      for (const job of this.#jobs.values()) if (job.isAborted) await abortJob(this.#link, job.id);
-      const { crashTimeout } = this.#link.options;
-      await this.#check.look(this.#jobs.values(), crashTimeout, () => this.#reader.rounds);
+      // Again, for machines that had no connection.
+      for (const { id, isAborted } of this.#jobs.values())
+        if (isAborted) await abortJob(this.#link, id);
+      const age = this.#link.options.crashTimeout;
+      await this.#check.look(this.#jobs.values(), age, () => this.#reader.rounds);
     } catch {
       // The server is away, or has no room: the next look may succeed.
     }

@@ -11,6 +11,8 @@ import {
   type FinishInfo,
 } from "forkmap";
 import { bullmq } from "forkmap/bullmq";
+import { Queue } from "bullmq";
+import { Redis } from "ioredis";
 import { afterAll, afterEach, beforeAll, expect, test } from "vitest";
 import { Counted, Obeys, Same } from "../../fixtures/queue/counted.mjs";
 import { type Counts, countedItems, type Machine, startMachine } from "../../support/machines.js";
@@ -226,6 +228,47 @@ describeWithRedis("a Parallel with an engine", () => {
     expect(await rejection(parallel.mapProcesses(items, { batch: 1 }))).toMatchObject({ index: 0 });
     const begun = [...counts.read().keys()].filter((item) => item.startsWith("rest"));
     expect(begun.length).toBeLessThan(200);
+  });
+
+  test("an item that can no longer travel when it is sent ends the call, as without an engine", async () => {
+    let reads = 0;
+    const fickle = {
+      toJSON() {
+        if ((reads += 1) > 1) throw new Error("second time");
+        return 1;
+      },
+    };
+    const parallel = parallelOf<unknown, number>(new Counted() as never);
+    const error = await rejection(parallel.mapProcesses([1, fickle, 3]));
+    expect(error).toBeInstanceOf(TypeError);
+    expect((error as Error).message).toMatch(/^Item 1 is not a JSON value/);
+  });
+
+  test("jobs that the server has lost are added again", async () => {
+    const parallel = parallelOf<string, string>(new Obeys() as never);
+    const items = Array.from({ length: 30 }, (_, n) => `sleep:${150 + n}`);
+    const call = parallel.mapProcesses(items, { batch: 1 });
+    await until(() => counts.read().has("sleep:150"));
+    const connection = new Redis(redis.url, { maxRetriesPerRequest: null });
+    const queue = new Queue("obeys@1", { connection });
+    await queue.drain();
+    await queue.close();
+    connection.disconnect();
+    expect(await call).toEqual(items.map((item) => item.replace("sleep:", "slept ")));
+  });
+
+  test("an abort, and the end of a program, do not wait for a server that is away", async () => {
+    const own = await startRedis();
+    const gone = bullmq({ connection: own.url, crashTimeout: 1000 });
+    const parallel = new Parallel<string, string>(new Obeys() as never, { engine: gone });
+    const stop = new AbortController();
+    const call = rejection(parallel.mapProcesses(["a", "b"], { signal: stop.signal }));
+    await parallel.ready();
+    await own.kill("SIGSTOP");
+    stop.abort(new Error("enough"));
+    expect(await call).toMatchObject({ message: "enough" });
+    await parallel.close();
+    await own.kill("SIGKILL");
   });
 
   test("refuses options of children, workers without a name, and threads", async () => {
