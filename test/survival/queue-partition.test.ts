@@ -35,7 +35,7 @@ describeWithRedis("a partition of the network", () => {
   });
 
   async function mapThrough(told: string, disturb: () => Promise<void>): Promise<void> {
-    redis = await startRedis({ config: [`bind 127.0.0.1 ${network.address}`] });
+    redis = await startRedis({ config: [`bind ${network.addresses.join(" ")}`] });
     counts = countedItems();
     const options = { crashTimeout: CRASH_TIMEOUT_MS, processes: 2, fibers: 4, prefetch: 8 };
     machines = await Promise.all(
