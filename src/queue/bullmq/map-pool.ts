@@ -289,8 +289,7 @@ export class MapPool implements Pool, TaskPlace {
       await this.#reader.keepStreams(KEEP_REPORTS_MS);
       await Promise.all([...this.#callers.values()].map((caller) => caller.renew()));
       // Again, for machines that had no connection.
-      for (const { id, isAborted } of this.#jobs.values())
-        if (isAborted) await abortJob(this.#link, id);
+      for (const { id } of this.#jobs.aborted()) await abortJob(this.#link, id);
       const age = this.#link.options.crashTimeout;
       await this.#check.look(this.#jobs.values(), age, () => this.#reader.rounds);
     } catch {

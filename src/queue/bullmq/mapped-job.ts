@@ -90,6 +90,11 @@ export class MappedJobs {
     return this.#byId.get(job.id) === job;
   }
 
+  /** Those that their callers do not want any more. */
+  aborted(): MappedJob[] {
+    return [...this.#byId.values()].filter(({ isAborted }) => isAborted);
+  }
+
   values(): Iterable<MappedJob> {
     return this.#byId.values();
   }

@@ -143,9 +143,8 @@ describeWithRedis("a named run", () => {
         "The run other is one of obeys@1, and not of same@1",
       ) as string,
     });
-    const results = await orders().mapProcesses(items, {
-      ...{ run: "other", retries: 1, retryDelay: { min: 1 } },
-    });
+    const retried = { run: "other", retries: 1, retryDelay: { min: 1 } };
+    const results = await orders().mapProcesses(items, retried);
     expect(results).toEqual(["one", "two", "attempt 2"]);
   });
 
