@@ -15,6 +15,7 @@ import { NOWHERE, readReport, recordBatch } from "../batch-record.js";
 import type { ResolvedBullmqOptions } from "./engine-options.js";
 import { JobAdder } from "./job-adder.js";
 import { JobCheck } from "./job-check.js";
+import { batchMs, INDIVISIBLE_MS, mostJobs } from "./job-window.js";
 import type { ReportFields } from "./keys.js";
 import { MachineWatch } from "./machine-watch.js";
 import { MapCaller } from "./map-caller.js";
@@ -22,13 +23,6 @@ import { abortJob, closeLink, type MapLink, openLink } from "./map-link.js";
 import { failedJob, halvesOf, MappedJob, refusedJob, unreadableJob } from "./mapped-job.js";
 import { ReportReader } from "./report-reader.js";
 
-/** Also while no machine is known. */
-const LEAST_JOBS = 16;
-/** For each item that machines can run at once: one runs, and one waits there. */
-const JOBS_PER_SLOT = 2;
-/** One server passes on some 4,000 jobs a second: a batch takes long enough for half of that. */
-const LEAST_BATCH_MS = 50;
-const BATCH_MS_PER_SLOT = 0.5;
 /** How long the reports of a killed program are kept; a program may also stand still so long without losing any. */
 const KEEP_REPORTS_MS = 600_000;
 
@@ -97,21 +91,22 @@ export class MapPool implements Pool, TaskPlace {
   }
 
   get batchMs(): number {
-    return Math.max(LEAST_BATCH_MS, this.#machines.slots * BATCH_MS_PER_SLOT);
+    return batchMs(this.#machines.slots);
   }
+
+  readonly indivisibleMs = INDIVISIBLE_MS;
 
   get machines(): number {
     return this.#machines.count;
   }
   add(owner: TaskOwner): void {
-    const caller = new MapCaller(owner, this.#link, this.#reader, this.#plan);
+    const ask = () => {
+      this.#wants(caller);
+      this.dispatch();
+    };
+    const caller = new MapCaller(owner, this.#link, this.#reader, this.#plan, ask);
     this.#callers.set(owner, caller);
-    void caller
-      .open((job) => this.#jobs.set(job.id, job))
-      .then(() => {
-        this.#wants(caller);
-        this.dispatch();
-      });
+    void caller.open((job) => this.#jobs.set(job.id, job)).then(ask);
   }
 
   async remove(owner: TaskOwner): Promise<void> {
@@ -136,7 +131,7 @@ export class MapPool implements Pool, TaskPlace {
     while (this.#isDue) {
       this.#isDue = false;
       for (let caller = this.#hungry.first; caller; caller = this.#hungry.first) {
-        if (this.#jobs.size >= this.#window) break;
+        if (this.#jobs.size >= mostJobs(this.#machines.slots)) break;
         this.#hungry.remove(caller);
         if (this.#serve(caller)) this.#wants(caller);
       }
@@ -183,10 +178,6 @@ export class MapPool implements Pool, TaskPlace {
     await closeLink(this.#link);
   }
 
-  get #window(): number {
-    return Math.max(LEAST_JOBS, JOBS_PER_SLOT * this.#machines.slots);
-  }
-
   #wants(caller: MapCaller): void {
     if (caller.isOpen && !this.#hungry.has(caller)) this.#hungry.push(caller);
   }
@@ -196,7 +187,7 @@ export class MapPool implements Pool, TaskPlace {
     const { owner } = caller;
     const most = Math.min(owner.options.concurrency ?? Infinity, this.#limit ?? Infinity);
     const room = Math.min(most - caller.items, caller.batchSize);
-    if (room <= 0 || owner.mayHaveTasks === false) return false;
+    if (room <= 0 || owner.mayHaveTasks === false || !caller.mayAdd) return false;
     const batch = owner.take(room, this);
     if (batch.length === 0) return false;
     for (const part of caller.select(batch)) this.#send(caller, part);
