@@ -40,6 +40,10 @@ export class PoolLease {
     return this.#pool?.batchMs;
   }
 
+  get indivisibleMs(): number | undefined {
+    return this.#pool?.indivisibleMs;
+  }
+
   /** Opens the pool, which then takes tasks from the call. An error, or an abort of the wait, ends the attempt. */
   async open(
     end: Pick<CallEnd, "isStopped" | "stop">,

@@ -26,6 +26,7 @@ interface PoolFacts {
   /** The number of slots. */
   readonly size: number;
   readonly batchMs?: number | undefined;
+  readonly indivisibleMs?: number | undefined;
 }
 
 export class Batching {
@@ -60,7 +61,7 @@ export class Batching {
     if (this.#batch !== "auto") return this.#batch;
     const remaining = (this.#feed.remaining ?? Infinity) + this.#waiting.size;
     const share = remaining / (this.#pool.size * SHARES_LEFT);
-    const least = LEAST_MS / this.#pace.msPerItem;
+    const least = (this.#pool.indivisibleMs ?? LEAST_MS) / this.#pace.msPerItem;
     return Math.max(1, Math.min(this.#pace.size, Math.ceil(Math.max(share, least))));
   }
 

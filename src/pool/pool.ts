@@ -7,6 +7,8 @@ export interface Pool {
   size: number;
   /** How many ms of work a batch should be; by default as many as suit a child of this process. */
   readonly batchMs?: number;
+  /** Less work than this, in ms, stays in one batch when the last items are divided; by default as suits a child of this process. */
+  readonly indivisibleMs?: number;
   add(owner: TaskOwner): void;
   /** Resolves once nothing of the call is left. */
   remove(owner: TaskOwner): void | Promise<void>;

@@ -8,6 +8,7 @@ import { EngineError } from "../../errors.js";
 import { type Batch, type Task, tasksOf } from "../../wire/task.js";
 import type { BatchOptions } from "../batch-record.js";
 import type { MapLink } from "./map-link.js";
+import { SlowStart } from "./job-window.js";
 import { deliver, MappedJob } from "./mapped-job.js";
 import { NamedRun } from "./named-run.js";
 import type { ReportReader } from "./report-reader.js";
@@ -25,13 +26,22 @@ export class MapCaller extends Link {
   readonly #link: MapLink;
   readonly #reader: ReportReader;
   readonly #plan: MapPlan;
+  readonly #start: SlowStart;
   readonly #end = new AbortController();
   #opening: Promise<void> | undefined;
   /** Jobs of an earlier program, by id. */
   readonly #adopted = new Map<string, MappedJob>();
 
-  constructor(owner: TaskOwner, link: MapLink, reader: ReportReader, plan: MapPlan) {
+  /** @param onMore - called when it may have more jobs than before */
+  constructor(
+    owner: TaskOwner,
+    link: MapLink,
+    reader: ReportReader,
+    plan: MapPlan,
+    onMore: () => void,
+  ) {
     super();
+    this.#start = new SlowStart(onMore);
     this.owner = owner;
     this.#link = link;
     this.#reader = reader;
@@ -41,6 +51,12 @@ export class MapCaller extends Link {
   /** Key of the stream for its reports. */
   get stream(): string {
     return this.run?.stream ?? this.#link.keys.reports(this.#link.id);
+  }
+
+  /** Whether it may have another job. */
+  get mayAdd(): boolean {
+    const isPaced = this.owner.options.batch === "auto" && !this.owner.arrivesSingly;
+    return !isPaced || this.#start.allows(this.jobs.size);
   }
 
   get batchSize(): number {
@@ -125,6 +141,7 @@ export class MapCaller extends Link {
   }
 
   leave(job: MappedJob): void {
+    this.#start.noteEnd();
     this.jobs.delete(job);
     this.items -= this.#adopted.delete(job.id) ? job.tasks.length : job.size;
     this.run?.closeJob(job.id, undefined);
@@ -140,6 +157,7 @@ export class MapCaller extends Link {
   }
 
   async close(): Promise<void> {
+    this.#start.close();
     const { isComplete = false } = this.owner;
     this.#end.abort();
     // A server that is away must not keep the results from the caller; all keys expire.

@@ -13,10 +13,10 @@ import { NOWHERE, readReport, recordBatch } from "../batch-record.js";
 import type { ResolvedBullmqOptions } from "./engine-options.js";
 import { JobAdder } from "./job-adder.js";
 import { JobCheck } from "./job-check.js";
+import { batchMs, INDIVISIBLE_MS, mostJobs } from "./job-window.js";
 import type { ReportFields } from "./keys.js";
 import { MachineWatch } from "./machine-watch.js";
 import { MapCaller } from "./map-caller.js";
-import { batchMsFor, windowFor } from "./map-pace.js";
 import { abortJob, closeLink, type MapLink, openLink } from "./map-link.js";
 import {
   failedJob,
@@ -28,7 +28,7 @@ import {
 } from "./mapped-job.js";
 import { ReportReader } from "./report-reader.js";
 
-/** Kept of a killed program; a program may also stand still so long without losing any. */
+/** How long the reports of a killed program are kept; a program may also stand still so long without losing any. */
 const KEEP_REPORTS_MS = 600_000;
 
 export class MapPool implements Pool, TaskPlace {
@@ -96,21 +96,22 @@ export class MapPool implements Pool, TaskPlace {
   }
 
   get batchMs(): number {
-    return batchMsFor(this.#machines.slots);
+    return batchMs(this.#machines.slots);
   }
+
+  readonly indivisibleMs = INDIVISIBLE_MS;
 
   get machines(): number {
     return this.#machines.count;
   }
   add(owner: TaskOwner): void {
-    const caller = new MapCaller(owner, this.#link, this.#reader, this.#plan);
+    const ask = () => {
+      this.#wants(caller);
+      this.dispatch();
+    };
+    const caller = new MapCaller(owner, this.#link, this.#reader, this.#plan, ask);
     this.#callers.set(owner, caller);
-    void caller
-      .open((job) => this.#jobs.add(job))
-      .then(() => {
-        this.#wants(caller);
-        this.dispatch();
-      });
+    void caller.open((job) => this.#jobs.add(job)).then(ask);
   }
 
   async remove(owner: TaskOwner): Promise<void> {
@@ -135,7 +136,7 @@ export class MapPool implements Pool, TaskPlace {
     while (this.#isDue) {
       this.#isDue = false;
       for (let caller = this.#hungry.first; caller; caller = this.#hungry.first) {
-        if (this.#jobs.size >= this.#window) break;
+        if (this.#jobs.size >= mostJobs(this.#machines.slots)) break;
         this.#hungry.remove(caller);
         if (this.#serve(caller)) this.#wants(caller);
       }
@@ -182,10 +183,6 @@ export class MapPool implements Pool, TaskPlace {
     await closeLink(this.#link);
   }
 
-  get #window(): number {
-    return windowFor(this.#machines.slots);
-  }
-
   #wants(caller: MapCaller): void {
     if (!caller.isOpen || this.#hungry.has(caller)) return;
     if (this.#callers.get(caller.owner) === caller) this.#hungry.push(caller);
@@ -196,7 +193,7 @@ export class MapPool implements Pool, TaskPlace {
     const { owner } = caller;
     const most = Math.min(owner.options.concurrency ?? Infinity, this.#limit ?? Infinity);
     const room = Math.min(most - caller.items, caller.batchSize);
-    if (room <= 0 || owner.mayHaveTasks === false) return false;
+    if (room <= 0 || owner.mayHaveTasks === false || !caller.mayAdd) return false;
     const batch = owner.take(room, this);
     if (batch.length === 0) return false;
     for (const part of caller.select(batch)) this.#send(caller, part);

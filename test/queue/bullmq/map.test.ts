@@ -16,6 +16,7 @@ import { Redis } from "ioredis";
 import { afterAll, afterEach, beforeAll, expect, test } from "vitest";
 import { Counted, Obeys, Same } from "../../fixtures/queue/counted.mjs";
 import { type Counts, countedItems, type Machine, startMachine } from "../../support/machines.js";
+import { expectNoKeys } from "../../support/mapping.js";
 import { describeWithRedis, type RedisServer, startRedis } from "../../support/redis-server.js";
 import { rejection } from "../../support/rejection.js";
 import { temporaryDirectory } from "../../support/temporary.js";
@@ -38,7 +39,7 @@ describeWithRedis("a Parallel with an engine", () => {
   });
   afterEach(async () => {
     await Promise.all(open.splice(0).map((each) => each.close()));
-    expect(await leftovers(redis)).toEqual([]);
+    await expectNoKeys(redis);
   });
 
   function engine() {
@@ -293,14 +294,6 @@ describeWithRedis("a Parallel with an engine", () => {
     });
   });
 });
-
-/** Returns keys that are not those of a queue itself. */
-async function leftovers(redis: RedisServer): Promise<string[]> {
-  const keys = (await redis.command("KEYS", "*")) as string[];
-  return keys.filter(
-    (key) => !/^bull:[^:]+:(events|meta|id|marker|stalled-check|forkmap:machines)$/.test(key),
-  );
-}
 
 async function until(condition: () => boolean): Promise<void> {
   while (!condition()) await new Promise((resolve) => setTimeout(resolve, 20));
