@@ -104,6 +104,7 @@ export class MapPool implements Pool, TaskPlace {
   get machines(): number {
     return this.#machines.count;
   }
+
   add(owner: TaskOwner): void {
     const ask = () => {
       this.#wants(caller);
