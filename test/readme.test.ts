@@ -87,7 +87,9 @@ beforeAll(async () => {
   mkdirSync(path.join(folder, "tmp"));
   mkdirSync(path.join(folder, "node_modules"));
   symlinkSync(ROOT, path.join(folder, "node_modules/forkmap"));
-  symlinkSync(path.join(ROOT, "node_modules/@types"), path.join(folder, "node_modules/@types"));
+  for (const name of ["@types", "bullmq", "ioredis"]) {
+    symlinkSync(path.join(ROOT, "node_modules", name), path.join(folder, "node_modules", name));
+  }
   writeFileSync(path.join(folder, "package.json"), JSON.stringify({ type: "module" }));
   const compilerOptions = {
     target: "esnext",

@@ -1,10 +1,11 @@
 /** A program that maps with an engine, as those of fixtures/queue/, and what a test asks of its result. */
 import type { ChildProcess } from "node:child_process";
 import { once } from "node:events";
-import { expect } from "vitest";
+import { expect, vi } from "vitest";
 import type { Counts } from "./machines.js";
 import type { RedisServer } from "./redis-server.js";
 import { fixture, startScript } from "./run-script.js";
+import { SOON } from "./soon.js";
 
 export interface Mapping {
   readonly child: ChildProcess;
@@ -51,10 +52,12 @@ export function tellCounts(what: string, counts: Counts, count: number): number 
   return count - (times.get(1) ?? 0);
 }
 
-/** Returns the keys that are not those which a queue itself keeps. */
-export async function leftoverKeys(redis: RedisServer): Promise<string[]> {
+/** Waits until there are only the keys that a queue itself keeps: a job is acknowledged after its report. */
+export async function expectNoKeys(redis: RedisServer): Promise<void> {
   const own =
     /^bull:[^:]+:(events|meta|id|marker|stalled-check|stalled|completed|forkmap:machines)$/;
-  const keys = (await redis.command("KEYS", "*")) as string[];
-  return keys.filter((key) => !own.test(key));
+  await vi.waitFor(async () => {
+    const keys = (await redis.command("KEYS", "*")) as string[];
+    expect(keys.filter((key) => !own.test(key))).toEqual([]);
+  }, SOON);
 }

@@ -7,8 +7,8 @@ import { once } from "node:events";
 import { type AddressInfo, connect, createServer, type Server, type Socket } from "node:net";
 
 export interface Network {
-  /** Address of the server, for its `bind`. */
-  readonly address: string;
+  /** Of the server, for its `bind`. */
+  readonly addresses: readonly string[];
   /** For the place with this number: the URL of the server, and what starts a program there. */
   url(place: number): string;
   command(place: number): readonly string[];
@@ -35,7 +35,8 @@ export function whyNoNamespaces(): string | undefined {
 
 /** Each place is a namespace, joined to the others and to this one by a bridge. */
 export class NamespaceNetwork implements Network {
-  readonly address: string;
+  readonly addresses: readonly string[];
+  readonly #address: string;
   readonly #port: () => number;
   readonly #bridge = `fmb${process.pid}`;
   readonly #places: number;
@@ -46,10 +47,11 @@ export class NamespaceNetwork implements Network {
     this.#places = places;
     this.#port = port;
     const net = `10.${200 + (process.pid % 50)}.${(process.pid >> 6) % 250}`;
-    this.address = `${net}.1`;
+    this.#address = `${net}.1`;
+    this.addresses = ["127.0.0.1", this.#address];
     process.on("exit", this.#removeAtExit);
     ip("link", "add", this.#bridge, "type", "bridge");
-    ip("addr", "add", `${this.address}/24`, "dev", this.#bridge);
+    ip("addr", "add", `${this.#address}/24`, "dev", this.#bridge);
     ip("link", "set", this.#bridge, "up");
     for (let place = 0; place < places; place += 1) {
       const [name, cable] = [this.#name(place), this.#cable(place)];
@@ -63,7 +65,7 @@ export class NamespaceNetwork implements Network {
   }
 
   url(): string {
-    return `redis://${this.address}:${this.#port()}`;
+    return `redis://${this.#address}:${this.#port()}`;
   }
 
   command(place: number): readonly string[] {
@@ -99,7 +101,7 @@ export class NamespaceNetwork implements Network {
 
 /** Each place is a proxy of this process. */
 export class ProxyNetwork implements Network {
-  readonly address = "127.0.0.1";
+  readonly addresses = ["127.0.0.1"];
   readonly #proxies: Proxy[];
 
   private constructor(proxies: Proxy[]) {

@@ -9,7 +9,7 @@ import {
   startMachine,
   untilPrinted,
 } from "../support/machines.js";
-import { leftoverKeys, startMapping, tellCounts } from "../support/mapping.js";
+import { expectNoKeys, startMapping, tellCounts } from "../support/mapping.js";
 import { describeWithRedis, type RedisServer, startRedis } from "../support/redis-server.js";
 import { SOON } from "../support/soon.js";
 import { temporaryDirectory } from "../support/temporary.js";
@@ -54,7 +54,7 @@ describeWithRedis("a program that maps, whose loop is blocked for 10 s", () => {
     await untilPrinted(mapping.child, "unblocked", mapping.output);
     expect(await mapping.result()).toEqual({ length: COUNT, wrong: -1 });
     expect(tellCounts(`blocked, batches of ${batch}`, counts, COUNT)).toBe(0);
-    expect(await leftoverKeys(redis)).toEqual([]);
+    await expectNoKeys(redis);
   });
 });
 

@@ -3,7 +3,7 @@ import { setTimeout as pause } from "node:timers/promises";
 import { afterEach, beforeEach, expect, test, vi } from "vitest";
 import { descendants } from "../support/leftovers.js";
 import { type Machine, startMachine } from "../support/machines.js";
-import { leftoverKeys, startMapping } from "../support/mapping.js";
+import { expectNoKeys, startMapping } from "../support/mapping.js";
 import { describeWithRedis, type RedisServer, startRedis } from "../support/redis-server.js";
 import { seeded } from "../support/seeded.js";
 import { SOON } from "../support/soon.js";
@@ -62,7 +62,7 @@ describeWithRedis(`random calls and deaths of machines, FORKMAP_SEED=${SEED}`, (
     console.log(JSON.stringify({ deaths, calls: told.map(({ counts }) => counts) }));
     expect(told.map(({ wrong }) => wrong)).toEqual([[], []]);
     for (const each of machines) expect(await each.end()).toBe(0);
-    expect(await leftoverKeys(redis)).toEqual([]);
+    await expectNoKeys(redis);
     await vi.waitFor(() => {
       expect(descendants().filter(({ pid }) => pid !== redis.pid)).toEqual([]);
     }, SOON);

@@ -8,7 +8,7 @@ import { Ordered } from "../fixtures/queue/ordered.mjs";
 import { type Begun, begunItems } from "../support/begun.js";
 import { descendants } from "../support/leftovers.js";
 import { type Machine, startMachine } from "../support/machines.js";
-import { leftoverKeys } from "../support/mapping.js";
+import { expectNoKeys } from "../support/mapping.js";
 import { describeWithRedis, type RedisServer, startRedis } from "../support/redis-server.js";
 import { PROMISED, SOON } from "../support/soon.js";
 
@@ -129,7 +129,7 @@ describeWithRedis("a machine is killed in mid-run", () => {
       }, PROMISED);
       expect(last).toBeLessThan(PROMISE_MS);
       await open.pop()!.close();
-      expect(await leftoverKeys(redis)).toEqual([]);
+      await expectNoKeys(redis);
     });
 
     test("jobs that plain code of BullMQ has added", async () => {

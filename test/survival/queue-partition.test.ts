@@ -2,7 +2,7 @@
 import { setTimeout as pause } from "node:timers/promises";
 import { afterEach, describe, expect, test } from "vitest";
 import { type Counts, countedItems, type Machine, startMachine } from "../support/machines.js";
-import { leftoverKeys, startMapping, tellCounts } from "../support/mapping.js";
+import { expectNoKeys, startMapping, tellCounts } from "../support/mapping.js";
 import {
   NamespaceNetwork,
   type Network,
@@ -35,7 +35,7 @@ describeWithRedis("a partition of the network", () => {
   });
 
   async function mapThrough(told: string, disturb: () => Promise<void>): Promise<void> {
-    redis = await startRedis({ config: [`bind 127.0.0.1 ${network.address}`] });
+    redis = await startRedis({ config: [`bind ${network.addresses.join(" ")}`] });
     counts = countedItems();
     const options = { crashTimeout: CRASH_TIMEOUT_MS, processes: 2, fibers: 4, prefetch: 8 };
     machines = await Promise.all(
@@ -53,7 +53,7 @@ describeWithRedis("a partition of the network", () => {
     expect(mapping.output(), "the map goes on after the partition").not.toContain("{");
     expect(await mapping.result()).toEqual({ length: COUNT, wrong: -1 });
     tellCounts(told, counts, COUNT);
-    expect(await leftoverKeys(redis)).toEqual([]);
+    await expectNoKeys(redis);
   }
 
   async function cut(place: number): Promise<void> {

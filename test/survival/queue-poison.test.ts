@@ -7,7 +7,7 @@ import { Ordered } from "../fixtures/queue/ordered.mjs";
 import { type Begun, begunItems } from "../support/begun.js";
 import { isAlive } from "../support/leftovers.js";
 import { type Machine, startMachine } from "../support/machines.js";
-import { leftoverKeys } from "../support/mapping.js";
+import { expectNoKeys } from "../support/mapping.js";
 import { describeWithRedis, type RedisServer, startRedis } from "../support/redis-server.js";
 import { SOON } from "../support/soon.js";
 
@@ -90,7 +90,7 @@ describeWithRedis("a poison item", () => {
       expect(child.exitCode).toBeNull();
     }
     await open.pop()!.close();
-    expect(await leftoverKeys(redis)).toEqual([]);
+    await expectNoKeys(redis);
   });
 
   test("kills its child, as a plain job of BullMQ with attempts", async () => {
@@ -138,6 +138,6 @@ describeWithRedis("a poison item", () => {
     expect(deaths).toBe(MAX_CRASHES + 1);
     expectOthers(settled, poisoned);
     await open.pop()!.close();
-    expect(await leftoverKeys(redis)).toEqual([]);
+    await expectNoKeys(redis);
   });
 });

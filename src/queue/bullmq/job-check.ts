@@ -46,7 +46,8 @@ export class JobCheck {
       if (error) continue;
       const [finishedOn, reason, data] = fields;
       job.knownAt = now;
-      if (data === null) this.#missing.set(job, rounds());
+      // Since the first look at which it was missing: looks may come faster than reads.
+      if (data === null) this.#missing.set(job, this.#missing.get(job) ?? rounds());
       else if (finishedOn !== null && reason !== null) {
         this.#events.onFailed(job, reason!);
         await this.#queue.remove(job.id);

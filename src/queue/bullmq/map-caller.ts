@@ -77,7 +77,13 @@ export class MapCaller extends Link {
       const { format, worker } = this.#plan;
       try {
         const { signal } = this.#end;
-        this.run = await NamedRun.open(client, keys, name, { ...options, format, worker, signal });
+        this.run = await NamedRun.open(client, keys, name, {
+          ...options,
+          format,
+          worker,
+          signal,
+          wantsResults: this.owner.wantsResults,
+        });
       } catch (error) {
         return this.owner.doomed(error as Error);
       }

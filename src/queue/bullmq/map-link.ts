@@ -7,12 +7,16 @@ import { checkServer, makeClient } from "./connect.js";
 import { loadBullmq } from "./libraries.js";
 import type { ResolvedBullmqOptions } from "./engine-options.js";
 import { type AbortMessage, Keys } from "./keys.js";
+import { settledWithin } from "./settled-within.js";
 
 /**
  * The most events that BullMQ keeps of a queue that only forkmap uses. Nothing here reads them; their default, 10,000, would stay in the
  * server's memory.
  */
 const MAX_EVENTS = 100;
+
+/** How long the server may take when all is closed, in ms. */
+const CLOSE_MS = 1000;
 
 export interface MapLink {
   /** For everything but waiting. */
@@ -59,8 +63,8 @@ export async function abortJob(
 
 export async function closeLink({ client, waiter, queue, keys, id }: MapLink): Promise<void> {
   waiter.disconnect();
-  // While the server is away, it would be waited for; the stream expires by itself.
-  if (client.status === "ready") await client.del(keys.reports(id)).catch(() => {});
-  await queue.close().catch(() => {});
+  // A server that is away is not waited for; the stream expires by itself.
+  await settledWithin(client.del(keys.reports(id)), CLOSE_MS);
+  await settledWithin(queue.close(), CLOSE_MS);
   client.disconnect();
 }

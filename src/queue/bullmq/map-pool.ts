@@ -1,8 +1,6 @@
 /**
  * The pool of calls whose items run on many machines: makes jobs of the tasks that calls have, as many as keep the machines busy, and
- * gives each call what machines report.
- *
- * A job's report is the truth, and wakes this program at once: a machine adds it to a stream before it acknowledges the job.
+ * gives each call what machines report. A job's report is the truth, and wakes this program at once: a machine adds it to a stream before it acknowledges the job.
  */
 import type { MapPlan } from "../../pool/engine.js";
 import type { Pool } from "../../pool/pool.js";
@@ -20,7 +18,14 @@ import type { ReportFields } from "./keys.js";
 import { MachineWatch } from "./machine-watch.js";
 import { MapCaller } from "./map-caller.js";
 import { abortJob, closeLink, type MapLink, openLink } from "./map-link.js";
-import { failedJob, halvesOf, MappedJob, refusedJob, unreadableJob } from "./mapped-job.js";
+import {
+  failedJob,
+  halvesOf,
+  MappedJob,
+  MappedJobs,
+  refusedJob,
+  unreadableJob,
+} from "./mapped-job.js";
 import { ReportReader } from "./report-reader.js";
 
 /** How long the reports of a killed program are kept; a program may also stand still so long without losing any. */
@@ -35,7 +40,7 @@ export class MapPool implements Pool, TaskPlace {
   readonly #machines: MachineWatch;
   readonly #callers = new Map<TaskOwner, MapCaller>();
   readonly #hungry = new Queue<MapCaller>();
-  readonly #jobs = new Map<string, MappedJob>();
+  readonly #jobs = new MappedJobs();
   /** Of callers who may abort single tasks. */
   readonly #jobOf = new WeakMap<Task, MappedJob>();
   readonly #timer: NodeJS.Timeout;
@@ -106,7 +111,7 @@ export class MapPool implements Pool, TaskPlace {
     };
     const caller = new MapCaller(owner, this.#link, this.#reader, this.#plan, ask);
     this.#callers.set(owner, caller);
-    void caller.open((job) => this.#jobs.set(job.id, job)).then(ask);
+    void caller.open((job) => this.#jobs.add(job)).then(ask);
   }
 
   async remove(owner: TaskOwner): Promise<void> {
@@ -114,7 +119,7 @@ export class MapPool implements Pool, TaskPlace {
     if (!caller) return;
     this.#callers.delete(owner);
     this.#hungry.remove(caller);
-    for (const job of caller.jobs) this.#jobs.delete(job.id);
+    for (const job of caller.jobs) this.#jobs.delete(job);
     await caller.close();
   }
 
@@ -154,7 +159,7 @@ export class MapPool implements Pool, TaskPlace {
   /** Takes the task back if no machine has its job, else tells that machine. */
   abort(task: Task): void {
     const job = this.#jobOf.get(task);
-    if (!job || !this.#jobs.has(job.id)) return;
+    if (!job || !this.#jobs.has(job)) return;
     if (job.size === 1) return void this.#abort(job);
     const place = (job.batch as readonly Task[]).indexOf(task);
     void this.#withdraw(job).then((isBack) => {
@@ -179,7 +184,8 @@ export class MapPool implements Pool, TaskPlace {
   }
 
   #wants(caller: MapCaller): void {
-    if (caller.isOpen && !this.#hungry.has(caller)) this.#hungry.push(caller);
+    if (!caller.isOpen || this.#hungry.has(caller)) return;
+    if (this.#callers.get(caller.owner) === caller) this.#hungry.push(caller);
   }
 
   /** Makes a job of tasks of this call, if it has any; returns whether it may have more. */
@@ -212,7 +218,7 @@ export class MapPool implements Pool, TaskPlace {
     }
     this.#lastId += 1;
     const job = new MappedJob(`${this.#link.id}-${this.#lastId}`, owner, batch);
-    this.#jobs.set(job.id, job);
+    this.#jobs.add(job);
     caller.enter(job);
     if (owner.arrivesSingly) for (const task of tasksOf(batch)) this.#jobOf.set(task, job);
     this.#adder.add({ job, record, run: caller.run });
@@ -242,7 +248,7 @@ export class MapPool implements Pool, TaskPlace {
 
   /** The job is over: `settle` gives its tasks outcomes, or back. */
   #end(job: MappedJob, settle: () => void): void {
-    if (!this.#jobs.delete(job.id)) return;
+    if (!this.#jobs.delete(job)) return;
     this.#check.forget(job);
     const caller = this.#callers.get(job.owner);
     caller?.leave(job);
@@ -265,23 +271,24 @@ export class MapPool implements Pool, TaskPlace {
   /** Removes a job that no machine has taken; returns whether it did. */
   async #withdraw(job: MappedJob): Promise<boolean> {
     const removed = await this.#link.queue.remove(job.id).catch(() => 0);
-    if (removed === 1) this.#end(job, () => job.giveBack());
-    return removed === 1;
+    if (removed !== 1) return false;
+    this.#callers.get(job.owner)?.run?.forget(job.id);
+    this.#end(job, () => job.giveBack());
+    return true;
   }
 
   async #tick(): Promise<void> {
     if (this.#isTicking) return;
     this.#isTicking = true;
     try {
-      const { slots } = this.#machines;
       await this.#machines.look(this.#jobs.values());
-      if (this.#machines.slots > slots) this.dispatch();
+      this.dispatch();
       await this.#reader.keepStreams(KEEP_REPORTS_MS);
       await Promise.all([...this.#callers.values()].map((caller) => caller.renew()));
-      // A machine that had no connection has missed it.
-      for (const job of this.#jobs.values()) if (job.isAborted) await abortJob(this.#link, job.id);
-      const { crashTimeout } = this.#link.options;
-      await this.#check.look(this.#jobs.values(), crashTimeout, () => this.#reader.rounds);
+      // Again, for machines that had no connection.
+      for (const { id } of this.#jobs.aborted()) await abortJob(this.#link, id);
+      const age = this.#link.options.crashTimeout;
+      await this.#check.look(this.#jobs.values(), age, () => this.#reader.rounds);
     } catch {
       // The server is away, or has no room: the next look may succeed.
     }

@@ -74,6 +74,40 @@ export class MappedJob {
   }
 }
 
+/** The jobs of a program that have no outcome yet. A call that continues an aborted one may have a job with the id of one of that. */
+export class MappedJobs {
+  readonly #byId = new Map<string, MappedJob>();
+
+  get size(): number {
+    return this.#byId.size;
+  }
+
+  get(id: string): MappedJob | undefined {
+    return this.#byId.get(id);
+  }
+
+  has(job: MappedJob): boolean {
+    return this.#byId.get(job.id) === job;
+  }
+
+  /** Those that their callers do not want any more. */
+  aborted(): MappedJob[] {
+    return [...this.#byId.values()].filter(({ isAborted }) => isAborted);
+  }
+
+  values(): Iterable<MappedJob> {
+    return this.#byId.values();
+  }
+
+  add(job: MappedJob): void {
+    this.#byId.set(job.id, job);
+  }
+
+  delete(job: MappedJob): boolean {
+    return this.has(job) && this.#byId.delete(job.id);
+  }
+}
+
 export function deliver(owner: TaskOwner, batch: Batch, place: number, outcome: ItemOutcome): void {
   const { run = NOWHERE } = outcome;
   if ("failure" in outcome) return owner.failed(taskAt(batch, place), outcome.failure, run);

@@ -22,6 +22,8 @@ import { fieldsOf } from "./report-reader.js";
 interface BatchFacts {
   readonly indexes: readonly number[];
   readonly prints: readonly string[];
+  /** The call dropped the results. */
+  readonly drops?: true | undefined;
 }
 
 interface Known {
@@ -41,6 +43,7 @@ export interface NamedRunOptions {
   readonly format: ItemFormat;
   readonly crashTimeout: number;
   readonly keepRun: number;
+  readonly wantsResults: boolean;
   /** Aborted when the run is not wanted any more. */
   readonly signal: AbortSignal;
 }
@@ -49,6 +52,8 @@ export interface NamedRunOptions {
 const PAGE = 100;
 /** How often a lease of a program on another machine is looked at. */
 const LOOK_MS = 250;
+/** Field of the hash of batches; no id of a job. */
+const WORKER = "worker";
 /** Enough characters of a SHA-256 to tell a changed item: 48 bits. */
 const PRINT_LENGTH = 8;
 
@@ -75,8 +80,14 @@ export class NamedRun {
   ): Promise<NamedRun> {
     const run = new NamedRun(client, keys, name, options);
     await run.#lease();
-    await run.#load();
-    return run;
+    try {
+      await run.#load();
+      options.signal.throwIfAborted();
+      return run;
+    } catch (error) {
+      await run.#leave();
+      throw error;
+    }
   }
 
   private constructor(client: Redis, keys: Keys, name: string, options: NamedRunOptions) {
@@ -136,8 +147,14 @@ export class NamedRun {
     const facts: BatchFacts = {
       indexes: tasks.map(({ index }) => index),
       prints: tasks.map((task) => this.#print(task)),
+      drops: this.#options.wantsResults ? undefined : true,
     };
     await this.#client.hset(this.#keys.batches(this.name), job, stringify(facts));
+  }
+
+  /** The job was taken back before a machine had it: the next program need not look for it. */
+  forget(job: string): void {
+    this.#client.hdel(this.#keys.batches(this.name), job).catch(() => {});
   }
 
   /** Returns whether this program still continues the run; renews everything that expires. */
@@ -162,8 +179,12 @@ export class NamedRun {
       await this.#client.eval(END, keys.length, ...keys, this.#mark);
     } else {
       await this.renew();
-      await this.#client.eval(END, 1, this.#keys.lease(this.name), this.#mark);
+      await this.#leave();
     }
+  }
+
+  async #leave(): Promise<void> {
+    await this.#client.eval(END, 1, this.#keys.lease(this.name), this.#mark);
   }
 
   async #lease(): Promise<void> {
@@ -183,6 +204,11 @@ export class NamedRun {
     }
   }
 
+  #ofOther(worker: string): EngineError {
+    const what = `The run ${this.name} is one of ${worker}, and not of ${this.#options.worker}: name another run`;
+    return new EngineError(what, "changed");
+  }
+
   #busy(pid: number | undefined): EngineError {
     const who = pid === undefined ? "another program" : `the program with pid ${pid}`;
     return new EngineError(
@@ -192,18 +218,22 @@ export class NamedRun {
   }
 
   async #load(): Promise<void> {
-    const { keepRun } = this.#options;
+    const { keepRun, wantsResults } = this.#options;
     const batches = this.#keys.batches(this.name);
     if (!(await this.#client.exists(this.stream))) {
       // What is under way of a run whose stream has expired is not reported any more.
       await this.#client.del(batches);
       const id = await this.#client.xadd(this.stream, "*", "begin", "1");
       await this.#client.multi().xdel(this.stream, id!).pexpire(this.stream, keepRun).exec();
-      return;
     }
+    const { [WORKER]: worker, ...records } = await this.#client.hgetall(batches);
+    if (worker === undefined) await this.#client.hset(batches, WORKER, this.#options.worker);
+    else if (worker !== this.#options.worker) throw this.#ofOther(worker);
     const facts = new Map<string, BatchFacts>();
-    for (const [job, text] of Object.entries(await this.#client.hgetall(batches))) {
-      facts.set(job, parse(text) as BatchFacts);
+    for (const [job, text] of Object.entries(records)) {
+      const batch = parse(text) as BatchFacts;
+      // Without results, they are of no use to a call that wants them.
+      if (!wantsResults || !batch.drops) facts.set(job, batch);
     }
     await this.#readReports(facts);
     for (const [job, { indexes, prints }] of facts) {

@@ -11,9 +11,12 @@ import {
   type FinishInfo,
 } from "forkmap";
 import { bullmq } from "forkmap/bullmq";
+import { Queue } from "bullmq";
+import { Redis } from "ioredis";
 import { afterAll, afterEach, beforeAll, expect, test } from "vitest";
 import { Counted, Obeys, Same } from "../../fixtures/queue/counted.mjs";
 import { type Counts, countedItems, type Machine, startMachine } from "../../support/machines.js";
+import { expectNoKeys } from "../../support/mapping.js";
 import { describeWithRedis, type RedisServer, startRedis } from "../../support/redis-server.js";
 import { rejection } from "../../support/rejection.js";
 import { temporaryDirectory } from "../../support/temporary.js";
@@ -36,7 +39,7 @@ describeWithRedis("a Parallel with an engine", () => {
   });
   afterEach(async () => {
     await Promise.all(open.splice(0).map((each) => each.close()));
-    expect(await leftovers(redis)).toEqual([]);
+    await expectNoKeys(redis);
   });
 
   function engine() {
@@ -228,6 +231,47 @@ describeWithRedis("a Parallel with an engine", () => {
     expect(begun.length).toBeLessThan(200);
   });
 
+  test("an item that can no longer travel when it is sent ends the call, as without an engine", async () => {
+    let reads = 0;
+    const fickle = {
+      toJSON() {
+        if ((reads += 1) > 1) throw new Error("second time");
+        return 1;
+      },
+    };
+    const parallel = parallelOf<unknown, number>(new Counted() as never);
+    const error = await rejection(parallel.mapProcesses([1, fickle, 3]));
+    expect(error).toBeInstanceOf(TypeError);
+    expect((error as Error).message).toMatch(/^Item 1 is not a JSON value/);
+  });
+
+  test("jobs that the server has lost are added again", async () => {
+    const parallel = parallelOf<string, string>(new Obeys() as never);
+    const items = Array.from({ length: 30 }, (_, n) => `sleep:${150 + n}`);
+    const call = parallel.mapProcesses(items, { batch: 1 });
+    await until(() => counts.read().has("sleep:150"));
+    const connection = new Redis(redis.url, { maxRetriesPerRequest: null });
+    const queue = new Queue("obeys@1", { connection });
+    await queue.drain();
+    await queue.close();
+    connection.disconnect();
+    expect(await call).toEqual(items.map((item) => item.replace("sleep:", "slept ")));
+  });
+
+  test("an abort, and the end of a program, do not wait for a server that is away", async () => {
+    const own = await startRedis();
+    const gone = bullmq({ connection: own.url, crashTimeout: 1000 });
+    const parallel = new Parallel<string, string>(new Obeys() as never, { engine: gone });
+    const stop = new AbortController();
+    const call = rejection(parallel.mapProcesses(["a", "b"], { signal: stop.signal }));
+    await parallel.ready();
+    await own.kill("SIGSTOP");
+    stop.abort(new Error("enough"));
+    expect(await call).toMatchObject({ message: "enough" });
+    await parallel.close();
+    await own.kill("SIGKILL");
+  });
+
   test("refuses options of children, workers without a name, and threads", async () => {
     const given = { engine: engine() };
     expect(() => new Parallel(new Obeys(), { ...given, pool: 2 })).toThrow(
@@ -250,14 +294,6 @@ describeWithRedis("a Parallel with an engine", () => {
     });
   });
 });
-
-/** Returns keys that are not those of a queue itself. */
-async function leftovers(redis: RedisServer): Promise<string[]> {
-  const keys = (await redis.command("KEYS", "*")) as string[];
-  return keys.filter(
-    (key) => !/^bull:[^:]+:(events|meta|id|marker|stalled-check|forkmap:machines)$/.test(key),
-  );
-}
 
 async function until(condition: () => boolean): Promise<void> {
   while (!condition()) await new Promise((resolve) => setTimeout(resolve, 20));

@@ -4,7 +4,7 @@ import { setTimeout as pause } from "node:timers/promises";
 import { EngineError, Parallel } from "forkmap";
 import { bullmq } from "forkmap/bullmq";
 import { afterAll, afterEach, beforeAll, expect, test } from "vitest";
-import { Counted, Obeys } from "../../fixtures/queue/counted.mjs";
+import { Counted, Obeys, Same } from "../../fixtures/queue/counted.mjs";
 import { type Counts, countedItems, type Machine, startMachine } from "../../support/machines.js";
 import { describeWithRedis, type RedisServer, startRedis } from "../../support/redis-server.js";
 import { rejection } from "../../support/rejection.js";
@@ -124,6 +124,28 @@ describeWithRedis("a named run", () => {
     expect(counts.read().get("kept 1")).toBe(1);
     expect(counts.read().get("kept 2")).toBe(1);
     expect(await keysOf("failed")).toEqual([]);
+  });
+
+  test("of another worker is refused, and results that were dropped are not taken for results", async () => {
+    const engine = bullmq({
+      connection: redis.url,
+      crashTimeout: CRASH_TIMEOUT_MS,
+      queue: "obeys@1",
+    });
+    const same = new Parallel<string, string>(new Same() as never, { engine });
+    open.push(same);
+    const items = ["one", "two", "twice"];
+    await rejection(orders().eachProcess(items, { run: "other", stopOnError: false }));
+    const error = await rejection(same.mapProcesses(items, { run: "other" }));
+    expect(error).toMatchObject({
+      reason: "changed",
+      message: expect.stringContaining(
+        "The run other is one of obeys@1, and not of same@1",
+      ) as string,
+    });
+    const retried = { run: "other", retries: 1, retryDelay: { min: 1 } };
+    const results = await orders().mapProcesses(items, retried);
+    expect(results).toEqual(["one", "two", "attempt 2"]);
   });
 
   test("is kept when it is aborted, and continued", async () => {
