@@ -76,7 +76,7 @@ function report({ what, error, job }) {
   if (what !== "connected") console.error("a simulated machine:", what, error ?? job ?? "");
 }
 
-/** A thread for each of hundreds of machines would take gigabytes; without threads, the main loop keeps the locks. */
+/** Without threads, the main loop keeps the locks. */
 function forbidThreads() {
   const module = createRequire(import.meta.url)("node:worker_threads");
   module.Worker = function NoThread() {

@@ -3,7 +3,7 @@ import { fork } from "node:child_process";
 import { once } from "node:events";
 import { fileURLToPath } from "node:url";
 
-/** With more machines than this, they have no threads: a thread takes some 10 MiB. */
+/** With more machines than this, they have no threads, which would take most of the memory. */
 const MOST_THREADS = 100;
 const PROGRAMS = 2;
 
