@@ -13,6 +13,7 @@ const BENCHES = [
   "payload",
   "preload",
   "queue",
+  "queue-scale",
   "serve",
   "accept",
   "serve-http",

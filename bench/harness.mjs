@@ -85,7 +85,8 @@ export async function race(contenders) {
   return figures;
 }
 
-function isWanted(text) {
+/** Whether `--only` and `--except` leave it in. */
+export function isWanted(text) {
   if (flags.except !== undefined && text.includes(flags.except)) return false;
   return text.includes(flags.only);
 }

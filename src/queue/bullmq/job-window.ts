@@ -29,8 +29,8 @@ const JOBS_PER_MS = 4;
 const PAUSE_MS = 25;
 
 /**
- * Keeps a call from filling the window with jobs of one item before it is known how long items take: with a thousand machines, 20,000 tiny
- * items were 16,000 jobs. Jobs are added at the pace at which the server passes them on, so that machines do not wait the longer for theirs.
+ * Keeps a call from filling the window with jobs of one item before it is known how long items take: with a thousand machines, nearly
+ * each of 20,000 tiny items was a job of its own. Jobs are added at the pace at which the server passes them on, so that machines do not wait the longer for theirs.
  */
 export class SlowStart {
   readonly #onMore: () => void;
