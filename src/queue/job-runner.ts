@@ -3,7 +3,7 @@
  * item's failure is an outcome; a job whose outcome nobody wants, or that this machine cannot run, is given back by an error.
  */
 import { type Failure, freshTask } from "../wire/task.js";
-import { ItemError } from "../errors.js";
+import { ItemError, ResultTypeError } from "../errors.js";
 import type { BatchJob, ItemOutcome, SingleJob } from "../pool/engine.js";
 import { factsOf, inWords } from "../pool/outcome.js";
 import { NOWHERE } from "./batch-record.js";
@@ -124,7 +124,11 @@ export class JobRunner {
     };
     return await this.#within(served, async () => {
       const [outcome] = await this.#run(await this.#workerFor(served), items);
-      if ("failure" in outcome!) throw causeOf(outcome.failure);
+      if ("failure" in outcome!) {
+        // As any function for BullMQ, a worker of plain jobs may return nothing.
+        if (hasReturnedNothing(outcome.failure)) return null;
+        throw causeOf(outcome.failure);
+      }
       return outcome!.result;
     });
   }
@@ -224,6 +228,10 @@ function failed({ tasks }: BatchJob, cause: unknown): ItemOutcome[] {
     const error = new ItemError(factsOf(task, NOWHERE), what, { cause });
     return { failure: { error, isRetriable: cause !== SKIPPED } };
   });
+}
+
+function hasReturnedNothing({ error }: Failure): boolean {
+  return error instanceof ResultTypeError && /^Item 0 returned undefined,/.test(error.message);
 }
 
 /** What the worker threw, as the job is known by itself, and not as an item; if its child died, how. */

@@ -1,7 +1,7 @@
 /** A queue worker takes jobs that any code has added, runs them in children, and acknowledges what became of them. */
 import type { Job } from "bullmq";
 import { describe, expect, test } from "vitest";
-import { AlsoWorks, Doubles, reverse, Works } from "../fixtures/queue/served.mjs";
+import { AlsoWorks, Doubles, reverse, Silent, Works } from "../fixtures/queue/served.mjs";
 import { describeWithRedis } from "../support/redis-server.js";
 import { rejection } from "../support/rejection.js";
 import { servedQueues } from "../support/served-queue.js";
@@ -37,6 +37,11 @@ describeWithRedis("a queue worker", () => {
         jobs: { succeeded: 2, failed: 0 },
         items: { succeeded: 2, failed: 0 },
       });
+    });
+
+    test("a job whose worker returns nothing", async () => {
+      await queues.serve([new Silent()]);
+      expect(await queues.result(await queues.add("silent@1", "silent@1", {}))).toBeNull();
     });
 
     test("a job that fails with class, message and stack of what its worker threw", async () => {
