@@ -231,7 +231,7 @@ function failed({ tasks }: BatchJob, cause: unknown): ItemOutcome[] {
 }
 
 function hasReturnedNothing({ error }: Failure): boolean {
-  return error instanceof ResultTypeError && /^Item 0 returned undefined,/.test(error.message);
+  return error instanceof ResultTypeError && error.message.startsWith("Item 0 returned undefined,");
 }
 
 /** What the worker threw, as the job is known by itself, and not as an item; if its child died, how. */
