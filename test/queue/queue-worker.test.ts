@@ -175,7 +175,9 @@ describeWithRedis("a queue worker", () => {
     });
 
     test("gives everything back at once when it is killed", async () => {
-      const first = await queues.serve([new Works()], { processes: 1, prefetch: 3 });
+      const first = await queues.serve([new Works()], {
+        ...{ processes: 1, prefetch: 3, crashTimeout: 60_000 },
+      });
       const jobs = await Promise.all(
         Array.from({ length: 3 }, () => add({ ms: 60_000, echo: "late" })),
       );
@@ -187,7 +189,7 @@ describeWithRedis("a queue worker", () => {
       const { waiting = 0, active = 0 } = await queues.queue("works@1").getJobCounts();
       expect({ waiting, active }).toEqual({ waiting: 3, active: 0 });
       // Long before a lock ends, after which another machine would have them anyway.
-      expect(performance.now() - start).toBeLessThan(4000);
+      expect(performance.now() - start).toBeLessThan(20_000);
       expect(() => process.kill(pid!, 0)).toThrow("ESRCH");
       expect(first.worker.stats().jobs).toMatchObject({ returned: 3, failed: 0, active: 0 });
       for (const job of jobs) await job.updateData({ echo: "soon" });
