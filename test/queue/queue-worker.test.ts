@@ -176,7 +176,9 @@ describeWithRedis("a queue worker", () => {
 
     test("gives everything back at once when it is killed", async () => {
       const first = await queues.serve([new Works()], {
-        ...{ processes: 1, prefetch: 3, crashTimeout: 60_000 },
+        processes: 1,
+        prefetch: 3,
+        crashTimeout: 60_000,
       });
       const jobs = await Promise.all(
         Array.from({ length: 3 }, () => add({ ms: 60_000, echo: "late" })),
