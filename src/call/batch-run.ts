@@ -1,13 +1,13 @@
 /**
  * The items of one batch that came from elsewhere, each with its own index and attempt, through the pool: what became of each is collected, and
- * nothing is retried here. Costs a tenth of what as many `run`s cost, as no item has a promise.
+ * nothing is retried here. No item has a promise of its own, as each `run` has.
  */
 import type { ResolvedOptions } from "../options.js";
 import { Batching, type Pace } from "../pool/batching.js";
 import type { ItemOutcome } from "../pool/engine.js";
 import type { Pool } from "../pool/pool.js";
 import type { TaskOptions, TaskOwner } from "../pool/task-owner.js";
-import { setTimeout } from "../system/timers.js";
+import { clearTimeout, setTimeout } from "../system/timers.js";
 import { isBrief } from "../wire/items.js";
 import {
   type Batch,
@@ -63,6 +63,8 @@ export class BatchRun implements TaskOwner {
   readonly #outcomes: ItemOutcome[] = [];
   /** Given back, or paused before. */
   readonly #waiting: Task[] = [];
+  /** Of tasks that were throttled. */
+  readonly #pauses = new Set<NodeJS.Timeout>();
   /** Place of the first item that has not been taken. */
   #next = 0;
   #open: number;
@@ -172,12 +174,13 @@ export class BatchRun implements TaskOwner {
 
   throttled(task: Task, ms: number): void {
     if (this.#refusal) return this.#close(1);
-    setTimeout(() => {
-      if (this.#refusal) return this.#close(1);
+    const pause = setTimeout(() => {
+      this.#pauses.delete(pause);
       this.#waiting.push(task);
       this.#pool.wants(this);
       this.#pool.dispatch();
     }, ms);
+    this.#pauses.add(pause);
   }
 
   returned(tasks: readonly Task[]): void {
@@ -196,8 +199,10 @@ export class BatchRun implements TaskOwner {
   #refuse(reason: unknown): void {
     this.#refusal ??= { reason };
     const { length } = this.#items.tasks;
-    const left = this.#waiting.splice(0).length + length - this.#next;
+    const left = this.#waiting.splice(0).length + this.#pauses.size + length - this.#next;
     this.#next = length;
+    for (const pause of this.#pauses) clearTimeout(pause);
+    this.#pauses.clear();
     this.#close(left);
   }
 

@@ -199,6 +199,10 @@ export class Calls {
     return this.#queue.onDrain();
   }
 
+  get #singles(): (RunQueue | BatchRuns)[] {
+    return [this.#runs, this.#drops, this.#batches].filter((each) => each !== undefined);
+  }
+
   get #queue(): RunQueue {
     return (this.#runs ??= this.#makeRuns(true));
   }
@@ -263,9 +267,7 @@ export class Calls {
     this.#closed = true;
     await holdingLoop(async () => {
       await Promise.allSettled(this.#running.values());
-      await this.#runs?.idle();
-      await this.#drops?.idle();
-      await this.#batches?.idle();
+      for (const each of this.#singles) await each.idle();
       await this.#pools.closeShared();
       await this.#launch.close();
     });
@@ -274,9 +276,7 @@ export class Calls {
   async destroy(reason: unknown): Promise<void> {
     this.#closed = true;
     for (const call of this.#running.keys()) call.end.halt(reason);
-    this.#runs?.destroy(reason);
-    this.#drops?.destroy(reason);
-    this.#batches?.destroy(reason);
+    for (const each of this.#singles) each.destroy(reason);
     this.#pools.killShared();
     await this.close();
   }
@@ -286,7 +286,7 @@ export class Calls {
       startMethod: this.#pools.areInline ? "inline" : this.#launch.current?.startMethod,
       reason: this.#launch.reason,
       machines: this.#pools.machines,
-      calls: this.#running.size + (this.#runs?.size ?? 0) + (this.#drops?.size ?? 0),
+      calls: this.#singles.reduce((sum, { size }) => sum + size, this.#running.size),
       queue: this.#runs?.stats() ?? NO_QUEUE,
       items: { succeeded: this.#succeeded, failed: this.#failed },
       ...this.#meter.stats(),
