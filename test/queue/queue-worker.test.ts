@@ -1,5 +1,7 @@
 /** A queue worker takes jobs that any code has added, runs them in children, and acknowledges what became of them. */
 import type { Job } from "bullmq";
+import { CommandWorker, Parallel } from "forkmap";
+import { bullmq } from "forkmap/bullmq";
 import { describe, expect, test } from "vitest";
 import { AlsoWorks, Doubles, reverse, Silent, Works } from "../fixtures/queue/served.mjs";
 import { describeWithRedis } from "../support/redis-server.js";
@@ -212,5 +214,37 @@ describeWithRedis("a queue worker", () => {
       await ended;
       expect(await queues.queue("works@1").getWaitingCount()).toBe(1);
     });
+
+    test("does not wait for the pause of items that their caller has aborted", async () => {
+      const { worker, ended } = await queues.serve([new Busy()], { processes: 1 });
+      const { connection, prefix } = queues.options as { connection: string; prefix: string };
+      const engine = bullmq({ connection, prefix, crashTimeout: 5000 });
+      const parallel = new Parallel(new Busy(), { engine });
+      const stop = new AbortController();
+      const call = parallel.mapProcesses(["a", "b"], { batch: 2, signal: stop.signal });
+      const refused = rejection(call);
+      await until(() => worker.stats().jobs.active === 1);
+      // Both items have been throttled by then, for ten minutes.
+      await new Promise((resolve) => setTimeout(resolve, 1500));
+      stop.abort(new Error("enough"));
+      expect(await refused).toMatchObject({ message: "enough" });
+      await parallel.close();
+      worker.stop();
+      await ended;
+    });
   });
 });
+
+/** Throttles all that it is asked. */
+class Busy extends CommandWorker<string, string> {
+  static workerName = "busy@1";
+
+  constructor() {
+    const id = 's/.*"id":"\\([0-9]*\\)".*/\\1/';
+    const answer =
+      '"{\\"id\\":\\"$(echo "$line" | sed \'' +
+      id +
+      '\')\\",\\"status\\":\\"throttled\\",\\"retry_after_secs\\":600}"';
+    super({ argv: ["sh", "-c", `while read -r line; do echo ${answer}; done`] });
+  }
+}
