@@ -72,8 +72,10 @@ describeWithRedis("memory", () => {
     await expectNoKeys(redis);
     await redis.command("MEMORY", "PURGE");
     const text = (await redis.command("INFO", "memory")) as string;
-    const keys = (await redis.command("KEYS", "*")) as string[];
-    return { bytes: Number(/^used_memory:(\d+)/m.exec(text)![1]), keys: keys.toSorted() };
+    const all = (await redis.command("KEYS", "*")) as string[];
+    // Whose turn it is to look for stalled jobs: BullMQ's own, gone and back every few seconds.
+    const keys = all.filter((key) => !key.endsWith(":stalled-check")).toSorted();
+    return { bytes: Number(/^used_memory:(\d+)/m.exec(text)![1]), keys };
   }
 
   test(`Redis holds after ${RUNS} runs what it held before`, { timeout: 180_000 }, async () => {
