@@ -6,6 +6,7 @@ import { pathToFileURL } from "node:url";
 import { describe } from "../../system/describe.js";
 import { framesOf } from "../../wire/stack-frames.js";
 import { UsageError } from "../cli-command.js";
+import { placeOfSyntaxError } from "./syntax-error-place.js";
 
 /** Why this machine cannot serve; the message is for the user, and needs no stack. */
 export class ServeError extends Error {}
@@ -45,7 +46,8 @@ async function load(url: string, name: string): Promise<Exports> {
   try {
     return (await import(url)) as Exports;
   } catch (error) {
-    throw new ServeError(`${name} could not be loaded: ${reasonOf(error)}`, { cause: error });
+    const reason = `${reasonOf(error)}${await placeOf(error, url)}`;
+    throw new ServeError(`${name} could not be loaded: ${reason}`, { cause: error });
   }
 }
 
@@ -72,9 +74,14 @@ function reasonOf(error: unknown): string {
   return `${error.message.split("\n", 1)[0]}. Node runs TypeScript by itself from 22.18, if types are all that is to be removed: else install tsx and add --import tsx`;
 }
 
+async function placeOf(error: unknown, url: string): Promise<string> {
+  const place = error instanceof SyntaxError ? await placeOfSyntaxError(error, url) : undefined;
+  return place === undefined ? "" : `\n    at ${place}`;
+}
+
 /** Without those of Node's loader, which follow. */
 function userFrames(error: Error): string {
-  return framesOf(error).split(/\n {4}at (?:async )?[\w.]+ \(node:internal/, 1)[0]!;
+  return framesOf(error).split(/\n {4}at (?:async )?[\w.#]+ \(node:internal/, 1)[0]!;
 }
 
 function urlOf(specifier: string): string {
