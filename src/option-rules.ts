@@ -6,6 +6,8 @@ import { MAX_DELAY_MS } from "./wire/protocol.js";
 export interface Rule {
   readonly expected: string;
   accepts(value: unknown): boolean;
+  /** Says of a value that is not accepted what came; by default its type, or the value if it is short. */
+  describe?(value: unknown): string;
 }
 
 export const wholeNumber = (min: number, max: number, unit = ""): Rule => ({
@@ -81,7 +83,8 @@ export const LAUNCH_RULES = {
 
 export function checkOption(name: string, value: unknown, rule: Rule): void {
   if (rule.accepts(value)) return;
-  throw new TypeError(`Expected \`${name}\` to be ${rule.expected}, got ${describe(value)}`);
+  const got = rule.describe?.(value) ?? describe(value);
+  throw new TypeError(`Expected \`${name}\` to be ${rule.expected}, got ${got}`);
 }
 
 /**

@@ -68,7 +68,7 @@ export class Calls {
   /** Of those, the ones whose results are dropped: only a machine that serves a queue has some. */
   #drops: RunQueue | undefined;
   #batches: BatchRuns | undefined;
-  #closed = false;
+  #closing: Promise<void> | undefined;
   #succeeded = 0;
   #failed = 0;
 
@@ -220,7 +220,6 @@ export class Calls {
   #makeRuns(wantsResults: boolean): RunQueue {
     const { maxQueue } = this.#options;
     const pools = this.#pools;
-    const { areShared } = pools;
     const resolved = this.#runOptions();
     return new RunQueue({
       options: resolved,
@@ -232,7 +231,7 @@ export class Calls {
       isInline: pools.areInline,
       // Where an item waits on its way through an engine is not known: it counts as begun.
       perPlace: pools.areElsewhere ? Infinity : resolved.fibers,
-      keepsPool: areShared,
+      keepsPool: pools.areShared,
       slots: {
         get size() {
           return pools.slots;
@@ -263,22 +262,23 @@ export class Calls {
     await holdingLoop(() => this.#pools.ready());
   }
 
-  async close(): Promise<void> {
-    this.#closed = true;
-    await holdingLoop(async () => {
-      await Promise.allSettled(this.#running.values());
-      for (const each of this.#singles) await each.idle();
-      await this.#pools.closeShared();
-      await this.#launch.close();
-    });
+  close(): Promise<void> {
+    return (this.#closing ??= holdingLoop(() => this.#close()));
+  }
+
+  async #close(): Promise<void> {
+    await Promise.allSettled(this.#running.values());
+    for (const each of this.#singles) await each.idle();
+    await this.#pools.closeShared();
+    await this.#launch.close();
   }
 
   async destroy(reason: unknown): Promise<void> {
-    this.#closed = true;
+    const closed = this.close();
     for (const call of this.#running.keys()) call.end.halt(reason);
     for (const each of this.#singles) each.destroy(reason);
     this.#pools.killShared();
-    await this.close();
+    await closed;
   }
 
   stats(): ParallelStats {
@@ -295,6 +295,6 @@ export class Calls {
   }
 
   assertOpen(): void {
-    if (this.#closed) throw new ClosedError();
+    if (this.#closing) throw new ClosedError();
   }
 }

@@ -63,6 +63,8 @@ interface TakenJob {
 
 export interface SingleJob extends TakenJob {
   readonly data: unknown;
+  /** Whether what the worker threw asks for the job to be run later, when the queue's rate allows it: it has not failed. */
+  isPostponed(error: unknown): boolean;
 }
 
 export interface BatchJob extends TakenJob {

@@ -7,7 +7,7 @@ export interface JobCounts {
   /** Run to their end. Of a call of `Parallel` also those with items that failed. */
   readonly succeeded: number;
   readonly failed: number;
-  /** Given back, or not wanted any more: they were aborted, or this machine was killed. */
+  /** Given back: put off by a rate limit, or not wanted any more, as they were aborted or this machine was killed. */
   readonly returned: number;
   /** Run here, and not acknowledged, as another machine has them or they are gone. */
   readonly refused: number;

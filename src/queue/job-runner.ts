@@ -6,6 +6,7 @@ import { type Failure, freshTask } from "../wire/task.js";
 import { ItemError, ResultTypeError } from "../errors.js";
 import type { BatchJob, ItemOutcome, SingleJob } from "../pool/engine.js";
 import { factsOf, inWords } from "../pool/outcome.js";
+import { USE_ADVANCED } from "../wire/value-check.js";
 import { NOWHERE } from "./batch-record.js";
 import type { Counts } from "./job-counts.js";
 import type { Log } from "./logger.js";
@@ -62,7 +63,7 @@ export class JobRunner {
         items.succeeded += 1;
         return result;
       } catch (error) {
-        if (this.#isReturned(error, job)) throw error;
+        if (!this.#hasFailed(error, job)) throw error;
         items.failed += 1;
         this.#tellFailure(job, `failed: ${inWords(error)}`, error);
         throw error;
@@ -78,7 +79,7 @@ export class JobRunner {
       jobs.succeeded += 1;
       return result;
     } catch (error) {
-      if (single && !this.#isReturned(error, single)) jobs.failed += 1;
+      if (single && this.#hasFailed(error, single)) jobs.failed += 1;
       else jobs.returned += 1;
       throw error;
     } finally {
@@ -197,6 +198,10 @@ export class JobRunner {
     return signal.aborted || isOfMachine(error);
   }
 
+  #hasFailed(error: unknown, job: SingleJob): boolean {
+    return !this.#isReturned(error, job) && !job.isPostponed(error);
+  }
+
   #countItems(job: BatchJob, outcomes: readonly ItemOutcome[]): void {
     const { items } = this.#parts.counts;
     let failures = 0;
@@ -231,15 +236,15 @@ function failed({ tasks }: BatchJob, cause: unknown): ItemOutcome[] {
 }
 
 function hasReturnedNothing({ error }: Failure): boolean {
-  return error instanceof ResultTypeError && error.message.startsWith("Item 0 returned undefined,");
+  return error instanceof ResultTypeError && /^Item 0 returned undefined[, ]/.test(error.message);
 }
 
 /** What the worker threw, as the job is known by itself, and not as an item; if its child died, how. */
 function causeOf({ error }: Failure): Error {
   const { cause } = error;
   if (error.constructor === ItemError && cause instanceof Error) return cause;
-  // It has one item, of which its user does not know.
-  error.message = error.message.replace(/^Item 0 /, "The job ");
+  // It has one item, of which its user does not know; and BullMQ keeps results as JSON, whatever an option says.
+  error.message = error.message.replace(/^Item 0 /, "The job ").replace(` (${USE_ADVANCED})`, "");
   return error;
 }
 

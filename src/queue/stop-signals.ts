@@ -6,6 +6,8 @@ import type { Log } from "./logger.js";
 const KILL_LIMIT_MS = 5000;
 
 export interface Stoppable {
+  /** Jobs taken and not yet acknowledged. */
+  readonly held: number;
   stop(): void;
   kill(): void;
 }
@@ -40,10 +42,9 @@ export class StopSignals {
     if (this.#count === 1) {
       this.#log("info", `${signal}: no more jobs are taken`, { signal });
       this.#deadline = setTimeout(() => {
-        this.#log(
-          "warn",
-          `Jobs have not ended ${this.#stopTimeout} ms after ${signal}: given back`,
-        );
+        const { held } = this.#target;
+        const what = `${held} jobs have not ended ${this.#stopTimeout} ms after ${signal}: given back`;
+        if (held > 0) this.#log("warn", what);
         this.#target.kill();
       }, this.#stopTimeout);
       this.#target.stop();

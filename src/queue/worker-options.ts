@@ -17,6 +17,7 @@ import {
 } from "../option-rules.js";
 import type { Limits, OutputMode, ParallelOptions, RetryDelay } from "../options.js";
 import { MAX_CONCURRENCY, MAX_FIBERS } from "../wire/protocol.js";
+import { describe } from "../system/describe.js";
 import type { StartMethod } from "../worker/worker.js";
 import { ENGINE_RULES } from "./bullmq/engine.js";
 import type { BullmqOptions, Connection } from "./bullmq/engine-options.js";
@@ -89,10 +90,17 @@ export interface QueueWorkerOptions {
 export const QUEUES_RULE: Rule = {
   expected: "an array of names of queues, none of them empty, with a colon, or twice",
   accepts: (value) =>
-    Array.isArray(value) &&
-    value.every((each) => typeof each === "string" && /^[^:]+$/.test(each)) &&
-    new Set(value).size === value.length,
+    Array.isArray(value) && value.every(isQueue) && new Set(value).size === value.length,
+  describe(value) {
+    if (!Array.isArray(value)) return describe(value);
+    const odd: unknown = value.find((each, at) => !isQueue(each) || value.indexOf(each) !== at);
+    return `an array with ${describe(odd)}${isQueue(odd) ? " twice" : ""}`;
+  },
 };
+
+function isQueue(name: unknown): boolean {
+  return typeof name === "string" && /^[^:]+$/.test(name);
+}
 
 const { connection, prefix, crashTimeout, maxCrashes } = ENGINE_RULES satisfies Record<
   keyof BullmqOptions,

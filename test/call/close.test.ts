@@ -12,6 +12,39 @@ import { temporaryDirectory } from "../support/temporary.js";
 
 const HANGS = new URL("../fixtures/hangs-while-loading.mjs", import.meta.url);
 
+/** A handler of SIGTERM and the end of an `await using` block, for one, close at the same time. */
+describe.each([
+  ["a child for each item", {}, "mapProcesses", "run"],
+  ["a pool", { pool: 2 }, "mapProcesses", "run"],
+  ["fibers", { pool: 2, fibers: 2 }, "mapProcesses", "run"],
+  ["no children", { pool: 0 }, "mapProcesses", "run"],
+  ["threads", {}, "mapThreads", "runThread"],
+] as const)("a Parallel with %s", (_, options, map, run) => {
+  it.each(["run", "map", "run and map"])(
+    "may be closed by several at once during %s",
+    async (what) => {
+      const parallel = opened(new Stays(), options);
+      const calls: Promise<string | string[]>[] = [];
+      if (what.includes("run")) calls.push(parallel[run]({ ms: 300 }));
+      if (what.includes("map")) calls.push(parallel[map]([{ ms: 200 }, { ms: 200 }]));
+      const both = [parallel.close(), parallel.close()];
+      await Promise.race(both);
+      await Promise.all([...both, parallel.close(), parallel[Symbol.asyncDispose]()]);
+      expect(parallel.stats()).toMatchObject({ calls: 0, pids: [] });
+      expect(new Set((await Promise.all(calls)).flat())).toEqual(new Set(["stayed"]));
+      expect(descendants()).toEqual([]);
+    },
+  );
+
+  it("may be closed, destroyed and closed at once", async () => {
+    const parallel = opened(new Stays(), options);
+    const call = rejection(parallel[run]({ ms: 600_000 }));
+    await Promise.all([parallel.close(), parallel.destroy(), parallel.close()]);
+    expect(await call).toBeInstanceOf(ClosedError);
+    expect(descendants()).toEqual([]);
+  });
+});
+
 describe.each(["fork", "spawn"] as const)("a Parallel by %s", (startMethod) => {
   it("finishes its calls when it is closed, and still starts their items", async () => {
     const begun = `${temporaryDirectory()}/begun`;

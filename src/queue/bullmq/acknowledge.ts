@@ -27,14 +27,43 @@ export function acknowledgeReliably(job: Job, options: AcknowledgeOptions): void
   const complete = job.moveToCompleted.bind(job);
   const fail = job.moveToFailed.bind(job);
   job.moveToCompleted = (...words) => acknowledge(() => complete(...words), options);
-  job.moveToFailed = (...words) => {
+  job.moveToFailed = async (error, ...words) => {
     const stacktrace = job.stacktrace ?? [];
-    return acknowledge(() => {
-      // BullMQ adds the stack each time.
-      job.stacktrace = [...stacktrace];
-      return fail(...words);
-    }, options);
+    const failWith = (reason: Error) =>
+      acknowledge(() => {
+        // BullMQ adds the stack each time.
+        job.stacktrace = [...stacktrace];
+        return fail(reason as typeof error, ...words);
+      }, options);
+    try {
+      return await failWith(error);
+    } catch (cause) {
+      return await failForGood(error, cause as Error, failWith, options);
+    }
   };
+}
+
+/**
+ * BullMQ could not say when the job is to be tried again, such as for a `backoff` of a type that does not exist, and would leave it
+ * active for ever: it fails without another attempt.
+ */
+async function failForGood<T>(
+  error: Error,
+  cause: Error,
+  failWith: (reason: Error) => Promise<T>,
+  options: AcknowledgeOptions,
+): Promise<T> {
+  const reason = new Error(`${error.message} (not tried again: ${cause.message})`, {
+    cause: error,
+  });
+  // BullMQ keeps message and stack, and goes by the name.
+  Object.assign(reason, { name: "UnrecoverableError", stack: error.stack });
+  try {
+    return await failWith(reason);
+  } catch (unexpected) {
+    options.onDone();
+    throw unexpected;
+  }
 }
 
 /** Whether the server answers that the job is not this machine's any more. */

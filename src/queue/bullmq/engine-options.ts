@@ -3,9 +3,9 @@ import type { RedisOptions } from "ioredis";
 
 /**
  * How to reach Redis or Valkey: a URL (`redis://user:password@host:6379/0`, `rediss://` for TLS), or options of ioredis, which may
- * name sentinels. Functions among them are not passed on.
+ * name sentinels, beside a `url` or without one. Functions among them are not passed on.
  */
-export type Connection = string | RedisOptions;
+export type Connection = string | (RedisOptions & { readonly url?: string | undefined });
 
 /** Options of `bullmq`. */
 export interface BullmqOptions {

@@ -45,12 +45,38 @@ export function optionsOf(
   const options =
     typeof connection === "string"
       ? parse(connection, ioredis, defaults)
-      : { ...defaults, ...withoutFunctions(connection) };
+      : fromObject(connection, ioredis, defaults);
   if (!options.keyPrefix) return options;
   throw new TypeError(
-    "Expected `connection` without `keyPrefix`, which BullMQ cannot use: give `bullmq` the option `prefix`",
+    "Expected `connection` without `keyPrefix`, which BullMQ cannot use: the option `prefix`, beside `connection`, begins all keys",
   );
 }
+
+/** As BullMQ does, with a `url` beside other options, which come first. */
+function fromObject(
+  connection: Exclude<Connection, string>,
+  ioredis: typeof ioredisModule,
+  defaults: RedisOptions,
+): RedisOptions {
+  const { url, ...others } = withoutFunctions(connection);
+  for (const [name, own] of Object.entries(FOREIGN)) {
+    if (!(name in others)) continue;
+    throw new TypeError(
+      `Expected \`connection\` to have options of ioredis, got \`${name}\`: use ${own}`,
+    );
+  }
+  return { ...defaults, ...(url === undefined ? {} : parse(url, ioredis, defaults)), ...others };
+}
+
+/** Options of other clients. ioredis passes over them, and would go to another server than was meant. */
+const FOREIGN = {
+  uri: "`url`",
+  hostname: "`host`",
+  user: "`username`",
+  pass: "`password`",
+  database: "`db`",
+  socket: "`host` and `port`, or `path`, and `tls`",
+};
 
 /** Only ioredis knows all its forms of addresses. */
 function parse(url: string, { Redis }: typeof ioredisModule, defaults: RedisOptions): RedisOptions {
@@ -72,7 +98,7 @@ function parse(url: string, { Redis }: typeof ioredisModule, defaults: RedisOpti
   }
 }
 
-function withoutFunctions(options: RedisOptions): RedisOptions {
+function withoutFunctions<T extends object>(options: T): T {
   const entries = Object.entries(options).filter(([, value]) => typeof value !== "function");
-  return Object.fromEntries(entries);
+  return Object.fromEntries(entries) as T;
 }

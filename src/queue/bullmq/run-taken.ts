@@ -4,7 +4,7 @@
  */
 import { DeadChildError, ItemError } from "../../errors.js";
 import type { ItemOutcome, ServePlan } from "../../pool/engine.js";
-import { factsOf } from "../../pool/outcome.js";
+import { factsOf, inWords } from "../../pool/outcome.js";
 import { monotonic } from "../../system/monotonic.js";
 import type { Task } from "../../wire/task.js";
 import {
@@ -80,7 +80,7 @@ async function runSingle(taken: TakenJob, parts: RunParts): Promise<unknown> {
   if (taken.doom !== undefined) throw new errors.UnrecoverableError(taken.doom);
   await orLeave(taken, parts);
   try {
-    const run = plan.runJob({ ...factsOfJob(taken), data: taken.job.data });
+    const run = plan.runJob({ ...factsOfJob(taken), data: taken.job.data, isPostponed });
     const result = await taken.settled(run, giveBackAfter);
     if (taken.end === "lost") await orLeave(taken, parts);
     return keepable(result);
@@ -88,8 +88,24 @@ async function runSingle(taken: TakenJob, parts: RunParts): Promise<unknown> {
     await orLeave(taken, parts);
     const own = error instanceof Error ? error : new Error(String(error));
     // Its `attempts` are for errors, not for what nobody wants.
-    throw taken.end === "aborted" ? new errors.UnrecoverableError(own.message) : own;
+    throw taken.end === "aborted" ? new errors.UnrecoverableError(own.message) : failureOf(own);
   }
+}
+
+/** BullMQ's `RateLimitError`, which it knows by this message: it puts the job back. */
+export function isPostponed(error: unknown): boolean {
+  return error instanceof Error && error.message === "bullmq:rateLimitExceeded";
+}
+
+/** By these BullMQ is told that the processor has moved its job itself; it would leave the job as it is, active for ever. */
+const MOVED = new Set(["DelayedError", "WaitingError", "WaitingChildrenError"]);
+
+/** What the job fails with. */
+function failureOf(error: Error): Error {
+  if (!MOVED.has(error.name)) return error;
+  const what = `threw ${inWords(error)}, which is for processors that have moved their job: a worker of forkmap cannot move it. To have it run again, give it \`attempts\` and \`backoff\`, and throw another error`;
+  const failure = new Error(`The job ${what}`, { cause: error });
+  return failure;
 }
 
 /** @throws WaitingError if the job is another machine's, or is given back */

@@ -24,7 +24,7 @@ import { Prefetch, type Share } from "./prefetch.js";
 import { persist, type Persistence } from "./persist.js";
 import { QueueReader } from "./queue-reader.js";
 import { Reports } from "./reports.js";
-import { type RunParts, runTaken } from "./run-taken.js";
+import { isPostponed, type RunParts, runTaken } from "./run-taken.js";
 import { ServerLink } from "./server-link.js";
 import { settledWithin } from "./settled-within.js";
 import { Suspects } from "./suspects.js";
@@ -203,7 +203,7 @@ class BullmqServing implements Serving {
       return await runTaken(taken, parts);
     } catch (error) {
       // Not acknowledged, so nothing else ends it.
-      if (error instanceof parts.errors.WaitingError) this.#release(taken);
+      if (error instanceof parts.errors.WaitingError || isPostponed(error)) this.#release(taken);
       throw error;
     }
   }
