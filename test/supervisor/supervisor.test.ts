@@ -1,5 +1,5 @@
 /** A supervisor in a container: who is known to it, what it does when asked, and what becomes of it. */
-import { existsSync } from "node:fs";
+import { existsSync, writeFileSync } from "node:fs";
 import { Parallel } from "forkmap";
 import { CommandService, type ContainerOptions, type InstanceInfo } from "forkmap/container";
 import {
@@ -22,6 +22,7 @@ import {
   Verbose,
 } from "../fixtures/supervised/turns.mjs";
 import { contained, PROCESSES, soon } from "../support/contained.js";
+import { temporaryDirectory } from "../support/temporary.js";
 
 const ends: (() => Promise<unknown>)[] = [];
 
@@ -312,11 +313,14 @@ test("whoever comes when it has ended is not left without one in silence", async
 
 test("whoever comes while it ends is not left without one in silence", async () => {
   const { container } = contained();
-  container.spawn(new SlowSupervisor(), { restart: "always" });
+  const slow = new SlowSupervisor();
+  slow.until = `${temporaryDirectory()}/until`;
+  container.spawn(slow, { restart: "always" });
   container.spawn(new Ends(), { supervised: true });
   await soon(() => expect(container.instances).toMatchObject([{ state: "stopping" }]));
   const late = () => container.spawn(new Turns(), { supervised: true });
   expect(late).toThrow("needs a supervisor in this container");
+  writeFileSync(slow.until, "");
   await container.wait();
 });
 
