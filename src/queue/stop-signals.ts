@@ -43,7 +43,7 @@ export class StopSignals {
       this.#log("info", `${signal}: no more jobs are taken`, { signal });
       this.#deadline = setTimeout(() => {
         const { held } = this.#target;
-        const what = `${held} jobs have not ended ${this.#stopTimeout} ms after ${signal}: given back`;
+        const what = `Jobs that have not ended ${this.#stopTimeout} ms after ${signal}: ${held} are given back`;
         if (held > 0) this.#log("warn", what);
         this.#target.kill();
       }, this.#stopTimeout);

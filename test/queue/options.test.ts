@@ -57,7 +57,13 @@ test("defaults are those that are documented", () => {
 test.each<[string, QueueWorkerOptions, string]>([
   ["a number", { processes: 0 }, "Expected `processes` to be a whole number from 1 to 1024, got 0"],
   ["a URL", { connection: "http://host" }, 'Expected `connection` to be a URL such as "redis:'],
-  ["queues", { queues: ["a:b"] }, "Expected `queues` to be an array of names of queues, none of"],
+  [
+    "queues",
+    { queues: ["a", "b:c"] },
+    'Expected `queues` to be an array of names of queues, none of them empty, with a colon, or twice, got an array with "b:c" (a string)',
+  ],
+  ["queues", { queues: ["a", "a"] }, 'got an array with "a" (a string) twice'],
+  ["queues", { queues: "a" }, 'or twice, got "a" (a string)'],
   ["a logger", { logger: {} }, "Expected `logger` to be an object with functions `info`, `warn`"],
   ["a dispatcher", { dispatcher: {} as never }, "Expected `dispatcher` to be a function (job) =>"],
   ["middleware", { middleware: [1 as never] }, "Expected `middleware` to be an array of functions"],

@@ -46,8 +46,16 @@ describeWithRedis("a program with a queue worker", () => {
     child.kill("SIGINT");
     const { code, stdout } = await output;
     expect(code).toBe(0);
-    expect(stdout).toContain("Jobs have not ended 300 ms after SIGINT: given back");
+    expect(stdout).toContain("Jobs that have not ended 300 ms after SIGINT: 1 are given back");
     expect(await queues.queue("works@1").getWaitingCount()).toBe(1);
+  });
+
+  test("says nothing of jobs if it has none, however little time it gives them", async () => {
+    const { child, output } = await start("signalled.mjs", { stopTimeout: 0 });
+    child.kill("SIGTERM");
+    const { code, stdout } = await output;
+    expect(code).toBe(0);
+    expect(stdout).not.toContain("given back");
   });
 
   test("gives its jobs back and exits with 1 after a second signal", async () => {

@@ -30,6 +30,7 @@ export async function checkServer(connection: Connection, prefix = DEFAULT_PREFI
     lazyConnect: true,
     connectTimeout: 2 * LIMIT_MS,
     enableReadyCheck: false,
+    enableOfflineQueue: true,
     disableClientInfo: true,
     retryStrategy: () => null,
     sentinelRetryStrategy: () => null,

@@ -51,6 +51,7 @@ function newClient(
     ...connection,
     // BullMQ's condition: commands wait for as long as the server is away.
     maxRetriesPerRequest: null,
+    enableOfflineQueue: true,
     enableReadyCheck: true,
     retryStrategy: (attempt) => Math.min(max, min * factor ** (attempt - 1)),
   });

@@ -52,7 +52,7 @@ export function optionsOf(
   );
 }
 
-/** As BullMQ does, with a `url` beside other options, which come first. */
+/** As BullMQ has it: a `url` may stand beside other options, and comes before them. */
 function fromObject(
   connection: Exclude<Connection, string>,
   ioredis: typeof ioredisModule,
@@ -65,7 +65,8 @@ function fromObject(
       `Expected \`connection\` to have options of ioredis, got \`${name}\`: use ${own}`,
     );
   }
-  return { ...defaults, ...(url === undefined ? {} : parse(url, ioredis, defaults)), ...others };
+  const all = { ...defaults, ...others };
+  return url === undefined ? all : parse(url, ioredis, all);
 }
 
 /** Options of other clients. ioredis passes over them, and would go to another server than was meant. */

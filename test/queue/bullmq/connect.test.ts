@@ -3,7 +3,8 @@ import { createServer } from "node:net";
 import { Queue, Worker } from "bullmq";
 import type { Redis } from "ioredis";
 import { afterEach, expect, it } from "vitest";
-import { makeClient, SILENCE_LIMIT_MS } from "../../../src/queue/bullmq/connect.js";
+import { checkServer, makeClient, SILENCE_LIMIT_MS } from "../../../src/queue/bullmq/connect.js";
+import type { Connection } from "../../../src/queue/bullmq/engine-options.js";
 import { describeWithRedis, startRedis } from "../../support/redis-server.js";
 import { fixture, outputOf, runScript, startScript } from "../../support/run-script.js";
 
@@ -15,7 +16,7 @@ afterEach(() => {
   for (const client of clients.splice(0)) client.disconnect();
 });
 
-async function open(url: string, holdsLoop = true): Promise<Redis> {
+async function open(url: Connection, holdsLoop = true): Promise<Redis> {
   const client = await makeClient(url, { retry: RETRY, holdsLoop });
   clients.push(client);
   return client;
@@ -27,6 +28,18 @@ async function event(client: Redis, name: string): Promise<unknown> {
 }
 
 describeWithRedis("a client of Redis", () => {
+  it("goes to the `url` among options, as BullMQ does, and its commands wait whatever they say", async () => {
+    const server = await startRedis();
+    const url = `${server.url}/1`;
+    const options = { url, db: 2, enableOfflineQueue: false, maxRetriesPerRequest: 1 };
+    await checkServer(options);
+    const client = await open(options);
+    await client.set("a", "1");
+    const [plain, other] = [await open(url), await open(server.url)];
+    expect(await plain.get("a")).toBe("1");
+    expect(await other.get("a")).toBeNull();
+  });
+
   it("reconnects to a server that was killed, and its commands wait meanwhile", async () => {
     const server = await startRedis({ appendOnly: true });
     const client = await open(server.url);
@@ -154,4 +167,25 @@ it("a connection that is no URL of Redis, or has a `keyPrefix`, is a TypeError w
   expect(String(error)).toMatch(/cannot be parsed/);
   expect(JSON.stringify(error, Object.getOwnPropertyNames(error))).not.toContain("secret");
   await expect(makeClient({ keyPrefix: "a" }, options)).rejects.toThrow(/the option `prefix`/);
+  const inUrl = makeClient("redis://127.0.0.1:1?keyPrefix=a", options);
+  await expect(inUrl).rejects.toThrow(/the option `prefix`/);
 });
+
+it.each([
+  ["hostname", "`host`"],
+  ["uri", "`url`"],
+  ["user", "`username`"],
+  ["pass", "`password`"],
+  ["database", "`db`"],
+  ["socket", "`host` and `port`, or `path`, and `tls`"],
+])(
+  "a connection with `%s`, an option of other clients, is a TypeError that says %s",
+  async (name, own) => {
+    const connection = { [name]: "other" } as object;
+    await expect(makeClient(connection, { retry: RETRY, holdsLoop: true })).rejects.toThrow(
+      new TypeError(
+        `Expected \`connection\` to have options of ioredis, got \`${name}\`: use ${own}`,
+      ),
+    );
+  },
+);
