@@ -103,9 +103,9 @@ const MOVED = new Set(["DelayedError", "WaitingError", "WaitingChildrenError"]);
 /** What the job fails with. */
 function failureOf(error: Error): Error {
   if (!MOVED.has(error.name)) return error;
-  const what = `threw ${inWords(error)}, which is for processors that have moved their job: a worker of forkmap cannot move it. To have it run again, give it \`attempts\` and \`backoff\`, and throw another error`;
-  const failure = new Error(`The job ${what}`, { cause: error });
-  return failure;
+  const why = `${inWords(error)}, which is for processors that have moved their job: a worker of forkmap cannot move it`;
+  const toDo = "To have it run again, give it `attempts` and `backoff`, and throw another error";
+  return new Error(`The job threw ${why}. ${toDo}`, { cause: error });
 }
 
 /** @throws WaitingError if the job is another machine's, or is given back */
