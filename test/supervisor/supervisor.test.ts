@@ -316,6 +316,8 @@ test("whoever comes while it ends is not left without one in silence", async () 
   const slow = new SlowSupervisor();
   slow.until = `${temporaryDirectory()}/until`;
   container.spawn(slow, { restart: "always" });
+  // One that is told to stop while it starts does not run at all.
+  await container.waitUntilReady();
   container.spawn(new Ends(), { supervised: true });
   await soon(() => expect(container.instances).toMatchObject([{ state: "stopping" }]));
   const late = () => container.spawn(new Turns(), { supervised: true });
