@@ -26,7 +26,7 @@ export interface ControlledOptions {
   readonly throwsAt?: readonly number[];
   readonly listens?: boolean;
   readonly calls?: readonly string[];
-  readonly orphans?: boolean;
+  readonly orphanUntil?: string;
 }
 
 export interface Seen {
