@@ -2,9 +2,9 @@
 import { execFile } from "node:child_process";
 
 /** How Node begins: the place, the line, and carets below what is wrong. */
-const PLACE = /^(\S.*:\d+)\n.*\n *\^+ *\n/;
+const PLACE = /^(?!node:)(\S.*:\d+)\n.*\n *\^+ *\n/;
 
-/** To load what was loaded already, in ms. */
+/** To parse what was parsed already, in ms. */
 const LIMIT_MS = 10_000;
 
 /**
@@ -15,12 +15,15 @@ const LIMIT_MS = 10_000;
 export async function placeOfSyntaxError(error: Error, url: string): Promise<string | undefined> {
   const { stack = "" } = error;
   const known = PLACE.exec(stack)?.[1];
-  // Else another process imports it and fails there: it is parsed before any of its imports is run, so nothing runs a second time.
   return known ?? (/\bcompileSourceTextModule\b/.test(stack) ? await placeFrom(url) : undefined);
 }
 
+/**
+ * Another process imports it, and fails as it is parsed. Nothing of it runs a second time: all static imports are parsed before the first is run,
+ * and that one ends the process, if what is wrong was imported by code that ran.
+ */
 async function placeFrom(url: string): Promise<string | undefined> {
-  const code = `import(${JSON.stringify(url)})`;
+  const code = `import "data:text/javascript,process.exit()"; import ${JSON.stringify(url)};`;
   const args = [...process.execArgv, "--input-type=module", "--eval", code];
   return await new Promise((resolve) => {
     execFile(process.execPath, args, { timeout: LIMIT_MS }, (_error, _stdout, stderr) => {

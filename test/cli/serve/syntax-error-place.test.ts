@@ -1,4 +1,4 @@
-import { existsSync, writeFileSync } from "node:fs";
+import { existsSync, readFileSync, writeFileSync } from "node:fs";
 import path from "node:path";
 import { expect, it } from "vitest";
 import { temporaryDirectory } from "../../support/temporary.js";
@@ -28,13 +28,20 @@ it.each([
   expect(rest[0]!.endsWith(`/${place}`), rest[0]).toBe(true);
 });
 
-it("runs nothing of what a broken module imports", async () => {
+it.each([
+  ["nothing of what a broken module imports", "", 0],
+  ["a module whose code imports a broken one once", 'await import("./broken.mjs");\n', 1],
+])("runs %s", async (_, main, times) => {
   const folder = temporaryDirectory();
   const counted = path.join(folder, "counted");
   const counts = `import { appendFileSync } from "node:fs";\nappendFileSync(${JSON.stringify(counted)}, "x");\n`;
   writeFileSync(path.join(folder, "counts.mjs"), counts);
-  writeFileSync(path.join(folder, "main.mjs"), `import "./counts.mjs";\n${BROKEN}`);
-  const { stderr } = await runCli(["serve", path.join(folder, "main.mjs")]);
-  expect(stderr).toContain("/main.mjs:3\n");
-  expect(existsSync(counted)).toBe(false);
+  writeFileSync(path.join(folder, "broken.mjs"), BROKEN);
+  writeFileSync(path.join(folder, "main.mjs"), `import "./counts.mjs";\n${main || BROKEN}`);
+  const { code, stderr } = await runCli(["serve", path.join(folder, "main.mjs")]);
+  expect(code).toBe(1);
+  expect(stderr).toContain("/main.mjs could not be loaded: SyntaxError: ");
+  expect(stderr).not.toContain("node:");
+  if (times === 0) expect(stderr).toContain("/main.mjs:3\n");
+  expect(existsSync(counted) ? readFileSync(counted, "utf8") : "").toBe("x".repeat(times));
 });
