@@ -16,6 +16,8 @@ export interface QueueReaderOptions {
   readonly machine: string;
   /** In ms. */
   readonly retryPause: number;
+  /** Asked before each check. */
+  mayCheck(): boolean;
   process: Processor;
   /** Called when a job has been fetched, before it is processed. */
   onTaken(job: Job): void;
@@ -48,6 +50,9 @@ export class QueueReader {
     const run = this.worker.run.bind(this.worker);
     // BullMQ calls it again after a pause.
     this.worker.run = () => (this.#loop = run());
+    const backend = this.worker.getBackend();
+    const check = backend.moveStalledJobsToWait.bind(backend);
+    backend.moveStalledJobsToWait = async () => (options.mayCheck() ? await check() : []);
     this.worker.on("active", options.onTaken);
     this.worker.on("error", (error) => {
       options.onError(error);

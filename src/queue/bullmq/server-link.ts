@@ -15,19 +15,32 @@ export class ServerLink {
   /** When each error was told, by its message. */
   readonly #told = new Map<string, number>();
   #isConnected = false;
+  /** When the server was back after it was away, on the monotonic clock. */
+  #backAt = -Infinity;
   #isClosed = false;
 
   constructor(client: Redis, plan: Pick<ServePlan, "onEvent">) {
     this.#client = client;
     this.#plan = plan;
-    client.on("ready", () => this.#change(true));
-    client.on("close", () => this.#change(false));
+    client.on("ready", () => {
+      if (this.#backAt === Infinity) this.#backAt = monotonic();
+      this.#change(true);
+    });
+    client.on("close", () => {
+      this.#backAt = Infinity;
+      this.#change(false);
+    });
     client.on("error", (error: Error) => this.tell(error));
     if (client.status === "ready") this.#change(true);
   }
 
   get isConnected(): boolean {
     return this.#isConnected;
+  }
+
+  /** How long ago the server came back, in ms; `Infinity` if it was never away, and negative while it is. */
+  get backFor(): number {
+    return monotonic() - this.#backAt;
   }
 
   /** Resolves when the connection is down. */

@@ -172,6 +172,9 @@ class BullmqServing implements Serving {
       lockDuration: this.#lockDuration,
       stalledInterval: Math.round(crashTimeout / 3),
       retryPause: this.#plan.retry.min,
+      // When the server is back, locks may have expired whose machines take them again once they are connected, each after a pause of its
+      // own. A check before that, such as one that was asked for meanwhile, would have jobs run twice that are well.
+      mayCheck: () => this.#link.backFor >= this.#lockDuration,
       onTaken: (job) => void byJob.set(job, this.#take(job, queue, share)),
       process: (job) => this.#run(byJob.get(job)!, parts),
       onError: (error) => this.#link.tell(error),

@@ -107,6 +107,34 @@ describeWithRedis("a machine that is to end", () => {
     expect(await caller.queue.getFailedCount()).toBe(0);
   });
 
+  it("leaves the others time to take their locks again when the server is back", async () => {
+    const caller = await openCaller(server.url);
+    const machine = await start({ crashTimeout: 6000 });
+    const { client, keys } = caller;
+    // As if another machine had it, which is slow to connect again.
+    await caller.queue.add("w@1", { ms: 0 }, { jobId: "other", delay: 3_600_000 });
+    const lock = `${keys.job("other")}:lock`;
+    await client
+      .multi()
+      .zrem("bull:q:delayed", "other")
+      .lpush("bull:q:active", "other")
+      .sadd("bull:q:stalled", "other")
+      .set(lock, "token", "PX", 2500)
+      .exec();
+    await server.kill("SIGKILL");
+    await machine.until("disconnected");
+    await new Promise((resolve) => setTimeout(resolve, 3000));
+    await server.restart();
+    await vi.waitFor(() => expect(machine.all("connected")).toHaveLength(2), SOON);
+    await new Promise((resolve) => setTimeout(resolve, 1000));
+    expect(await client.exists(lock)).toBe(0);
+    await client.set(lock, "token", "PX", 600_000);
+    await new Promise((resolve) => setTimeout(resolve, 4000));
+    expect(machine.has("begun")).toBe(false);
+    await client.del(lock);
+    await machine.until("begun", "other");
+  });
+
   it("waits for the server, once stopped, to acknowledge what it has", async () => {
     const caller = await openCaller(server.url);
     const machine = await start();
