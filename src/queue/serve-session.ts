@@ -195,7 +195,7 @@ function refusal({ job, queue }: OfJob): string {
 }
 
 function loss({ job, queue }: OfJob): string {
-  return `Job ${job} of queue "${queue}" was given to another machine, as this process did not run for longer than \`crashTimeout\``;
+  return `Job ${job} of queue "${queue}" was given to another machine, as this process did not run, or did not reach the server, for about \`crashTimeout\``;
 }
 
 function inWords(queues: readonly string[]): string {
