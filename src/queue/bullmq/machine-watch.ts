@@ -7,11 +7,18 @@ import type { MappedJob } from "./mapped-job.js";
 
 /** If a job has waited so long and no machine has the worker, a warning says so. */
 const UNSERVED_MS = 3000;
+/**
+ * Machines that were there are missed for so long before that, in ms. When a server was away, the records of all have expired, and each is
+ * back after the pause of its connection, which is 30 s at most unless set.
+ */
+const MISSED_MS = 30_000;
 
 export class MachineWatch {
   readonly #link: MapLink;
   readonly #worker: string;
   #serving: readonly MachineRecord[] = [];
+  /** Since when there is none, on the monotonic clock, if there was one before. */
+  #missedSince = -Infinity;
 
   constructor(link: MapLink, worker: string) {
     this.#link = link;
@@ -33,10 +40,12 @@ export class MachineWatch {
     const { client, keys, queue } = this.#link;
     const all = await listMachines(client, keys);
     this.#serving = all.filter(({ workers }) => workers.includes(this.#worker));
-    if (this.#serving.length > 0) return;
-    const since = monotonic() - UNSERVED_MS;
+    const now = monotonic();
+    if (this.#serving.length > 0) this.#missedSince = Infinity;
+    else this.#missedSince = Math.min(this.#missedSince, now);
+    if (now - this.#missedSince < MISSED_MS) return;
     for (const { madeAt } of jobs) {
-      if (madeAt < since) return warnOfUnserved(this.#worker, queue.name, all.length);
+      if (madeAt < now - UNSERVED_MS) return warnOfUnserved(this.#worker, queue.name, all.length);
     }
   }
 }
@@ -46,10 +55,11 @@ const warned = new Set<string>();
 function warnOfUnserved(worker: string, queue: string, others: number): void {
   if (warned.has(worker)) return;
   warned.add(worker);
+  const all = others === 1 ? "The machine that serves" : `The ${others} machines that serve`;
   const who =
     others === 0
       ? `No machine serves the queue ${queue}`
-      : `None of the ${others} machines that serve the queue ${queue} has ${worker}`;
+      : `${all} the queue ${queue} ${others === 1 ? "does" : "do"} not have ${worker}`;
   const what = `${who}: items wait for one. Start \`forkmap serve\`, or a QueueWorker, with ${worker}`;
   process.emitWarning(what, { type: "ForkmapWarning", code: "FORKMAP_UNSERVED" });
 }
