@@ -16,7 +16,7 @@ import { setTimeout } from "../../system/timers.js";
 import { type Batch, type Task, tasksOf } from "../../wire/task.js";
 import { readReport } from "../batch-record.js";
 import type { Keys } from "./keys.js";
-import { fieldsOf } from "./report-reader.js";
+import { fieldsOf, keepStream } from "./report-reader.js";
 
 /** What is in a batch: the positions of its items and a fingerprint of each. */
 interface BatchFacts {
@@ -223,8 +223,7 @@ export class NamedRun {
     if (!(await this.#client.exists(this.stream))) {
       // What is under way of a run whose stream has expired is not reported any more.
       await this.#client.del(batches);
-      const id = await this.#client.xadd(this.stream, "*", "begin", "1");
-      await this.#client.multi().xdel(this.stream, id!).pexpire(this.stream, keepRun).exec();
+      await keepStream(this.#client, this.stream, keepRun, true);
     }
     const { [WORKER]: worker, ...records } = await this.#client.hgetall(batches);
     if (worker === undefined) await this.#client.hset(batches, WORKER, this.#options.worker);

@@ -48,22 +48,17 @@ export class ReportReader {
 
   /** Makes the program's own stream and begins to read. @param ttl - in ms: kept so long if the program is killed */
   async start(ttl: number): Promise<void> {
-    await this.makeStream(this.#own, ttl);
+    await keepStream(this.#client, this.#own, ttl, true);
     this.#streams.set(this.#own, "0");
     void this.#read();
   }
 
-  /** Makes a stream if there is none. Machines add to no stream that does not exist: its run is over. */
-  async makeStream(key: string, ttl: number): Promise<void> {
-    if (await this.#client.exists(key)) return void (await this.#client.pexpire(key, ttl));
-    const id = await this.#client.xadd(key, "*", "begin", "1");
-    await this.#client.multi().xdel(key, id!).pexpire(key, ttl).exec();
-  }
-
   /** Makes streams again that the server has lost; renews the time for which this program's own is kept. */
   async keepStreams(ttl: number): Promise<void> {
+    // It may be closed meanwhile, or the next be removed: whoever does so removes the stream by a command that comes later than the last of these.
     for (const key of this.#streams.keys()) {
-      if (key === this.#own || !(await this.#client.exists(key))) await this.makeStream(key, ttl);
+      if (this.#isClosed) return;
+      await keepStream(this.#client, key, ttl, key === this.#own);
     }
   }
 
@@ -127,6 +122,31 @@ export class ReportReader {
     this.#client.xdel(key, ...entries.map(([id]) => id)).catch(() => {});
   }
 }
+
+/**
+ * Makes a stream if there is none. Machines add to no stream that does not exist: its run is over.
+ *
+ * @param ttl - how long it is kept, in ms
+ * @param isRenewed - whether `ttl` counts anew for one that is there
+ */
+export async function keepStream(
+  client: Redis,
+  key: string,
+  ttl: number,
+  isRenewed: boolean,
+): Promise<void> {
+  await client.eval(KEEP, 1, key, ttl, isRenewed ? 1 : 0);
+}
+
+/** In one: a program that ends, or is killed, in the middle would leave a stream that never expires. */
+const KEEP = `
+if redis.call('EXISTS', KEYS[1]) == 0 then
+  redis.call('XDEL', KEYS[1], redis.call('XADD', KEYS[1], '*', 'begin', '1'))
+elseif ARGV[2] == '0' then
+  return
+end
+redis.call('PEXPIRE', KEYS[1], ARGV[1])
+`;
 
 export function fieldsOf(list: readonly string[]): ReportFields {
   const fields: Record<string, string> = {};
