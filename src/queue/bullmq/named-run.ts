@@ -226,8 +226,10 @@ export class NamedRun {
       await keepStream(this.#client, this.stream, keepRun, true);
     }
     const { [WORKER]: worker, ...records } = await this.#client.hgetall(batches);
-    if (worker === undefined) await this.#client.hset(batches, WORKER, this.#options.worker);
-    else if (worker !== this.#options.worker) throw this.#ofOther(worker);
+    if (worker === undefined) {
+      const named = this.#client.multi().hset(batches, WORKER, this.#options.worker);
+      await named.pexpire(batches, keepRun).exec();
+    } else if (worker !== this.#options.worker) throw this.#ofOther(worker);
     const facts = new Map<string, BatchFacts>();
     for (const [job, text] of Object.entries(records)) {
       const batch = parse(text) as BatchFacts;

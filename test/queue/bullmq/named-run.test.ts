@@ -4,8 +4,11 @@ import { setTimeout as pause } from "node:timers/promises";
 import { EngineError, Parallel } from "forkmap";
 import { bullmq } from "forkmap/bullmq";
 import { afterAll, afterEach, beforeAll, expect, test } from "vitest";
+import { Keys } from "../../../src/queue/bullmq/keys.js";
+import { NamedRun } from "../../../src/queue/bullmq/named-run.js";
 import { Counted, Obeys, Same } from "../../fixtures/queue/counted.mjs";
 import { type Counts, countedItems, type Machine, startMachine } from "../../support/machines.js";
+import { openCaller } from "../../support/queue-caller.js";
 import { describeWithRedis, type RedisServer, startRedis } from "../../support/redis-server.js";
 import { rejection } from "../../support/rejection.js";
 import { fixture, startScript } from "../../support/run-script.js";
@@ -73,6 +76,29 @@ describeWithRedis("a named run", () => {
     expect(results).toEqual(items.map((n) => n * 2));
     expect([...counts.read().values()].every((count) => count === 1)).toBe(true);
     expect(await keysOf("continued")).toEqual([]);
+  });
+
+  test("expires from its first moment on, as its program may be killed at any", async () => {
+    const { client } = await openCaller(redis.url);
+    const keys = new Keys("bull", "counted@1");
+    const run = await NamedRun.open(client, keys, "expiring", {
+      crashTimeout: CRASH_TIMEOUT_MS,
+      keepRun: 60_000,
+      format: "json",
+      worker: "counted@1",
+      wantsResults: true,
+      signal: new AbortController().signal,
+    });
+    expect(await keysOf("expiring")).toEqual([
+      "batches:expiring",
+      "lease:expiring",
+      "reports:expiring",
+    ]);
+    for (const key of await client.keys("*expiring")) {
+      expect(await client.pttl(key), key).toBeGreaterThan(0);
+    }
+    await run.close(true);
+    expect(await keysOf("expiring")).toEqual([]);
   });
 
   test("of other items is refused, and goes on with its own", async () => {
