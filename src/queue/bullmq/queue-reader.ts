@@ -1,7 +1,7 @@
 /** The BullMQ worker of one queue: fetches, and checks for jobs of machines that went silent. It keeps no locks; lock-keeper.ts does. */
 import type { Job, Processor, Worker } from "bullmq";
 import type { Redis } from "ioredis";
-import { setTimeout } from "../../system/timers.js";
+import { setImmediate, setTimeout } from "../../system/timers.js";
 import type { Bullmq } from "./libraries.js";
 
 export interface QueueReaderOptions {
@@ -80,7 +80,9 @@ export class QueueReader {
 
   /** Closes the connections; what has not been sent is dropped. */
   async close(): Promise<void> {
-    const client = await this.#blocking();
+    // If it never came to be, BullMQ's promise of it stays open for as long as the server is away.
+    const soon = new Promise<undefined>((resolve) => void setImmediate(resolve, undefined));
+    const client = await Promise.race([this.#blocking(), soon]);
     // By force, ioredis would end it again, with a timer that holds the program for two seconds.
     const isEnded = client?.status === "end" && !this.worker.isRunning();
     await this.worker.close(!isEnded);

@@ -1,8 +1,27 @@
+import { once } from "node:events";
+import { type AddressInfo, connect, createServer } from "node:net";
 import { afterEach, beforeEach, expect, it, vi } from "vitest";
 import { openCaller } from "../../support/queue-caller.js";
 import { startMachine } from "../../support/queue-machine.js";
 import { describeWithRedis, type RedisServer, startRedis } from "../../support/redis-server.js";
 import { SOON } from "../../support/soon.js";
+
+/** Returns the URL of a proxy that answers nothing to connections with such first words. */
+async function proxyOf(server: RedisServer, mute: RegExp): Promise<string> {
+  const proxy = createServer((socket) => {
+    socket.on("error", () => {});
+    socket.once("data", (words) => {
+      if (mute.test(String(words))) return;
+      const upstream = connect(server.port, "127.0.0.1");
+      upstream.on("error", () => {});
+      upstream.write(words);
+      socket.pipe(upstream).pipe(socket);
+    });
+  });
+  proxy.listen(0, "127.0.0.1").unref();
+  await once(proxy, "listening");
+  return `redis://127.0.0.1:${(proxy.address() as AddressInfo).port}`;
+}
 
 describeWithRedis("a machine that is to end", () => {
   let server: RedisServer;
@@ -133,6 +152,18 @@ describeWithRedis("a machine that is to end", () => {
     expect(machine.has("begun")).toBe(false);
     await client.del(lock);
     await machine.until("begun", "other");
+  });
+
+  it("ends when killed, though the connection that waits for jobs never came to be", async () => {
+    const caller = await openCaller(server.url);
+    await caller.addBatch("b", [{ ms: 600_000 }]);
+    // As on a server that takes no more clients, or is killed at this moment. BullMQ names this connection after its queue.
+    const machine = await start({ connection: await proxyOf(server, /bull:cQ==:w/) });
+    await machine.until("begun", "b");
+    machine.tell({ do: "kill" });
+    expect(await machine.until("kill")).toMatchObject({ jobs: 0 });
+    await machine.end();
+    expect(await caller.queue.getJobCounts("wait", "active")).toEqual({ wait: 1, active: 0 });
   });
 
   it("waits for the server, once stopped, to acknowledge what it has", async () => {
