@@ -75,7 +75,9 @@ export function servedQueues(): ServedQueues {
     async result(job) {
       let all = events.get(job.queueName);
       if (!all) {
-        const made = new QueueEvents(job.queueName, { connection: connection(), prefix });
+        // From the first event on: by default it would miss those that come before it listens.
+        const from = { lastEventId: "0-0" };
+        const made = new QueueEvents(job.queueName, { connection: connection(), prefix, ...from });
         made.setMaxListeners(0);
         closers.push(() => made.close());
         events.set(job.queueName, (all = made));
