@@ -17,7 +17,7 @@ export class MachineWatch {
   readonly #link: MapLink;
   readonly #worker: string;
   #serving: readonly MachineRecord[] = [];
-  /** Since when there is none, on the monotonic clock, if there was one before. */
+  /** Since when there is none, on the monotonic clock; `Infinity` while there is one. */
   #missedSince = -Infinity;
 
   constructor(link: MapLink, worker: string) {
@@ -41,8 +41,7 @@ export class MachineWatch {
     const all = await listMachines(client, keys);
     this.#serving = all.filter(({ workers }) => workers.includes(this.#worker));
     const now = monotonic();
-    if (this.#serving.length > 0) this.#missedSince = Infinity;
-    else this.#missedSince = Math.min(this.#missedSince, now);
+    this.#missedSince = this.#serving.length > 0 ? Infinity : Math.min(this.#missedSince, now);
     if (now - this.#missedSince < MISSED_MS) return;
     for (const { madeAt } of jobs) {
       if (madeAt < now - UNSERVED_MS) return warnOfUnserved(this.#worker, queue.name, all.length);
